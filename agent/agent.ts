@@ -1,0 +1,434 @@
+/**
+ * The agent as a library: opens the device's database, keeps it twinned with the cloud, and gives typed access to its
+ * models. A thin shell: it owns the lifetimes (database, lease, link, timer, commit watch) and drives the `Twin`, which
+ * has the logic.
+ *
+ * @module
+ */
+import { setImmediate } from "node:timers";
+import type { FromCloud } from "../protocol.ts";
+import type { Identity, Schema } from "../schema/model.ts";
+import { checkId, compileSchema, type OneTableSchema, SyncError } from "../schema.ts";
+import type { Counters, Limits } from "./context.ts";
+import { loadFfiDriver } from "./driver_ffi.ts";
+import { beginGeneration } from "./generation.ts";
+import { dropKept, type Kept, type KeptList, type KeptTable, listKept, restoreKept } from "./kept.ts";
+import { type Lease, takeLease } from "./lease.ts";
+import { MqttLink } from "./link.ts";
+import { type ModelApi, modelApi } from "./models.ts";
+import type { Clock, Transport } from "./ports.ts";
+import { openStore, type Store } from "./store/store.ts";
+import { Twin } from "./twin.ts";
+import {
+  askVerify,
+  type Difference,
+  differences,
+  type VerifyOptions,
+  type VerifyReport,
+  verifyReport,
+} from "./verify_report.ts";
+import { watchCommits } from "./wake.ts";
+import { type WatchedChange, Watchers, type WatchOptions } from "./watchers.ts";
+
+export type { Kept, KeptList } from "./kept.ts";
+export type { Difference, VerifyOptions, VerifyReport } from "./verify_report.ts";
+export type { WatchedChange, WatchOptions } from "./watchers.ts";
+
+/** How an agent is opened. */
+export interface AgentOptions<S extends OneTableSchema> {
+  /** A schema literal (`defineSchema`), or one that was loaded and compiled. */
+  readonly schema: S | Schema;
+  /** This device: 1–128 of `A-Z a-z 0-9 _ . : -`. */
+  readonly device: string;
+  readonly account: string;
+  /** The database file. It is created if missing. */
+  readonly path: string;
+  /** The broker's URL (`mqtt://`, `mqtts://`), or a transport. Absent: the agent works locally; changes wait. */
+  readonly mqtt?: string | Transport;
+  readonly username?: string;
+  readonly password?: string;
+  /** PEM texts for TLS. */
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  /** 4 (default): MQTT 3.1.1. 5: MQTT 5. */
+  readonly protocolVersion?: 4 | 5;
+  /** Topic prefix, default `tt`. */
+  readonly prefix?: string;
+  /** `full` (default): a commit survives a power cut. `normal`: the last commits before a power cut may be lost, not before a crash. */
+  readonly synchronous?: "full" | "normal";
+  readonly driver?: "builtin" | "ffi";
+  readonly limits?: Partial<Limits>;
+  /** For tests: other clocks and randomness than the machine's. */
+  readonly clock?: Clock;
+  readonly random?: () => number;
+}
+
+/** Where an agent stands. Times are ISO texts in the cloud's time. */
+export interface AgentStatus {
+  readonly device: string;
+  readonly account: string;
+  readonly connected: boolean;
+  /** Entries in the outbox, those in flight included. */
+  readonly outbox: number;
+  /** Changes in flight. */
+  readonly inflight: number;
+  readonly rejected: number;
+  readonly conflicts: number;
+  /** Items from the cloud that their table can't take, and that are tried again. */
+  readonly aside: number;
+  /** What is wrong now, as a sentence: the disk or the outbox is full, the WAL can't be taken over. */
+  readonly problem?: string;
+  /** The outbox is full: writes to synced models are refused. */
+  readonly full: boolean;
+  /** Rows of models with `keep: "newest"` that gave way unsent, since the database was made. */
+  readonly dropped: number;
+  /** When the oldest change that waits was made, by the device's clock. */
+  readonly oldest?: string;
+  readonly cursors: Record<string, { epoch?: string; seq?: number; snapshot?: boolean }>;
+  readonly caughtUp: boolean;
+  readonly lastAck?: string;
+  readonly lastSync?: string;
+  readonly lastError?: string;
+  /** How far the cloud's clock is ahead of this device's, ms; undefined until the cloud has told it. */
+  readonly clockOffsetMs?: number;
+  readonly counters: Readonly<Counters>;
+}
+
+/** How long to wait, and how to stop waiting. */
+export interface WaitOptions {
+  readonly signal?: AbortSignal;
+  readonly timeoutMs?: number;
+}
+
+/** What is kept for people: changes that the cloud refused, or versions that lost a conflict. */
+export interface KeptApi {
+  /** A page of them, oldest first. */
+  list(options?: KeptList): Kept[];
+  /**
+   * Writes a version to its row again, as a new local change; it is no longer kept then.
+   *
+   * @throws SyncError `not-found`; `newer` where the row was written since, unless `force`; `invalid`, `constraint`,
+   *   `read-only`, `full`, `busy`: nothing has changed then
+   */
+  restore(id: number, options?: { readonly force?: boolean }): Kept;
+  /** Forgets one, all of a model, or all. @returns how many */
+  drop(which?: { readonly id?: number; readonly model?: string }): number;
+}
+
+/** Longest sleep between two looks at the clock. */
+const tickMaxMs = 1_000;
+
+/** A running agent. Close it, or use `await using`. */
+export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDisposable {
+  readonly #twin: Twin;
+  readonly #transport: Transport | undefined;
+  readonly #watchers: Watchers;
+  readonly #waiters: Set<() => void> = new Set();
+  readonly #arrivals: FromCloud[] = [];
+  readonly #release: (() => void)[] = [];
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #commitQueued = false;
+  #closed: Promise<void> | undefined;
+
+  /** Use {@link openAgent}. */
+  constructor(
+    readonly store: Store,
+    options: AgentOptions<S>,
+    lease: Lease,
+    /** The database was recognised as a copy of an earlier time: a snapshot brings it up to date. */
+    readonly restored: boolean,
+  ) {
+    const clock = options.clock ?? systemClock;
+    this.#transport = typeof options.mqtt === "string"
+      ? new MqttLink({ ...options, url: options.mqtt, identity: store.identity })
+      : options.mqtt;
+    this.#watchers = new Watchers(store);
+    this.#twin = new Twin({
+      store,
+      transport: this.#transport ?? { send: () => false },
+      clock,
+      random: options.random ?? cryptoRandom,
+      limits: options.limits,
+      onApplied: () => this.#watchers.wake(),
+    });
+    this.#release.push(() => store.close(), () => lease.ended(), () => lease[Symbol.dispose]());
+    this.#startShell(options.path, store);
+  }
+
+  #startShell(path: string, store: Store): void {
+    this.#transport?.start({
+      connected: () => this.#event(() => this.#twin.onConnected()),
+      disconnected: (reason) => {
+        this.#arrivals.length = 0;
+        this.#event(() => this.#twin.onDisconnected(reason));
+      },
+      message: (message) => this.#arrived(message),
+    });
+    if (path !== ":memory:") {
+      const watch = watchCommits(path, {
+        onWake: () => this.#event(() => this.#twin.onCommit()),
+        dataVersion: () => Number(store.db.sql("PRAGMA data_version").get()!.data_version),
+      });
+      this.#release.unshift(() => watch.close());
+    }
+    this.#tick();
+  }
+
+  #tick = (): void => {
+    if (this.#closed) return;
+    let due = tickMaxMs;
+    this.#event(() => due = this.#twin.tick() - this.#twin.context.clock.monotonicMs());
+    this.#timer = setTimeout(this.#tick, Math.max(5, Math.min(tickMaxMs, due)));
+  };
+
+  /** Messages that arrive in one turn of the event loop are applied together: under load they share a commit. */
+  #arrived(message: FromCloud): void {
+    if (this.#closed) return;
+    this.#twin.onArrival(message);
+    if (this.#arrivals.push(message) > 1) return;
+    setImmediate(() => {
+      const messages = this.#arrivals.splice(0);
+      if (messages.length > 0) this.#event(() => this.#twin.onMessages(messages));
+    });
+  }
+
+  #event(step: () => void): void {
+    if (this.#closed) return;
+    step();
+    for (const waiter of [...this.#waiters]) waiter();
+  }
+
+  /**
+   * The typed API of a model: `create`, `get`, `find`, `update`, `upsert`, `remove` and more. Writes are local, durable when they
+   * return, and travel by themselves.
+   *
+   * @throws RangeError for a model that the schema does not have on the device
+   */
+  model<const M extends keyof S["models"] & string>(name: M): ModelApi<S, M> {
+    return modelApi<S, M>(this.store, name, () => this.#wrote());
+  }
+
+  /** Changes that the cloud refused for good. */
+  get rejected(): KeptApi {
+    return this.#kept("_rejected");
+  }
+
+  /** Versions that lost a conflict. */
+  get conflicts(): KeptApi {
+    return this.#kept("_conflicts");
+  }
+
+  #kept(table: KeptTable): KeptApi {
+    const { store } = this, file = { db: store.db, schema: store.schema, identity: store.identity };
+    return {
+      list: (options) => listKept(store.db, table, options),
+      restore: (id, options) => {
+        const kept = restoreKept(file, table, id, options);
+        this.#wrote();
+        return kept;
+      },
+      drop: (which = {}) => dropKept(store.db, table, which),
+    };
+  }
+
+  #wrote(): void {
+    if (this.#commitQueued) return;
+    this.#commitQueued = true;
+    queueMicrotask(() => {
+      this.#commitQueued = false;
+      this.#event(() => this.#twin.onCommit());
+    });
+  }
+
+  /**
+   * Runs `fn` in one transaction: all writes of all models in it are committed together when it returns, none if it throws.
+   * Other processes wait for it: keep it short. They see all or nothing; the cloud gets the items one by one.
+   *
+   * @param fn must be synchronous
+   * @throws what `fn` throws; SyncError `busy`, `full`, `io`; TypeError for a function that gives a promise
+   */
+  transaction<T>(fn: () => T): T {
+    const result = this.store.tx(fn);
+    this.#wrote();
+    return result;
+  }
+
+  /**
+   * Calls back for each change of a model that came from the cloud, after it is committed, in order. Changes of this
+   * device's own are not told. With `since` it goes on where an earlier watch ended, over restarts: keep the `sequence` of
+   * the change that was handled last.
+   *
+   * @returns a function that ends it
+   * @throws SyncError `trimmed` where changes after `since` are no longer kept; RangeError for an unknown model
+   */
+  watch<const M extends keyof S["models"] & string>(
+    model: M,
+    watcher: (change: WatchedChange) => void,
+    options: WatchOptions = {},
+  ): () => void {
+    const compiled = this.store.schema.models.get(model);
+    if (!compiled?.onDevice) throw new RangeError(`the schema has no model "${model}" on the device`);
+    return this.#watchers.add(compiled, watcher, options);
+  }
+
+  /** The number of the newest change that came from the cloud: what {@link Agent.watch} takes as `since`. */
+  get sequence(): number {
+    return this.#watchers.sequence;
+  }
+
+  /** Waits until every local change is acknowledged by the cloud. @throws SyncError `timeout`; the signal's reason */
+  flush(options: WaitOptions = {}): Promise<void> {
+    this.#event(() => this.#twin.onCommit());
+    return this.#until("every local change is acknowledged", () => this.#twin.drained, options);
+  }
+
+  /** Asks the cloud for what is new, and waits until every channel is caught up. @throws as `flush` */
+  sync(options: WaitOptions = {}): Promise<void> {
+    this.#event(() => this.#twin.resync());
+    return this.#until(
+      "every channel is caught up",
+      () => this.#twin.connected && this.#twin.downlink.caughtUp,
+      options,
+    );
+  }
+
+  /**
+   * Compares every row with the table's item, without the items being sent, and with `repair` mends what differs by the
+   * rules of conflicts: for rows that were altered behind the triggers, or a table that was restored. Waits for the link.
+   *
+   * @returns what was compared and what differed; the first thousand differences by name
+   * @throws RangeError for a model that is none; SyncError `timeout`; the signal's reason: then it goes on by itself
+   */
+  async verify(
+    { models, repair, keysPerSecond, ...wait }: VerifyOptions & WaitOptions = {},
+  ): Promise<VerifyReport & { readonly found: Difference[] }> {
+    const { db, schema } = this.store;
+    for (const name of models ?? []) {
+      if (!schema.models.get(name)?.onDevice) throw new RangeError(`the schema has no model "${name}" on the device`);
+    }
+    const id = askVerify(db, { models, repair, keysPerSecond });
+    this.#twin.verify.notice();
+    clearTimeout(this.#timer);
+    this.#tick();
+    await this.#until("the verification is done", () => verifyReport(db, id).state === "done", wait);
+    return { ...verifyReport(db, id), found: differences(db) };
+  }
+
+  #until(what: string, done: () => boolean, { signal, timeoutMs }: WaitOptions): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const look = () => done() && resolve();
+    const timer = timeoutMs === undefined ? undefined : setTimeout(() => {
+      const last = this.status().lastError;
+      reject(
+        new SyncError("timeout", `waited ${timeoutMs} ms until ${what}${last ? ` (${last})` : ""}`, {
+          retryable: true,
+        }),
+      );
+    }, timeoutMs);
+    const abort = () => reject(signal!.reason);
+    if (signal?.aborted) abort();
+    signal?.addEventListener("abort", abort);
+    this.#waiters.add(look);
+    look();
+    return promise.finally(() => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+      this.#waiters.delete(look);
+    });
+  }
+
+  /** Where the agent stands now. */
+  status(): AgentStatus {
+    const { store } = this;
+    const count = (table: string) => Number(store.db.sql(`SELECT count(*) AS n FROM ${table}`).get()!.n);
+    const time = (name: string) => {
+      const ms = store.getMeta(name);
+      return ms === undefined ? undefined : new Date(Number(ms)).toISOString();
+    };
+    const linkError = this.#transport instanceof MqttLink ? this.#transport.lastError : undefined;
+    return {
+      device: store.identity.deviceId,
+      account: store.identity.accountId,
+      connected: this.#twin.connected,
+      outbox: count("_outbox"),
+      inflight: [...this.#twin.inFlight.batches.values()].reduce((n, b) => n + b.flights.length, 0),
+      rejected: count("_rejected"),
+      conflicts: count("_conflicts"),
+      aside: count("_sync_aside"),
+      problem: this.#twin.facts.get("problem") as string | undefined,
+      full: this.#twin.capacity.full,
+      dropped: Number(store.getMeta("dropped") ?? 0),
+      oldest: store.db.sql("SELECT oldest FROM _status").get()!.oldest as string | null ?? undefined,
+      cursors: this.#twin.downlink.cursors(),
+      caughtUp: this.#twin.downlink.caughtUp,
+      lastAck: time("lastAck"),
+      lastSync: time("lastSync"),
+      lastError: this.#twin.lastError ?? linkError,
+      clockOffsetMs: this.#twin.context.clock.offsetMs,
+      counters: { ...this.#twin.context.counters },
+    };
+  }
+
+  /** Stops syncing and closes the database. Changes that were not acknowledged stay in the outbox. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#watchers.close();
+    this.#twin.onDisconnected();
+    await this.#transport?.close();
+    for (const release of this.#release) release();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+const systemClock: Clock = { wallMs: () => Date.now(), monotonicMs: () => performance.now() };
+
+function cryptoRandom(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0]! / 2 ** 32;
+}
+
+function isCompiled(schema: OneTableSchema | Schema): schema is Schema {
+  return schema.models instanceof Map;
+}
+
+/**
+ * Opens the device's database, creating or migrating it as the schema says, and starts to sync.
+ *
+ * @throws SchemaError for a schema that is refused
+ * @throws SyncError `in-use` (another agent has the file), `foreign-database` (it is another device's or account's),
+ *   `not-a-database`, `corrupt`, `newer-format`, `migration` (rows that the schema does not fit), `busy`, `full`, `io`
+ * @throws RangeError for a device or account id that is not one
+ */
+export async function openAgent<const S extends OneTableSchema>(options: AgentOptions<S>): Promise<Agent<S>> {
+  const identity: Identity = { deviceId: options.device, accountId: options.account };
+  checkId("device", identity.deviceId);
+  checkId("account", identity.accountId);
+  const schema = isCompiled(options.schema) ? options.schema : compileSchema(options.schema);
+  const lease = takeLease(options.path);
+  let store: Store | undefined;
+  try {
+    store = openStore({
+      path: options.path,
+      schema,
+      identity,
+      synchronous: options.synchronous,
+      check: lease.unclean,
+      driver: options.driver === "ffi" ? await loadFfiDriver() : undefined,
+      now: () => (options.clock ?? systemClock).wallMs(),
+    });
+    const restored = beginGeneration(store, lease);
+    return new Agent<S>(store, options, lease, restored);
+  } catch (error) {
+    store?.close();
+    lease[Symbol.dispose]();
+    throw error;
+  }
+}

@@ -1,0 +1,195 @@
+/**
+ * The database port of the agent, and its default driver over the runtime's own `node:sqlite`. Everything in the agent
+ * that speaks SQL goes through this port, so that another driver (`driver_ffi.ts`) can take its place.
+ *
+ * What the port settles once: whole numbers are bound as INTEGER (the runtime binds every JS number as REAL, which an
+ * ANY column would keep as `7.0`), every connection waits for a lock instead of failing, and settings that decide about
+ * durability are stated, not inherited.
+ *
+ * @module
+ */
+import { DatabaseSync, type StatementSync } from "node:sqlite";
+
+/** A value that SQLite stores. Booleans don't exist in it: bind 0 or 1. */
+export type SqlValue = null | number | bigint | string | Uint8Array;
+
+/** One result row by column name. */
+export type SqlRow = Record<string, SqlValue>;
+
+/** What a statement changed: rows it touched itself (not through triggers), and the last `_id` that was given. */
+export interface SqlResult {
+  readonly changes: number;
+  readonly lastInsertRowid: number;
+}
+
+/** A prepared statement. It may be run any number of times; a running `iterate` must end before the next run. */
+export interface Statement {
+  run(...values: SqlValue[]): SqlResult;
+  get(...values: SqlValue[]): SqlRow | undefined;
+  all(...values: SqlValue[]): SqlRow[];
+  iterate(...values: SqlValue[]): IterableIterator<SqlRow>;
+}
+
+/** One connection. Not shared between threads. Errors come as the driver throws them: see {@link faultOf}. */
+export interface Database {
+  /** Runs statements separated by `;`, without values and results. */
+  exec(sql: string): void;
+  /**
+   * Prepares a statement. Integers come back as numbers, and one beyond 2^53 throws; with `bigints` such a one comes back
+   * as bigint (which costs: ask for it only where it is needed).
+   */
+  prepare(sql: string, options?: { bigints?: boolean }): Statement;
+  /** {@link prepare}, kept for the life of the connection: for fixed texts in hot paths. */
+  sql(text: string): Statement;
+  /** Whether a transaction is open. SQLite may have rolled it back by itself (disk full). */
+  readonly inTransaction: boolean;
+  /** Closing a closed connection does nothing. */
+  close(): void;
+}
+
+/** How a connection is opened. */
+export interface OpenOptions {
+  /**
+   * `full` (the default): a commit is on the disk when it returns. `normal`: a power loss may take the last commits, never
+   * the database's consistency.
+   */
+  readonly synchronous?: "full" | "normal";
+  /** How long a statement waits for another connection's lock. Default 10,000 ms; 0 fails at once. */
+  readonly busyTimeoutMs?: number;
+}
+
+/** Opens the database at `path` (`:memory:` for none), creating it where it is missing. */
+export type Driver = (path: string, options?: OpenOptions) => Database;
+
+/** The settings that every connection of the agent has, as one script. */
+export function connectionPragmas({ synchronous = "full", busyTimeoutMs = 10_000 }: OpenOptions = {}): string {
+  // busy_timeout first: setting the journal mode needs a lock already. After one huge transaction the WAL file is cut back
+  // to 16 MB at the next checkpoint, else it would keep that size for good.
+  return `PRAGMA busy_timeout = ${Math.trunc(busyTimeoutMs)};
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = ${synchronous === "normal" ? "NORMAL" : "FULL"};
+    PRAGMA journal_size_limit = 16777216;
+    PRAGMA temp_store = MEMORY;
+    PRAGMA foreign_keys = OFF;`;
+}
+
+/** Binds a value as SQLite should store it: a whole JS number as INTEGER. `-0` becomes 0, which SQLite can't tell from it. */
+export function bound(value: SqlValue): SqlValue {
+  return typeof value === "number" && Number.isSafeInteger(value) ? BigInt(value) : value;
+}
+
+/** Bigints that a double holds become numbers again: the runtime reads either all integers as bigint, or none. */
+export function narrowed(row: SqlRow): SqlRow {
+  for (const name in row) {
+    const value = row[name];
+    if (typeof value === "bigint" && BigInt(Number(value)) === value && Number.isSafeInteger(Number(value))) {
+      row[name] = Number(value);
+    }
+  }
+  return row;
+}
+
+class BigintStatement implements Statement {
+  constructor(readonly statement: Statement) {}
+
+  run(...values: SqlValue[]): SqlResult {
+    return this.statement.run(...values);
+  }
+
+  get(...values: SqlValue[]): SqlRow | undefined {
+    const row = this.statement.get(...values);
+    return row && narrowed(row);
+  }
+
+  all(...values: SqlValue[]): SqlRow[] {
+    return this.statement.all(...values).map(narrowed);
+  }
+
+  *iterate(...values: SqlValue[]): IterableIterator<SqlRow> {
+    for (const row of this.statement.iterate(...values)) yield narrowed(row);
+  }
+}
+
+class BuiltinStatement implements Statement {
+  constructor(readonly statement: StatementSync) {}
+
+  run(...values: SqlValue[]): SqlResult {
+    const { changes, lastInsertRowid } = this.statement.run(...values.map(bound));
+    return { changes: Number(changes), lastInsertRowid: Number(lastInsertRowid) };
+  }
+
+  get(...values: SqlValue[]): SqlRow | undefined {
+    return this.statement.get(...values.map(bound)) as SqlRow | undefined;
+  }
+
+  all(...values: SqlValue[]): SqlRow[] {
+    return this.statement.all(...values.map(bound)) as SqlRow[];
+  }
+
+  iterate(...values: SqlValue[]): IterableIterator<SqlRow> {
+    return this.statement.iterate(...values.map(bound)) as IterableIterator<SqlRow>;
+  }
+}
+
+class BuiltinDatabase implements Database {
+  readonly #connection: DatabaseSync;
+  readonly #cache = new Map<string, Statement>();
+
+  constructor(path: string, options?: OpenOptions) {
+    this.#connection = new DatabaseSync(path, { enableForeignKeyConstraints: false });
+    try {
+      this.#connection.exec(connectionPragmas(options));
+    } catch (error) {
+      this.#connection.close();
+      throw error;
+    }
+  }
+
+  get inTransaction(): boolean {
+    return this.#connection.isTransaction;
+  }
+
+  exec(sql: string): void {
+    this.#connection.exec(sql);
+  }
+
+  prepare(sql: string, options?: { bigints?: boolean }): Statement {
+    const statement = this.#connection.prepare(sql);
+    if (!options?.bigints) return new BuiltinStatement(statement);
+    statement.setReadBigInts(true);
+    return new BigintStatement(new BuiltinStatement(statement));
+  }
+
+  sql(text: string): Statement {
+    let statement = this.#cache.get(text);
+    if (!statement) this.#cache.set(text, statement = this.prepare(text));
+    return statement;
+  }
+
+  close(): void {
+    this.#cache.clear();
+    if (this.#connection.isOpen) this.#connection.close();
+  }
+}
+
+/** The default driver: the runtime's own SQLite. Throws what SQLite says where the file can't be opened. */
+export const openDatabase: Driver = (path, options) => new BuiltinDatabase(path, options);
+
+/** The kinds of fault that the agent tells apart. */
+export type SqlFault = "busy" | "full" | "constraint" | "readonly" | "not-a-database" | "corrupt" | "io" | "other";
+
+/**
+ * What kind of fault a driver's error is. By the message, because `node:sqlite` under Deno carries no result code; the
+ * texts are those of SQLite's `sqlite3ErrStr` and of its constraint messages, unchanged for many years.
+ */
+export function faultOf(error: unknown): SqlFault {
+  const message = error instanceof Error ? error.message : String(error);
+  if (/is locked|database is busy/.test(message)) return "busy";
+  if (/disk is full/.test(message)) return "full";
+  if (/constraint failed|cannot store |datatype mismatch|string or blob too big/.test(message)) return "constraint";
+  if (/readonly database/.test(message)) return "readonly";
+  if (/not a database/.test(message)) return "not-a-database";
+  if (/malformed/.test(message)) return "corrupt";
+  if (/I\/O error|unable to open|^E[A-Z]+: /.test(message)) return "io";
+  return "other";
+}

@@ -1,0 +1,133 @@
+/**
+ * The agent's link to the cloud over MQTT: encodes and decodes, subscribes to this device's three topics, keeps its
+ * presence. Delivery is at most once and nothing is queued: the uplink knows what is unacknowledged, and the downlink
+ * notices every gap.
+ *
+ * @module
+ */
+import { getLogger } from "@logtape/logtape";
+import { Decoder, encode, encodePresence, topics } from "../protocol.ts";
+import type { FromDevice } from "../protocol.ts";
+import { type BrokerConnection, MqttSession, type SessionOptions } from "../protocol/mqtt_session.ts";
+import { SyncError } from "../schema/errors.ts";
+import type { Identity } from "../schema/model.ts";
+import type { Transport, TransportHandlers } from "./ports.ts";
+
+/** Options of a {@link MqttLink}. The client id is the device's id; the user name is by default. */
+export interface LinkOptions extends
+  BrokerConnection,
+  Pick<
+    SessionOptions,
+    "keepaliveSeconds" | "connectTimeoutMs" | "retryMinMs" | "retryMaxMs" | "bufferBytesMax" | "random"
+  > {
+  readonly identity: Identity;
+  /** Topic prefix; default `tt`. */
+  readonly prefix?: string;
+  /** Bytes of one MQTT payload; default 128 KB. Larger messages travel in parts. */
+  readonly payloadBytesMax?: number;
+}
+
+/** What a link counted since it was made. */
+export interface LinkCounters {
+  connects: number;
+  sent: number;
+  sentBytes: number;
+  received: number;
+  receivedBytes: number;
+  /** Payloads that were malformed, and dropped. */
+  malformed: number;
+}
+
+/** A transport over MQTT. See the module's text for what it guarantees. */
+export class MqttLink implements Transport {
+  readonly counters: LinkCounters = { connects: 0, sent: 0, sentBytes: 0, received: 0, receivedBytes: 0, malformed: 0 };
+  readonly #log = getLogger(["twintable", "link"]);
+  readonly #topics: ReturnType<typeof topics>;
+  readonly #session: MqttSession;
+  /** Of the connection: another worker may answer on the next one. */
+  #decoder = new Decoder({ maxPending: 32, now: () => performance.now() });
+  #handlers: TransportHandlers | undefined;
+
+  /**
+   * @throws {TypeError} for a URL that is not a broker's
+   * @throws {RangeError} for a prefix that no topic can have
+   */
+  constructor(private readonly options: LinkOptions) {
+    const { identity: { deviceId, accountId } } = options;
+    this.#topics = topics(options.prefix);
+    const presence = this.#topics.presence(deviceId);
+    this.#session = new MqttSession({
+      ...options,
+      // A device without a client certificate is known by its id and token.
+      username: options.username ?? (options.password === undefined ? undefined : deviceId),
+      clientId: deviceId,
+      subscriptions: [this.#topics.down(deviceId), this.#topics.account(accountId), this.#topics.all],
+      will: { topic: presence, payload: encodePresence(false) },
+      birth: { topic: presence, payload: encodePresence(true) },
+      logName: "link",
+    }, {
+      up: () => {
+        this.#decoder = new Decoder({ maxPending: 32, now: () => performance.now() });
+        this.counters.connects++;
+        this.#handlers?.connected();
+      },
+      down: (reason) => this.#handlers?.disconnected(reason),
+      message: (_topic, payload) => this.#receive(payload),
+    });
+  }
+
+  get connected(): boolean {
+    return this.#session.up;
+  }
+
+  /** Why there is no connection, in a sentence; undefined while there is one. */
+  get lastError(): string | undefined {
+    return this.#session.lastError?.message;
+  }
+
+  /** The broker refused the credentials or a subscription, at the last attempt. It is tried again every half minute or so. */
+  get refused(): boolean {
+    return this.#session.lastError?.code === "unauthorized";
+  }
+
+  start(handlers: TransportHandlers): void {
+    this.#handlers = handlers;
+    this.#session.start();
+  }
+
+  send(message: FromDevice): boolean {
+    if (!this.#session.up) return false;
+    const { deviceId } = this.options.identity;
+    const topic = message.type === "up" ? this.#topics.up(deviceId) : this.#topics.sync(deviceId);
+    const options = { maxBytes: this.options.payloadBytesMax, deflate: this.#decoder.senderInflates };
+    for (const payload of encode(message, options)) {
+      if (!this.#session.publish(topic, payload)) return false;
+      this.counters.sentBytes += payload.length;
+    }
+    this.counters.sent++;
+    return true;
+  }
+
+  async close(): Promise<void> {
+    await this.#session.close({
+      topic: this.#topics.presence(this.options.identity.deviceId),
+      payload: encodePresence(false),
+    });
+  }
+
+  #receive(payload: Uint8Array): void {
+    this.counters.receivedBytes += payload.length;
+    let message;
+    try {
+      message = this.#decoder.accept(payload, "down");
+    } catch (error) {
+      if (!(error instanceof SyncError)) throw error;
+      this.counters.malformed++;
+      this.#log.warn("dropped a message from the cloud: {reason}", { reason: error.message });
+      return;
+    }
+    if (!message) return;
+    this.counters.received++;
+    this.#handlers?.message(message);
+  }
+}

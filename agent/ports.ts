@@ -1,0 +1,33 @@
+/**
+ * What the sync logic of the agent is handed: a transport and a clock. The shell gives it MQTT and the machine's clocks,
+ * the simulation its own.
+ *
+ * @module
+ */
+import type { FromCloud, FromDevice } from "../protocol.ts";
+
+/** What a transport tells the agent. Calls never overlap. */
+export interface TransportHandlers {
+  /** The link is up and subscribed to every topic of this device: nothing published from now on is missed silently. */
+  connected(): void;
+  disconnected(reason: string): void;
+  /** A message that was decoded and validated. */
+  message(message: FromCloud): void;
+}
+
+/** A link to the cloud: at most once, unordered in principle; what is lost is sent again by the logic above. */
+export interface Transport {
+  start(handlers: TransportHandlers): void;
+  /** Hands a message over. False: not connected, and nothing was queued. */
+  send(message: FromDevice): boolean;
+  readonly connected: boolean;
+  close(): Promise<void>;
+}
+
+/** The device's clocks. */
+export interface Clock {
+  /** Wall clock, ms since 1970. May jump, may be wrong by years. */
+  wallMs(): number;
+  /** Ms that only go forward, from any origin; void after a restart. */
+  monotonicMs(): number;
+}

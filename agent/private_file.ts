@@ -1,0 +1,24 @@
+/**
+ * Files that only their owner may open.
+ *
+ * @module
+ */
+import { closeSync, existsSync, mkdirSync, openSync } from "node:fs";
+import { dirname } from "node:path";
+
+/**
+ * Makes an empty file of mode 0600, and its folder (0700), where they are missing; SQLite gives a database's WAL the same
+ * mode. This is the one descriptor on a database that is not SQLite's, and it is closed before SQLite knows the file: it
+ * must be new (`wx`), so that no lock of this process can hang on it. Rejected: a umask, which is the whole process's, and
+ * which older runtimes ignore.
+ */
+export function createPrivately(path: string): void {
+  if (existsSync(path)) return;
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  try {
+    closeSync(openSync(path, "wx", 0o600));
+  } catch (error) {
+    // Another process made it between the look and this: then it is there.
+    if ((error as { code?: string }).code !== "EEXIST") throw error;
+  }
+}

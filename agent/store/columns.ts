@@ -1,0 +1,273 @@
+/**
+ * Fields as columns: their SQL, and values in both directions between a column and the item form (tagged JSON).
+ *
+ * | type | column | item |
+ * | --- | --- | --- |
+ * | string | TEXT | string |
+ * | number | ANY: INTEGER, REAL, or decimal text for what neither holds | number, `{"$n"}` |
+ * | boolean | INTEGER 0 or 1 | boolean |
+ * | date | TEXT, ISO with ms (`isoDates`), or INTEGER ms | ISO text or ms; seconds for `ttl` |
+ * | object, array | TEXT: tagged JSON, but every number in its digits | map, list |
+ * | set | TEXT: a JSON array of its members | `{"$ss"}`, `{"$ns"}`, `{"$bs"}` |
+ * | binary | BLOB | base64 text, as OneTable writes it; DynamoDB's own binary (`{"$b"}`) is read too |
+ *
+ * Guarantee: item → column → item gives an equal item for every value of the field's type; what can't be held exactly is
+ * refused, never rounded. More than one item form may give the same column (a date in ISO or in ms, a binary as base64):
+ * {@link normalised} tells what comes back.
+ *
+ * @module
+ */
+import type { SqlValue } from "../driver.ts";
+import type { Field } from "../../schema/model.ts";
+import { base64ToBytes, binaryToItem, isMap, type Json, setOf, tagOf, unescape } from "../../schema/values.ts";
+import { canonicalJson, parseJson } from "../../schema/json.ts";
+import { canonicalDecimal, isBigNumber, jsonToNumberText, numberToJson } from "../../schema/numbers.ts";
+import { ident } from "./sql.ts";
+
+/** The column's type in a STRICT table. */
+export function columnType(field: Field): "TEXT" | "ANY" | "INTEGER" | "BLOB" {
+  switch (field.type) {
+    case "number":
+      return "ANY";
+    case "boolean":
+      return "INTEGER";
+    case "date":
+      return field.isoDates ? "TEXT" : "INTEGER";
+    case "binary":
+      return "BLOB";
+    default:
+      return "TEXT";
+  }
+}
+
+/**
+ * The SQL that reads a column so that the runtime's driver loses nothing: it cuts a text at its first NUL and refuses an
+ * integer beyond 2^53. The first comes as bytes then, the second as text.
+ */
+export function readSql(type: "TEXT" | "ANY" | "INTEGER" | "BLOB", column: string): string {
+  const nul = type === "TEXT" ? `WHEN instr(${column}, char(0)) THEN CAST(${column} AS BLOB) ` : "";
+  // In a column of any type: a table may have been altered behind the schema, and one such row must not hold up the others.
+  const large = `typeof(${column}) = 'integer' AND ${column} NOT BETWEEN -9007199254740991 AND 9007199254740991`;
+  return `CASE ${nul}WHEN ${large} THEN CAST(${column} AS TEXT) ELSE ${column} END`;
+}
+
+/** A text as {@link readSql} gives it. */
+export function textOf(value: SqlValue): string {
+  if (typeof value === "string") return value;
+  if (value instanceof Uint8Array) return new TextDecoder().decode(value);
+  throw new RangeError(`a text is wanted, not ${typeof value}`);
+}
+
+/** The dates that SQLite itself understands as ISO: the time of day, its fraction and its zone may be missing. */
+const datePattern = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?\s*(Z|[+-]\d\d:\d\d)?)?$/;
+
+/** A date text as ms since 1970, UTC where it names no zone; undefined if it is none. Fractions of a ms are rounded. */
+export function dateTextToMs(text: string): number | undefined {
+  const match = datePattern.exec(text);
+  if (!match) return undefined;
+  const [, year, month, day, hour = "00", minute = "00", second = "00", fraction, zone = "Z"] = match;
+  const ms = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
+  if (Number.isNaN(ms)) return undefined;
+  const offset = zone === "Z" ? 0 : Number(`${zone[0]}1`) * (Number(zone.slice(1, 3)) * 60 + Number(zone.slice(4)));
+  return ms - offset * 60_000 + (fraction ? Math.round(Number(`0.${fraction}`) * 1000) : 0);
+}
+
+const isoYears = /^\d{4}-/;
+
+/** Ms since 1970 as a date column holds them. */
+export function msToColumn(field: Field, ms: number): SqlValue {
+  const whole = Math.round(ms);
+  if (!Number.isSafeInteger(whole) || Number.isNaN(new Date(whole).getTime())) throw new RangeError("is no date");
+  if (!field.isoDates) return whole;
+  const text = new Date(whole).toISOString();
+  if (!isoYears.test(text)) throw new RangeError("is a date beyond the years 0 to 9999");
+  return text;
+}
+
+/** A date column as ms since 1970. */
+export function columnToMs(value: SqlValue): number {
+  if (typeof value === "number" && Number.isSafeInteger(value)) return value;
+  const ms = typeof value === "string" ? dateTextToMs(value) : undefined;
+  if (ms === undefined) throw new RangeError("is no date");
+  return ms;
+}
+
+function dateToItem(field: Field, value: SqlValue): Json {
+  const ms = columnToMs(value);
+  if (field.ttl) return Math.ceil(ms / 1000);
+  return field.isoDates ? new Date(ms).toISOString() : ms;
+}
+
+function dateToColumn(field: Field, json: Json): SqlValue {
+  if (typeof json === "number") return msToColumn(field, field.ttl ? json * 1000 : json);
+  if (typeof json !== "string") throw new RangeError("is no date");
+  const ms = dateTextToMs(json) ?? Date.parse(json);
+  if (Number.isNaN(ms)) throw new RangeError("is no date");
+  return msToColumn(field, ms);
+}
+
+function numberToItem(value: SqlValue): Json {
+  // Adding zero turns -0 into 0: JSON and SQLite's INTEGER know no other.
+  if (typeof value === "number" && Number.isFinite(value)) return value + 0;
+  if (typeof value === "string") return numberToJson(value);
+  throw new RangeError("is no number");
+}
+
+const int64Min = -(2n ** 63n), int64Max = 2n ** 63n - 1n;
+
+function numberToColumn(json: Json): SqlValue {
+  if (typeof json === "number" && (Number.isSafeInteger(json) || !Number.isInteger(json))) return json;
+  const text = jsonToNumberText(json);
+  if (text === undefined) throw new RangeError("is no number");
+  if (/^-?\d+$/.test(text)) {
+    const integer = BigInt(text);
+    if (integer >= int64Min && integer <= int64Max) return integer;
+  }
+  return typeof json === "number" ? json : text;
+}
+
+const setTags = { string: "$ss", number: "$ns", binary: "$bs" } as const;
+
+/** A set whose members have no declared type is told by them: numbers, or else texts. */
+function setToItem(field: Field, text: string): Json {
+  const members = parseJson(text);
+  if (!Array.isArray(members)) throw new RangeError("is no JSON array");
+  const kind = field.members ?? (typeof members[0] === "string" ? "string" : "number");
+  const texts = members.map((member: Json) => {
+    const text = kind === "number" ? jsonToNumberText(member) : typeof member === "string" ? member : undefined;
+    if (text === undefined) throw new RangeError(`has a member that is no ${kind}`);
+    return text;
+  });
+  return { [setTags[kind]]: [...new Set(texts)].sort() };
+}
+
+function setToColumn(field: Field, json: Json): SqlValue {
+  const set = setOf(json);
+  const wanted = field.members ? [setTags[field.members]] : ["$ss", "$ns"];
+  if (!set || !wanted.includes(set.tag)) throw new RangeError(`is no set of ${field.members ?? "strings or numbers"}`);
+  const members = set.members.map((member) => {
+    if (set.tag !== "$ns") return JSON.stringify(member);
+    const number = numberToJson(member);
+    // A JSON text holds every decimal: what a double would alter is written in its own digits.
+    return typeof number === "number" ? JSON.stringify(number) : (number as { $n: string }).$n;
+  });
+  return `[${[...new Set(members)].sort().join(",")}]`;
+}
+
+function binaryToColumn(json: Json): Uint8Array {
+  // Some writers of OneTable items store a Buffer as its base64 text.
+  const text = typeof json === "string" ? json : (json as { $b?: unknown }).$b;
+  const bytes = typeof text === "string" ? base64ToBytes(text) : undefined;
+  if (!bytes) throw new RangeError("is no binary");
+  return bytes;
+}
+
+/** Whether a value is the list or the map that the field wants. A tagged value is neither. */
+function isStructure(field: Field, value: Json): boolean {
+  return field.type === "array" ? Array.isArray(value) : unescape(value) !== undefined;
+}
+
+/**
+ * Tagged JSON as a column's text. A JSON text holds every decimal: a number that a double would alter stands there in its own
+ * digits, so that SQL's JSON functions see a number, and what an application wrote so comes back so.
+ */
+function structureText(value: Json): string {
+  const text = JSON.stringify(value);
+  return text.includes('"$n"') ? untaggedText(value) : text;
+}
+
+function untaggedText(value: Json): string {
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(untaggedText).join(",")}]`;
+  const decimal = isBigNumber(value) ? canonicalDecimal(value.$n) : undefined;
+  if (decimal !== undefined) return decimal;
+  const membersOf = (map: { readonly [key: string]: Json }) =>
+    Object.entries(map).map(([name, member]) => `${JSON.stringify(name)}:${untaggedText(member)}`).join(",");
+  // What stands in `$m` is a map, whatever it looks like.
+  const map = value as { readonly [key: string]: Json };
+  const inner = tagOf(value) === "$m" && isMap(map.$m) ? map.$m : undefined;
+  return inner ? `{"$m":{${membersOf(inner)}}}` : `{${membersOf(map)}}`;
+}
+
+function structureToItem(field: Field, text: string): Json {
+  const value = parseJson(text);
+  if (!isStructure(field, value)) throw new RangeError(`is no JSON ${field.type}`);
+  return value;
+}
+
+/**
+ * A column's value in item form; undefined where it is NULL and the field leaves NULLs out.
+ *
+ * @throws RangeError (or SyntaxError) saying what is wrong with the value.
+ */
+export function toItem(field: Field, value: SqlValue): Json | undefined {
+  if (value === null) return field.nulls ? null : undefined;
+  switch (field.type) {
+    case "string":
+      return textOf(value);
+    case "number":
+      return numberToItem(value);
+    case "boolean":
+      if (value !== 0 && value !== 1) throw new RangeError("is no boolean");
+      return value === 1;
+    case "date":
+      return dateToItem(field, value);
+    case "object":
+    case "array":
+      return structureToItem(field, textOf(value));
+    case "set":
+      return setToItem(field, textOf(value));
+    case "binary":
+      if (!(value instanceof Uint8Array)) throw new RangeError("is no binary");
+      return binaryToItem(value);
+  }
+}
+
+/**
+ * An attribute's value as its column holds it; NULL for null and for an attribute that is not there.
+ *
+ * @throws RangeError saying what is wrong with the value.
+ */
+export function toColumn(field: Field, json: Json | undefined): SqlValue {
+  if (json === undefined || json === null) return null;
+  switch (field.type) {
+    case "string":
+      // Half a surrogate pair has no UTF-8: another text would be stored.
+      if (typeof json !== "string" || !json.isWellFormed()) throw new RangeError("is no string");
+      return json;
+    case "number":
+      return numberToColumn(json);
+    case "boolean":
+      if (typeof json !== "boolean") throw new RangeError("is no boolean");
+      return json ? 1 : 0;
+    case "date":
+      return dateToColumn(field, json);
+    case "object":
+    case "array":
+      if (!isStructure(field, json)) throw new RangeError(`is no ${field.type}`);
+      return structureText(json);
+    case "set":
+      return setToColumn(field, json);
+    case "binary":
+      return binaryToColumn(json);
+  }
+}
+
+/** What the column would give back for this value: the one item form that comparisons use. Throws as {@link toColumn}. */
+export function normalised(field: Field, json: Json | undefined): Json | undefined {
+  if (typeof json === "string" && field.type === "string") return json;
+  const column = toColumn(field, json);
+  return toItem(field, typeof column === "bigint" ? String(column) : column);
+}
+
+/** Whether two normalised values are the same. */
+export function sameValue(a: Json | undefined, b: Json | undefined): boolean {
+  if (a === b) return true;
+  return typeof a === "object" && typeof b === "object" && a !== null && b !== null &&
+    canonicalJson(a) === canonicalJson(b);
+}
+
+/** A field's column, quoted. */
+export function columnName(field: Field): string {
+  return ident(field.name);
+}

@@ -1,0 +1,105 @@
+/**
+ * Rows that are out of the way for a moment: where items swap the values of a `unique` field, or hand them on in a ring,
+ * each is in the way of the next, and SQLite has no unique index that waits for the end of a transaction. All of them are
+ * taken out first and put in again with their new values.
+ *
+ * Guarantee: a row comes back with its `_id`, with what never leaves the device, and with columns that an application
+ * added. They are copied by SQL alone, so that no value passes through a driver that might round or cut it.
+ *
+ * Rejected: NULL or a placeholder in the unique column meanwhile, which `required` and `enum` may not allow; dropping the
+ * index, which makes a large table wait.
+ *
+ * @module
+ */
+import type { Database, SqlValue } from "../driver.ts";
+import type { Key } from "../../protocol.ts";
+import type { Identity, Model } from "../../schema/model.ts";
+import type { Attributes } from "../../schema/values.ts";
+import { renderTemplate } from "../../schema/template.ts";
+import { fieldOf } from "../../schema/item.ts";
+import { columnName, readSql, textOf, toColumn } from "./columns.ts";
+import { itemFields, keySql } from "./ddl.ts";
+import { toSyncError } from "./faults.ts";
+import { ident, literal } from "./sql.ts";
+
+function whereKey(model: Model, key: Key): { sql: string; values: SqlValue[] } {
+  const { hash, sort } = keySql(model);
+  return sort ? { sql: `${hash} = ? AND ${sort} = ?`, values: [...key] } : { sql: `${hash} = ?`, values: [key[0]] };
+}
+
+/** The keys of other rows that hold a value which the item would have in a `unique` field. */
+export function clashingKeys(db: Database, model: Model, identity: Identity, key: Key, item: Attributes): Key[] {
+  const { hash, sort } = keySql(model);
+  const own = whereKey(model, key);
+  const found = new Map<string, Key>();
+  for (const field of model.fields.filter((f) => f.unique)) {
+    const value = field.template
+      ? renderTemplate(field.template, (name) => {
+        const own = model.identityFields.find((n) => n === name);
+        return own ? identity[own] : item[fieldOf(model, name)?.attribute ?? name];
+      }) ?? null
+      : toColumn(field, item[field.attribute]);
+    if (value === null) continue;
+    const rows = db.sql(
+      `SELECT ${readSql("TEXT", hash)} AS h, ${sort ? readSql("TEXT", sort) : "''"} AS s FROM ${ident(model.name)} ` +
+        `WHERE ${columnName(field)} = ? AND NOT (${own.sql})`,
+    ).all(value, ...own.values);
+    for (const row of rows) {
+      const other: Key = [textOf(row.h ?? null), textOf(row.s ?? null)];
+      found.set(JSON.stringify(other), other);
+    }
+  }
+  return [...found.values()];
+}
+
+/** Rows of one model that are out. Must be made, used and forgotten inside one transaction, with capture off. */
+export class Park {
+  readonly #table: string;
+  readonly #columns: readonly string[];
+
+  constructor(readonly db: Database, readonly model: Model) {
+    this.#table = `temp.${ident(`_sync_parked_${model.name}`)}`;
+    this.#columns = db.prepare(`SELECT name FROM pragma_table_xinfo(${literal(model.name)}) WHERE hidden = 0`).all()
+      .map((row) => ident(String(row.name)));
+    // Without types: every value stays as it is.
+    db.exec(`DROP TABLE IF EXISTS ${this.#table}; CREATE TABLE ${this.#table}(h, s, ${this.#columns.join(", ")})`);
+  }
+
+  /** Takes the key's row out. Nothing where there is none. */
+  take(key: Key): void {
+    const { sql, values } = whereKey(this.model, key);
+    const table = ident(this.model.name);
+    this.db.prepare(`INSERT INTO ${this.#table} SELECT ?, ?, ${this.#columns.join(", ")} FROM ${table} WHERE ${sql}`)
+      .run(...key, ...values);
+    this.db.prepare(`DELETE FROM ${table} WHERE ${sql}`).run(...values);
+  }
+
+  /**
+   * Puts a row that was taken in again, as the item has it. False: no row of this key was taken.
+   *
+   * @throws SyncError `constraint` where it clashes with another row
+   */
+  put(key: Key, item: Attributes): boolean {
+    const fields = new Map(itemFields(this.model).map((field) => [columnName(field), field]));
+    const values: SqlValue[] = [];
+    const columns = this.#columns.map((column) => {
+      const field = fields.get(column);
+      if (!field) return column;
+      values.push(toColumn(field, item[field.attribute]));
+      return "?";
+    });
+    try {
+      return this.db.prepare(
+        `INSERT INTO ${ident(this.model.name)}(${this.#columns.join(", ")}) SELECT ${columns.join(", ")} ` +
+          `FROM ${this.#table} WHERE h = ? AND s = ?`,
+      ).run(...values, ...key).changes > 0;
+    } catch (error) {
+      throw toSyncError(error, `Writing ${this.model.name} ${JSON.stringify(key)}`);
+    }
+  }
+
+  /** Forgets what was taken. */
+  close(): void {
+    this.db.exec(`DROP TABLE ${this.#table}`);
+  }
+}

@@ -1,0 +1,400 @@
+/**
+ * A model's rows as items: what the sync logic reads and writes. Items are tagged JSON by attribute name, without computed
+ * attributes, without the identity that the key names, without attributes that never leave the device.
+ *
+ * Guarantee: what {@link Rows.put} writes, {@link Rows.byKey} gives back so that {@link Rows.equals} holds, and
+ * {@link Rows.merged} gives back untouched what the device did not change, whatever form its writer gave it.
+ *
+ * @module
+ */
+import { type Database, faultOf, type SqlRow, type SqlValue } from "../driver.ts";
+import type { Key } from "../../protocol.ts";
+import { SyncError } from "../../schema/errors.ts";
+import type { Field, Identity, Model } from "../../schema/model.ts";
+import type { Attributes, Json } from "../../schema/values.ts";
+import { checkValue } from "../../schema/check.ts";
+import { renderKey } from "../../schema/item.ts";
+import { columnName, columnType, msToColumn, normalised, readSql, sameValue, textOf, toItem } from "./columns.ts";
+import { defaultColumn, itemFields, keySql } from "./ddl.ts";
+import { toColumnLeniently } from "./recast.ts";
+import { toSyncError } from "./faults.ts";
+import { ident } from "./sql.ts";
+
+/** A row as an item. */
+export interface LocalRow {
+  /** The row's `_id`. */
+  readonly id: number;
+  readonly key: Key;
+  readonly item: Attributes;
+}
+
+/** A row of a list: without an item where it has a value that its column's type does not allow. */
+export interface RangeRow {
+  readonly key: Key;
+  readonly row?: LocalRow;
+}
+
+/** The rows of one model. Writing methods are for the agent: call them inside `store.applying`. */
+export interface Rows {
+  /** @throws SyncError `invalid` for a value that its column's type does not allow (a table altered behind the schema) */
+  byId(id: number): LocalRow | undefined;
+  /** Rows by `_id`, read together. One that is missing, or that {@link byId} would throw for, is left out. */
+  byIds(ids: readonly number[]): Map<number, LocalRow>;
+  /** @throws SyncError as {@link byId} */
+  byKey(key: Key): LocalRow | undefined;
+  idByKey(key: Key): number | undefined;
+  /** Undefined where there is no row, or it has no key: of a table that was altered behind the schema. */
+  keyById(id: number): Key | undefined;
+  /**
+   * Inserts the item or updates its row in place, keeping `_id` and what never leaves the device. Attributes that the
+   * schema doesn't know are ignored; columns that the item lacks become NULL.
+   *
+   * @throws SyncError `constraint` for an item that the table can't hold, or whose attributes don't give the key
+   */
+  put(key: Key, item: Attributes): void;
+  /**
+   * As {@link put}, but a row that says the same already, in whatever spelling, is left alone.
+   *
+   * @returns whether there was anything to change
+   * @throws SyncError as {@link put}
+   */
+  replace(key: Key, item: Attributes): boolean;
+  /** Whether there was a row. */
+  remove(key: Key): boolean;
+  /** Deletes rows by `_id`; returns how many there were. */
+  removeIds(ids: readonly number[]): number;
+  /** Sets the schema's timestamps of a row, ms since 1970. */
+  setTimestamps(id: number, ms: { readonly created?: number; readonly updated?: number }): void;
+  /** Whether {@link put} of this item would leave the row as it is. */
+  equals(row: LocalRow, item: Attributes): boolean;
+  /**
+   * What is sent up: the row's item, but each attribute that is as the base has it in the base's own form, and with the
+   * attributes of the base that the schema doesn't know.
+   */
+  merged(row: LocalRow, base: Attributes | undefined): Attributes;
+  /** A page of rows behind `afterId`, by `_id`, whose keys `_sync_seen` does not have for the channel. Fewer than `limit`: the last page. */
+  unseen(channel: string, afterId: number, limit: number): { readonly id: number; readonly key: Key }[];
+  /**
+   * Rows under a hash value behind `after` and up to `to` (absent: the last), in the order of their sort values, by key. A row
+   * that {@link byKey} would throw for has no item.
+   */
+  range(hash: string, after: string, to: string | undefined, limit: number): RangeRow[];
+  /** Rows behind `afterId` by `_id`, as {@link range}. */
+  after(afterId: number, limit: number): (RangeRow & { readonly id: number })[];
+  /**
+   * Deletes rows whose expiry time has come, among the `scan` rows behind `afterId` by `_id`: a look at the whole of a
+   * large table would hold up its writers.
+   *
+   * @returns how many were deleted, and the last `_id` that was looked at; undefined at the table's end
+   */
+  purgeExpired(nowMs: number, afterId: number, scan: number): { readonly removed: number; readonly last?: number };
+}
+
+/** Behind every sort value: DynamoDB's have 1,024 bytes at most. */
+const sortMax = "\u{10ffff}".repeat(257);
+
+/** {@link Rows} of a model that has a table. */
+export class TableRows implements Rows {
+  readonly #fields: readonly Field[];
+  readonly #table: string;
+  readonly #known: ReadonlySet<string>;
+  readonly #sql: Readonly<
+    Record<
+      | "byId"
+      | "byIds"
+      | "byKey"
+      | "idByKey"
+      | "keyById"
+      | "update"
+      | "insert"
+      | "remove"
+      | "unseen"
+      | "range"
+      | "after",
+      string
+    >
+  >;
+  readonly #hasSort: boolean;
+  /** The item before was a new one: then the next is tried as one, which spares a look for its row. */
+  #mostlyNew = false;
+  /** Of columns that may not be NULL: what an item that lacks the attribute has. The item is older than the requirement. */
+  readonly #defaults: ReadonlyMap<Field, Json>;
+
+  constructor(readonly db: Database, readonly model: Model, readonly identity: Identity) {
+    this.#fields = itemFields(model);
+    this.#defaults = new Map(this.#fields.flatMap((field): [Field, Json][] => {
+      const value = field.required ? defaultColumn(field) : undefined;
+      return value === undefined ? [] : [[field, toItem(field, typeof value === "bigint" ? String(value) : value)!]];
+    }));
+    this.#table = ident(model.name);
+    this.#known = new Set(model.fields.map((field) => field.attribute));
+    const key = keySql(model);
+    this.#hasSort = key.sort !== undefined;
+    const keyColumns = `_id AS id, ${readSql("TEXT", key.hash)} AS h, ${
+      key.sort ? readSql("TEXT", key.sort) : "''"
+    } AS s`;
+    const values = this.#fields.map((f, i) => `, ${readSql(columnType(f), columnName(f))} AS c${i}`).join("");
+    // Of a table that was altered behind the schema: such a row is none of the table's items.
+    const hasKey = `typeof(${key.hash}) = 'text'${key.sort ? ` AND typeof(${key.sort}) = 'text'` : ""}`;
+    const where = `${key.hash} = ?${key.sort ? ` AND ${key.sort} = ?` : ""}`;
+    const columns = this.#fields.map(columnName);
+    this.#sql = {
+      byId: `SELECT ${keyColumns}${values} FROM ${this.#table} WHERE _id = ?`,
+      byIds: `SELECT ${keyColumns}${values} FROM ${this.#table} WHERE _id IN (SELECT value FROM json_each(?))`,
+      byKey: `SELECT ${keyColumns}${values} FROM ${this.#table} WHERE ${where}`,
+      idByKey: `SELECT _id AS id FROM ${this.#table} WHERE ${where}`,
+      keyById: `SELECT ${keyColumns} FROM ${this.#table} WHERE _id = ?`,
+      // A model of nothing but identity has no column to set: its row is as it must be.
+      update: `UPDATE ${this.#table} SET ${columns.map((c) => `${c} = ?`).join(", ") || "_id = _id"} WHERE ${where}`,
+      insert: columns.length > 0
+        ? `INSERT INTO ${this.#table}(${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")})`
+        : `INSERT INTO ${this.#table} DEFAULT VALUES`,
+      remove: `DELETE FROM ${this.#table} WHERE ${where}`,
+      range: `SELECT ${keyColumns}${values} FROM ${this.#table} WHERE ${key.hash} = ?${
+        key.sort ? ` AND ${key.sort} > ? AND ${key.sort} <= ? ORDER BY ${key.sort}` : ""
+      } LIMIT ?`,
+      after: `SELECT ${keyColumns}${values} FROM ${this.#table} WHERE _id > ? AND ${hasKey} ORDER BY _id LIMIT ?`,
+      // The subquery keeps the model's own column names apart from those of _sync_seen; SQLite flattens it.
+      unseen: `SELECT id, h, s FROM (SELECT ${keyColumns}, ${key.hash} AS hash0, ${key.sort ?? "''"} AS sort0
+        FROM ${this.#table} WHERE _id > ? AND ${hasKey}) AS r
+        WHERE NOT EXISTS (SELECT 1 FROM _sync_seen WHERE channel = ? AND hash = r.hash0 AND sort = r.sort0)
+        ORDER BY id LIMIT ?`,
+    };
+  }
+
+  byId(id: number): LocalRow | undefined {
+    const row = this.db.sql(this.#sql.byId).get(id);
+    return row && this.#toLocal(row);
+  }
+
+  byIds(ids: readonly number[]): Map<number, LocalRow> {
+    const rows = new Map<number, LocalRow>();
+    for (const row of this.db.sql(this.#sql.byIds).all(JSON.stringify(ids))) {
+      try {
+        rows.set(Number(row.id), this.#toLocal(row));
+      } catch (error) {
+        if (!(error instanceof SyncError) || error.code !== "invalid") throw error;
+      }
+    }
+    return rows;
+  }
+
+  byKey(key: Key): LocalRow | undefined {
+    const row = this.db.sql(this.#sql.byKey).get(...this.#bind(key));
+    return row && this.#toLocal(row);
+  }
+
+  idByKey(key: Key): number | undefined {
+    const row = this.db.sql(this.#sql.idByKey).get(...this.#bind(key));
+    return row && Number(row.id);
+  }
+
+  keyById(id: number): Key | undefined {
+    const row = this.db.sql(this.#sql.keyById).get(id);
+    return row && typeof row.h === "string" && typeof row.s === "string" ? [row.h, row.s] : undefined;
+  }
+
+  put(key: Key, item: Attributes): void {
+    this.#write(key, item, true);
+  }
+
+  replace(key: Key, item: Attributes): boolean {
+    if (this.#mostlyNew && this.#insertNew(key, item)) return true;
+    const row = this.db.sql(this.#sql.byKey).get(...this.#bind(key));
+    this.#mostlyNew = row === undefined;
+    if (row && this.#holds(row, item)) return false;
+    this.#write(key, item, row !== undefined);
+    return true;
+  }
+
+  /** False where anything stands in the way: then the usual way tells what. */
+  #insertNew(key: Key, item: Attributes): boolean {
+    const values = this.#valuesOf(key, item);
+    try {
+      this.db.sql(this.#sql.insert).run(...values);
+      return true;
+    } catch (error) {
+      if (faultOf(error) === "constraint") return false;
+      throw toSyncError(error, `Writing ${this.#name(key)}`);
+    }
+  }
+
+  #valuesOf(key: Key, item: Attributes): SqlValue[] {
+    const [hash, sort] = renderKey(this.model, item, this.identity) ?? [];
+    if (hash !== key[0] || sort !== key[1]) {
+      throw new SyncError("constraint", `${this.#name(key)}: the item's attributes don't give its key`);
+    }
+    return this.#fields.map((field) => this.#toColumn(field, key, this.#given(field, item)));
+  }
+
+  #write(key: Key, item: Attributes, mayExist: boolean): void {
+    const values = this.#valuesOf(key, item);
+    try {
+      if (mayExist && this.db.sql(this.#sql.update).run(...values, ...this.#bind(key)).changes > 0) return;
+      this.db.sql(this.#sql.insert).run(...values);
+    } catch (error) {
+      throw toSyncError(error, `Writing ${this.#name(key)}`);
+    }
+  }
+
+  remove(key: Key): boolean {
+    try {
+      return this.db.sql(this.#sql.remove).run(...this.#bind(key)).changes > 0;
+    } catch (error) {
+      throw toSyncError(error, `Removing ${this.#name(key)}`);
+    }
+  }
+
+  removeIds(ids: readonly number[]): number {
+    return this.db.sql(`DELETE FROM ${this.#table} WHERE _id IN (SELECT value FROM json_each(?))`)
+      .run(JSON.stringify(ids)).changes;
+  }
+
+  setTimestamps(id: number, ms: { readonly created?: number; readonly updated?: number }): void {
+    for (const which of ["created", "updated"] as const) {
+      const name = which === "created" ? this.model.createdField : this.model.updatedField;
+      const field = this.model.fields.find((f) => f.name === name);
+      const value = ms[which];
+      if (!field || field.template || value === undefined) continue;
+      this.db.sql(`UPDATE ${this.#table} SET ${columnName(field)} = ? WHERE _id = ?`).run(msToColumn(field, value), id);
+    }
+  }
+
+  #holds(row: SqlRow, item: Attributes): boolean {
+    try {
+      return this.equals(this.#toLocal(row), item);
+    } catch (error) {
+      // A value that its type does not allow is none that the item has: it is to be written over.
+      if (error instanceof SyncError && error.code === "invalid") return false;
+      throw error;
+    }
+  }
+
+  equals(row: LocalRow, item: Attributes): boolean {
+    return this.#fields.every((field) => this.#same(field, row.item[field.attribute], this.#given(field, item)));
+  }
+
+  merged(row: LocalRow, base: Attributes | undefined): Attributes {
+    if (!base) return row.item;
+    const merged: Record<string, Json> = {};
+    for (const field of this.#fields) {
+      const mine = row.item[field.attribute], theirs = base[field.attribute];
+      const same = this.#same(field, mine, this.#given(field, base));
+      const value = same && this.#isTakenBack(field, theirs) ? theirs : mine;
+      if (value !== undefined) merged[field.attribute] = value;
+    }
+    for (const [attribute, value] of Object.entries(base)) if (!this.#known.has(attribute)) merged[attribute] = value;
+    return merged;
+  }
+
+  unseen(channel: string, afterId: number, limit: number): { readonly id: number; readonly key: Key }[] {
+    return this.db.sql(this.#sql.unseen).all(afterId, channel, limit)
+      .map((row) => ({ id: Number(row.id), key: keyOfRow(row) }));
+  }
+
+  range(hash: string, after: string, to: string | undefined, limit: number): RangeRow[] {
+    // A table without sort values has one row under a hash value, and it is behind nothing but the beginning.
+    if (!this.#hasSort && after !== "") return [];
+    const bounds = this.#hasSort ? [after, to ?? sortMax] : [];
+    return this.db.sql(this.#sql.range).all(hash, ...bounds, limit).map((row) => this.#toRangeRow(row));
+  }
+
+  after(afterId: number, limit: number): (RangeRow & { readonly id: number })[] {
+    return this.db.sql(this.#sql.after).all(afterId, limit)
+      .map((row) => ({ id: Number(row.id), ...this.#toRangeRow(row) }));
+  }
+
+  #toRangeRow(row: SqlRow): RangeRow {
+    const key = keyOfRow(row);
+    try {
+      return { key, row: this.#toLocal(row) };
+    } catch (error) {
+      if (!(error instanceof SyncError) || error.code !== "invalid") throw error;
+      return { key };
+    }
+  }
+
+  purgeExpired(nowMs: number, afterId: number, scan: number): { readonly removed: number; readonly last?: number } {
+    const field = this.model.fields.find((f) => f.name === this.model.ttlField);
+    if (!field || field.template) return { removed: 0 };
+    const last = this.db.sql(`SELECT max(_id) AS last, count(*) AS n FROM
+      (SELECT _id FROM ${this.#table} WHERE _id > ? ORDER BY _id LIMIT ?)`).get(afterId, scan)!;
+    if (last.last == null) return { removed: 0 };
+    // Not by comparing texts: an application may have written any of SQLite's ISO spellings.
+    const expired = field.isoDates ? `julianday(${columnName(field)}) <= julianday(?)` : `${columnName(field)} <= ?`;
+    const removed = this.db.sql(`DELETE FROM ${this.#table} WHERE _id > ? AND _id <= ? AND ${expired}`)
+      .run(afterId, last.last, msToColumn(field, nowMs)).changes;
+    return Number(last.n) < scan ? { removed } : { removed, last: Number(last.last) };
+  }
+
+  /** An item's value, or what stands for one that the table needs and the item lacks. */
+  #given(field: Field, item: Attributes): Json | undefined {
+    return item[field.attribute] ?? this.#defaults.get(field) ?? item[field.attribute];
+  }
+
+  /** Whether the cloud takes a base's own form: not one of a type that the field had once, nor a gap that it must fill. */
+  #isTakenBack(field: Field, theirs: Json | undefined): boolean {
+    return theirs == null ? !this.#defaults.has(field) : checkValue(field, theirs) === undefined;
+  }
+
+  /** Whether the row's value is the one that the column would have for the given one. */
+  #same(field: Field, mine: Json | undefined, given: Json | undefined): boolean {
+    try {
+      return sameValue(mine, normalised(field, given));
+    } catch {
+      // A value of another type than the column's may mean one of it; otherwise it is no value that the column has.
+      const meant = this.#meant(field, given);
+      return meant !== undefined && sameValue(mine, meant);
+    }
+  }
+
+  #meant(field: Field, given: Json | undefined): Json | undefined {
+    try {
+      const column = toColumnLeniently(field, given);
+      return toItem(field, typeof column === "bigint" ? String(column) : column);
+    } catch {
+      return undefined;
+    }
+  }
+
+  #toColumn(field: Field, key: Key, value: Json | undefined): SqlValue {
+    try {
+      return toColumnLeniently(field, value);
+    } catch (cause) {
+      const why = (cause as Error).message;
+      throw new SyncError("constraint", `Writing ${this.#name(key)}: ${field.name} ${why}`, { cause });
+    }
+  }
+
+  #toLocal(row: SqlRow): LocalRow {
+    const key = keyOfRow(row);
+    const item: Record<string, Json> = {};
+    for (const [i, field] of this.#fields.entries()) {
+      try {
+        const value = toItem(field, row[`c${i}`] ?? null);
+        if (value !== undefined) item[field.attribute] = value;
+      } catch (cause) {
+        const why = (cause as Error).message;
+        throw new SyncError("invalid", `Reading ${this.#name(key)}: ${field.name} ${why}`, { cause });
+      }
+    }
+    return { id: Number(row.id), key, item };
+  }
+
+  #bind(key: Key): SqlValue[] {
+    return this.#hasSort ? [key[0], key[1]] : [key[0]];
+  }
+
+  #name(key: Key): string {
+    return `${this.model.name} ${JSON.stringify(key)}`;
+  }
+}
+
+/** @throws SyncError `invalid` for a row without a key: of a table that was altered behind the schema */
+function keyOfRow(row: SqlRow): Key {
+  try {
+    return [textOf(row.h ?? null), textOf(row.s ?? null)];
+  } catch (cause) {
+    throw new SyncError("invalid", `row ${row.id} has no key: ${(cause as Error).message}`, { cause });
+  }
+}

@@ -1,0 +1,283 @@
+/**
+ * The device's database, open: transactions, the capture flag, the models' rows, and the agent's small facts (`_sync`).
+ *
+ * Guarantee: a file is opened only by the device and account it belongs to and by a Twintable that knows its layout; what
+ * has to be migrated is migrated in one transaction, so that a crash leaves the old or the new schema, nothing between.
+ *
+ * The agent keeps its facts in `_sync` for the `_status` view (`agent/facts.ts`), `lastAck`, `lastSync` (ms), `dropped`,
+ * `generation`, `restoredAt`. The store itself: `format`, `device`, `account`, `fingerprint`, `schema`, `ddl`, `table:<model>`, and
+ * `resnapshot` (1 after a migration that left columns to be filled; whoever takes the snapshot removes it).
+ *
+ * @module
+ */
+import { type Database, type Driver, faultOf, openDatabase, type SqlValue } from "../driver.ts";
+import { SyncError } from "../../schema/errors.ts";
+import type { Identity, Model, Schema } from "../../schema/model.ts";
+import { createPrivately } from "../private_file.ts";
+import { toSyncError } from "./faults.ts";
+import { alteredObjects } from "./objects.ts";
+import { migrate, type Migration, modelNumbers, schemaSql } from "./migrate.ts";
+import { type Rows, TableRows } from "./rows.ts";
+import { applicationId, storeFormat } from "./tables.ts";
+
+export type { LocalRow, Rows } from "./rows.ts";
+
+/** How a store is opened. */
+export interface StoreOptions {
+  /** The database's file; it and its folder are created where they are missing (modes 0600 and 0700). `:memory:` for none. */
+  readonly path: string;
+  readonly schema: Schema;
+  readonly identity: Identity;
+  /** Default `full`. */
+  readonly synchronous?: "full" | "normal";
+  /** Default: the runtime's own SQLite. */
+  readonly driver?: Driver;
+  /** Look for damage first: after an agent was killed or the machine lost its power. Default false. */
+  readonly check?: boolean;
+  /** The wall clock, ms since 1970. */
+  readonly now: () => number;
+}
+
+/** An open device database. Not re-entrant across tasks: every method is synchronous. */
+export interface Store {
+  readonly db: Database;
+  readonly schema: Schema;
+  readonly identity: Identity;
+  /** What opening it had to change. */
+  readonly migration: Migration;
+  /** The wall clock, ms since 1970. */
+  now(): number;
+  /**
+   * Runs `fn` in a write transaction: committed when it returns, rolled back when it throws. A nested call joins the outer
+   * one. `fn` must be synchronous.
+   *
+   * @throws SyncError `busy`, `full`, `io` of SQLite itself; whatever `fn` throws
+   */
+  tx<T>(fn: () => T): T;
+  /** Counts transactions: what was gathered for one must not get into the next. */
+  readonly transaction: number;
+  /** Runs `fn` just before the transaction under way is committed: for what is cheaper done at once. Forgotten if it is not. */
+  beforeCommit(fn: () => void): void;
+  /** Runs `fn` with capture off, inside `tx`: no other connection ever sees the flag. A nested call joins. */
+  applying<T>(fn: () => T): T;
+  /** The file's own number of a model. @throws RangeError for a model that is not on the device */
+  number(model: Model): number;
+  /** The model of a number; undefined for one that this schema doesn't have any more. */
+  modelByNumber(number: number): Model | undefined;
+  /** @throws RangeError for a model that is not on the device */
+  rows(model: Model): Rows;
+  getMeta(name: string): string | number | undefined;
+  /** Undefined removes it. */
+  setMeta(name: string, value: string | number | undefined): void;
+  close(): void;
+}
+
+/** Whether the fault is the disk's or another process's, not the statement's: every transaction may meet it. */
+function environmental(error: unknown): boolean {
+  if (error instanceof SyncError || error instanceof TypeError || error instanceof RangeError) return false;
+  return ["busy", "full", "io", "corrupt", "readonly"].includes(faultOf(error));
+}
+
+class SqlStore implements Store {
+  readonly #numbers: ReadonlyMap<string, number>;
+  readonly #models: ReadonlyMap<number, Model>;
+  readonly #rows = new Map<string, Rows>();
+  #depth = 0;
+  #applying = 0;
+  #beforeCommit: (() => void)[] = [];
+  #transaction = 0;
+
+  constructor(
+    readonly db: Database,
+    readonly schema: Schema,
+    readonly identity: Identity,
+    readonly migration: Migration,
+    readonly now: () => number,
+  ) {
+    this.#models = modelNumbers(db, schema);
+    this.#numbers = new Map([...this.#models].map(([number, model]) => [model.name, number]));
+  }
+
+  get transaction(): number {
+    return this.#transaction;
+  }
+
+  tx<T>(fn: () => T): T {
+    if (this.#depth > 0) return this.#joined(fn);
+    this.#transaction++;
+    try {
+      this.db.exec("BEGIN IMMEDIATE");
+    } catch (error) {
+      throw toSyncError(error, "Beginning a transaction");
+    }
+    try {
+      const result = this.#joined(fn);
+      if (result instanceof Promise) throw new TypeError("a transaction's function must be synchronous");
+      for (const last of this.#beforeCommit.splice(0)) last();
+      this.#commit();
+      return result;
+    } catch (error) {
+      this.#applying = 0;
+      this.#beforeCommit = [];
+      // SQLite rolls back by itself where it ran out of disk or memory: then there is nothing left to roll back.
+      if (this.db.inTransaction) this.db.exec("ROLLBACK");
+      throw environmental(error) ? toSyncError(error, "Writing the database") : error;
+    }
+  }
+
+  #joined<T>(fn: () => T): T {
+    this.#depth++;
+    try {
+      return fn();
+    } finally {
+      this.#depth--;
+    }
+  }
+
+  #commit(): void {
+    try {
+      this.db.exec("COMMIT");
+    } catch (error) {
+      throw toSyncError(error, "Committing a transaction");
+    }
+  }
+
+  beforeCommit(fn: () => void): void {
+    if (this.#depth === 0) throw new TypeError("beforeCommit() must be called inside tx()");
+    this.#beforeCommit.push(fn);
+  }
+
+  applying<T>(fn: () => T): T {
+    if (this.#depth === 0) throw new TypeError("applying() must run inside tx()");
+    if (this.#applying === 0) this.db.sql("UPDATE _sync_flag SET applying = 1").run();
+    this.#applying++;
+    try {
+      return fn();
+    } finally {
+      this.#applying--;
+      // The flag must never be committed as 1. Where the transaction is gone, so is the flag.
+      if (this.#applying === 0 && this.db.inTransaction) this.db.sql("UPDATE _sync_flag SET applying = 0").run();
+    }
+  }
+
+  number(model: Model): number {
+    const number = this.#numbers.get(model.name);
+    if (number === undefined) throw new RangeError(`the model ${model.name} has no table on the device`);
+    return number;
+  }
+
+  modelByNumber(number: number): Model | undefined {
+    return this.#models.get(number);
+  }
+
+  rows(model: Model): Rows {
+    let rows = this.#rows.get(model.name);
+    if (!rows) {
+      this.number(model);
+      this.#rows.set(model.name, rows = new TableRows(this.db, model, this.identity));
+    }
+    return rows;
+  }
+
+  getMeta(name: string): string | number | undefined {
+    const value = this.db.sql("SELECT value FROM _sync WHERE name = ?").get(name)?.value;
+    return typeof value === "string" || typeof value === "number" ? value : undefined;
+  }
+
+  setMeta(name: string, value: string | number | undefined): void {
+    if (value === undefined) this.db.sql("DELETE FROM _sync WHERE name = ?").run(name);
+    else this.db.sql("INSERT OR REPLACE INTO _sync(name, value) VALUES (?, ?)").run(name, value);
+  }
+
+  close(): void {
+    this.db.close();
+  }
+}
+
+/**
+ * Opens the device's database and brings it to the schema.
+ *
+ * @throws SyncError `not-a-database`, `foreign-database` (another device, account or application), `newer-format`,
+ * `migration` (rows that don't fit the new schema), `busy`, `full`, `io`, `corrupt`
+ */
+export function openStore(options: StoreOptions): Store {
+  const { path, schema, identity, driver = openDatabase, synchronous, check, now } = options;
+  const action = `Opening the database "${path}"`;
+  let db: Database | undefined;
+  try {
+    if (path !== ":memory:") createPrivately(path);
+    db = driver(path, { synchronous });
+    if (check) checkPages(db, path);
+    checkOwner(db, path, identity);
+    return new SqlStore(db, schema, identity, bringTo(db, schema, identity), now);
+  } catch (error) {
+    db?.close();
+    throw toSyncError(error, action);
+  }
+}
+
+/** Refuses a damaged database before anything is built on it. It reads every page: some seconds for a gigabyte. */
+function checkPages(db: Database, path: string): void {
+  const found = db.prepare("PRAGMA quick_check(1)").all().map((row) => String(Object.values(row)[0]));
+  if (found.length === 1 && found[0] === "ok") return;
+  throw new SyncError("corrupt", `"${path}" is damaged: ${found.join("; ")}`, {
+    hint: "Nothing was changed. Restore a backup (mod.ts restore), or move the file away and start with a new one.",
+  });
+}
+
+function pragma(db: Database, name: string): SqlValue {
+  return Object.values(db.prepare(`PRAGMA ${name}`).get() ?? { none: null })[0] ?? null;
+}
+
+/** Refuses a file that is not this agent's to open, before anything in it is touched. */
+function checkOwner(db: Database, path: string, identity: Identity): void {
+  const id = pragma(db, "application_id");
+  if (id !== 0 && id !== applicationId) {
+    throw new SyncError("foreign-database", `"${path}" is another application's database`, {
+      hint: "Name another file.",
+    });
+  }
+  if (!db.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '_sync'").get()) return;
+  const facts = new Map(db.prepare("SELECT name, value FROM _sync").all().map((row) => [row.name, row.value]));
+  const format = Number(facts.get("format") ?? storeFormat);
+  if (format > storeFormat) {
+    throw new SyncError("newer-format", `"${path}" was written by a newer Twintable (format ${format})`, {
+      hint: "Use that version, or start with a new file.",
+    });
+  }
+  for (const [what, own] of [["device", identity.deviceId], ["account", identity.accountId]] as const) {
+    const theirs = facts.get(what);
+    if (theirs === undefined || theirs === own) continue;
+    throw new SyncError("foreign-database", `"${path}" belongs to the ${what} "${theirs}", not to "${own}"`, {
+      hint:
+        `Start with --${what} ${theirs}, or give ${what} "${own}" a database file of its own (mod.ts reset --rows empties this one).`,
+    });
+  }
+}
+
+/**
+ * Migrates where the file's DDL is not what this schema and this version of Twintable make, or not in the file any more:
+ * what is missing is made anew. What was written without it `verify` finds.
+ */
+function bringTo(db: Database, schema: Schema, identity: Identity): Migration {
+  const fact = (name: string) => db.prepare("SELECT value FROM _sync WHERE name = ?").get(name)?.value;
+  const same = () =>
+    pragma(db, "application_id") === applicationId &&
+    db.prepare("SELECT 1 FROM sqlite_master WHERE name = '_sync'").get() !== undefined &&
+    fact("ddl") === schemaSql(schema, identity) && fact("fingerprint") === schema.fingerprint &&
+    alteredObjects(db, modelNumbers(db, schema), identity).length === 0;
+  const unchanged: Migration = { created: [], rebuilt: [], restored: [] };
+  if (same()) return unchanged;
+  db.exec("PRAGMA legacy_alter_table = ON; BEGIN IMMEDIATE");
+  try {
+    // Another process may have done it while this one waited for the lock.
+    const migration = same() ? unchanged : migrate(db, schema, identity);
+    db.exec("COMMIT");
+    return migration;
+  } catch (error) {
+    if (db.inTransaction) db.exec("ROLLBACK");
+    throw error;
+  } finally {
+    db.exec("PRAGMA legacy_alter_table = OFF");
+  }
+}

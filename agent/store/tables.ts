@@ -1,0 +1,146 @@
+/**
+ * The agent's own tables in the device's database, and the views on them. Applications read them and never write them.
+ *
+ * `_outbox` has no index that a bulk insert would touch: of the `up` models of one device, which is what measurements are,
+ * only the row itself is written. The other models' entries are found by row through a partial index; SQLite uses it for a
+ * query that names the model by a literal number (`model = 3`), not by a parameter. Entries of kind 3, which name a key
+ * that lost its row, are found by it (`hash`, `sort`) through another.
+ *
+ * @module
+ */
+import type { Model } from "../../schema/model.ts";
+import { ident, literal, nowMsSql } from "./sql.ts";
+import { keyJsonSql } from "./triggers.ts";
+
+/** The layout of the agent's tables. A file of a higher number was written by a newer Twintable and is refused. */
+export const storeFormat = 1;
+
+/** "Twtb": marks the file as one of ours in SQLite's header. */
+export const applicationId = 0x54777462;
+
+/** Under this name `_sync_kept` holds the removals that waited of a model that is gone. */
+export const keptRemoval = "_outbox";
+
+/** Creates what is missing. Column meanings are those of `agent/` (outbox, items, downlink, clock). */
+export const agentTablesSql = `
+CREATE TABLE IF NOT EXISTS _sync(name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _sync_flag(
+  id INTEGER PRIMARY KEY CHECK (id = 1), applying INTEGER NOT NULL, segment INTEGER NOT NULL,
+  "full" INTEGER NOT NULL DEFAULT 0) STRICT;
+INSERT OR IGNORE INTO _sync_flag(id, applying, segment) VALUES (1, 0, 1);
+CREATE TABLE IF NOT EXISTS _sync_models(number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE IF NOT EXISTS _sync_kept(model TEXT, row INTEGER, name TEXT, value ANY) STRICT;
+CREATE INDEX IF NOT EXISTS _sync_kept_removals ON _sync_kept(name) WHERE name = '${keptRemoval}';
+CREATE TABLE IF NOT EXISTS _outbox(
+  seq INTEGER PRIMARY KEY, model INTEGER, row INTEGER, kind INTEGER, time INTEGER, segment INTEGER,
+  hash TEXT, sort TEXT, key TEXT) STRICT;
+CREATE INDEX IF NOT EXISTS _sync_outbox_key ON _outbox(hash, sort) WHERE hash IS NOT NULL;
+CREATE TABLE IF NOT EXISTS _inflight(batch TEXT PRIMARY KEY, serial INTEGER, payload TEXT) STRICT;
+CREATE TABLE IF NOT EXISTS _sync_items(
+  hash TEXT, sort TEXT, model INTEGER, source TEXT, stamp INTEGER, base TEXT, awaiting INTEGER NOT NULL DEFAULT 0,
+  recheck INTEGER, gone INTEGER, issued INTEGER, PRIMARY KEY (hash, sort)) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS _sync_items_recheck ON _sync_items(recheck) WHERE recheck IS NOT NULL;
+CREATE TABLE IF NOT EXISTS _sync_channels(
+  channel TEXT PRIMARY KEY, epoch TEXT, seq INTEGER, snap_epoch TEXT, snap_head INTEGER, snap_after TEXT,
+  again INTEGER) STRICT;
+CREATE TABLE IF NOT EXISTS _sync_seen(
+  channel TEXT, hash TEXT, sort TEXT, PRIMARY KEY (channel, hash, sort)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _sync_aside(
+  hash TEXT, sort TEXT, model INTEGER, item TEXT, source TEXT, stamp INTEGER, error TEXT, time INTEGER,
+  PRIMARY KEY (hash, sort)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _sync_clock(segment INTEGER PRIMARY KEY, delta INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS _rejected(
+  id INTEGER PRIMARY KEY, model TEXT, key TEXT, op TEXT, item TEXT, code TEXT, reason TEXT, stamp INTEGER,
+  time INTEGER) STRICT;
+CREATE TABLE IF NOT EXISTS _conflicts(
+  id INTEGER PRIMARY KEY, model TEXT, key TEXT, op TEXT, item TEXT, why TEXT, source TEXT, stamp INTEGER,
+  time INTEGER) STRICT;
+CREATE TABLE IF NOT EXISTS _verify(
+  id INTEGER PRIMARY KEY, model TEXT, key TEXT, what TEXT, detail TEXT, mended INTEGER NOT NULL, time INTEGER) STRICT;
+CREATE TABLE IF NOT EXISTS _sync_verify(id INTEGER PRIMARY KEY AUTOINCREMENT, options TEXT, report TEXT) STRICT;
+CREATE TABLE IF NOT EXISTS _changes(
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT, model TEXT, key TEXT, op TEXT, time INTEGER) STRICT;
+`;
+
+/** The names of {@link agentTablesSql}. */
+export const agentTableNames: readonly string[] = [...agentTablesSql.matchAll(/CREATE TABLE IF NOT EXISTS (\w+)/g)].map(
+  (match) => match[1]!,
+);
+
+/** Whether entries of the model are looked up by row or key: all but those of `up` models of one device. */
+function isLookedUp(model: Model): boolean {
+  return model.sync === "both" || (model.sync === "up" && model.scope !== "device");
+}
+
+/** A condition that holds for the models' entries, in the form from which SQLite infers it (`OR`, not `IN`). */
+function ofModels(numbers: readonly number[]): string {
+  return numbers.map((number) => `model = ${number}`).join(" OR ");
+}
+
+/** The outbox's index by row for these models (by the file's own numbers). */
+export function outboxIndexesSql(models: ReadonlyMap<number, Model>): string[] {
+  const numbers = [...models].filter(([, model]) => isLookedUp(model)).map(([number]) => number);
+  if (numbers.length === 0) return [];
+  return [
+    `CREATE INDEX _sync_outbox_row ON _outbox(model, row) WHERE ${ofModels(numbers)}`,
+  ];
+}
+
+/** Columns that came later than their table: added where they are missing. */
+export const laterColumns: readonly { readonly table: string; readonly name: string; readonly sql: string }[] = [
+  { table: "_sync_flag", name: "full", sql: `"full" INTEGER NOT NULL DEFAULT 0` },
+];
+
+function metaSql(name: string): string {
+  return `(SELECT value FROM _sync WHERE name = ${literal(name)})`;
+}
+
+function timeSql(ms: string): string {
+  return `strftime('%Y-%m-%dT%H:%M:%fZ', ${ms} / 1000.0, 'unixepoch')`;
+}
+
+/** When the oldest change that the cloud has not acknowledged was made, by the device's clock. */
+const oldestSql = "(SELECT time FROM _outbox ORDER BY seq LIMIT 1)";
+
+/** `_status`: one row about the whole device; docs/device-database.md tells what each column means. */
+const statusSql = `CREATE VIEW _status AS SELECT
+  ${metaSql("device")} AS device,
+  ${metaSql("account")} AS account,
+  coalesce(${metaSql("connected")}, 0) AS connected,
+  ${timeSql(metaSql("lastAck"))} AS last_ack,
+  ${timeSql(metaSql("lastSync"))} AS last_sync,
+  ${metaSql("lastError")} AS last_error,
+  ${timeSql(metaSql("lastErrorAt"))} AS last_error_at,
+  ${metaSql("problem")} AS problem,
+  (SELECT count(*) FROM _outbox) AS outbox,
+  (SELECT count(*) FROM _inflight) AS inflight,
+  (SELECT count(*) FROM _rejected) AS rejected,
+  (SELECT count(*) FROM _conflicts) AS conflicts,
+  (SELECT count(*) FROM _sync_aside) AS aside,
+  ${timeSql(oldestSql)} AS oldest,
+  max(0, ${nowMsSql} - ${oldestSql}) AS lag_ms,
+  (SELECT "full" FROM _sync_flag) AS full,
+  coalesce(${metaSql("dropped")}, 0) AS dropped,
+  ${metaSql("walBytes")} AS wal_bytes,
+  ${timeSql(metaSql("restoredAt"))} AS restored_at`;
+
+/** `_pending`: the keys with changes that the cloud has not acknowledged, since when (ms since 1970, local clock). */
+function pendingSql(models: ReadonlyMap<number, Model>): string {
+  const selects = [...models].filter(([, model]) => model.sync === "up" || model.sync === "both").map(
+    ([number, model]) =>
+      `SELECT o.model, ${keyJsonSql(model, "t")} AS key, o.time FROM _outbox AS o JOIN ${ident(model.name)} AS t ` +
+      `ON t._id = o.row WHERE o.model = ${number} AND o.key IS NULL`,
+  );
+  selects.push("SELECT model, key, time FROM _outbox WHERE key IS NOT NULL");
+  return `CREATE VIEW _pending AS SELECT m.name AS model, p.key AS key, min(p.time) AS since
+FROM (${selects.join("\n  UNION ALL ")}) AS p JOIN _sync_models AS m ON m.number = p.model
+GROUP BY p.model, p.key`;
+}
+
+/** The views, for these models (by the file's own numbers). */
+export function viewsSql(models: ReadonlyMap<number, Model>): string[] {
+  return [statusSql, pendingSql(models)];
+}
+
+/** The names of {@link viewsSql}. */
+export const viewNames = ["_status", "_pending"] as const;

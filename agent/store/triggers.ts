@@ -1,0 +1,202 @@
+/**
+ * Capture: plain SQL triggers that record each local write in the outbox, in the same transaction, in whatever process it
+ * is made. An entry is a hint "look at this row" or, where the row is gone, "look at this key": entries too many are
+ * harmless, an entry too few loses a change.
+ *
+ *   kind 1  a row was inserted         row
+ *   kind 2  a row was updated          row
+ *   kind 3  a key lost its row         row, hash, sort, key: deleted, evicted by REPLACE, or its key changed
+ *
+ * REPLACE fires no delete trigger for the rows that it evicts (unless `recursive_triggers` is on), so BEFORE triggers look
+ * for them: by the key, by each unique field, by `_id`. They compute the key from the columns, not from the generated
+ * ones, whose value SQLite does not define in a BEFORE trigger of an UPDATE.
+ *
+ * @module
+ */
+import type { Field, Identity, Model } from "../../schema/model.ts";
+import { columnName } from "./columns.ts";
+import { dataFields, isIdentity, itemFields, keySql, nowSql, ownName } from "./ddl.ts";
+import { ident, literal, nowMsSql, templateSql } from "./sql.ts";
+
+/** Kinds of outbox entries. */
+export const outboxKinds = { insert: 1, update: 2, gone: 3 } as const;
+
+/** Begins the message of a write that a trigger refuses: {@link readOnlyMessage} and foreign rows. */
+const refused = "refused by Twintable: ";
+
+/** What a local write to a model that only comes down fails with. */
+export function readOnlyMessage(model: Model): string {
+  return `${refused}${model.name} is read-only on the device (its sync is "down")`;
+}
+
+/** What a local write fails with while the outbox is full (`agent/capacity.ts`). */
+export const fullMessage = `${refused}the outbox is full, since the cloud could not be reached for long; see _status`;
+
+/** Whether an error's message is that of a full outbox. */
+export function isFullMessage(message: string): boolean {
+  return message.includes(fullMessage);
+}
+
+/** Whether an error's message is that of a read-only model. */
+export function isReadOnlyMessage(message: string): boolean {
+  return message.includes(refused) && message.includes("is read-only on the device");
+}
+
+/** The JSON text of a row's key attributes in item form, without identity. `row` is `new`, `old` or an alias. */
+export function keyJsonSql(model: Model, row: string): string {
+  const pairs = model.keyFields.map((name) => {
+    const field = model.fields.find((f) => f.name === name)!;
+    return `${literal(field.attribute)}, ${keyValueSql(field, `${row}.${columnName(field)}`)}`;
+  });
+  return `json_object(${pairs.join(", ")})`;
+}
+
+function keyValueSql(field: Field, column: string): string {
+  if (field.type === "number") return `CAST(${column} AS INTEGER)`;
+  if (field.type === "boolean") return `json(CASE ${column} WHEN 1 THEN 'true' ELSE 'false' END)`;
+  return column;
+}
+
+/**
+ * The new row's `_id` for its entry, or the refusal while the outbox is full. A model that keeps its newest is not refused,
+ * nor is a deletion: it is how an application makes room, and there are no more of them than rows.
+ */
+function rowSql(model: Model): string {
+  if (model.keep) return "new._id";
+  return `CASE _sync_flag."full" WHEN 0 THEN new._id ELSE RAISE(ABORT, ${literal(fullMessage)}) END`;
+}
+
+/** An entry about a row that is there, as an INSERT. */
+function entrySql(model: Model, number: number, kind: number): string {
+  return `INSERT INTO _outbox(model, row, kind, time, segment) ` +
+    `SELECT ${number}, ${rowSql(model)}, ${kind}, ${nowMsSql}, segment FROM _sync_flag WHERE applying = 0`;
+}
+
+/** An entry about a key that loses its row, `old` or an alias in `from`. */
+function goneSql(model: Model, number: number, identity: Identity, row: string, where?: string, from = ""): string {
+  const column = (name: string) => `${row}.${ident(name)}`;
+  const hash = templateSql(model.hashKey.template, model, identity, column);
+  const sort = model.sortKey ? templateSql(model.sortKey.template, model, identity, column) : "''";
+  return `INSERT INTO _outbox(model, row, kind, time, segment, hash, sort, key) ` +
+    `SELECT ${number}, ${row}._id, ${outboxKinds.gone}, ${nowMsSql}, _sync_flag.segment, ${hash}, ${sort}, ` +
+    `${keyJsonSql(model, row)} FROM _sync_flag${from} WHERE _sync_flag.applying = 0${where ? ` AND ${where}` : ""}`;
+}
+
+/** A condition on identity columns that is true for a foreign row, and the message for it. */
+function foreign(model: Model, identity: Identity): { condition: string; raise: string } | undefined {
+  const fields = dataFields(model).filter((field) => isIdentity(model, field));
+  if (fields.length === 0) return undefined;
+  const conditions = fields.map((field) => {
+    const own = literal(identity[field.name as keyof Identity]);
+    return `new.${columnName(field)} IS NOT ${own}`;
+  });
+  const own = fields.map((field) => `${field.name} ${identity[field.name as keyof Identity]}`).join(", ");
+  const message = literal(`${refused}this database holds ${model.name} rows of ${own} only`);
+  const condition = conditions.join(" OR ");
+  return { condition, raise: `SELECT RAISE(ABORT, ${message}) WHERE ${condition}` };
+}
+
+/** Selects the `_id`s of rows that a REPLACE by `new` would evict, one SELECT for each way. */
+function evictions(model: Model, identity: Identity, event: "insert" | "update"): string[] {
+  const table = ident(model.name);
+  const other = event === "update" ? " AND _id <> old._id" : "";
+  const key = keySql(model);
+  const fresh = (name: string) => `new.${ident(name)}`;
+  const hash = templateSql(model.hashKey.template, model, identity, fresh);
+  const sort = model.sortKey && templateSql(model.sortKey.template, model, identity, fresh);
+  // An INSERT that leaves `_id` out shows it as -1 here, which no row has: most inserts are spared this look.
+  const ways = [
+    event === "insert" ? `new._id <> -1 AND _id = new._id` : `_id = new._id`,
+    `${key.hash} = ${hash}${sort ? ` AND ${key.sort} = ${sort}` : ""}`,
+  ];
+  for (const field of model.fields.filter((f) => f.unique)) {
+    const value = field.template ? templateSql(field.template, model, identity, fresh) : `new.${columnName(field)}`;
+    ways.push(`${columnName(field)} = ${value}`);
+  }
+  return ways.map((way) => `SELECT _id FROM ${table} WHERE ${way}${other}`);
+}
+
+function trigger(model: Model, name: string, event: string, when: string | undefined, body: readonly string[]): string {
+  return `CREATE TRIGGER ${ident(ownName(model, name))} ${event} ON ${ident(model.name)}${
+    when ? `\nWHEN ${when}` : ""
+  }\nBEGIN\n  ${body.join(";\n  ")};\nEND`;
+}
+
+/** The columns whose change matters to the cloud, for `UPDATE OF`; a rowid that moves counts as one. */
+function syncedColumns(model: Model): string {
+  const identity = dataFields(model).filter((field) => isIdentity(model, field));
+  return ["_id", ...[...itemFields(model), ...identity].map(columnName)].join(", ");
+}
+
+/** Unique columns that never leave the device: their own change is nobody's business, the rows that it may evict are. */
+function localUniques(model: Model): string[] {
+  return dataFields(model).filter((field) => field.unique && !field.synced).map(columnName);
+}
+
+/** Sets `updated` where an UPDATE left it. The guards end it also where triggers recurse. */
+function touchSql(model: Model): string | undefined {
+  const field = model.fields.find((f) => f.name === model.updatedField);
+  if (!field || field.template) return undefined;
+  const c = columnName(field), now = nowSql(field);
+  return `UPDATE ${ident(model.name)} SET ${c} = ${now} WHERE _id = new._id AND new.${c} IS old.${c} ` +
+    `AND new.${c} IS NOT ${now} AND (SELECT applying FROM _sync_flag) = 0`;
+}
+
+function downTriggers(model: Model): string[] {
+  const body = [`SELECT RAISE(ABORT, ${literal(readOnlyMessage(model))})`];
+  const when = "(SELECT applying FROM _sync_flag) = 0";
+  return [
+    trigger(model, "insert", "BEFORE INSERT", when, body),
+    trigger(model, "update", `BEFORE UPDATE OF ${syncedColumns(model)}`, when, body),
+    trigger(model, "delete", "BEFORE DELETE", when, body),
+    // A local column may be set, but not so that REPLACE evicts another row: no DELETE trigger would see it.
+    ...localUniques(model).map((c) => {
+      const evicts = `EXISTS (SELECT 1 FROM ${ident(model.name)} WHERE ${c} = new.${c} AND _id <> old._id)`;
+      return trigger(model, `evict.${c.slice(1, -1)}`, `BEFORE UPDATE OF ${c}`, `${when} AND ${evicts}`, body);
+    }),
+  ];
+}
+
+function captureTriggers(model: Model, number: number, identity: Identity): string[] {
+  const { insert, update } = outboxKinds;
+  const stranger = foreign(model, identity);
+  const before = (event: "insert" | "update") => {
+    const selects = evictions(model, identity, event);
+    const when = [...(stranger ? [stranger.condition] : []), ...selects.map((select) => `EXISTS (${select})`)];
+    const where = `evicted._id IN (${selects.join(" UNION ")})`;
+    const entry = goneSql(model, number, identity, "evicted", where, `, ${ident(model.name)} AS evicted`);
+    return { when: when.join("\n  OR "), body: [...(stranger ? [stranger.raise] : []), entry] };
+  };
+  const onInsert = before("insert"), onUpdate = before("update");
+  const rekeyed = ["_id", ...model.keyFields.map(ident)].map((c) => `old.${c} IS NOT new.${c}`).join(" OR ");
+  const of = syncedColumns(model), evicting = [of, ...localUniques(model)].join(", ");
+  const touch = touchSql(model);
+  return [
+    trigger(model, "insert_before", "BEFORE INSERT", onInsert.when, onInsert.body),
+    trigger(model, "insert", "AFTER INSERT", undefined, [entrySql(model, number, insert)]),
+    trigger(model, "update_before", `BEFORE UPDATE OF ${evicting}`, onUpdate.when, onUpdate.body),
+    trigger(model, "update", `AFTER UPDATE OF ${of}`, undefined, [
+      goneSql(model, number, identity, "old", `(${rekeyed})`),
+      entrySql(model, number, update),
+      ...(touch ? [touch] : []),
+    ]),
+    trigger(model, "delete", "AFTER DELETE", undefined, [goneSql(model, number, identity, "old")]),
+  ];
+}
+
+function localTriggers(model: Model, identity: Identity): string[] {
+  const stranger = foreign(model, identity);
+  const touch = touchSql(model);
+  return [
+    ...(stranger ? [trigger(model, "insert_before", "BEFORE INSERT", stranger.condition, [stranger.raise])] : []),
+    ...(stranger ? [trigger(model, "update_before", "BEFORE UPDATE", stranger.condition, [stranger.raise])] : []),
+    ...(touch ? [trigger(model, "update", `AFTER UPDATE OF ${syncedColumns(model)}`, undefined, [touch])] : []),
+  ];
+}
+
+/** All triggers of a model. `number` is the model's number in this file. */
+export function triggersSql(model: Model, number: number, identity: Identity): string[] {
+  if (model.sync === "none") return localTriggers(model, identity);
+  if (model.sync === "down") return downTriggers(model);
+  return captureTriggers(model, number, identity);
+}

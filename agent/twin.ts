@@ -1,0 +1,407 @@
+/**
+ * The agent's sync logic as one state machine: uplink, downlink and clock over a store and a transport. It does nothing
+ * by itself: it is told of connections, messages, local commits and the passing of time, and says when it wants to be
+ * called next. The shell (`agent.ts`) and the simulation drive it alike.
+ *
+ * Connecting, in order: ask for every channel; with the first answer the cloud's time is known and what only syncs up is
+ * sent; when all channels are caught up, what is in flight is sent again, then what is new.
+ *
+ * Whatever fails in a transaction (disk full, I/O error, busy) leaves the database as it was; memory is then read again
+ * from it, exactly as after a restart. There is no other error path.
+ *
+ * @module
+ */
+import type { FromCloud, FromDevice } from "../protocol.ts";
+import { SyncError } from "../schema.ts";
+import { tellApplied } from "./answers.ts";
+import { Asides } from "./aside.ts";
+import { Capacity } from "./capacity.ts";
+import { ChangesTable } from "./changes.ts";
+import { DeviceClock } from "./clock.ts";
+import { type AppliedChange, type Context, type Counters, defaultLimits, type Limits } from "./context.ts";
+import { Downlink } from "./downlink.ts";
+import { Facts } from "./facts.ts";
+import { InFlight } from "./flight.ts";
+import { ItemRecords } from "./items.ts";
+import { Outbox } from "./outbox.ts";
+import type { Clock, Transport } from "./ports.ts";
+import type { Store } from "./store/store.ts";
+import { Uplink } from "./uplink.ts";
+import { Verify } from "./verify.ts";
+import { askVerify } from "./verify_report.ts";
+import { WalWatch } from "./wal_watch.ts";
+import { purgeExpired, trimHistory } from "./history.ts";
+
+/** The clock is looked at this often at least, so that a jump is noticed before much is recorded with it. */
+const clockCheckMs = 1_000;
+/** An answer that took longer tells no time, unless nothing else has: half of it is the error. */
+const roundTripMaxMs = 5_000;
+/** The outbox is held against its cap this often. */
+const capacityMs = 1_000;
+/** History is trimmed and expired rows are purged this often. */
+const housekeepingMs = 60_000;
+
+/** What a twin is made of. */
+export interface TwinOptions {
+  readonly store: Store;
+  readonly transport: Pick<Transport, "send">;
+  readonly clock: Clock;
+  /** A number in [0, 1). */
+  readonly random: () => number;
+  readonly limits?: Partial<Limits>;
+  /** Changes from the cloud, after they are committed. */
+  readonly onApplied?: (changes: readonly AppliedChange[]) => void;
+  /** A fault of the store: the twin has recovered from it, or goes on trying. */
+  readonly onFault?: (error: unknown) => void;
+}
+
+/** One device's sync. Calls must not overlap; none waits. */
+export class Twin {
+  readonly context: Context;
+  readonly uplink: Uplink;
+  readonly downlink: Downlink;
+  readonly inFlight: InFlight;
+  #connected = false;
+  #applied: AppliedChange[] = [];
+  #outgoing: FromDevice[] = [];
+  #nextSyncMs = Infinity;
+  #nextHousekeepingMs = 0;
+  #nextCapacityMs = 0;
+  readonly #purgePositions: Map<string, number> = new Map();
+  /** After a fault: nothing is tried before this. */
+  #pausedUntilMs = 0;
+  #faults = 0;
+  /** A fault's memory could not be read again yet. */
+  #unread = false;
+  /** What `_status` says of the agent. */
+  readonly facts: Facts;
+  readonly capacity: Capacity;
+  readonly verify: Verify;
+  /** The cloud's last request for a verification: a message may come twice. */
+  #lastVerify: string | undefined;
+  readonly #wal: WalWatch;
+
+  constructor(readonly options: TwinOptions) {
+    const { store, random } = options;
+    const counters: Counters = {
+      sent: 0,
+      acknowledged: 0,
+      conflicts: 0,
+      rejected: 0,
+      applied: 0,
+      resent: 0,
+      ignored: 0,
+      failures: 0,
+    };
+    const outbox = new Outbox(store), clock = new DeviceClock(options.clock, store, outbox);
+    this.context = {
+      store,
+      clock,
+      records: new ItemRecords(store),
+      outbox,
+      asides: new Asides(store),
+      changes: new ChangesTable(store, clock),
+      identity: store.identity,
+      incarnation: newIncarnation(random),
+      limits: { ...defaultLimits, ...options.limits },
+      counters,
+      random,
+      send: (message) => this.#send(message),
+      applied: (change) => this.#applied.push(change),
+    };
+    this.inFlight = new InFlight(store, store.identity.deviceId);
+    this.inFlight.restart();
+    this.#restartOutbox();
+    this.uplink = new Uplink(this.context, this.inFlight);
+    this.downlink = new Downlink(this.context, this.inFlight);
+    this.verify = new Verify(this.context, this.inFlight, this.downlink);
+    this.facts = new Facts(store);
+    this.capacity = new Capacity(this.context, this.inFlight, this.facts);
+    this.#wal = new WalWatch(this.context, this.facts);
+    this.#recordConnection(false);
+  }
+
+  /** The last error since the link came up; undefined: none. */
+  get lastError(): string | undefined {
+    return this.facts.get("lastError") as string | undefined;
+  }
+
+  #restartOutbox(): void {
+    const flights = [...this.inFlight.batches.values()].flatMap((b) => b.flights);
+    this.context.outbox.restart(flights.map((f) => f.entries));
+  }
+
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  /** Nothing is pending, in flight or to be fetched, and every channel is caught up. */
+  get settled(): boolean {
+    return this.#connected && this.downlink.caughtUp && this.drained && this.context.records.rechecks(1).length === 0;
+  }
+
+  /** Every local change is acknowledged. */
+  get drained(): boolean {
+    return this.inFlight.batches.size === 0 && this.context.outbox.empty;
+  }
+
+  /** What is sent within a step goes out when its transaction is committed: persist before telling. */
+  #send(message: FromDevice): boolean {
+    if (!this.#connected) return false;
+    this.#outgoing.push(message);
+    return true;
+  }
+
+  /** The link is up and subscribed. */
+  onConnected(): void {
+    this.#connected = true;
+    this.facts.error(undefined, 0);
+    this.#guard(() => {
+      this.uplink.caughtUp = false;
+      this.uplink.connected();
+      this.downlink.connected();
+      this.#planSync();
+    });
+    this.#recordConnection(true);
+  }
+
+  onDisconnected(reason?: string): void {
+    if (!this.#connected) return;
+    this.#connected = false;
+    this.facts.error(reason, this.context.clock.nowMs());
+    this.uplink.caughtUp = false;
+    this.downlink.disconnected();
+    this.verify.disconnected();
+    this.#recordConnection(false);
+  }
+
+  /** For `_status`: other processes see the link's state by SQL. */
+  #recordConnection(connected: boolean): void {
+    this.facts.set("connected", connected ? 1 : 0);
+    this.#guard(() => void this.facts.write());
+  }
+
+  /**
+   * A message has arrived and will be handed to {@link onMessages} in a moment: the page behind it is asked for already, so
+   * that the cloud makes it while this one is applied.
+   */
+  onArrival(message: FromCloud): void {
+    if (!this.#connected || this.#paused) return;
+    const ahead = this.downlink.ahead(message);
+    if (ahead && !this.options.transport.send(ahead)) this.downlink.notAsked(ahead);
+  }
+
+  /** A message from the cloud, decoded and validated. */
+  onMessage(message: FromCloud): void {
+    this.onMessages([message]);
+  }
+
+  /** Messages from the cloud in the order of their arrival, in one transaction: the commit is what costs. */
+  onMessages(messages: readonly FromCloud[]): void {
+    if (!this.#connected || this.#paused) return;
+    for (const message of messages) this.onArrival(message);
+    this.#guard(() =>
+      this.context.store.tx(() => {
+        this.#checkClock();
+        for (const message of messages) this.#handle(message);
+        this.#retryAsides();
+        // What the answers made room for is stored in the same commit.
+        this.uplink.caughtUp = this.downlink.caughtUp;
+        this.uplink.pump();
+      })
+    );
+  }
+
+  #handle(message: FromCloud): void {
+    this.#learnTime(message);
+    switch (message.type) {
+      case "ack": {
+        const batch = this.inFlight.batches.get(message.batch);
+        const keys = batch?.flights.map((f) => f.key) ?? [];
+        this.uplink.acknowledged(message);
+        this.downlink.settled(keys);
+        this.downlink.fetch();
+        break;
+      }
+      case "changes":
+        this.downlink.live(message);
+        break;
+      case "page":
+        this.downlink.page(message);
+        break;
+      case "snapshot":
+        this.downlink.snapshot(message);
+        break;
+      case "items":
+        if (!this.verify.items(message)) this.downlink.items(message);
+        break;
+      case "digests":
+        this.verify.digests(message);
+        break;
+      case "verify": {
+        const { request, repair, keysPerSecond } = message;
+        if (request === this.#lastVerify) break;
+        this.#lastVerify = request;
+        askVerify(this.context.store.db, { request, repair, keysPerSecond });
+        this.verify.notice();
+        break;
+      }
+      case "time":
+        this.downlink.timed(message.request);
+        break;
+    }
+  }
+
+  #retryAsides(): void {
+    const { store, asides } = this.context;
+    if (!asides.any) return;
+    store.tx(() =>
+      store.applying(() =>
+        asides.retry(this.context, this.inFlight, (...placed) => tellApplied(this.context, ...placed))
+      )
+    );
+  }
+
+  /**
+   * The cloud's time, from answers that came soon after their question: what lay in a queue, or came while this process
+   * was stopped, would set the clock back by that long.
+   */
+  #learnTime(message: FromCloud): void {
+    const { clock } = this.context;
+    if (message.type === "verify" || message.type === "digests") return;
+    const asked: { readonly sentMs?: number; readonly ahead?: boolean } | undefined = message.type === "changes"
+      ? undefined
+      : message.type === "ack"
+      ? this.inFlight.batches.get(message.batch)
+      : this.downlink.requestOf(message.request);
+    if (asked?.sentMs === undefined) return;
+    const isPrompt = !asked.ahead && clock.monotonicMs() - asked.sentMs <= roundTripMaxMs;
+    if (isPrompt || !clock.known) clock.learn(message.time);
+  }
+
+  /** Something may have been committed locally. */
+  onCommit(): void {
+    if (!this.#connected || this.#paused) return;
+    this.#guard(() => {
+      // What was committed right after a jump must not be stamped by the clock of before it.
+      this.#checkClock();
+      this.uplink.pump();
+    });
+  }
+
+  /** After a fault: what comes in is dropped, as a lost message would be, until the next try. */
+  get #paused(): boolean {
+    return this.#unread || this.context.clock.monotonicMs() < this.#pausedUntilMs;
+  }
+
+  /** Time has passed. Returns the monotonic time at which to call again at the latest; earlier calls do no harm. */
+  tick(): number {
+    const { clock } = this.context;
+    const now = clock.monotonicMs();
+    if (this.#unread && now >= this.#pausedUntilMs) this.#guard(() => this.#reload());
+    if (this.#paused) {
+      this.facts.write();
+      return this.#pausedUntilMs;
+    }
+    let due = now + clockCheckMs;
+    this.#guard(() => {
+      this.#checkClock();
+      if (now >= this.#nextCapacityMs) {
+        this.#nextCapacityMs = now + capacityMs;
+        if (this.capacity.check()) this.#restartOutbox();
+      }
+      if (now >= this.#nextHousekeepingMs) {
+        this.#nextHousekeepingMs = now + housekeepingMs;
+        trimHistory(this.context);
+        purgeExpired(this.context, this.#purgePositions);
+        this.#retryAsides();
+        this.#wal.check();
+      }
+      this.facts.write();
+      if (!this.#connected) return;
+      if (now >= this.#nextSyncMs) {
+        this.#planSync();
+        this.downlink.sync(undefined, false);
+      }
+      due = Math.min(due, this.downlink.tick(), this.#nextSyncMs, this.verify.tick());
+      this.uplink.pump();
+      due = Math.min(due, this.uplink.nextDueMs());
+    });
+    return Math.max(due, now + 1);
+  }
+
+  /** Asks for every channel now; until all have answered the twin counts as not caught up. */
+  resync(): void {
+    if (this.#connected) this.#guard(() => this.downlink.connected());
+  }
+
+  #planSync(): void {
+    const { clock, limits, random } = this.context;
+    this.#nextSyncMs = clock.monotonicMs() + limits.syncIntervalMs * (0.9 + random() * 0.2);
+  }
+
+  /** After a jump nothing can be stamped until the cloud tells its time again. */
+  #checkClock(): void {
+    if (this.context.clock.check() && this.#connected) this.downlink.sync();
+  }
+
+  /**
+   * Runs a step, then sends what it gave: what it gave is committed by then. If it throws, what it had not committed is
+   * rolled back, and memory is read again from the database.
+   */
+  #guard(step: () => void): void {
+    try {
+      step();
+      if (this.#faults > 0) this.facts.problem("storage", undefined);
+      this.#faults = 0;
+      for (const message of this.#outgoing.splice(0)) this.options.transport.send(message);
+    } catch (error) {
+      this.#applied = [];
+      this.#outgoing = [];
+      this.#recover(error);
+    }
+    if (this.#applied.length > 0) {
+      const applied = this.#applied;
+      this.#applied = [];
+      this.options.onApplied?.(applied);
+    }
+  }
+
+  #recover(error: unknown): void {
+    const { counters, clock, random } = this.context;
+    counters.failures++;
+    const message = error instanceof Error ? error.message : String(error);
+    this.facts.error(message, clock.nowMs());
+    const full = error instanceof SyncError && error.code === "full";
+    this.facts.problem("storage", full ? "the disk is full: syncing goes on when there is space" : message);
+    const waitMs = Math.min(30_000, 500 * 2 ** Math.min(this.#faults++, 6)) * (0.75 + random() / 2);
+    this.#pausedUntilMs = clock.monotonicMs() + waitMs;
+    this.options.onFault?.(error);
+    this.#unread = true;
+    try {
+      this.#reload();
+    } catch (again) {
+      // The database can't even be read: nothing is sent until it can. The tick at the pause's end tries again.
+      this.options.onFault?.(again);
+    }
+    // What was answered before the fault is asked for again; the pause keeps a full disk from becoming a busy loop.
+    this.#nextSyncMs = this.#pausedUntilMs;
+  }
+
+  #reload(): void {
+    this.inFlight.restart();
+    this.#restartOutbox();
+    this.downlink.restart();
+    this.verify.restart();
+    this.uplink.connected();
+    this.uplink.caughtUp = false;
+    this.#unread = false;
+  }
+}
+
+/** 12 characters of [0-9a-z]: 62 bits, so that two starts of one device never share it. */
+function newIncarnation(random: () => number): string {
+  let text = "";
+  while (text.length < 12) text += Math.floor(random() * 36).toString(36);
+  return text;
+}

@@ -1,0 +1,121 @@
+/**
+ * `mod.ts agent`: one device's agent as a process. It opens or makes the database, keeps it in step with the cloud, and at
+ * SIGINT or SIGTERM sends what waits (for a bounded time) and closes. kill -9 loses nothing: what was not acknowledged is in
+ * the outbox.
+ *
+ * @module
+ */
+import { dirname, resolve } from "node:path";
+import { openAgent } from "../agent/agent.ts";
+import { defaultLimits } from "../agent/context.ts";
+import { MqttLink } from "../agent/link.ts";
+import { checkId } from "../schema.ts";
+import { CommandError, defineCommand } from "./command.ts";
+import { connectionFlags, connectionOf } from "./connection.ts";
+import { Lifetime } from "./lifetime.ts";
+import { loadSchemaFile } from "./schema_file.ts";
+import { closeAgent, firstRefusal } from "./session.ts";
+
+/** A database is made where it is missing, its folder is not: a mistyped path must not become an empty device. */
+function checkFolder(path: string): void {
+  const folder = dirname(resolve(path));
+  try {
+    if (Deno.statSync(folder).isDirectory) return;
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.NotFound || cause instanceof Deno.errors.NotADirectory)) throw cause;
+  }
+  throw new CommandError(`--db ${path}: there is no folder ${folder}`);
+}
+
+/** The `agent` command. */
+export const agentCommand = defineCommand({
+  name: "agent",
+  summary: "keep a device's database in step with the cloud",
+  usage: ["--device ID --account ID --schema FILE --db FILE --mqtt URL [flags]"],
+  about: [
+    "Applications open the database file and use plain SQL. Credentials that the broker refuses at the first connection\n" +
+    "end the command; any later fault of the network is waited out.",
+  ],
+  flags: {
+    device: { type: "string", value: "ID", summary: "this device", required: true },
+    account: { type: "string", value: "ID", summary: "the account it belongs to", required: true },
+    schema: { type: "string", value: "FILE", summary: "the schema: .json5, .json or .ts", required: true },
+    db: { type: "string", value: "FILE", summary: "the SQLite database; made if missing", required: true },
+    mqtt: {
+      type: "string",
+      value: "URL",
+      summary: "the broker: mqtt://HOST:PORT or mqtts://HOST:PORT",
+      required: true,
+    },
+    ...connectionFlags,
+    synchronous: {
+      type: "string",
+      value: "MODE",
+      summary: "normal is faster and may lose the last commits in a power cut",
+      choices: ["full", "normal"],
+      default: "full",
+    },
+    driver: {
+      type: "string",
+      value: "NAME",
+      summary: "SQLite of the runtime, or any build over FFI",
+      choices: ["builtin", "ffi"],
+      default: "builtin",
+    },
+    "outbox-max": {
+      type: "integer",
+      value: "N",
+      summary: "changes that may wait; then writes are refused, or keep: 'newest' drops the oldest",
+      default: defaultLimits.outboxMax,
+      min: 100,
+      max: 1_000_000_000,
+    },
+    "db-max-mb": {
+      type: "integer",
+      value: "MB",
+      summary: "size of the database at which the same sets in; default none",
+      min: 1,
+      max: 1_000_000_000,
+    },
+  },
+  operands: [0, 0],
+  async run({ flags, print }) {
+    const identity = { deviceId: flags.device, accountId: flags.account };
+    checkId("device", identity.deviceId);
+    checkId("account", identity.accountId);
+    const { mqtt, ...connection } = await connectionOf(flags.mqtt, flags);
+    const schema = await loadSchemaFile(flags.schema);
+    checkFolder(flags.db);
+    const link = new MqttLink({ ...connection, url: mqtt, identity });
+    using lifetime = new Lifetime();
+    const agent = await openAgent({
+      schema,
+      device: flags.device,
+      account: flags.account,
+      path: flags.db,
+      mqtt: link,
+      synchronous: flags.synchronous as "full" | "normal",
+      driver: flags.driver as "builtin" | "ffi",
+      limits: {
+        outboxMax: flags["outbox-max"],
+        ...(flags["db-max-mb"] === undefined ? {} : { databaseBytesMax: flags["db-max-mb"] * 1_000_000 }),
+      },
+    });
+    const where = `the broker ${new URL(mqtt).host}`;
+    print(`agent ${flags.device} of account ${flags.account}: ${flags.db}, ${where}`);
+    if (agent.restored) print(`agent ${flags.device}: ${flags.db} is a restored copy; a snapshot brings it up to date`);
+    const { restored } = agent.store.migration;
+    if (restored.length > 0) {
+      print(
+        `agent ${flags.device}: made anew what somebody had dropped or altered: ${restored.join(", ")}; ` +
+          "mod.ts verify --repair finds what was written meanwhile",
+      );
+    }
+    const refused = await firstRefusal(link, where, lifetime.signal);
+    if (!refused) await lifetime.stopped;
+    const left = await closeAgent(agent);
+    if (refused) throw refused;
+    print(`agent ${flags.device}: closed${left ? `; ${left} entries of the outbox wait for the next start` : ""}`);
+    return 0;
+  },
+});

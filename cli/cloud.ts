@@ -1,0 +1,146 @@
+/**
+ * `mod.ts cloud`: the cloud's worker as a process (table, stream, MQTT, HTTP), and `cloud table create|check` for DynamoDB.
+ * Several workers may run on one DynamoDB table with one broker; they share the work.
+ *
+ * @module
+ */
+import { startCloud } from "../cloud/worker.ts";
+import { type Schema, SyncError } from "../schema.ts";
+import { portRange, UsageError } from "./args.ts";
+import { defineCommand } from "./command.ts";
+import { connectionFlags, connectionOf, readFlagFile } from "./connection.ts";
+import { Lifetime } from "./lifetime.ts";
+import { loadSchemaFile } from "./schema_file.ts";
+import { type OpenTables, openTables } from "./tables.ts";
+
+/** Addresses that only this machine reaches: HTTP without a token listens on no other. */
+const loopback = new Set(["127.0.0.1", "localhost", "::1"]);
+
+const flags = {
+  schema: { type: "string", value: "FILE", summary: "the schema: .json5, .json or .ts", required: true },
+  table: {
+    type: "string",
+    value: "URL",
+    summary: "embedded:PATH or dynamodb://TABLE[?region=…&endpoint=…]",
+    required: true,
+  },
+  mqtt: { type: "string", value: "URL", summary: "the broker: mqtt://HOST:PORT or mqtts://HOST:PORT" },
+  broker: { type: "boolean", summary: "run the embedded broker instead; --cert and --key make it mqtts" },
+  "mqtt-port": { type: "integer", value: "N", summary: "the embedded broker's port", default: 1883, ...portRange },
+  port: { type: "integer", value: "N", summary: "the HTTP API's port; without it there is none", ...portRange },
+  host: { type: "string", value: "ADDRESS", summary: "where HTTP and the broker listen", default: "127.0.0.1" },
+  token: { type: "string", value: "T", summary: "the HTTP API's bearer token; needed beyond loopback" },
+  ...connectionFlags,
+} as const;
+
+async function tableCommand(
+  action: string,
+  url: string,
+  schema: Schema,
+  print: (line: string) => void,
+): Promise<number> {
+  if (action !== "create" && action !== "check") throw new UsageError(`cloud table ${action}? create or check`);
+  const tables = await openTables(url, { schema });
+  try {
+    if (!tables.create || !tables.check) {
+      print("an embedded table makes itself; there is nothing to do");
+      return 0;
+    }
+    const lines = await tables[action]!();
+    if (lines.length === 0) {
+      print(action === "create" ? "everything was there already" : "the tables are as the schema wants");
+    }
+    lines.forEach(print);
+    return action === "check" && lines.length > 0 ? 1 : 0;
+  } finally {
+    await tables.close();
+  }
+}
+
+/** Reads from both tables, so that one that is missing or closed to us ends the start with its own clear line. */
+async function probe({ data, log }: OpenTables): Promise<void> {
+  await Promise.all([data, log].map((table) => table.get([["twintable#probe", "probe"]])));
+}
+
+/** What differs from what the schema wants; a worker that may not look (DescribeTable and its like) works without. */
+async function differences(tables: OpenTables): Promise<string[]> {
+  try {
+    return await tables.check?.() ?? [];
+  } catch (error) {
+    if (error instanceof SyncError && error.code === "denied") return [];
+    throw error;
+  }
+}
+
+/** The `cloud` command. */
+export const cloudCommand = defineCommand({
+  name: "cloud",
+  summary: "the cloud's worker: table, stream, MQTT and HTTP",
+  usage: [
+    "--schema FILE --table URL [--mqtt URL | --broker --mqtt-port N] [--port N]",
+    "table create|check --schema FILE --table URL",
+  ],
+  about: ["AWS credentials come from the AWS default chain. table create makes what is missing in DynamoDB."],
+  flags,
+  operands: [0, 2],
+  async run({ flags, operands, print, given }) {
+    if (operands.length > 0 && (operands[0] !== "table" || operands.length !== 2)) {
+      throw new UsageError(`cloud ${operands.join(" ")}? cloud table create or cloud table check`);
+    }
+    if (operands.length === 2) {
+      return await tableCommand(operands[1]!, flags.table, await loadSchemaFile(flags.schema), print);
+    }
+    if ((flags.mqtt !== undefined) === flags.broker) throw new UsageError("either --mqtt URL or --broker");
+    if (flags.broker && (flags.username || flags.password)) {
+      throw new UsageError("--username and --password are for --mqtt; devices of the embedded broker have tokens");
+    }
+    if (given.has("port") && !flags.token && !loopback.has(flags.host)) {
+      throw new UsageError(`--host ${flags.host} opens the HTTP API to others: it needs a --token`);
+    }
+    const broker = flags.mqtt === undefined ? await brokerOf(flags) : {};
+    const connection = flags.mqtt === undefined ? {} : await connectionOf(flags.mqtt, flags);
+    const schema = await loadSchemaFile(flags.schema);
+    using lifetime = new Lifetime();
+    await using opened = new AsyncDisposableStack();
+    const tables = await openTables(flags.table, { schema });
+    opened.defer(() => tables.close());
+    await probe(tables);
+    for (const difference of await differences(tables)) console.error(`cloud: ${difference}`);
+    const cloud = opened.use(
+      await startCloud({ schema, table: tables, prefix: flags.prefix, ...broker, ...connection }),
+    );
+    const http = flags.port === undefined
+      ? undefined
+      : cloud.serveHttp({ host: flags.host, port: flags.port, token: flags.token });
+    const mqtt = flags.mqtt === undefined
+      ? `broker ${flags.host}:${cloud.mqttPort}`
+      : `broker ${new URL(flags.mqtt).host}`;
+    print(`cloud: ${flags.table}, ${mqtt}${http === undefined ? "" : `, http://${flags.host}:${http}`}`);
+    await lifetime.stopped;
+    await opened.disposeAsync();
+    print("cloud: closed");
+    return 0;
+  },
+});
+
+interface BrokerFlags {
+  readonly host: string;
+  readonly "mqtt-port": number;
+  readonly cert?: string;
+  readonly key?: string;
+  readonly ca?: string;
+}
+
+async function brokerOf(flags: BrokerFlags) {
+  const { host, cert, key, ca } = flags;
+  if ((cert === undefined) !== (key === undefined)) throw new UsageError("--cert and --key go together");
+  const tls = cert === undefined ? {} : {
+    tls: {
+      cert: await readFlagFile("cert", cert),
+      key: await readFlagFile("key", key!),
+      // With an authority, a device may show a certificate in place of its token.
+      ...(ca === undefined ? {} : { ca: await readFlagFile("ca", ca), requestCert: true }),
+    },
+  };
+  return { broker: { host, port: flags["mqtt-port"], ...tls } };
+}

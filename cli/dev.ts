@@ -1,0 +1,188 @@
+/**
+ * `mod.ts dev`: a cloud, a broker and devices in one process, with their state under one folder. A second start goes on
+ * where the first ended, however that ended. Order of the start: table and broker, then each device's database (its tables
+ * exist when its agent is open), and only then the HTTP port, so that whoever sees the port may use all of it. The end:
+ * the demo's writers, the agents (flushed), then the cloud.
+ *
+ * @module
+ */
+import { join, resolve } from "node:path";
+import { type Agent, openAgent } from "../agent/agent.ts";
+import { type Cloud, startCloud } from "../cloud/worker.ts";
+import { runDemoDevice } from "../examples/demo_device.ts";
+import { schema as exampleSchema } from "../examples/schema.ts";
+import { compileSchema, type Identity, type OneTableSchema, type Schema } from "../schema.ts";
+import { portRange } from "./args.ts";
+import { defineCommand, describeFault } from "./command.ts";
+import { deviceTokens, makeStateFolder } from "./dev_state.ts";
+import { Lifetime } from "./lifetime.ts";
+import { Live, stdout } from "./live.ts";
+import { choosePort } from "./ports.ts";
+import { closeAgent } from "./session.ts";
+import { openTables } from "./tables.ts";
+import { tapStream } from "./tap.ts";
+import { recordLine } from "./travel.ts";
+import { cloudExample, curlLine, deviceExample, type Example, sqliteLine } from "./try_lines.ts";
+import { loadSchemaFile } from "./schema_file.ts";
+
+const host = "127.0.0.1";
+/** The account of `dev`'s devices. */
+export const devAccount = "demo";
+
+/** What the example's schema shows best. */
+const demoExamples: { device: Example; cloud: Example } = {
+  device: { model: "Event", values: { severity: "warn", message: "hello from sqlite3" } },
+  cloud: { model: "Command", values: { name: "interval", value: 5 } },
+};
+/** The demo's measurements: too many to be told one by one. */
+const demoQuiet: ReadonlySet<string> = new Set(["Telemetry"]);
+
+interface Device extends Identity {
+  readonly path: string;
+  readonly agent: Agent<OneTableSchema>;
+}
+
+/** What the start was told, and what it has opened; closed in reverse. */
+interface Dev {
+  readonly dir: string;
+  readonly schema: Schema;
+  readonly isDemo: boolean;
+  readonly live: Live;
+  readonly opened: AsyncDisposableStack;
+}
+
+async function openCloud(dev: Dev, table: string, mqttPort: number): Promise<Cloud> {
+  const tables = await openTables(table, { schema: dev.schema });
+  dev.opened.defer(() => tables.close());
+  for (const done of await tables.create?.() ?? []) dev.live.print(done);
+  const quiet = dev.isDemo ? demoQuiet : new Set<string>();
+  tapStream(tables.data, (record) => {
+    const line = recordLine(dev.schema, record, quiet);
+    if (line !== undefined) dev.live.change(line);
+  });
+  const cloud = await startCloud({ schema: dev.schema, table: tables, broker: { host, port: mqttPort } });
+  dev.opened.use(cloud);
+  return cloud;
+}
+
+async function openDevices(dev: Dev, cloud: Cloud, count: number): Promise<Device[]> {
+  const identities = Array.from({ length: count }, (_, at) => ({ deviceId: `demo-${at + 1}`, accountId: devAccount }));
+  const tokens = await deviceTokens(dev.dir, identities, cloud.registry);
+  const devices: Device[] = [];
+  for (const identity of identities) {
+    const path = join(dev.dir, `${identity.deviceId}.db`);
+    const agent: Agent<OneTableSchema> = await openAgent({
+      schema: dev.schema,
+      device: identity.deviceId,
+      account: identity.accountId,
+      path,
+      mqtt: `mqtt://${host}:${cloud.mqttPort}`,
+      password: tokens.get(identity.deviceId)!,
+    });
+    dev.opened.defer(async () => {
+      const left = await closeAgent(agent);
+      dev.live.print(`${identity.deviceId}: closed${left ? `; ${left} outbox entries go at the next start` : ""}`);
+    });
+    devices.push({ ...identity, path, agent });
+  }
+  return devices;
+}
+
+function showArrivals(dev: Dev, { deviceId, agent }: Device): void {
+  for (const model of dev.schema.models.values()) {
+    if (!model.onDevice || (model.sync !== "down" && model.sync !== "both")) continue;
+    agent.watch(model.name, ({ op, key }) => {
+      dev.live.change(`table → ${deviceId}  ${model.name} ${key[1] || key[0]}${op === "remove" ? " removed" : ""}`);
+    });
+  }
+}
+
+/** Runs the demo's writers; a device whose writer fails (a full disk) says so, and the rest goes on. */
+function startDemo(dev: Dev, devices: readonly Device[]): void {
+  const stop = new AbortController();
+  const running = devices.map(async ({ deviceId, agent }) => {
+    try {
+      await runDemoDevice(agent as unknown as Agent<typeof exampleSchema>, stop.signal);
+    } catch (fault) {
+      dev.live.print(`${deviceId}: the demo device has stopped: ${describeFault(fault)}`);
+    }
+  });
+  dev.opened.defer(async () => {
+    stop.abort();
+    await Promise.all(running);
+  });
+}
+
+function startTotals(dev: Dev, devices: readonly Device[]): void {
+  const timer = setInterval(() => {
+    const totals = devices.map(({ deviceId, agent }) => {
+      const { counters, outbox, connected } = agent.status();
+      const waiting = outbox > 0 ? `, ${outbox} waiting` : "";
+      return `${deviceId}${connected ? "" : " (offline)"} ↑ ${counters.acknowledged} ↓ ${counters.applied}${waiting}`;
+    });
+    dev.live.bottom(`  ${totals.slice(0, 4).join("  |  ")}${totals.length > 4 ? "  | …" : ""}`);
+  }, 1000);
+  dev.opened.defer(() => {
+    clearInterval(timer);
+    dev.live.bottom("");
+  });
+}
+
+function explain(dev: Dev, table: string, cloud: Cloud, devices: readonly Device[]): void {
+  const url = `http://${host}:${cloud.httpPort}`;
+  const first = devices[0]!;
+  const onDevice = dev.isDemo ? demoExamples.device : deviceExample(dev.schema);
+  const inCloud = dev.isDemo ? demoExamples.cloud : cloudExample(dev.schema);
+  const line = (text: string) => dev.live.print(text);
+  line("");
+  line(`  cloud    ${url}  table ${table}, MQTT broker ${host}:${cloud.mqttPort}`);
+  for (const { deviceId, path } of devices) line(`  device   ${deviceId} of account ${devAccount}  ${path}`);
+  if (onDevice) line(`\nWrite on the device, with any SQLite:\n\n  ${sqliteLine(first.path, onDevice)}`);
+  if (inCloud) line(`\nWrite in the cloud:\n\n  ${curlLine(url, dev.schema, inCloud, first)}`);
+  line(`\nWhat travels (${dev.isDemo ? "Telemetry comes each second and is not listed; " : ""}Ctrl-C ends):\n`);
+}
+
+/** The `dev` command. */
+export const devCommand = defineCommand({
+  name: "dev",
+  summary: "a cloud, a broker and demo devices on this machine",
+  usage: ["[flags]"],
+  about: [
+    "Needs nothing else and no account. State stays under --dir; a second start goes on. Without --schema the devices\n" +
+    "write this machine's own load, memory, disk and network counters.",
+  ],
+  flags: {
+    dir: { type: "string", value: "DIR", summary: "where the databases are", default: ".twintable" },
+    port: { type: "integer", value: "N", summary: "HTTP; another if taken", default: 7300, ...portRange },
+    "mqtt-port": { type: "integer", value: "N", summary: "the broker; another if taken", default: 1883, ...portRange },
+    devices: { type: "integer", value: "N", summary: "devices demo-1 to demo-N", default: 1, min: 1, max: 100 },
+    schema: { type: "string", value: "FILE", summary: "a schema of your own; no demo writer then" },
+    table: { type: "string", value: "URL", summary: "embedded:PATH or dynamodb://TABLE?…; default DIR/cloud.db" },
+  },
+  operands: [0, 0],
+  async run({ flags, given }) {
+    using lifetime = new Lifetime();
+    const live = new Live(stdout, () => performance.now());
+    const dir = resolve(flags.dir);
+    const schema = flags.schema === undefined ? compileSchema(exampleSchema) : await loadSchemaFile(flags.schema);
+    const httpPort = choosePort(host, flags.port, "HTTP", given.has("port"));
+    const mqttPort = choosePort(host, flags["mqtt-port"], "MQTT", given.has("mqtt-port"));
+    for (const { note } of [httpPort, mqttPort]) if (note) live.print(note);
+    await makeStateFolder(dir);
+
+    await using opened = new AsyncDisposableStack();
+    const dev: Dev = { dir, schema, isDemo: flags.schema === undefined, live, opened };
+    const table = flags.table ?? `embedded:${join(dir, "cloud.db")}`;
+    const cloud = await openCloud(dev, table, mqttPort.port);
+    const devices = await openDevices(dev, cloud, flags.devices);
+    for (const device of devices) showArrivals(dev, device);
+    cloud.serveHttp({ host, port: httpPort.port });
+    explain(dev, table, cloud, devices);
+    startTotals(dev, devices);
+    if (dev.isDemo) startDemo(dev, devices);
+
+    await lifetime.stopped;
+    live.print(`stopping; the state stays in ${dir}, and the next start goes on from it`);
+    return 0;
+  },
+});

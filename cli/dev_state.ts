@@ -1,0 +1,72 @@
+/**
+ * What `dev` keeps under its folder beside the databases: the devices' tokens, since the registry stores only their hashes.
+ * The folder is 0700 and the file 0600: a token is a credential, though of a loopback broker.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import type { Identity } from "../schema.ts";
+import { CommandError } from "./command.ts";
+
+/** What `dev` needs of the registry. */
+export interface Credentials {
+  add(deviceId: string, accountId: string, options: { replace: boolean }): Promise<string>;
+  authenticate(deviceId: string, token: string): Promise<Identity | undefined>;
+}
+
+/** Makes the folder. @throws {CommandError} where it can't be one */
+export async function makeStateFolder(dir: string): Promise<void> {
+  try {
+    await Deno.mkdir(dir, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw new CommandError(`the folder ${dir} can't be made: ${(cause as Error).message}`, { cause });
+  }
+}
+
+async function readTokens(file: string): Promise<Record<string, string>> {
+  let text: string;
+  try {
+    text = await Deno.readTextFile(file);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return {};
+    throw new CommandError(`${file} can't be read: ${(error as Error).message}`, { cause: error });
+  }
+  try {
+    const tokens: unknown = JSON.parse(text);
+    if (typeof tokens === "object" && tokens !== null && !Array.isArray(tokens)) {
+      return Object.fromEntries(Object.entries(tokens).filter(([, token]) => typeof token === "string"));
+    }
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  // A damaged file costs nothing: each token in it is simply given anew.
+  return {};
+}
+
+async function writeTokens(file: string, tokens: Record<string, string>): Promise<void> {
+  const draft = `${file}.new`;
+  await Deno.writeTextFile(draft, JSON.stringify(tokens, null, 2) + "\n", { mode: 0o600 });
+  await Deno.rename(draft, file);
+}
+
+/**
+ * A token for each device, kept in `tokens.json` from one start to the next. A token that the registry does not know (a
+ * new table, a revoked device) is replaced.
+ */
+export async function deviceTokens(
+  dir: string,
+  devices: readonly Identity[],
+  registry: Credentials,
+): Promise<Map<string, string>> {
+  const file = join(dir, "tokens.json");
+  const tokens = await readTokens(file);
+  let changed = false;
+  for (const { deviceId, accountId } of devices) {
+    const known = tokens[deviceId] !== undefined && await registry.authenticate(deviceId, tokens[deviceId]);
+    if (known && known.accountId === accountId) continue;
+    tokens[deviceId] = await registry.add(deviceId, accountId, { replace: true });
+    changed = true;
+  }
+  if (changed) await writeTokens(file, tokens);
+  return new Map(devices.map(({ deviceId }) => [deviceId, tokens[deviceId]!]));
+}

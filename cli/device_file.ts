@@ -1,0 +1,63 @@
+/**
+ * A device's database as the commands meet it: opened through SQLite only, recognised, and told whether an agent runs on
+ * it. A path is looked at, never opened besides SQLite: closing such a descriptor would drop the locks of this process.
+ *
+ * @module
+ */
+import { DatabaseSync } from "node:sqlite";
+import { faultOf } from "../agent/driver.ts";
+import { CommandError } from "./command.ts";
+
+/** Whether there is a file of this path. */
+export function fileExists(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return false;
+    throw error;
+  }
+}
+
+/**
+ * Whether an agent holds the lease beside the database (see agent/lease.ts): an exclusive lock, which lets nobody read the
+ * lease's file.
+ */
+export function isLeased(path: string): boolean {
+  if (!fileExists(`${path}.lease`)) return false;
+  const lease = new DatabaseSync(`${path}.lease`, { readOnly: true });
+  try {
+    // Not by the option: Deno 2.9 takes its 0 for the default, 5 s.
+    lease.exec("PRAGMA busy_timeout = 0");
+    lease.prepare("SELECT count(*) FROM sqlite_schema").get();
+    return false;
+  } catch (error) {
+    if (faultOf(error) === "busy") return true;
+    throw error;
+  } finally {
+    lease.close();
+  }
+}
+
+/** Runs `use` on a read-only connection. @throws {CommandError} where the file is missing or no device database */
+export function readDevice<T>(path: string, use: (db: DatabaseSync) => T): T {
+  const fail = (reason: string, cause?: unknown): never => {
+    throw new CommandError(`${path} ${reason}`, { cause });
+  };
+  if (!fileExists(path)) fail("does not exist");
+  let db: DatabaseSync;
+  try {
+    db = new DatabaseSync(path, { readOnly: true, timeout: 10_000 });
+  } catch (cause) {
+    return fail(`can't be opened: ${(cause as Error).message}`, cause);
+  }
+  try {
+    db.prepare("SELECT device FROM _status").get();
+    return use(db);
+  } catch (cause) {
+    if (cause instanceof CommandError) throw cause;
+    const foreign = faultOf(cause) === "not-a-database" || /no such (table|column)/.test((cause as Error).message);
+    return fail(foreign ? "is not a device database" : `can't be read: ${(cause as Error).message}`, cause);
+  } finally {
+    db.close();
+  }
+}

@@ -1,0 +1,167 @@
+/**
+ * `mod.ts rejected` and `mod.ts conflicts`: looks at what is kept for people in a device's database, puts it back, or drops
+ * it. By SQL on a connection of its own, beside a running agent or without one.
+ *
+ * @module
+ */
+import { openDatabase } from "../agent/driver.ts";
+import { dropKept, type Kept, keptOf, type KeptTable, listKept, restoreKept, rowOfKept } from "../agent/kept.ts";
+import { presentSchema } from "../agent/store/transition.ts";
+import { type Attributes, jsonEquals } from "../schema.ts";
+import { UsageError } from "./args.ts";
+import { CommandError, defineCommand } from "./command.ts";
+import { readDevice } from "./device_file.ts";
+
+const flags = {
+  db: { type: "string", value: "FILE", summary: "the device's database", required: true },
+  model: { type: "string", value: "MODEL", summary: "of this model only" },
+  all: { type: "boolean", summary: "all of them, or all of --model" },
+  after: { type: "integer", value: "N", summary: "list: behind this number", default: 0, min: 0, max: 2 ** 52 },
+  limit: { type: "integer", value: "N", summary: "list: at most so many", default: 100, min: 1, max: 100_000 },
+  force: { type: "boolean", summary: "although the row was written again since" },
+  json: { type: "boolean", summary: "print JSON" },
+} as const;
+
+/** Values that are longer are cut in a list. */
+const shownMax = 60;
+
+/** What the two commands differ in. */
+interface Kind {
+  readonly table: KeptTable;
+  readonly name: string;
+  readonly summary: string;
+  /** The action that puts a version back. */
+  readonly back: string;
+  readonly about: string;
+}
+
+function keptCommand({ table, name, summary, back, about }: Kind) {
+  return defineCommand({
+    name,
+    summary,
+    usage: [
+      "list --db FILE [--model M] [--json]",
+      "show N --db FILE [--json]",
+      `${back} N|--all --db FILE [--model M] [--force]`,
+      "drop N|--all --db FILE [--model M]",
+    ],
+    about: [about],
+    flags,
+    operands: [1, 2],
+    // deno-lint-ignore require-await -- a command resolves to its exit code; SQLite is synchronous
+    async run({ flags, operands, print }) {
+      const [action, number] = operands as [string, string | undefined];
+      if (!["list", "show", back, "drop"].includes(action)) {
+        throw new UsageError(`${name} ${action}? list, show, ${back} or drop`);
+      }
+      const id = number === undefined ? undefined : Number(number);
+      if (id !== undefined && !(Number.isSafeInteger(id) && id > 0)) throw new UsageError(`"${number}" is no number`);
+      const several = flags.all || flags.model !== undefined;
+      if (action === "list" ? id !== undefined : (id === undefined) === (action === "show" || !several)) {
+        throw new UsageError(action === "list" ? `${name} list takes no number` : `${name} ${action} needs a number`);
+      }
+      if (id !== undefined && several) throw new UsageError("either a number, or --all or --model");
+      return withFile(flags.db, (file) => {
+        if (action === "list") {
+          const list = listKept(file.db, table, flags);
+          if (flags.json) print(JSON.stringify(list, null, 2));
+          else for (const line of lines(list)) print(line);
+          return 0;
+        }
+        if (action === "show") {
+          const kept = keptOf(file.db, table, id!), row = rowOfKept(file, kept) ?? null;
+          if (flags.json) print(JSON.stringify({ ...kept, row }, null, 2));
+          else for (const line of detail(kept, row)) print(line);
+          return 0;
+        }
+        if (action === "drop") {
+          const dropped = dropKept(file.db, table, { id, model: flags.model });
+          if (dropped === 0 && id !== undefined) throw new CommandError(`${table} has no number ${id}`);
+          print(`dropped ${dropped}`);
+          return 0;
+        }
+        const ids = id === undefined ? numbers(file.db, table, flags.model) : [id];
+        let failed = 0;
+        for (const one of ids) {
+          try {
+            const { model, key, op } = restoreKept(file, table, one, flags);
+            print(`${one}: ${model} ${JSON.stringify(key)} is ${op === "remove" ? "removed" : "written"} again`);
+          } catch (error) {
+            // One that does not fit holds up no other.
+            if (ids.length === 1) throw error;
+            failed++;
+            print(`${one}: ${(error as Error).message}`);
+          }
+        }
+        return failed > 0 ? 1 : 0;
+      });
+    },
+  });
+}
+
+/** All numbers, as they are now: what comes meanwhile is not among them. */
+function numbers(db: Parameters<typeof listKept>[0], table: KeptTable, model: string | undefined): number[] {
+  const all: number[] = [];
+  for (let page = listKept(db, table, { model }); page.length > 0;) {
+    all.push(...page.map(({ id }) => id));
+    page = listKept(db, table, { model, after: all.at(-1)! });
+  }
+  return all;
+}
+
+function withFile<T>(path: string, use: (file: Parameters<typeof rowOfKept>[0]) => T): T {
+  const identity = readDevice(path, (db) => {
+    const row = db.prepare("SELECT device, account FROM _status").get()!;
+    return { deviceId: String(row.device), accountId: String(row.account) };
+  });
+  const db = openDatabase(path);
+  try {
+    return use({ db, schema: presentSchema(db)!, identity });
+  } finally {
+    db.close();
+  }
+}
+
+function lines(list: readonly Kept[]): string[] {
+  if (list.length === 0) return ["none"];
+  return list.map(({ id, model, key, op, why, reason, at }) =>
+    `${id}  ${at}  ${op} ${model} ${short(JSON.stringify(key))}: ${why}${reason ? `: ${short(reason)}` : ""}`
+  );
+}
+
+function detail(kept: Kept, row: Attributes | null): string[] {
+  const { id, model, key, op, why, reason, at, item } = kept;
+  const names = [...new Set([...Object.keys(item ?? {}), ...Object.keys(row ?? {})])];
+  const differing = names.filter((name) => !jsonEquals(item?.[name] ?? null, row?.[name] ?? null));
+  return [
+    `${id}  ${op} ${model} ${JSON.stringify(key)}`,
+    `kept       ${at}, ${why}${reason ? `: ${reason}` : ""}`,
+    `version    ${
+      item ? JSON.stringify(item) : op === "remove" ? "a removal" : "none: the row was none by the schema"
+    }`,
+    `row now    ${row ? JSON.stringify(row) : "none"}`,
+    ...(item && row ? [`differs in ${differing.length > 0 ? differing.join(", ") : "nothing"}`] : []),
+  ];
+}
+
+function short(text: string): string {
+  return text.length > shownMax ? `${text.slice(0, shownMax - 1)}…` : text;
+}
+
+/** The `rejected` command. */
+export const rejectedCommand = keptCommand({
+  table: "_rejected",
+  name: "rejected",
+  summary: "changes that the cloud refused: look, retry, drop",
+  back: "retry",
+  about: "A retried change is written to its row again and sent as any other: put right first what it was refused for.",
+});
+
+/** The `conflicts` command. */
+export const conflictsCommand = keptCommand({
+  table: "_conflicts",
+  name: "conflicts",
+  summary: "versions that lost a conflict: look, restore, drop",
+  back: "restore",
+  about: "A restored version is written to its row again, as a new change: it is the newest then, and wins.",
+});

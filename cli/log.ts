@@ -1,0 +1,27 @@
+/**
+ * Where the logs of the library's parts go on the command line: stderr, one line a record. The library itself configures
+ * nothing.
+ *
+ * @module
+ */
+import { configure, type LogRecord } from "@logtape/logtape";
+
+function line(record: LogRecord): string {
+  const time = new Date(record.timestamp).toISOString().slice(11, 19);
+  const text = record.message.map((part) => typeof part === "string" ? part : Deno.inspect(part, { depth: 2 })).join(
+    "",
+  );
+  return `${time} ${record.level} ${record.category.slice(1).join(".")}: ${text.replace(/\s*\n\s*/g, "; ")}`;
+}
+
+/** Sends the log to stderr: warnings and errors, and everything if `verbose`. */
+export async function configureLog(verbose: boolean): Promise<void> {
+  await configure({
+    reset: true,
+    sinks: { stderr: (record) => console.error(line(record)) },
+    loggers: [
+      { category: ["logtape", "meta"], lowestLevel: "error", sinks: ["stderr"] },
+      { category: ["twintable"], lowestLevel: verbose ? "debug" : "warning", sinks: ["stderr"] },
+    ],
+  });
+}

@@ -1,0 +1,59 @@
+/**
+ * `mod.ts reset`: takes the sync state out of a device's database. With its rows kept, the next agent takes them in as if
+ * they had been there before it; with `--rows` the file is as new, for another device or account, or to be given away.
+ *
+ * @module
+ */
+import { openDatabase } from "../agent/driver.ts";
+import { takeLease } from "../agent/lease.ts";
+import { resetDatabase, unsentEntries } from "../agent/store/reset.ts";
+import { CommandError, defineCommand } from "./command.ts";
+import { readDevice } from "./device_file.ts";
+
+/** Resets a device's database. @throws {CommandError} where changes that were not sent would be lost, without `force` */
+export function resetDevice(path: string, { rows, force }: { readonly rows: boolean; readonly force: boolean }): void {
+  readDevice(path, () => undefined);
+  using lease = takeLease(path);
+  const db = openDatabase(path);
+  try {
+    const unsent = unsentEntries(db);
+    // With the rows kept only deletions are lost: rows are sent again.
+    if (unsent > 0 && !force) {
+      throw new CommandError(
+        `${path} has ${unsent} changes that the cloud does not have: connect its agent until they are sent, or --force`,
+      );
+    }
+    resetDatabase(db, { rows });
+    // Rows that are gone shall not stand in free pages: the file may be given away.
+    if (rows) db.exec("VACUUM");
+    db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    lease.ended();
+  } finally {
+    db.close();
+  }
+}
+
+/** The `reset` command. */
+export const resetCommand = defineCommand({
+  name: "reset",
+  summary: "take the sync state out of a device's database",
+  usage: ["--db FILE [--rows] [--force]"],
+  about: [
+    "Rows stay, and the next agent takes them in: each is as old as its 'updated' says, and a newer item of the cloud wins.\n" +
+    "With --rows they go too: to move a device to another account, revoke it, reset --rows, add it there, start its agent.",
+  ],
+  flags: {
+    db: { type: "string", value: "FILE", summary: "the device's database; no agent may run on it", required: true },
+    rows: { type: "boolean", summary: "delete the rows of every model, too" },
+    force: { type: "boolean", summary: "although changes were not sent" },
+  },
+  operands: [0, 0],
+  // deno-lint-ignore require-await -- a command resolves to its exit code; resetting is synchronous
+  async run({ flags, print }) {
+    resetDevice(flags.db, flags);
+    print(
+      flags.rows ? `${flags.db} is empty, for any device` : `${flags.db} is no device's any more; its rows are kept`,
+    );
+    return 0;
+  },
+});

@@ -1,0 +1,112 @@
+/**
+ * `mod.ts status`: where a device's database stands, read through SQLite (read-only) from outside the agent's process.
+ * Whether an agent runs is seen by its lease, since a killed one could not take back that it was connected.
+ *
+ * @module
+ */
+import { defineCommand } from "./command.ts";
+import { isLeased, readDevice } from "./device_file.ts";
+
+/** What `status --json` prints. Times are ISO texts or null. */
+export interface FileStatus {
+  readonly device: string;
+  readonly account: string;
+  /** An agent has the file open. */
+  readonly running: boolean;
+  readonly connected: boolean;
+  /** What is wrong now, as a sentence. */
+  readonly problem: string | null;
+  readonly outbox: number;
+  /** When the oldest change that waits was made. */
+  readonly oldest: string | null;
+  /** The outbox is full: writes to synced models are refused. */
+  readonly full: boolean;
+  /** Rows that gave way unsent, of models that keep their newest. */
+  readonly dropped: number;
+  /** Batches that were sent and not answered. */
+  readonly inflight: number;
+  readonly rejected: number;
+  readonly conflicts: number;
+  /** Items that could not be put into their table, and are tried again. */
+  readonly aside: number;
+  readonly cursors: Record<string, { epoch: string; seq: number } | null>;
+  readonly lastAck: string | null;
+  readonly lastSync: string | null;
+  readonly lastError: string | null;
+  readonly lastErrorAt: string | null;
+  /** When the database was last recognised as a copy that was restored. */
+  readonly restoredAt: string | null;
+}
+
+/** @throws {CommandError} where the file is missing or no device database */
+export function readStatus(path: string): FileStatus {
+  return readDevice(path, (db) => {
+    const row = db.prepare("SELECT * FROM _status").get()!;
+    const channels = db.prepare("SELECT channel, epoch, seq FROM _sync_channels ORDER BY channel").all();
+    const running = isLeased(path);
+    const text = (name: string) => (row[name] ?? null) as string | null;
+    return {
+      device: String(row.device),
+      account: String(row.account),
+      running,
+      connected: running && row.connected === 1,
+      problem: text("problem"),
+      outbox: Number(row.outbox),
+      oldest: text("oldest"),
+      full: row.full === 1,
+      dropped: Number(row.dropped ?? 0),
+      inflight: Number(row.inflight),
+      rejected: Number(row.rejected),
+      conflicts: Number(row.conflicts),
+      aside: Number(row.aside),
+      cursors: Object.fromEntries(channels.map(({ channel, epoch, seq }) => [
+        String(channel),
+        epoch === null || seq === null ? null : { epoch: String(epoch), seq: Number(seq) },
+      ])),
+      lastAck: text("last_ack"),
+      lastSync: text("last_sync"),
+      lastError: text("last_error"),
+      lastErrorAt: text("last_error_at"),
+      restoredAt: text("restored_at"),
+    };
+  });
+}
+
+function lines(status: FileStatus): string[] {
+  const state = status.connected ? "connected" : status.running ? "not connected" : "no agent is running";
+  const cursors = Object.entries(status.cursors).map(([channel, cursor]) =>
+    `cursor     ${channel}: ${cursor ? `${cursor.seq} (epoch ${cursor.epoch})` : "none yet"}`
+  );
+  return [
+    `device     ${status.device} of account ${status.account}: ${state}`,
+    ...(status.problem ? [`problem    ${status.problem}`] : []),
+    `outbox     ${status.outbox}, in flight ${status.inflight}${status.dropped ? `, dropped ${status.dropped}` : ""}`,
+    ...(status.oldest ? [`waiting    since ${status.oldest}`] : []),
+    `rejected   ${status.rejected}, conflicts ${status.conflicts}, set aside ${status.aside}`,
+    ...cursors,
+    `last ack   ${status.lastAck ?? "never"}`,
+    `last sync  ${status.lastSync ?? "never"}`,
+    ...(status.lastError
+      ? [`last error ${status.lastError}${status.lastErrorAt ? ` at ${status.lastErrorAt}` : ""}`]
+      : []),
+  ];
+}
+
+/** The `status` command. */
+export const statusCommand = defineCommand({
+  name: "status",
+  summary: "where a device's database stands",
+  usage: ["--db FILE [--json]"],
+  flags: {
+    db: { type: "string", value: "FILE", summary: "the device's database", required: true },
+    json: { type: "boolean", summary: "print JSON" },
+  },
+  operands: [0, 0],
+  // deno-lint-ignore require-await -- a command resolves to its exit code; reading is synchronous
+  async run({ flags, print }) {
+    const status = readStatus(flags.db);
+    if (flags.json) print(JSON.stringify(status, null, 2));
+    else lines(status).forEach(print);
+    return 0;
+  },
+});

@@ -1,0 +1,40 @@
+/**
+ * The tables that `--table` names, opened for a command: a wrong URL is wrong usage, and the folder of an embedded table is
+ * made if it is missing.
+ *
+ * @module
+ */
+import { dirname } from "node:path";
+import { openTables as open } from "../cloud/open_tables.ts";
+import type { Tables } from "../cloud/table.ts";
+import type { Schema } from "../schema.ts";
+import { UsageError } from "./args.ts";
+import { makeStateFolder } from "./dev_state.ts";
+
+/** Open tables; closing them is the caller's. */
+export interface OpenTables extends Tables {
+  close(): Promise<void>;
+  /** DynamoDB: makes what is missing, says what it did. */
+  create?(): Promise<string[]>;
+  /** DynamoDB: what differs from what the schema wants. */
+  check?(): Promise<string[]>;
+}
+
+/** Options of {@link openTables}. */
+export interface OpenTablesOptions {
+  readonly schema: Schema;
+  /** Opens an embedded table beside the process that serves it, without its stream. */
+  readonly shared?: boolean;
+}
+
+/** @throws {UsageError} for a URL that names no table; SyncError where the tables can't be opened */
+export async function openTables(url: string, { schema, shared }: OpenTablesOptions): Promise<OpenTables> {
+  const path = /^embedded:(.+)$/.exec(url)?.[1];
+  if (path !== undefined && path !== ":memory:" && !shared) await makeStateFolder(dirname(path));
+  try {
+    return await open(url, { schema, shared, now: Date.now });
+  } catch (error) {
+    if (error instanceof TypeError || error instanceof RangeError) throw new UsageError(`--table: ${error.message}`);
+    throw error;
+  }
+}

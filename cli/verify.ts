@@ -1,0 +1,274 @@
+/**
+ * `mod.ts verify`: compares a device's database with the cloud's table, and mends what differs where it is told to. From the
+ * device: by the agent that runs on the file, else by one of its own. From the cloud: by asking devices over its HTTP API.
+ *
+ * @module
+ */
+import { openAgent } from "../agent/agent.ts";
+import { openDatabase } from "../agent/driver.ts";
+import { MqttLink } from "../agent/link.ts";
+import {
+  askVerify,
+  type Difference,
+  differences,
+  type VerifyOptions,
+  type VerifyReport,
+  verifyReport,
+} from "../agent/verify_report.ts";
+import type { FlagValues } from "./args.ts";
+import { UsageError } from "./args.ts";
+import { CommandError, defineCommand } from "./command.ts";
+import { connectionFlags, connectionOf } from "./connection.ts";
+import { isLeased, readDevice } from "./device_file.ts";
+import { Lifetime } from "./lifetime.ts";
+import { loadSchemaFile } from "./schema_file.ts";
+import { firstRefusal } from "./session.ts";
+
+type Found = VerifyReport & { readonly found: readonly Difference[] };
+
+const pollMs = 250;
+/** How often a person is told that it goes on. */
+const progressMs = 5_000;
+
+const flags = {
+  db: { type: "string", value: "FILE", summary: "the device's database" },
+  model: { type: "string", value: "M,…", summary: "these models only" },
+  repair: { type: "boolean", summary: "mend what differs, by the rules of conflicts" },
+  rate: {
+    type: "integer",
+    value: "N",
+    summary: "keys that are mended in a second at most",
+    default: 50,
+    min: 1,
+    max: 100_000,
+  },
+  timeout: {
+    type: "integer",
+    value: "SECONDS",
+    summary: "give up waiting then; the agent goes on by itself",
+    default: 3600,
+    min: 1,
+    max: 1_000_000,
+  },
+  json: { type: "boolean", summary: "print JSON" },
+  schema: { type: "string", value: "FILE", summary: "where no agent runs on the file: the schema" },
+  mqtt: { type: "string", value: "URL", summary: "where no agent runs on the file: the broker" },
+  ...connectionFlags,
+  cloud: { type: "string", value: "URL", summary: "from the cloud: its HTTP API" },
+  token: { type: "string", value: "TOKEN", summary: "from the cloud: its bearer token" },
+  device: { type: "string", value: "ID", summary: "from the cloud: this device" },
+  all: { type: "boolean", summary: "from the cloud: every device that is connected" },
+} as const;
+
+type VerifyFlags = FlagValues<typeof flags>;
+
+/** The `verify` command. */
+export const verifyCommand = defineCommand({
+  name: "verify",
+  summary: "find, and mend, what differs between a device and the cloud",
+  usage: [
+    "--db FILE [--model M,…] [--repair] [--json]",
+    "--db FILE --schema FILE --mqtt URL [--password P …] [--repair]",
+    "--cloud URL [--token TOKEN] (--device ID | --all) [--repair] [--json]",
+  ],
+  about: [
+    "Both sides compute digests over ranges of keys; only what differs is looked at. With an agent on the file it does the\n" +
+    "work; with none, give what it would need. The exit code is 0 where both sides are equal, or are so again.",
+    "Of a model that only syncs up, rows that the device has are compared; what the cloud has besides is the cloud's affair.",
+  ],
+  flags,
+  operands: [0, 0],
+  async run({ flags, print }) {
+    if ((flags.db === undefined) === (flags.cloud === undefined)) {
+      throw new UsageError("either --db or --cloud is wanted");
+    }
+    const options: VerifyOptions = {
+      repair: flags.repair,
+      keysPerSecond: flags.rate,
+      ...(flags.model === undefined ? {} : { models: flags.model.split(",").map((name) => name.trim()) }),
+    };
+    if (flags.cloud !== undefined) return await verifyFromCloud(flags, options, print);
+    const running = readDevice(flags.db!, () => isLeased(flags.db!));
+    const report = running ? await byAgent(flags, options) : await byOwnAgent(flags, options);
+    if (flags.json) print(JSON.stringify(report, null, 2));
+    else for (const line of linesOf(report)) print(line);
+    return report.differences > report.mended ? 1 : 0;
+  },
+});
+
+/** The agent that runs on the file finds the request there. */
+async function byAgent(flags: VerifyFlags, options: VerifyOptions): Promise<Found> {
+  const path = flags.db!;
+  const db = openDatabase(path);
+  try {
+    if (db.sql("SELECT 1 FROM sqlite_schema WHERE name = '_sync_verify'").get() === undefined) {
+      throw new CommandError(`the agent on ${path} is of an older version: start it again with this one`);
+    }
+    const unknown = options.models?.find((name) =>
+      db.sql("SELECT 1 FROM _sync_models WHERE name = ?").get(name) === undefined
+    );
+    if (unknown !== undefined) throw new UsageError(`there is no model "${unknown}" in ${path}`);
+    const id = askVerify(db, options);
+    await waiting(flags.timeout, () => {
+      const { state, models } = verifyReport(db, id);
+      const rows = Object.values(models).reduce((sum, model) => sum + model.rows, 0);
+      if (state === "done") return undefined;
+      if (!isLeased(path)) throw new CommandError(`the agent on ${path} has ended; its next start goes on with this`);
+      return state === "waiting" ? "waiting for the agent, which is not connected" : `${rows} rows compared`;
+    });
+    return { ...verifyReport(db, id), found: differences(db) };
+  } finally {
+    db.close();
+  }
+}
+
+async function byOwnAgent(flags: VerifyFlags, options: VerifyOptions): Promise<Found> {
+  const path = flags.db!;
+  if (flags.schema === undefined || flags.mqtt === undefined) {
+    throw new UsageError(`no agent runs on ${path}: start it, or give --schema and --mqtt (and --password …)`);
+  }
+  const { mqtt, ...connection } = await connectionOf(flags.mqtt, flags);
+  const schema = await loadSchemaFile(flags.schema);
+  const [device, account] = readDevice(path, (db) => {
+    const row = db.prepare("SELECT device, account FROM _status").get()!;
+    return [String(row.device), String(row.account)] as const;
+  });
+  const link = new MqttLink({ ...connection, url: mqtt, identity: { deviceId: device, accountId: account } });
+  using lifetime = new Lifetime();
+  await using agent = await openAgent({ schema, device, account, path, mqtt: link });
+  const ended = new AbortController();
+  const refusal = firstRefusal(link, `the broker ${new URL(mqtt).host}`, lifetime.signal);
+  void refusal.then((refused) => refused && ended.abort(refused));
+  const signal = AbortSignal.any([ended.signal, lifetime.signal]);
+  return await agent.verify({ ...options, signal, timeoutMs: flags.timeout * 1000 });
+}
+
+/** Polls until there is nothing to wait for. `look` says what is waited for. */
+async function waiting(timeoutS: number, look: () => Promise<string | undefined> | string | undefined): Promise<void> {
+  const startMs = performance.now();
+  let toldMs = startMs;
+  for (let what = await look(); what !== undefined; what = await look()) {
+    const now = performance.now();
+    if (now - startMs > timeoutS * 1000) throw new CommandError(`not done after ${timeoutS} s: ${what}`);
+    if (now - toldMs > progressMs) {
+      console.error(what);
+      toldMs = now;
+    }
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
+  }
+}
+
+function linesOf(report: Found): string[] {
+  const rows = Object.entries(report.models).map(([name, { rows, differences, mended }]) =>
+    [name, rows, differences, mended].map(String)
+  );
+  const table = [["model", "rows", "differ", "mended"], ...rows];
+  const widths = table[0]!.map((_, i) => Math.max(...table.map((row) => row[i]!.length)));
+  const lines = table.map((row) =>
+    row.map((text, i) => i === 0 ? text.padEnd(widths[i]!) : text.padStart(widths[i]!)).join("  ")
+  );
+  for (const { model, key, what, detail, mended } of report.found) {
+    lines.push(`${model} ${JSON.stringify(key)}: ${what}: ${detail}${mended ? " (mended)" : ""}`);
+  }
+  if (report.found.length < report.differences) lines.push(`… and ${report.differences - report.found.length} more`);
+  if (report.unsettled > 0) lines.push(`${report.unsettled} keys were changing all the time and could not be compared`);
+  lines.push(
+    report.differences === 0 ? "equal" : `${report.differences} differ, ${report.mended} of them mended`,
+  );
+  return lines;
+}
+
+interface CloudReport {
+  readonly request: string;
+  readonly report: Found;
+}
+
+async function verifyFromCloud(
+  flags: VerifyFlags,
+  options: VerifyOptions,
+  print: (l: string) => void,
+): Promise<number> {
+  if ((flags.device === undefined) === !flags.all) {
+    throw new UsageError("with --cloud, either --device or --all is wanted");
+  }
+  if (options.models) throw new UsageError("--model goes with --db");
+  const api = new Api(flags.cloud!, flags.token);
+  const devices = await api.devices();
+  const wanted = flags.all ? devices : devices.filter(({ deviceId }) => deviceId === flags.device);
+  if (wanted.length === 0) {
+    throw new CommandError(flags.all ? "there are no devices" : `there is no device "${flags.device}"`);
+  }
+  let code = 0;
+  const reports: Record<string, unknown> = {};
+  for (const { deviceId, connected } of wanted) {
+    if (!connected) {
+      reports[deviceId] = null;
+      if (!flags.json) print(`${deviceId}: not connected`);
+      code = 1;
+      continue;
+    }
+    const report = await api.verify(deviceId, options, flags.timeout);
+    reports[deviceId] = report;
+    if (!flags.json) { for (const line of linesOf(report)) print(`${deviceId}: ${line}`); }
+    if (report.differences > report.mended) code = 1;
+  }
+  if (flags.json) print(JSON.stringify(reports, null, 2));
+  return code;
+}
+
+/** The cloud's HTTP API, as far as it is needed here. */
+class Api {
+  constructor(private readonly url: string, private readonly token: string | undefined) {
+    if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
+      throw new UsageError(`--cloud is no http URL: ${url}`);
+    }
+  }
+
+  async #call(path: string, body?: unknown): Promise<{ status: number; body: unknown }> {
+    const headers = {
+      "content-type": "application/json",
+      ...(this.token === undefined ? {} : { authorization: `Bearer ${this.token}` }),
+    };
+    const init = body === undefined ? { headers } : { method: "POST", headers, body: JSON.stringify(body) };
+    let response: Response;
+    try {
+      response = await fetch(new URL(path, this.url), init);
+    } catch (cause) {
+      throw new CommandError(`${this.url} can't be reached: ${(cause as Error).message}`, { cause });
+    }
+    const answer = await response.json().catch(() => undefined) as { error?: { message?: string } } | undefined;
+    if (!response.ok && response.status !== 404) {
+      throw new CommandError(`${this.url}: ${answer?.error?.message ?? `status ${response.status}`}`);
+    }
+    return { status: response.status, body: answer };
+  }
+
+  async devices(): Promise<{ deviceId: string; connected?: boolean }[]> {
+    const all: { deviceId: string; connected?: boolean }[] = [];
+    let next: string | undefined;
+    do {
+      const page = (await this.#call(`/api/devices?limit=1000${next === undefined ? "" : `&next=${next}`}`)).body as {
+        devices: { deviceId: string; connected?: boolean }[];
+        next?: string;
+      };
+      all.push(...page.devices);
+      next = page.next;
+    } while (next !== undefined);
+    return all;
+  }
+
+  async verify(deviceId: string, { repair, keysPerSecond }: VerifyOptions, timeoutS: number): Promise<Found> {
+    const path = `/api/devices/${deviceId}/verify`;
+    const { request } = (await this.#call(path, { repair: repair ?? false, keysPerSecond })).body as {
+      request: string;
+    };
+    let found: Found | undefined;
+    await waiting(timeoutS, async () => {
+      const { status, body } = await this.#call(path);
+      const kept = body as CloudReport;
+      if (status === 200 && kept.request === request) found = kept.report;
+      return found ? undefined : `waiting for ${deviceId}`;
+    });
+    return found!;
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * The cloud's HTTP handler: `/healthz`, `/metrics`, the items and devices API of design §10, and what AWS and brokers
+ * forward: `/stream`, `/up`, `/sync`. A function from request to response without state, so that it runs wherever `fetch`
+ * does, in any number.
+ *
+ * @module
+ */
+import { type Context, Hono } from "hono";
+import { isId } from "../../schema.ts";
+import type { Schema } from "../../schema/model.ts";
+import type { Registry } from "../registry.ts";
+import type { CloudService } from "../service.ts";
+import type { Tables } from "../table.ts";
+import { ApiError, errorResponse } from "./errors.ts";
+import { deleteItem, type ItemsContext, listItems, modelNamed, putItem } from "./items.ts";
+import { metricsText } from "./metrics.ts";
+import { Intake } from "./intake.ts";
+import { checkToken, readObject, requireToken } from "./request.ts";
+
+/** What a handler is made of. */
+export interface HandlerOptions {
+  readonly schema: Schema;
+  readonly tables: Tables;
+  readonly registry: Registry;
+  /** For `/metrics`, and for `/stream`, `/up` and `/sync`; without it there are none of these. */
+  readonly service?: Pick<CloudService, "metrics" | "receive" | "fanOutParts" | "historyLost" | "requestVerify">;
+  /** Further counters for `/metrics`: a publisher's. */
+  readonly counters?: () => Readonly<Record<string, number>>;
+  /** Topic prefix of what is forwarded; default `tt`. */
+  readonly prefix?: string;
+  /** How long `/stream` may take before it reports what is not done as failed, ms; default 4000: an API destination of EventBridge waits 5 s. */
+  readonly streamTimeoutMs?: number;
+  /**
+   * The bearer token that everything but `/healthz` wants. Without it the API is open, for loopback only, and `/stream`,
+   * `/up` and `/sync` are closed.
+   */
+  readonly token?: string;
+  /** The cloud's clock, ms. */
+  readonly now: () => number;
+  /** Numbers in [0, 1), for generated ids. */
+  readonly random: () => number;
+}
+
+/** Items, or devices, of a page: by default, and at most. */
+const limitDefault = 100, limitMax = 1000;
+
+/** Makes the handler. It never throws: an error is a response. */
+export function createHandler(options: HandlerOptions): (request: Request) => Promise<Response> {
+  const { schema, tables, registry, service, token } = options;
+  const items: ItemsContext = { schema, data: tables.data, now: options.now, random: options.random };
+  const app = new Hono();
+  app.onError((error) => errorResponse(error));
+  app.notFound(() => errorResponse(new ApiError(404, "not-found", "there is nothing here")));
+  app.get("/healthz", (c) => c.text("ok\n"));
+  const guard = async (c: Context, next: () => Promise<void>) => {
+    checkToken(c.req.header("authorization"), token);
+    await next();
+  };
+  app.use("/metrics", guard);
+  app.use("/api/*", guard);
+  const intake = service && new Intake({ ...options, service });
+  app.get("/metrics", () => {
+    return new Response(metricsText({ ...service?.metrics(), ...options.counters?.(), ...intake?.counters }), {
+      headers: { "content-type": "text/plain; version=0.0.4" },
+    });
+  });
+  app.get("/api/items", async (c) => {
+    const model = modelNamed(schema, c.req.query("model"));
+    const listing = { model, deviceId: idOf(c, "device"), accountId: idOf(c, "account"), ...pageOf(c) };
+    return c.json(withToken(await listItems(items, listing)));
+  });
+  app.put("/api/items", async (c) => {
+    const body = await readObject(c.req.raw);
+    return c.json({ item: await putItem(items, modelNamed(schema, body.model), body.item) });
+  });
+  app.delete("/api/items", async (c) => {
+    const body = await readObject(c.req.raw);
+    return c.json({ item: await deleteItem(items, modelNamed(schema, body.model), body.item) ?? null });
+  });
+  app.get("/api/devices", async (c) => {
+    const { limit, next } = pageOf(c);
+    return c.json(withToken(await registry.list({ limit, after: next })));
+  });
+  app.post("/api/devices/:device/verify", async (c) => {
+    const deviceId = await knownDevice(registry, c.req.param("device"));
+    const { repair = false, keysPerSecond } = await readObject(c.req.raw);
+    if (typeof repair !== "boolean") throw new ApiError(400, "invalid", "repair is true or false");
+    if (keysPerSecond !== undefined && !(Number.isSafeInteger(keysPerSecond) && Number(keysPerSecond) > 0)) {
+      throw new ApiError(400, "invalid", "keysPerSecond is a whole number above 0");
+    }
+    if (!service) throw new ApiError(503, "config", "nothing is published here: a publisher is missing");
+    const rate = keysPerSecond === undefined ? {} : { keysPerSecond: Number(keysPerSecond) };
+    return c.json({ request: await service.requestVerify(deviceId, { repair, ...rate }) }, 202);
+  });
+  app.get("/api/devices/:device/verify", async (c) => {
+    const report = await registry.report(await knownDevice(registry, c.req.param("device")));
+    if (!report) throw new ApiError(404, "not-found", "the device has told of no verification");
+    return c.json(report);
+  });
+  for (
+    const [path, take] of [
+      ["/stream", "stream"],
+      ["/stream/lost", "lost"],
+      ["/up", "forwarded"],
+      ["/sync", "forwarded"],
+    ] as const
+  ) {
+    app.post(path, async (c) => {
+      requireToken(c.req.header("authorization"), token);
+      if (!intake) throw new ApiError(503, "config", "nothing is published here: a publisher is missing");
+      return await intake[take](c);
+    });
+  }
+  return async (request) => await app.fetch(request);
+}
+
+/** @throws ApiError 404 where the registry knows no such device */
+async function knownDevice(registry: Registry, deviceId: string): Promise<string> {
+  if (!isId(deviceId) || !await registry.identityOf(deviceId)) {
+    throw new ApiError(404, "not-found", `there is no device "${deviceId}"`);
+  }
+  return deviceId;
+}
+
+function idOf(c: Context, name: string): string | undefined {
+  const id = c.req.query(name);
+  if (id !== undefined && !isId(id)) {
+    throw new ApiError(400, "invalid", `${name} is no id: 1 to 128 of A-Z a-z 0-9 _ . : -`);
+  }
+  return id;
+}
+
+function pageOf(c: Context): { limit: number; next?: string } {
+  const text = c.req.query("limit");
+  const limit = text === undefined ? limitDefault : Number(text);
+  if (!Number.isSafeInteger(limit) || limit < 1) throw new ApiError(400, "invalid", "limit is no whole number above 0");
+  const next = c.req.query("next");
+  return { limit: Math.min(limit, limitMax), next: next === undefined ? undefined : decodeToken(next) };
+}
+
+/** A table's token may be any text; in an URL it is base64url. */
+function withToken<T extends { readonly next?: string }>(page: T): T {
+  if (page.next === undefined) return page;
+  return {
+    ...page,
+    next: btoa(String.fromCharCode(...new TextEncoder().encode(page.next))).replaceAll("+", "-").replaceAll("/", "_"),
+  };
+}
+
+function decodeToken(text: string): string {
+  try {
+    const bytes = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
+    return new TextDecoder().decode(Uint8Array.from(bytes, (character) => character.charCodeAt(0)));
+  } catch {
+    // Whatever atob dislikes: it is no token of ours.
+    throw new ApiError(400, "invalid", "next is no token of a page");
+  }
+}

@@ -1,0 +1,42 @@
+/**
+ * The HTTP API's errors: `{error: {code, message}}` with a status that says whose fault it is.
+ *
+ * @module
+ */
+import { getLogger } from "@logtape/logtape";
+import { SyncError } from "../../schema.ts";
+
+const logger = getLogger(["twintable", "api"]);
+
+/** A request that is refused, with its status. */
+export class ApiError extends Error {
+  override name = "ApiError";
+  constructor(readonly status: number, readonly code: string, message: string) {
+    super(message);
+  }
+}
+
+/** Statuses of the codes that an operating fault may have; others are 503 where they pass, else 500. */
+const statuses: Readonly<Record<string, number>> = {
+  "invalid": 400,
+  "too-large": 413,
+  "exists": 409,
+  "not-found": 404,
+};
+
+/** The response for whatever was thrown. What nobody foresaw is logged, and told to the caller without details. */
+export function errorResponse(error: unknown): Response {
+  if (error instanceof ApiError) return jsonError(error.status, error.code, error.message);
+  if (error instanceof SyncError) {
+    const status = statuses[error.code] ?? (error.retryable ? 503 : 500);
+    if (status >= 500) logger.error("a request failed: {error}", { error });
+    return jsonError(status, error.code, error.message);
+  }
+  logger.error("a request failed: {error}", { error });
+  return jsonError(500, "internal", "the request failed; the log says why");
+}
+
+function jsonError(status: number, code: string, message: string): Response {
+  const headers = status === 401 ? { "www-authenticate": "Bearer" } : undefined;
+  return Response.json({ error: { code, message } }, { status, headers });
+}

@@ -1,0 +1,161 @@
+/**
+ * Items over HTTP: listing, putting and deleting, as a cloud application does. They write to the table and nothing else:
+ * the change reaches devices through the stream, like anybody's.
+ *
+ * @module
+ */
+import {
+  completeItem,
+  fieldOf,
+  fromPlain,
+  modelOf,
+  renderKey,
+  renderTemplate,
+  SyncError,
+  type Template,
+  toPlain,
+} from "../../schema.ts";
+import type { Field, Model, Schema } from "../../schema/model.ts";
+import type { Item } from "../../schema/values.ts";
+import { attributeOf } from "../current.ts";
+import type { DataTable, ItemPage, Query, Write } from "../table.ts";
+import { ApiError } from "./errors.ts";
+
+/** What the items API works on. */
+export interface ItemsContext {
+  readonly schema: Schema;
+  readonly data: DataTable;
+  readonly now: () => number;
+  readonly random: () => number;
+}
+
+/** What is to be listed. */
+export interface Listing {
+  readonly model: Model;
+  readonly deviceId?: string;
+  readonly accountId?: string;
+  /** Items at most. */
+  readonly limit: number;
+  readonly next?: string;
+}
+
+/** An item as plain JSON. */
+export type PlainItem = Record<string, unknown>;
+
+/** Reads of the table for one request: a sparse listing gives a short page and goes on at the next. */
+const readsMax = 20;
+
+/** The schema's model of this name. @throws ApiError 400, 404. */
+export function modelNamed(schema: Schema, name: unknown): Model {
+  if (typeof name !== "string" || name === "") throw new ApiError(400, "invalid", "a model is wanted");
+  const model = schema.models.get(name);
+  if (!model) throw new ApiError(404, "not-found", `the schema has no model ${JSON.stringify(name)}`);
+  if (!model.inCloud) throw new ApiError(400, "invalid", `${name} does not exist in the cloud`);
+  return model;
+}
+
+/** A page of a model's items, of one device or account where that is asked. */
+export async function listItems(
+  context: ItemsContext,
+  listing: Listing,
+): Promise<{ items: PlainItem[]; next?: string }> {
+  const { schema, data } = context;
+  const { model, limit } = listing;
+  const query = queryOf(schema, listing);
+  const items: PlainItem[] = [];
+  let after = listing.next;
+  for (let reads = 0; reads < readsMax && items.length < limit; reads++) {
+    const room = limit - items.length;
+    const page: ItemPage = query
+      ? await data.query({ ...query, limit: room, after })
+      : await data.scan({ limit: room, after });
+    items.push(...page.items.filter((item) => isWanted(schema, listing, item)).map((i) => toPlain(schema, model, i)));
+    after = page.next;
+    if (after === undefined) return { items };
+  }
+  return { items, next: after };
+}
+
+function isWanted(schema: Schema, { model, deviceId, accountId }: Listing, item: Item): boolean {
+  return modelOf(schema, item) === model &&
+    (deviceId === undefined || item[attributeOf(model, "deviceId")] === deviceId) &&
+    (accountId === undefined || item[attributeOf(model, "accountId")] === accountId);
+}
+
+/** The query that lists it: by the primary key, else by the model's enumeration; undefined: only a scan does. */
+function queryOf(schema: Schema, { model, deviceId, accountId }: Listing): Omit<Query, "limit"> | undefined {
+  const get = (name: string) => name === "deviceId" ? deviceId : name === "accountId" ? accountId : undefined;
+  const hash = renderTemplate(model.hashKey.template, get);
+  if (hash !== undefined) {
+    return { index: "primary", hash, sortPrefix: leading(model.sortKey?.template, get) || undefined };
+  }
+  const { enumeration } = model;
+  const value = enumeration && renderTemplate(enumeration.hash, get);
+  if (!enumeration || value === undefined) return undefined;
+  const isPrimary = enumeration.index === schema.primary.name;
+  const sortPrefix = leading(enumeration.sortPrefix, get) || undefined;
+  return { index: isPrimary ? "primary" : enumeration.index, hash: value, sortPrefix };
+}
+
+/** What every rendering of the template begins with, as far as it is known. */
+function leading(template: Template | undefined, get: (name: string) => string | undefined): string {
+  const end = template?.parts.findIndex((part) => "field" in part && get(part.field) === undefined) ?? 0;
+  if (!template) return "";
+  const parts = end < 0 ? template.parts : template.parts.slice(0, end);
+  return renderTemplate({ text: "", parts }, get) ?? "";
+}
+
+/** Puts an item: replaces what is there, fills in defaults and ids, sets timestamps. Without `_source` and `_stamp`. */
+export async function putItem(context: ItemsContext, model: Model, plain: unknown): Promise<PlainItem> {
+  const { schema, now, random } = context;
+  const item = completeItem(schema, model, fromPlain(schema, model, plain, { now: now(), random }));
+  const unidentified = model.identityFields.find((name) => typeof item[attributeOf(model, name)] !== "string");
+  if (unidentified) throw new ApiError(400, "invalid", `${model.name} needs ${unidentified}`);
+  await writeOne(context.data, { op: "put", item });
+  return toPlain(schema, model, item);
+}
+
+/** Deletes an item by its key attributes. @returns what was there. */
+export async function deleteItem(context: ItemsContext, model: Model, plain: unknown): Promise<PlainItem | undefined> {
+  const { schema, now, random } = context;
+  if (typeof plain !== "object" || plain === null || Array.isArray(plain)) {
+    throw new ApiError(400, "invalid", "an item is wanted, with its key attributes at least");
+  }
+  const bare = keyModelOf(model);
+  const given = plain as Record<string, unknown>;
+  const named = Object.fromEntries(
+    bare.fields.flatMap(({ name }) => Object.hasOwn(given, name) ? [[name, given[name]]] : []),
+  );
+  const key = renderKey(model, fromPlain(schema, bare, named, { now: now(), random }));
+  if (!key) throw new ApiError(400, "invalid", `the key of ${model.name} can't be made of what is given`);
+  const old = await writeOne(context.data, { op: "delete", key });
+  return old && modelOf(schema, old) === model ? toPlain(schema, model, old) : undefined;
+}
+
+const keyModels = new WeakMap<Model, Model>();
+
+/** The model with nothing but the fields that its key names, each of them required and none of them made up. */
+function keyModelOf(model: Model): Model {
+  let bare = keyModels.get(model);
+  if (!bare) {
+    const fields = [...model.identityFields, ...model.keyFields].flatMap((name): Field[] => {
+      const field = fieldOf(model, name);
+      if (!field) return [];
+      const { enum: _enum, validate: _validate, default: _default, generate: _generate, timestamp: _at, ...rest } =
+        field;
+      return [{ ...rest, required: true }];
+    });
+    bare = { ...model, fields };
+    keyModels.set(model, bare);
+  }
+  return bare;
+}
+
+async function writeOne(data: DataTable, write: Write): Promise<Item | undefined> {
+  const [result] = await data.write([write]);
+  if (result?.outcome === "written") return result.old;
+  if (result?.outcome === "too-large" || result?.outcome === "invalid") {
+    throw new SyncError(result.outcome, result.message);
+  }
+  throw new SyncError("unavailable", "the table is throttled: try again", { retryable: true });
+}

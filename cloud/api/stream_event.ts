@@ -1,0 +1,75 @@
+/**
+ * `POST /stream`: a batch of the table's stream, as a Lambda function forwards it (`{Records: […]}`), as EventBridge Pipes
+ * posts it (an array), or a single record of a pipe. The answer is what AWS wants of a target that reports partial
+ * failures: `{"batchItemFailures": [{"itemIdentifier": …}]}`, empty where all is done, with sequence numbers for Lambda and event ids
+ * for a pipe. AWS delivers again from the first failure on; what was done already is done once more, harmlessly.
+ *
+ * A record is done when it stands in its channels' logs *and* is published. Records of one channel fail together, so that
+ * the order of a key's changes holds whatever part of a batch fails.
+ *
+ * @module
+ */
+import { recordsFromLambda } from "../dynamodb/records.ts";
+import type { Schema } from "../../schema/model.ts";
+import { SyncError } from "../../schema/errors.ts";
+import type { CloudService } from "../service.ts";
+import { ApiError } from "./errors.ts";
+
+/** AWS hands a target 6 MB at most (Lambda's synchronous payload); escapes of a forwarder may add to it. */
+export const streamBodyBytesMax = 8 * 1024 * 1024;
+
+/** What is done with an event. */
+export interface StreamContext {
+  readonly schema: Schema;
+  readonly service: Pick<CloudService, "fanOutParts">;
+  /** How long it may take, ms. */
+  readonly timeoutMs: number;
+}
+
+/** An answer to AWS. */
+export interface StreamAnswer {
+  readonly batchItemFailures: readonly { readonly itemIdentifier: string }[];
+}
+
+/**
+ * Passes an event's records on.
+ *
+ * @returns the answer and its status: 200, but 503 where nothing of a pipe's event was done. Only Lambda and Step Functions
+ * read an answer's body; an API destination, which gets one record at a time, has the status alone.
+ * @throws ApiError 400 where the event is none; nothing of it was done.
+ */
+export async function handleStreamEvent(
+  { schema, service, timeoutMs }: StreamContext,
+  event: unknown,
+): Promise<{ readonly answer: StreamAnswer; readonly status: 200 | 503 }> {
+  const isLambda = typeof event === "object" && event !== null && "Records" in event;
+  const records = eventRecords(schema, isSingle(event) ? [event] : event);
+  const failed = await within(timeoutMs, (signal) => service.fanOutParts(records.map(({ record }) => record), signal));
+  const answer = { batchItemFailures: failed.map((at) => ({ itemIdentifier: records[at]!.failureId })) };
+  const nothingDone = failed.length > 0 && failed.length === records.length;
+  return { answer, status: nothingDone && !isLambda ? 503 : 200 };
+}
+
+function isSingle(event: unknown): boolean {
+  return typeof event === "object" && event !== null && !Array.isArray(event) && "dynamodb" in event;
+}
+
+function eventRecords(schema: Schema, event: unknown): ReturnType<typeof recordsFromLambda> {
+  try {
+    return recordsFromLambda(schema, event);
+  } catch (error) {
+    if (error instanceof SyncError && error.code === "invalid") throw new ApiError(400, "invalid", error.message);
+    throw error;
+  }
+}
+
+/** Runs work under a signal that aborts when time is up. */
+async function within<T>(timeoutMs: number, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(), timeoutMs);
+  try {
+    return await work(controller.signal);
+  } finally {
+    clearTimeout(timer);
+  }
+}

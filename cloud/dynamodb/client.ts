@@ -1,0 +1,251 @@
+/**
+ * The connections to DynamoDB and its streams: where they go, with which credentials, and one bounded way through which
+ * all requests to tables pass.
+ *
+ * @module
+ */
+import { existsSync } from "node:fs";
+import { homedir, release } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
+import { DynamoDBStreamsClient } from "@aws-sdk/client-dynamodb-streams";
+import { SyncError } from "../../schema/errors.ts";
+import { pause, Semaphore } from "../bounded.ts";
+import { syncErrorOf } from "./faults.ts";
+import { type RetryPolicy, withRetries } from "./retry.ts";
+import { type DynamoUrl, parseDynamoUrl } from "./url.ts";
+
+/** Credentials given by hand, in place of the AWS default chain. */
+export interface Credentials {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken?: string;
+}
+
+/** How to connect. Everything has a default. */
+export interface ConnectOptions {
+  /** The clock, ms since 1970. Default `Date.now`. */
+  readonly now?: () => number;
+  /** Uniform in [0, 1), for jitter. Default `Math.random`. */
+  readonly random?: () => number;
+  /** Default: the AWS default chain; on a loopback endpoint with nothing configured, `local`/`local`. */
+  readonly credentials?: Credentials;
+  /** Requests to tables under way at once, over both tables. Default 32: at 10 ms each about 3,000 requests a second. */
+  readonly concurrency?: number;
+  /** How long throttled, failed and unanswered requests are tried again, ms. Default 5000. */
+  readonly retryForMs?: number;
+  /** How long one attempt may take, ms. Default 5000. */
+  readonly attemptMs?: number;
+}
+
+/** What a single request may be given. */
+export interface SendOptions {
+  readonly signal?: AbortSignal;
+  /** Called before each attempt; what it throws ends the request. */
+  readonly beforeAttempt?: () => void;
+}
+
+/** A command of the AWS SDK. Its output's type is the caller's to name: the SDK ties it to its own client types. */
+// deno-lint-ignore no-explicit-any
+export type Command = any;
+
+/** One connection, shared by both tables, the stream and the administration. */
+export interface Connection {
+  readonly url: DynamoUrl;
+  readonly policy: RetryPolicy;
+  /** Requests to tables under way at once. */
+  readonly concurrency: number;
+  /**
+   * Sends a command to DynamoDB: waits for a slot, bounds each attempt's time, tries again what may pass.
+   *
+   * @throws what the SDK threw at the last attempt, or the signal's reason.
+   */
+  send<Output>(command: Command, options?: SendOptions): Promise<Output>;
+  /** As `send`, to the streams' endpoint and without a slot: the tailer is one reader and must not wait behind writers. */
+  sendToStream<Output>(command: Command, options?: SendOptions): Promise<Output>;
+  /** Ends the connections; later requests fail (SyncError `closed`). */
+  close(): void;
+}
+
+/**
+ * Prepares connections; nothing is sent yet.
+ *
+ * @throws RangeError for a bad URL; SyncError `denied` or `no-region` where permissions or the AWS configuration lack something.
+ */
+export async function connectDynamo(url: string, options: ConnectOptions = {}): Promise<Connection> {
+  const parsed = parseDynamoUrl(url);
+  checkPermissions();
+  const endpoint = parsed.endpoint ?? environment("AWS_ENDPOINT_URL_DYNAMODB") ?? environment("AWS_ENDPOINT_URL");
+  const local = endpoint !== undefined && isLoopback(endpoint);
+  const configured = options.credentials ?? (local && !hasAwsConfiguration() ? localCredentials : undefined);
+  const region = parsed.region ?? environment("AWS_REGION") ?? environment("AWS_DEFAULT_REGION") ??
+    (local && !hasAwsConfiguration() ? localRegion : undefined);
+  const common = {
+    ...(region === undefined ? {} : { region }),
+    ...(configured === undefined ? {} : { credentials: configured }),
+    // Our retries have deadlines, and must not be multiplied by the SDK's.
+    maxAttempts: 1,
+  };
+  const concurrency = options.concurrency ?? 32;
+  const limiter = new Semaphore(concurrency);
+  // Connections are kept alive; the SDK's default of 50 would silently be the limit of a higher concurrency.
+  const sockets = { keepAlive: true, maxSockets: concurrency };
+  const tables = new DynamoDBClient({
+    ...common,
+    ...(endpoint === undefined ? {} : { endpoint }),
+    requestHandler: { httpAgent: sockets, httpsAgent: sockets },
+  });
+  const streamsEndpoint = environment("AWS_ENDPOINT_URL_DYNAMODB_STREAMS") ?? streamsEndpointOf(endpoint);
+  const streams = new DynamoDBStreamsClient({
+    ...common,
+    ...(streamsEndpoint === undefined ? {} : { endpoint: streamsEndpoint }),
+  });
+  await checkConfiguration(tables);
+
+  const policy: RetryPolicy = {
+    now: options.now ?? Date.now,
+    random: options.random ?? Math.random,
+    sleep: pause,
+    retryForMs: options.retryForMs ?? 5000,
+  };
+  const attemptMs = options.attemptMs ?? 5000;
+  let closed = false;
+  // The SDK's `destroy` closes sockets and would open new ones at the next request.
+  const checkOpen = () => {
+    if (closed) throw new SyncError("closed", `the connection to the table "${parsed.table}" is closed`);
+  };
+  return {
+    url: parsed,
+    policy,
+    concurrency,
+    send: (command, { signal, beforeAttempt } = {}) =>
+      withRetries(
+        () =>
+          limiter.run(() => {
+            checkOpen();
+            beforeAttempt?.();
+            return bounded(attemptMs, signal, (abortSignal) => tables.send(command, { abortSignal })) as Promise<never>;
+          }),
+        policy,
+        signal,
+      ),
+    sendToStream: (command, { signal, beforeAttempt } = {}) =>
+      withRetries(
+        () => {
+          checkOpen();
+          beforeAttempt?.();
+          return bounded(attemptMs, signal, (abortSignal) => streams.send(command, { abortSignal })) as Promise<never>;
+        },
+        policy,
+        signal,
+      ),
+    close() {
+      closed = true;
+      tables.destroy();
+      streams.destroy();
+    },
+  };
+}
+
+/** What DynamoDB Local and its like take: anything. They keep the tables of each region and key apart. */
+const localCredentials: Credentials = { accessKeyId: "local", secretAccessKey: "local" };
+const localRegion = "us-east-1";
+
+/**
+ * Runs one attempt with a time limit. By hand, because `AbortSignal.any` over a signal that lives as long as the process
+ * would collect one listener a request.
+ */
+async function bounded<T>(
+  limitMs: number,
+  signal: AbortSignal | undefined,
+  attempt: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const controller = new AbortController();
+  const abort = () => controller.abort(signal?.reason);
+  const timer = setTimeout(() => controller.abort(), limitMs);
+  signal?.addEventListener("abort", abort, { once: true });
+  if (signal?.aborted) abort();
+  try {
+    return await attempt(controller.signal);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", abort);
+  }
+}
+
+/** The SDK asks for these where nobody can catch it (an unhandled rejection), so they are asked for here first. */
+function checkPermissions(): void {
+  try {
+    process.geteuid?.();
+    homedir();
+    release();
+  } catch (cause) {
+    throw new SyncError("denied", `the AWS SDK can't be used: ${(cause as Error).message}`, {
+      cause,
+      hint: "it needs --allow-net, --allow-sys, and for the AWS configuration --allow-env and --allow-read",
+    });
+  }
+}
+
+/** Region and credentials are asked for now, so that a missing one is one clear line at the start and not at the first write. */
+async function checkConfiguration(client: DynamoDBClient): Promise<void> {
+  try {
+    await client.config.region();
+  } catch (cause) {
+    client.destroy();
+    throw new SyncError("no-region", "the AWS region is not known", {
+      cause,
+      hint: "add ?region=… to the table's URL, or set AWS_REGION",
+    });
+  }
+  try {
+    await client.config.credentials();
+  } catch (cause) {
+    client.destroy();
+    throw syncErrorOf(cause, "looking for AWS credentials");
+  }
+}
+
+/**
+ * The streams' endpoint that belongs to a table endpoint: an emulator serves both; AWS has another host for streams, which
+ * the SDK knows by itself.
+ */
+function streamsEndpointOf(endpoint: string | undefined): string | undefined {
+  if (endpoint === undefined) return undefined;
+  const { hostname } = new URL(endpoint);
+  return /(^|\.)(amazonaws\.com(\.cn)?|api\.aws)$/.test(hostname) ? undefined : endpoint;
+}
+
+function isLoopback(endpoint: string): boolean {
+  return /^(localhost|127(\.\d+){3}|\[::1\])$/.test(new URL(endpoint).hostname);
+}
+
+/**
+ * Whether this machine has an AWS configuration at all. Only then the default chain is asked on a loopback endpoint: without
+ * one it would try the EC2 metadata service, which costs seconds on a laptop.
+ */
+function hasAwsConfiguration(): boolean {
+  const variables = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_PROFILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+  ];
+  if (variables.some((name) => environment(name) !== undefined)) return true;
+  try {
+    const folder = join(homedir(), ".aws");
+    return [
+      environment("AWS_SHARED_CREDENTIALS_FILE") ?? join(folder, "credentials"),
+      environment("AWS_CONFIG_FILE") ?? join(folder, "config"),
+    ].some((file) => existsSync(file));
+  } catch {
+    // Without permission to look, there is no configuration for this process.
+    return false;
+  }
+}
+
+function environment(name: string): string | undefined {
+  return process.env[name] || undefined;
+}

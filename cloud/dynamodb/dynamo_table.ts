@@ -1,0 +1,294 @@
+/**
+ * The `Table` port over one DynamoDB table. Each write is one conditional `PutItem` or `DeleteItem` that brings the old or
+ * the current item with it, so that nothing is read before or after. Reads are strongly consistent, except for the choice
+ * of keys by a secondary index.
+ *
+ * A request that got no answer is sent again and may have worked the first time: a condition then fails on the write's own
+ * result, which callers recognise by version (ingest) or tolerate (the channel log appends the entry once more).
+ *
+ * @module
+ */
+import {
+  BatchGetItemCommand,
+  type BatchGetItemCommandOutput,
+  ConditionalCheckFailedException,
+  DeleteItemCommand,
+  type DeleteItemCommandOutput,
+  DescribeTableCommand,
+  type DescribeTableCommandOutput,
+  PutItemCommand,
+  type PutItemCommandOutput,
+  QueryCommand,
+  type QueryCommandOutput,
+  ScanCommand,
+  type ScanCommandOutput,
+} from "@aws-sdk/client-dynamodb";
+import type { Key } from "../../protocol.ts";
+import { SyncError } from "../../schema/errors.ts";
+import type { Item } from "../../schema/values.ts";
+import { mapBounded } from "../bounded.ts";
+import { ConditionTooLargeError } from "../condition_limit.ts";
+import { itemBytesMax, itemSizeBytes } from "../item_size.ts";
+import type { ItemPage, Query, Table, Write, WriteResult } from "../table.ts";
+import { type AttributeValues, fromAttributeValues, toAttributeValues } from "./attribute_value.ts";
+import type { Command, Connection, SendOptions } from "./client.ts";
+import { compileCondition, type Expression } from "./expression.ts";
+import { faultOf, syncErrorOf } from "./faults.ts";
+import { keyAttribute, keyOfItem, keyProblem, type TableShape, toKey } from "./keys.ts";
+import { decodeToken, encodeToken, foreignToken } from "./page_token.ts";
+import { sortCondition } from "./sort_condition.ts";
+import { backoffMs } from "./retry.ts";
+
+/** DynamoDB: BatchGetItem takes 100 keys. */
+const batchGetMax = 100;
+/** The code by which a write finds itself begun too late. */
+const lateCode = "late";
+
+type PreparedWrite =
+  | { readonly result: WriteResult }
+  | { readonly command: Command; readonly expression?: Expression };
+
+/** One DynamoDB table. Closing it does not close the connection, which it shares. */
+export class DynamoTable implements Table {
+  readonly #connection: Connection;
+  readonly #shape: TableShape;
+  readonly #projections = new Map<string, Promise<boolean>>();
+  readonly #onClose: () => void;
+  #closed = false;
+
+  constructor(connection: Connection, shape: TableShape, onClose: () => void = () => {}) {
+    this.#connection = connection;
+    this.#shape = shape;
+    this.#onClose = onClose;
+  }
+
+  async get(keys: readonly Key[]): Promise<(Item | undefined)[]> {
+    const found = new Map<string, Item>();
+    const wanted = new Map<string, AttributeValues>();
+    for (const key of keys) {
+      // A key that no item can have would fail the whole batch: there is no such item. A key twice would fail it, too.
+      if (keyProblem(this.#shape, key) === undefined) wanted.set(JSON.stringify(key), toKey(this.#shape, key));
+    }
+    const chunks = chunksOf([...wanted.values()], batchGetMax);
+    await mapBounded(chunks, this.#connection.concurrency, async (chunk) => {
+      for (const item of await this.#getChunk(chunk)) found.set(JSON.stringify(keyOfItem(this.#shape, item)), item);
+    });
+    return keys.map((key) => found.get(JSON.stringify(key)));
+  }
+
+  async write(
+    writes: readonly Write[],
+    { deadline, signal }: { deadline?: number; signal?: AbortSignal } = {},
+  ): Promise<WriteResult[]> {
+    const tooLarge: number[] = [];
+    const prepared = writes.map((write, at) => this.#prepare(write) ?? (tooLarge.push(at), undefined));
+    if (tooLarge.length > 0) throw new ConditionTooLargeError(tooLarge);
+    const { now } = this.#connection.policy;
+    const options: SendOptions = {
+      signal,
+      beforeAttempt: () => {
+        if (deadline !== undefined && now() > deadline) throw new SyncError(lateCode, "the write's deadline is over");
+      },
+    };
+    return await mapBounded(prepared, this.#connection.concurrency, async (write) => {
+      const step = write!;
+      return "result" in step ? step.result : await this.#writeOne(step.command, options);
+    });
+  }
+
+  async query(query: Query): Promise<ItemPage> {
+    const index = query.index === "primary"
+      ? this.#shape.primary
+      : this.#shape.indexes.find((one) => one.name === query.index);
+    if (!index) throw new RangeError(`the table "${this.#shape.name}" has no index "${query.index}" in the schema`);
+    const hash = keyAttribute(this.#shape, index.hash, query.hash);
+    const sort = sortCondition(this.#shape, index, query);
+    if (!hash || query.hash === "" || sort === "nothing") return { items: [] };
+    const primary = query.index === "primary";
+    const output = await this.#page<QueryCommandOutput>(
+      query.after,
+      new QueryCommand({
+        TableName: this.#shape.name,
+        ...(primary ? { ConsistentRead: true } : { IndexName: index.name }),
+        KeyConditionExpression: `#h=:h${sort === undefined ? "" : ` AND ${sort.expression}`}`,
+        ExpressionAttributeNames: { "#h": index.hash, ...(sort === undefined ? {} : { "#s": index.sort! }) },
+        ExpressionAttributeValues: { ":h": hash, ...sort?.values },
+        ScanIndexForward: !query.reverse,
+        Limit: pageLimit(query.limit),
+        ...(query.after === undefined ? {} : { ExclusiveStartKey: decodeToken(query.after) }),
+      }),
+    );
+    const page = (output.Items ?? []).map(fromAttributeValues).filter((item) => sort?.excludes(item) !== true);
+    const items = primary || await this.#holdsWholeItems(index.name) ? page : await this.#wholeItems(page);
+    return { items, ...(output.LastEvaluatedKey ? { next: encodeToken(output.LastEvaluatedKey) } : {}) };
+  }
+
+  async scan({ limit, after }: { limit: number; after?: string }): Promise<ItemPage> {
+    const output = await this.#page<ScanCommandOutput>(
+      after,
+      new ScanCommand({
+        TableName: this.#shape.name,
+        ConsistentRead: true,
+        Limit: pageLimit(limit),
+        ...(after === undefined ? {} : { ExclusiveStartKey: decodeToken(after) }),
+      }),
+    );
+    return {
+      items: (output.Items ?? []).map(fromAttributeValues),
+      ...(output.LastEvaluatedKey ? { next: encodeToken(output.LastEvaluatedKey) } : {}),
+    };
+  }
+
+  close(): Promise<void> {
+    if (!this.#closed) this.#onClose();
+    this.#closed = true;
+    return Promise.resolve();
+  }
+
+  /** The command of a write, or its result where DynamoDB need not be asked; undefined if its condition is too large. */
+  #prepare(write: Write): PreparedWrite | undefined {
+    const { hash } = this.#shape.primary;
+    const expression = write.condition && compileCondition(write.condition, hash);
+    if (write.condition && !expression) return undefined;
+    const common = {
+      TableName: this.#shape.name,
+      ReturnValues: "ALL_OLD" as const,
+      ...(expression ? { ...expression, ReturnValuesOnConditionCheckFailure: "ALL_OLD" as const } : {}),
+    };
+    const key = write.op === "delete" ? write.key : keyOfItem(this.#shape, write.item);
+    const problem = key === undefined ? "the item has no key" : keyProblem(this.#shape, key);
+    if (problem !== undefined) return { result: { outcome: "invalid", message: problem } };
+    if (write.op === "delete") {
+      return { command: new DeleteItemCommand({ ...common, Key: toKey(this.#shape, write.key) }) };
+    }
+    // Counted here as well as there: an item of megabytes need not travel to be refused.
+    const bytes = itemSizeBytes(write.item);
+    if (bytes > itemBytesMax) {
+      return { result: { outcome: "too-large", message: `the item has ${bytes} bytes, more than ${itemBytesMax}` } };
+    }
+    try {
+      return { command: new PutItemCommand({ ...common, Item: toAttributeValues(write.item) }) };
+    } catch (cause) {
+      if (cause instanceof RangeError) return { result: { outcome: "invalid", message: cause.message } };
+      throw cause;
+    }
+  }
+
+  async #writeOne(command: Command, options: SendOptions): Promise<WriteResult> {
+    try {
+      const { Attributes: old } = await this.#connection.send<PutItemCommandOutput | DeleteItemCommandOutput>(
+        command,
+        options,
+      );
+      return { outcome: "written", old: old && fromAttributeValues(old) };
+    } catch (error) {
+      return this.#failedWrite(error, options.signal);
+    }
+  }
+
+  #failedWrite(error: unknown, signal: AbortSignal | undefined): WriteResult {
+    if (error instanceof ConditionalCheckFailedException) {
+      return { outcome: "refused", current: error.Item && fromAttributeValues(error.Item) };
+    }
+    if (error instanceof SyncError && error.code === lateCode) return { outcome: "late" };
+    if (signal?.aborted) throw error;
+    const message = (error as Error)?.message ?? "";
+    const name = (error as Error)?.name;
+    switch (faultOf(error)) {
+      case "throttled":
+      case "transient":
+        return { outcome: "throttled" };
+      case "invalid":
+        return /size has exceeded/i.test(message) ? { outcome: "too-large", message } : { outcome: "invalid", message };
+      default:
+        // 10 GB of items under one hash value in a table with a local index: final until others are removed.
+        if (name === "ItemCollectionSizeLimitExceededException") return { outcome: "too-large", message };
+        throw syncErrorOf(error, `writing to the table "${this.#shape.name}"`);
+    }
+  }
+
+  /** At most 100 distinct keys. DynamoDB answers at most 16 MB and leaves the rest, and what it throttles, unprocessed. */
+  async #getChunk(keys: readonly AttributeValues[]): Promise<Item[]> {
+    const { name } = this.#shape;
+    const { now, random, sleep, retryForMs } = this.#connection.policy;
+    const items: Item[] = [];
+    const end = now() + retryForMs;
+    let left: readonly AttributeValues[] = keys;
+    for (let fruitless = 0; left.length > 0;) {
+      const output = await this.#send<BatchGetItemCommandOutput>(
+        "reading items",
+        new BatchGetItemCommand({ RequestItems: { [name]: { Keys: [...left], ConsistentRead: true } } }),
+      );
+      const found = output.Responses?.[name] ?? [];
+      for (const item of found) items.push(fromAttributeValues(item));
+      left = output.UnprocessedKeys?.[name]?.Keys ?? [];
+      if (left.length === 0) break;
+      // Something came: it was the 16 MB. Nothing came: it was throttled.
+      if (found.length > 0) fruitless = 0;
+      else {
+        const waitMs = backoffMs(++fruitless, random);
+        if (now() + waitMs > end) {
+          throw new SyncError("throttled", `reading items of the table "${name}": DynamoDB is throttling`, {
+            retryable: true,
+          });
+        }
+        await sleep(waitMs);
+      }
+    }
+    return items;
+  }
+
+  /** Replaces what an index holds of items by the items, strongly read; those that are gone since fall out. */
+  async #wholeItems(page: readonly Item[]): Promise<Item[]> {
+    const keys = page.map((item) => keyOfItem(this.#shape, item)).filter((key) => key !== undefined);
+    return (await this.get(keys)).filter((item) => item !== undefined);
+  }
+
+  /** Whether an index projects all attributes. Asked once: a projection can't be altered. */
+  async #holdsWholeItems(index: string): Promise<boolean> {
+    let answer = this.#projections.get(index);
+    if (!answer) {
+      answer = this.#projectsAll(index);
+      this.#projections.set(index, answer);
+      // A failure must not be remembered.
+      answer.catch(() => this.#projections.delete(index));
+    }
+    return await answer;
+  }
+
+  async #projectsAll(index: string): Promise<boolean> {
+    const { Table: table } = await this.#send<DescribeTableCommandOutput>(
+      "describing the table",
+      new DescribeTableCommand({ TableName: this.#shape.name }),
+    );
+    const indexes = [...table?.GlobalSecondaryIndexes ?? [], ...table?.LocalSecondaryIndexes ?? []];
+    return indexes.find((one) => one.IndexName === index)?.Projection?.ProjectionType === "ALL";
+  }
+
+  /** Asks for a page. With a token, a request that DynamoDB finds invalid is one with a foreign token. */
+  async #page<Output>(after: string | undefined, command: Command): Promise<Output> {
+    try {
+      return await this.#connection.send<Output>(command);
+    } catch (error) {
+      if (after !== undefined && faultOf(error) === "invalid") throw foreignToken(error);
+      throw syncErrorOf(error, `listing items of the table "${this.#shape.name}"`);
+    }
+  }
+
+  async #send<Output>(doing: string, command: Command): Promise<Output> {
+    try {
+      return await this.#connection.send<Output>(command);
+    } catch (error) {
+      throw syncErrorOf(error, `${doing} of the table "${this.#shape.name}"`);
+    }
+  }
+}
+
+function chunksOf<T>(list: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(list.length / size) }, (_, i) => list.slice(i * size, (i + 1) * size));
+}
+
+function pageLimit(limit: number): number {
+  if (!Number.isInteger(limit) || limit < 1) throw new RangeError(`a page's limit is a positive integer, not ${limit}`);
+  return limit;
+}

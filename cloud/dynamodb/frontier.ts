@@ -1,0 +1,256 @@
+/**
+ * The shards that a tailer reads, in memory and in the log table: their positions, the children that take the place of a
+ * shard that was read to its end, and the finding of lost history.
+ *
+ * What is stored is enough to tell a loss from mere age. A position says up to which time all was handled (`at`); streams
+ * keep 24 h; so a trimmed position is a loss only if `at` is older than that.
+ *
+ * @module
+ */
+import { SyncError } from "../../schema/errors.ts";
+import type { StreamBatch, StreamRecord } from "../table.ts";
+import type { Lease } from "./lease.ts";
+import { childrenOf, newShards, successors } from "./lineage.ts";
+import type { Position, Positions } from "./positions.ts";
+import type { Shard, ShardPage, StreamSource } from "./stream_source.ts";
+
+/** What a frontier needs from outside. */
+export interface FrontierOptions {
+  readonly source: StreamSource;
+  /** The clock, ms since 1970. */
+  readonly now: () => number;
+  /** Shards read at once. */
+  readonly readersMax: number;
+}
+
+/** Streams keep 24 h. With an hour's margin for clocks that differ, what was handled up to then has no gap behind it. */
+const keptMs = 23 * 3600_000;
+/** How often shards are listed where nothing asks for it, and where children of a closed shard are awaited. */
+const listEveryMs = 30_000;
+const listAgainMs = 1000;
+/** After so long without records a reader's position is stored anew: it is then known to have nothing before that time. */
+const quietMs = 3600_000;
+/** Past records that are unwanted a position is stored this often: each time costs a write, and to read them again costs little. */
+const passedEveryMs = 10_000;
+/** A page of so many records has more behind it: it is read without a pause. */
+const fullPageRecords = 500;
+
+/** A batch that knows whether more is waiting. */
+export interface ReadBatch extends StreamBatch {
+  /** Records were read, wanted or not. */
+  readonly busy: boolean;
+  readonly full: boolean;
+}
+
+/** One shard being read. */
+export interface Reader {
+  readonly shard: string;
+  after?: string;
+  at: number;
+  iterator?: string;
+  /** When the first of the uninterrupted empty pages came. */
+  emptySince?: number;
+  /** Read to the end of a closed shard. */
+  drained: boolean;
+  /** What the log table holds as `after`, and when it was stored. */
+  stored?: string;
+  storedAt?: number;
+}
+
+/** The shards being read, in memory and in the log table. */
+export class Frontier {
+  /** History was trimmed before it was read. */
+  lost = false;
+  readonly #options: FrontierOptions;
+  readonly #lease: Lease;
+  readonly #positions: Positions;
+  readonly #signal: AbortSignal;
+  readonly #readers = new Map<string, Reader>();
+  #stream = "";
+  #listed: readonly Shard[] = [];
+  #listAt = -Infinity;
+  /** Rows that no reader stands for any more, to be removed once the loss is settled. */
+  #stale: string[] = [];
+
+  constructor(options: FrontierOptions, lease: Lease, positions: Positions, signal: AbortSignal) {
+    this.#options = options;
+    this.#lease = lease;
+    this.#positions = positions;
+    this.#signal = signal;
+  }
+
+  /** Loads the positions and makes readers of them. */
+  async open(): Promise<void> {
+    const { source, now } = this.#options;
+    this.#stream = await source.stream(this.#signal);
+    for (const { stream, shard, after, at } of await this.#positions.load()) {
+      if (stream !== this.#stream) {
+        // The stream was switched off and on, or the table is a new one: what was written in between is in no stream.
+        this.#stale.push(shard);
+        this.lost = true;
+        continue;
+      }
+      this.#readers.set(shard, { shard, after, at, drained: false, stored: after });
+      if (after === undefined && now() - at > keptMs) this.#begin(this.#readers.get(shard)!);
+    }
+  }
+
+  /**
+   * Lists the shards when it is time, drops readers of shards that are gone, and begins new ones. False: the table has
+   * another stream by now, which wants another frontier.
+   */
+  async list(): Promise<boolean> {
+    const { source, now } = this.#options;
+    if (now() < this.#listAt || this.lost) return true;
+    // A stream that was replaced closes its shards without children, but emulators leave them open for ever: it is known by
+    // its name alone. (DescribeTable costs nothing.)
+    if (await source.stream(this.#signal) !== this.#stream) return false;
+    const readers = [...this.#readers.values()];
+    this.#listed = await source.shards(this.#stream, this.#signal);
+    this.#listAt = now() + (readers.some((reader) => reader.drained) ? listAgainMs : listEveryMs);
+    const ids = new Set(this.#listed.map(({ id }) => id));
+    for (const reader of readers.filter(({ shard }) => !ids.has(shard))) {
+      // All that it still held is older than 24 h by now. If its reader was behind that, records are lost.
+      if (now() - reader.at > keptMs) this.lost = true;
+      this.#readers.delete(reader.shard);
+      this.#stale.push(reader.shard);
+    }
+    if (this.lost) return true;
+    await this.#add(newShards(this.#listed, new Set(this.#readers.keys())));
+    await this.#removeStale();
+    return true;
+  }
+
+  /** After the reader of the stream has handled a loss: stores what the readers begin with from now on. */
+  async settleLoss(): Promise<void> {
+    const at = this.#options.now();
+    for (const reader of this.#readers.values()) reader.at = at;
+    await this.#save([...this.#readers.values()]);
+    await this.#removeStale();
+    this.lost = false;
+    this.#listAt = -Infinity;
+  }
+
+  /** The readers that have something to read, in groups that are read at once. */
+  groups(): Reader[][] {
+    const readers = [...this.#readers.values()].filter((reader) => !reader.drained);
+    const { readersMax } = this.#options;
+    return Array.from(
+      { length: Math.ceil(readers.length / readersMax) },
+      (_, i) => readers.slice(i * readersMax, (i + 1) * readersMax),
+    );
+  }
+
+  /** Reads one page of each reader, all at once. The records of one shard stay together and in order. */
+  async read(group: readonly Reader[]): Promise<ReadBatch> {
+    const pages = await Promise.all(group.map((reader) => this.#readPage(reader)));
+    const records: StreamRecord[] = pages.flatMap((page) => page?.records ?? []);
+    const moved = group
+      .filter((reader) => reader.stored !== reader.after)
+      .map((reader) => ({ reader, position: this.#positionOf(reader) }));
+    const store = async (positions: typeof moved) => {
+      if (positions.length === 0) return;
+      if (!await this.#positions.save(positions.map(({ position }) => position))) return this.#lease.lose();
+      const storedAt = this.#options.now();
+      for (const { reader, position } of positions) Object.assign(reader, { stored: position.after, storedAt });
+    };
+    if (records.length === 0) {
+      const now = this.#options.now();
+      await store(moved.filter(({ reader }) => reader.drained || now - (reader.storedAt ?? 0) >= passedEveryMs));
+    }
+    return {
+      records,
+      busy: pages.some((page) => countOf(page) > 0),
+      full: pages.some((page) => countOf(page) >= fullPageRecords),
+      // The batch was handled. A crash before this delivers it again; after it, never.
+      checkpoint: () => store(moved),
+    };
+  }
+
+  /** Puts children in the place of shards that were read to the end and checkpointed. */
+  async retire(): Promise<void> {
+    for (const reader of [...this.#readers.values()]) {
+      if (!reader.drained || reader.stored !== reader.after) continue;
+      if (childrenOf(this.#listed, reader.shard).length === 0) {
+        // They are listed a moment later. Without any, the stream was switched off.
+        this.#listAt = Math.min(this.#listAt, this.#options.now() + listAgainMs);
+        continue;
+      }
+      // Children first: a crash in between leaves the parent, which is then found drained once more.
+      await this.#add(successors(this.#listed, reader.shard, new Set(this.#readers.keys())));
+      if (!await this.#positions.remove([reader.shard])) return this.#lease.lose();
+      this.#readers.delete(reader.shard);
+    }
+  }
+
+  async #readPage(reader: Reader): Promise<ShardPage | undefined> {
+    const { source, now } = this.#options;
+    let page: ShardPage;
+    try {
+      reader.iterator ??= await source.iterator(this.#stream, reader.shard, reader.after, this.#signal);
+      page = await source.read(reader.iterator, this.#signal);
+    } catch (error) {
+      const code = error instanceof SyncError ? error.code : undefined;
+      if (code !== "iterator-expired" && code !== "trimmed") throw error;
+      // Iterators live 15 minutes; a consumer that takes longer gets a new one, at the position that it has reached.
+      reader.iterator = undefined;
+      if (code === "trimmed") this.#begin(reader);
+      return undefined;
+    }
+    reader.iterator = page.next;
+    if (page.next === undefined) {
+      reader.drained = true;
+      this.#listAt = -Infinity;
+    }
+    if (countOf(page) > 0) {
+      reader.after = page.last ?? reader.after;
+      reader.at = Math.max(reader.at, page.lastAt ?? 0);
+      reader.emptySince = undefined;
+    } else await this.#noteQuiet(reader, now());
+    return page;
+  }
+
+  /** A page may be empty with records behind it, so only a long row of empty ones says that there are none. */
+  async #noteQuiet(reader: Reader, now: number): Promise<void> {
+    reader.emptySince ??= now;
+    if (now - reader.emptySince < quietMs) return;
+    reader.emptySince = now;
+    reader.at = now;
+    if (reader.stored === reader.after) await this.#save([reader]);
+  }
+
+  /** Begins a shard at its oldest record, after its position was trimmed. That is a loss only if some was left unread. */
+  #begin(reader: Reader): void {
+    if (this.#options.now() - reader.at > keptMs) this.lost = true;
+    reader.after = undefined;
+    reader.stored = undefined;
+    reader.iterator = undefined;
+    this.#listAt = -Infinity;
+  }
+
+  async #add(shards: readonly Shard[]): Promise<void> {
+    if (shards.length === 0) return;
+    const at = this.#options.now();
+    const readers = shards.map(({ id }): Reader => ({ shard: id, at, drained: false }));
+    await this.#save(readers);
+    for (const reader of readers) this.#readers.set(reader.shard, reader);
+  }
+
+  async #save(readers: readonly Reader[]): Promise<void> {
+    if (!await this.#positions.save(readers.map((reader) => this.#positionOf(reader)))) this.#lease.lose();
+  }
+
+  async #removeStale(): Promise<void> {
+    if (this.#stale.length > 0 && !await this.#positions.remove(this.#stale)) this.#lease.lose();
+    this.#stale = [];
+  }
+
+  #positionOf({ shard, after, at }: Reader): Position {
+    return { stream: this.#stream, shard, ...(after === undefined ? {} : { after }), at };
+  }
+}
+
+/** How many records a page had, wanted or not. */
+function countOf(page: ShardPage | undefined): number {
+  return page?.count ?? page?.records.length ?? 0;
+}

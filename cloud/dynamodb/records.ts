@@ -1,0 +1,85 @@
+/**
+ * Stream records, as the streams API gives them and as a Lambda function or an EventBridge pipe is handed them, turned into
+ * the port's records.
+ *
+ * @module
+ */
+import type { Key } from "../../protocol.ts";
+import { SyncError } from "../../schema/errors.ts";
+import type { Schema } from "../../schema/model.ts";
+import type { StreamRecord } from "../table.ts";
+import { type AttributeValues, fromAttributeValues } from "./attribute_value.ts";
+import { dataShape, keyOfItem, type TableShape } from "./keys.ts";
+
+/** The parts of a record's `dynamodb` member that are read, in the SDK's form and in that of stream events. */
+export interface StreamImages {
+  readonly Keys?: Readonly<Record<string, unknown>>;
+  readonly OldImage?: Readonly<Record<string, unknown>>;
+  readonly NewImage?: Readonly<Record<string, unknown>>;
+  readonly SequenceNumber?: string;
+}
+
+/** A record of an event, with the name by which its failure is reported. */
+export interface EventRecord {
+  readonly record: StreamRecord;
+  /** `itemIdentifier` in `batchItemFailures`: the sequence number for Lambda, the event's id for EventBridge Pipes. */
+  readonly failureId: string;
+}
+
+/** Tells records that have an image of another type than the unwanted ones, by the typeField. */
+export function wantedImages(typeField: string, unwanted: readonly string[]): (images: StreamImages) => boolean {
+  const types: ReadonlySet<unknown> = new Set(unwanted);
+  const isWanted = (image: StreamImages["NewImage"] | null) => {
+    const type = image?.[typeField] as { readonly S?: unknown } | undefined;
+    return image != null && !types.has(type?.S);
+  };
+  return ({ OldImage, NewImage }) => isWanted(NewImage) || isWanted(OldImage) || (!NewImage && !OldImage);
+}
+
+/**
+ * One record as the port has it.
+ *
+ * @throws SyncError `invalid` where it lacks its keys: a stream of another table.
+ */
+export function toStreamRecord(shape: TableShape, images: StreamImages): StreamRecord {
+  const image = (values: unknown) => {
+    if (values === undefined || values === null) return undefined;
+    if (typeof values !== "object") throw new SyncError("invalid", "a stream record with an image that is no map");
+    return fromAttributeValues(values as AttributeValues);
+  };
+  const keys = image(images.Keys);
+  const key: Key | undefined = keys && keyOfItem(shape, keys);
+  if (!key) {
+    throw new SyncError("invalid", `a stream record without the key attributes of the table "${shape.name}"`, {
+      hint: "is it the stream of another table?",
+    });
+  }
+  const old = image(images.OldImage), fresh = image(images.NewImage);
+  return { key, ...(old ? { old } : {}), ...(fresh ? { new: fresh } : {}) };
+}
+
+/**
+ * The records of an event in its order: a Lambda event (`{Records: […]}`) or what EventBridge Pipes posts (the array
+ * itself). An empty event is allowed.
+ *
+ * @throws SyncError `invalid` where the event is of another shape; nothing of it should then be handled.
+ */
+export function recordsFromLambda(schema: Schema, event: unknown): EventRecord[] {
+  const shape = dataShape(schema, "");
+  const pipe = Array.isArray(event);
+  const list = pipe ? event : (event as { readonly Records?: unknown } | null)?.Records;
+  if (!Array.isArray(list)) throw new SyncError("invalid", "the event is no batch of DynamoDB stream records");
+  return list.map((entry: { eventID?: unknown; dynamodb?: StreamImages } | null, at) => {
+    const images = entry?.dynamodb;
+    const failureId = pipe ? entry?.eventID : images?.SequenceNumber;
+    if (typeof images !== "object" || images === null || typeof failureId !== "string") {
+      throw new SyncError("invalid", `record ${at} of the event is no DynamoDB stream record`);
+    }
+    try {
+      return { record: toStreamRecord(shape, images), failureId };
+    } catch (cause) {
+      if (cause instanceof SyncError) throw cause;
+      throw new SyncError("invalid", `record ${at} of the event can't be read: ${(cause as Error).message}`, { cause });
+    }
+  });
+}

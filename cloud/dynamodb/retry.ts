@@ -1,0 +1,50 @@
+/**
+ * Bounded retries of requests to AWS. The SDK's own retries are off (`maxAttempts: 1`): they know
+ * no deadline of ours, and would multiply with these.
+ *
+ * @module
+ */
+import { faultOf, isPassing } from "./faults.ts";
+
+/** Waits that many ms, or until the signal aborts; resolves in both cases. */
+export type Sleep = (ms: number, signal?: AbortSignal) => Promise<void>;
+
+/** What retries need from outside. */
+export interface RetryPolicy {
+  /** The clock, ms since 1970. */
+  readonly now: () => number;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+  readonly sleep: Sleep;
+  /** No new attempt begins later than this after the first, ms. */
+  readonly retryForMs: number;
+}
+
+/** First and largest upper bound of the wait between attempts. */
+const delayFirstMs = 25;
+const delayMaxMs = 2000;
+
+/** The wait before attempt number `attempt` (1 is the second): full jitter, so that many waiting clients spread out. */
+export function backoffMs(attempt: number, random: () => number): number {
+  return random() * Math.min(delayMaxMs, delayFirstMs * 2 ** Math.min(attempt, 16));
+}
+
+/**
+ * Calls until the call succeeds, fails for good, or the time is up; then throws what it threw last.
+ *
+ * @throws the signal's reason once it is aborted.
+ */
+export async function withRetries<T>(call: () => Promise<T>, policy: RetryPolicy, signal?: AbortSignal): Promise<T> {
+  const end = policy.now() + policy.retryForMs;
+  for (let attempt = 1;; attempt++) {
+    signal?.throwIfAborted();
+    try {
+      return await call();
+    } catch (error) {
+      signal?.throwIfAborted();
+      const waitMs = backoffMs(attempt, policy.random);
+      if (!isPassing(faultOf(error)) || policy.now() + waitMs > end) throw error;
+      await policy.sleep(waitMs, signal);
+    }
+  }
+}

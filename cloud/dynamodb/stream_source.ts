@@ -1,0 +1,153 @@
+/**
+ * What the tailer needs of DynamoDB Streams, as a port, and the port over the AWS SDK. Tests drive the tailer with a source
+ * that splits, expires and trims at will.
+ *
+ * @module
+ */
+import { DescribeTableCommand, type DescribeTableCommandOutput } from "@aws-sdk/client-dynamodb";
+import {
+  DescribeStreamCommand,
+  type DescribeStreamCommandOutput,
+  GetRecordsCommand,
+  type GetRecordsCommandOutput,
+  GetShardIteratorCommand,
+  type GetShardIteratorCommandOutput,
+} from "@aws-sdk/client-dynamodb-streams";
+import { SyncError } from "../../schema/errors.ts";
+import type { StreamRecord } from "../table.ts";
+import type { Command, Connection } from "./client.ts";
+import { syncErrorOf } from "./faults.ts";
+import type { TableShape } from "./keys.ts";
+import { type StreamImages, toStreamRecord } from "./records.ts";
+
+/** A shard, and the one that it continues. A parent may be trimmed away already. */
+export interface Shard {
+  readonly id: string;
+  readonly parent?: string;
+}
+
+/** What one read of a shard gave. */
+export interface ShardPage {
+  readonly records: readonly StreamRecord[];
+  /** How many records there were, those included that were left out as unwanted; absent: none were. */
+  readonly count?: number;
+  /** The sequence number of the last record; absent where there is none. */
+  readonly last?: string;
+  /** When the last record was written, ms since 1970, rounded down by up to a minute. */
+  readonly lastAt?: number;
+  /** Where to go on; absent at the end of a closed shard. */
+  readonly next?: string;
+}
+
+/**
+ * A table's stream. Faults are SyncErrors; beside the common ones: `trimmed` (the position is older than what the stream
+ * keeps) and `iterator-expired` (iterators live 15 minutes).
+ */
+export interface StreamSource {
+  /** The name of the table's current stream. @throws SyncError `no-stream` if it has none with both images. */
+  stream(signal: AbortSignal): Promise<string>;
+  /** All shards of a stream that are still kept, open and closed. */
+  shards(stream: string, signal: AbortSignal): Promise<Shard[]>;
+  /** An iterator behind a sequence number, or at the oldest record that is kept. */
+  iterator(stream: string, shard: string, after: string | undefined, signal: AbortSignal): Promise<string>;
+  read(iterator: string, signal: AbortSignal): Promise<ShardPage>;
+}
+
+/**
+ * The stream of a table over the AWS SDK. Records that `isWanted` refuses are left out before they are converted, which is
+ * what a record costs most.
+ */
+export function awsStreamSource(
+  connection: Connection,
+  shape: TableShape,
+  isWanted: (images: StreamImages) => boolean = () => true,
+): StreamSource {
+  const send = <Output>(command: Command, signal: AbortSignal) =>
+    connection.sendToStream<Output>(command, { signal }).catch((error) => {
+      throw signal.aborted ? error : streamErrorOf(error, shape.name);
+    });
+  return {
+    async stream(signal) {
+      const { Table: table } = await connection.send<DescribeTableCommandOutput>(
+        new DescribeTableCommand({ TableName: shape.name }),
+        { signal },
+      ).catch((error) => {
+        throw signal.aborted ? error : syncErrorOf(error, `describing the table "${shape.name}"`);
+      });
+      const specification = table?.StreamSpecification;
+      if (!table?.LatestStreamArn || !specification?.StreamEnabled) {
+        throw noStream(shape.name, "has no stream");
+      }
+      if (specification.StreamViewType !== "NEW_AND_OLD_IMAGES") {
+        throw noStream(shape.name, `has a stream of ${specification.StreamViewType}, not of NEW_AND_OLD_IMAGES`);
+      }
+      return table.LatestStreamArn;
+    },
+    async shards(stream, signal) {
+      const shards: Shard[] = [];
+      let start: string | undefined;
+      do {
+        const { StreamDescription: page } = await send<DescribeStreamCommandOutput>(
+          new DescribeStreamCommand({
+            StreamArn: stream,
+            ...(start === undefined ? {} : { ExclusiveStartShardId: start }),
+          }),
+          signal,
+        );
+        for (const { ShardId: id, ParentShardId: parent } of page?.Shards ?? []) {
+          if (id) shards.push({ id, ...(parent ? { parent } : {}) });
+        }
+        start = page?.LastEvaluatedShardId;
+      } while (start !== undefined);
+      return shards;
+    },
+    async iterator(stream, shard, after, signal) {
+      const { ShardIterator: iterator } = await send<GetShardIteratorCommandOutput>(
+        new GetShardIteratorCommand({
+          StreamArn: stream,
+          ShardId: shard,
+          ...(after === undefined
+            ? { ShardIteratorType: "TRIM_HORIZON" }
+            : { ShardIteratorType: "AFTER_SEQUENCE_NUMBER", SequenceNumber: after }),
+        }),
+        signal,
+      );
+      if (!iterator) throw new SyncError("unavailable", `no iterator for the shard "${shard}"`, { retryable: true });
+      return iterator;
+    },
+    async read(iterator, signal) {
+      const output = await send<GetRecordsCommandOutput>(new GetRecordsCommand({ ShardIterator: iterator }), signal);
+      const records = output.Records ?? [];
+      const { SequenceNumber: last, ApproximateCreationDateTime: lastAt } = records.at(-1)?.dynamodb ?? {};
+      const images = records.map(({ dynamodb }) => (dynamodb ?? {}) as StreamImages);
+      return {
+        records: images.filter(isWanted).map((each) => toStreamRecord(shape, each)),
+        count: records.length,
+        ...(last ? { last } : {}),
+        ...(lastAt ? { lastAt: lastAt.getTime() } : {}),
+        ...(output.NextShardIterator ? { next: output.NextShardIterator } : {}),
+      };
+    },
+  };
+}
+
+function noStream(table: string, what: string): SyncError {
+  return new SyncError("no-stream", `the table "${table}" ${what}`, {
+    hint: "`cloud table create` enables it; `cloud table check` says what differs",
+  });
+}
+
+function streamErrorOf(error: unknown, table: string): SyncError {
+  const doing = `reading the stream of the table "${table}"`;
+  switch ((error as Error)?.name) {
+    case "TrimmedDataAccessException":
+      return new SyncError("trimmed", `${doing}: its records are no longer kept`, { retryable: true, cause: error });
+    case "ExpiredIteratorException":
+      return new SyncError("iterator-expired", `${doing}: the iterator has expired`, { retryable: true, cause: error });
+    case "ResourceNotFoundException":
+      // Of the shard (trimmed away since it was listed) or of the whole stream (disabled and gone): both are history lost.
+      return new SyncError("trimmed", `${doing}: it is gone`, { retryable: true, cause: error });
+    default:
+      return syncErrorOf(error, doing);
+  }
+}

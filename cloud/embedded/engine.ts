@@ -1,0 +1,293 @@
+/**
+ * The embedded table's connection: opening, the lock against a second process, and **group commit**. Work handed in while
+ * a transaction is being made ready is committed together, so that one sync of the disk serves all callers of a moment.
+ *
+ * Durable (`synchronous=FULL`) when a returned promise resolves. A crash before leaves the state of the transaction before.
+ *
+ * @module
+ */
+import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { setImmediate } from "node:timers";
+import { SyncError } from "../../schema.ts";
+import type { Schema } from "../../schema/model.ts";
+import { applicationId, layoutSql, layoutVersion, schemaIndexes } from "./layout.ts";
+
+/** How a commit syncs: FULL survives a power cut, NORMAL may lose the last moments in one, never more. */
+export type Synchronous = "full" | "normal";
+
+/** How an engine opens its file. */
+export interface EngineOptions {
+  readonly synchronous: Synchronous;
+  readonly shared: boolean;
+  /** The file's size at most, in pages of 4 KB: beyond it writes fail as on a full disk. */
+  readonly pagesMax?: number;
+}
+
+interface Job {
+  run(): unknown;
+  resolve(value: unknown): void;
+  reject(error: unknown): void;
+  readonly weight: number;
+}
+
+/** Weights (writes) in one transaction: 4,000 keep the event loop for some 100 ms at most. */
+const transactionWeightMax = 4000;
+/** Another process (a shell) may hold the write lock that long before a write fails as `unavailable`. */
+const busyTimeoutMs = 5000;
+/** How often another process's commits are looked for. */
+const pollMs = 250;
+
+/** The connection. All SQL is synchronous, so that what runs between two awaits sees one state. */
+export class Engine {
+  readonly db: DatabaseSync;
+  readonly path: string;
+  readonly #lock: DatabaseSync | undefined;
+  readonly #statements = new Map<string, StatementSync>();
+  #jobs: Job[] = [];
+  #scheduled = false;
+  #closed = false;
+  #dataVersion = 0;
+  readonly #waiters = new Set<() => void>();
+  /** Counts commits that may have brought something into the stream. */
+  commits = 0;
+
+  constructor(path: string, schema: Schema, options: EngineOptions) {
+    this.path = path;
+    this.#lock = path === ":memory:" || options.shared ? undefined : lock(path);
+    try {
+      this.db = open(path, schema, options);
+    } catch (error) {
+      this.#lock?.close();
+      throw error;
+    }
+    this.#dataVersion = this.#readDataVersion();
+  }
+
+  /** A prepared statement, kept by its text. */
+  sql(text: string): StatementSync {
+    let statement = this.#statements.get(text);
+    if (!statement) {
+      statement = this.db.prepare(text);
+      this.#statements.set(text, statement);
+    }
+    return statement;
+  }
+
+  /** Runs a read. Errors of SQLite come out as `SyncError`. */
+  read<T>(work: () => T): T {
+    this.#checkOpen();
+    try {
+      return work();
+    } catch (error) {
+      throw faultOf(error, this.path);
+    }
+  }
+
+  /**
+   * Runs work inside a transaction that other callers' work may share; resolves after the commit. The work must be
+   * repeatable: where the shared transaction fails, each runs once more in one of its own, so that it fails alone.
+   *
+   * @param weight About how many rows it writes.
+   */
+  transact<T>(work: () => T, weight = 1): Promise<T> {
+    this.#checkOpen();
+    return new Promise<T>((resolve, reject) => {
+      this.#jobs.push({ run: work, resolve: resolve as (value: unknown) => void, reject, weight });
+      // In memory there is no sync of the disk to share, and the simulation wants no turn of the event loop in between.
+      if (this.path === ":memory:") return this.#flush();
+      if (this.#scheduled) return;
+      this.#scheduled = true;
+      setImmediate(() => {
+        this.#scheduled = false;
+        this.#flush();
+      });
+    });
+  }
+
+  #flush(): void {
+    while (this.#jobs.length > 0) {
+      let weight = 0, count = 0;
+      while (count < this.#jobs.length && (count === 0 || weight < transactionWeightMax)) {
+        weight += this.#jobs[count++]!.weight;
+      }
+      this.#commit(this.#jobs.splice(0, count));
+    }
+  }
+
+  #commit(jobs: readonly Job[]): void {
+    let results: unknown[];
+    try {
+      this.db.exec("BEGIN IMMEDIATE");
+      try {
+        results = jobs.map((job) => job.run());
+        this.db.exec("COMMIT");
+      } catch (error) {
+        if (this.db.isTransaction) this.db.exec("ROLLBACK");
+        throw error;
+      }
+    } catch (error) {
+      if (jobs.length > 1) { for (const job of jobs) this.#commit([job]); }
+      else jobs[0]!.reject(faultOf(error, this.path));
+      return;
+    }
+    this.commits++;
+    jobs.forEach((job, i) => job.resolve(results[i]));
+    this.#wake();
+  }
+
+  #wake(): void {
+    for (const wake of [...this.#waiters]) wake();
+  }
+
+  /** Waits until there was a commit after `commits`, by this process or another, or the signal aborts. */
+  async committed(commits: number, signal: AbortSignal): Promise<void> {
+    while (this.commits === commits && !signal.aborted && !this.#closed) {
+      await this.#pause(signal);
+      if (this.#closed || this.path === ":memory:") continue;
+      const version = this.#readDataVersion();
+      if (version !== this.#dataVersion) this.commits++;
+      this.#dataVersion = version;
+    }
+  }
+
+  #pause(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        this.#waiters.delete(done);
+        signal.removeEventListener("abort", done);
+        clearTimeout(timer);
+        resolve();
+      };
+      const timer = this.path === ":memory:" ? undefined : setTimeout(done, pollMs);
+      this.#waiters.add(done);
+      signal.addEventListener("abort", done);
+    });
+  }
+
+  #readDataVersion(): number {
+    return Number(this.sql("PRAGMA data_version").get()!.data_version);
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new SyncError("closed", `the table ${JSON.stringify(this.path)} is closed`);
+  }
+
+  /** Commits what is waiting and closes. Idempotent. */
+  close(): void {
+    if (this.#closed) return;
+    this.#flush();
+    this.#closed = true;
+    this.#wake();
+    this.db.close();
+    this.#lock?.close();
+  }
+}
+
+/**
+ * Keeps a second process away: a lock on a database of its own, held by an open transaction. The operating system lets go
+ * of it when the process ends, however it ends; a lease in a row would have to run out first.
+ */
+function lock(path: string): DatabaseSync {
+  let db: DatabaseSync | undefined;
+  try {
+    db = new DatabaseSync(`${path}-lock`);
+    db.exec("PRAGMA busy_timeout = 0; BEGIN EXCLUSIVE");
+    return db;
+  } catch (error) {
+    db?.close();
+    if (faultKind(error) !== "busy") throw faultOf(error, path);
+    throw new SyncError("in-use", `another process serves the table ${JSON.stringify(path)}`, {
+      cause: error,
+      hint: "stop it first: an embedded table is served by one process; several need DynamoDB",
+    });
+  }
+}
+
+function open(path: string, schema: Schema, { synchronous, pagesMax, shared }: EngineOptions): DatabaseSync {
+  let db: DatabaseSync | undefined;
+  try {
+    db = new DatabaseSync(path);
+    db.exec(`PRAGMA busy_timeout = ${busyTimeoutMs}; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384`);
+    checkLayout(db, path);
+    db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous.toUpperCase()}`);
+    db.exec("BEGIN IMMEDIATE");
+    db.exec(layoutSql);
+    // A visitor beside the process that serves the table may have another schema, and leaves its indexes alone.
+    if (!shared) createIndexes(db, schema);
+    db.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${layoutVersion}; COMMIT`);
+    if (pagesMax !== undefined) db.exec(`PRAGMA max_page_count = ${pagesMax}`);
+    return db;
+  } catch (error) {
+    db?.close();
+    throw error instanceof SyncError ? error : faultOf(error, path);
+  }
+}
+
+function checkLayout(db: DatabaseSync, path: string): void {
+  const id = Number(db.prepare("PRAGMA application_id").get()!.application_id);
+  const version = Number(db.prepare("PRAGMA user_version").get()!.user_version);
+  const tables = Number(db.prepare("SELECT count(*) AS n FROM sqlite_master").get()!.n);
+  if (id !== applicationId && tables > 0) {
+    throw new SyncError("not-a-table", `${JSON.stringify(path)} is an SQLite database, but no embedded table`);
+  }
+  if (version > layoutVersion) {
+    throw new SyncError("newer", `the table ${JSON.stringify(path)} was written by a newer version of Twintable`, {
+      hint: "use that version",
+    });
+  }
+}
+
+/** Indexes follow the schema: new ones are built, those that it no longer has are dropped. */
+function createIndexes(db: DatabaseSync, schema: Schema): void {
+  const wanted = schemaIndexes(schema);
+  const rows = db.prepare(
+    "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'items' AND sql IS NOT NULL",
+  ).all();
+  for (const { name, sql } of rows as { name: string; sql: string }[]) {
+    if (wanted.get(name) === sql) wanted.delete(name);
+    else db.exec(`DROP INDEX "${name.replaceAll('"', '""')}"`);
+  }
+  for (const sql of wanted.values()) db.exec(sql);
+}
+
+type Fault = "busy" | "full" | "io" | "cannot-open" | "not-a-database" | "corrupt";
+
+/**
+ * What kind of fault an error of SQLite is, by its message: of `node:sqlite` under Deno only prepared statements give the
+ * result code. The texts are those of SQLite's `sqlite3ErrStr`, unchanged for many years.
+ */
+function faultKind(error: unknown): Fault | undefined {
+  if ((error as { code?: unknown } | null)?.code !== "ERR_SQLITE_ERROR") return undefined;
+  const { message } = error as Error;
+  if (/is locked/.test(message)) return "busy";
+  if (/is full/.test(message)) return "full";
+  if (/not a database/.test(message)) return "not-a-database";
+  if (/malformed/.test(message)) return "corrupt";
+  if (/unable to open/.test(message)) return "cannot-open";
+  return /I\/O error|readonly/.test(message) ? "io" : undefined;
+}
+
+/** SQLite's errors as ours. Others (a fault in the program) stay what they are. */
+function faultOf(error: unknown, path: string): unknown {
+  const kind = faultKind(error);
+  if (kind === undefined) return error;
+  const what = `the table ${JSON.stringify(path)}`, cause = error;
+  const detail = (error as Error).message;
+  switch (kind) {
+    case "not-a-database":
+      return new SyncError("not-a-table", `${what} is no SQLite database`, { cause });
+    case "corrupt":
+      return new SyncError("corrupt", `${what} is damaged: ${detail}`, { cause });
+    case "cannot-open":
+      return new SyncError("unavailable", `${what} can't be opened`, { cause, hint: "does its folder exist?" });
+    case "full":
+      return new SyncError("unavailable", `${what} can't grow: ${detail}`, {
+        retryable: true,
+        cause,
+        hint: "free some disk space",
+      });
+    case "busy":
+    case "io":
+      return new SyncError("unavailable", `${what} can't be used: ${detail}`, { retryable: true, cause });
+  }
+}

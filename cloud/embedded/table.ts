@@ -1,0 +1,249 @@
+/**
+ * The embedded data and log tables behind the `Table` port. Everything is one connection of {@link Engine}: a write of
+ * many items is one transaction, and a read sees what was committed before it.
+ *
+ * @module
+ */
+import type { Key } from "../../protocol.ts";
+import { keyOf, parseJson, SyncError } from "../../schema.ts";
+import type { Schema } from "../../schema/model.ts";
+import type { Item } from "../../schema/values.ts";
+import { evaluate } from "../condition.ts";
+import { itemBytesMax, itemSizeBytes } from "../item_size.ts";
+import type { ItemPage, Query, Table, Write, WriteResult } from "../table.ts";
+import type { Engine } from "./engine.ts";
+import { indexSql } from "./layout.ts";
+
+/** Text of a page at most, as DynamoDB's 1 MB; one item is always given. */
+const pageBytesMax = 1024 * 1024;
+/** A text above every other that begins as it does without this: the highest code point there is. */
+const highest = "\u{10ffff}";
+
+type Sql = string | number;
+interface Row {
+  readonly hash: string;
+  readonly sort: string;
+  readonly item: string;
+  readonly at?: string | number;
+}
+
+/** What differs between the two tables. */
+export interface Layout {
+  readonly name: "items" | "log";
+  keyOf(item: Item): Key;
+  /** The schema whose secondary indexes can be queried; the log table has none. */
+  readonly schema?: Schema;
+}
+
+/** The data table's layout. */
+export function dataLayout(schema: Schema): Layout {
+  return { name: "items", keyOf: (item) => keyOf(schema, item), schema };
+}
+
+/** The log table's: items carry their key as `hash` and `sort`, and `expires` in seconds where they expire. */
+export const logLayout: Layout = {
+  name: "log",
+  keyOf: ({ hash, sort }) => {
+    if (typeof hash !== "string" || typeof sort !== "string") {
+      throw new SyncError("invalid", "a log item has no hash and sort of type string");
+    }
+    return [hash, sort];
+  },
+};
+
+/** One of the tables. `closed` is told when it is closed. */
+export class EmbeddedTable implements Table {
+  readonly #engine: Engine;
+  readonly #layout: Layout;
+  readonly #now: () => number;
+  readonly #closed: () => void;
+  /** The item written before was a new one: then the next is tried as one, which spares a look for it. */
+  #mostlyNew = false;
+
+  constructor(engine: Engine, layout: Layout, now: () => number, closed: () => void) {
+    this.#engine = engine;
+    this.#layout = layout;
+    this.#now = now;
+    this.#closed = closed;
+  }
+
+  get(keys: readonly Key[]): Promise<(Item | undefined)[]> {
+    return settled(() => this.#engine.read(() => keys.map((key) => this.#find(key))));
+  }
+
+  #find([hash, sort]: Key): Item | undefined {
+    const row = this.#engine.sql(`SELECT item FROM ${this.#layout.name} WHERE hash = ? AND sort = ?`).get(hash, sort);
+    return row && itemOf(row.item as string);
+  }
+
+  write(
+    writes: readonly Write[],
+    options: { deadline?: number; signal?: AbortSignal } = {},
+  ): Promise<WriteResult[]> {
+    return settled(() => {
+      options.signal?.throwIfAborted();
+      const prepared = writes.map((write) => prepare(this.#layout, write));
+      return this.#engine.transact(
+        () => prepared.map((write) => this.#writeOne(write, options.deadline)),
+        writes.length,
+      );
+    });
+  }
+
+  #writeOne({ write, key, text, tooLarge }: PreparedWrite, deadline: number | undefined): WriteResult {
+    if (deadline !== undefined && this.#now() > deadline) return { outcome: "late" };
+    if (tooLarge !== undefined) return { outcome: "too-large", message: tooLarge };
+    if (text !== undefined && this.#mostlyNew && this.#insertNew(write, key, text)) return { outcome: "written" };
+    const current = this.#find(key);
+    this.#mostlyNew = current === undefined && this.#layout.name === "items";
+    if (write.condition && !evaluate(write.condition, current)) return { outcome: "refused", current };
+    if (text === undefined) {
+      if (current) this.#engine.sql(`DELETE FROM ${this.#layout.name} WHERE hash = ? AND sort = ?`).run(...key);
+    } else if (this.#layout.name === "log") this.#putLog(key, text, (write as { item: Item }).item.expires);
+    else if (current) this.#engine.sql("UPDATE items SET item = ? WHERE hash = ? AND sort = ?").run(text, ...key);
+    else this.#engine.sql("INSERT INTO items(hash, sort, item) VALUES (?, ?, ?)").run(...key, text);
+    return { outcome: "written", old: current };
+  }
+
+  /** False where there is an item, or its absence is not allowed: then the usual way tells which. */
+  #insertNew({ condition }: Write, key: Key, text: string): boolean {
+    if (condition && !evaluate(condition, undefined)) return false;
+    const insert = this.#engine.sql("INSERT OR IGNORE INTO items(hash, sort, item) VALUES (?, ?, ?)");
+    if (Number(insert.run(...key, text).changes) > 0) return true;
+    // The trigger took it for a REPLACE, and kept the image that would have been evicted.
+    this.#engine.sql("DELETE FROM stash").run();
+    return false;
+  }
+
+  #putLog([hash, sort]: Key, text: string, expires: unknown): void {
+    this.#engine.sql("INSERT OR REPLACE INTO log(hash, sort, item, expires) VALUES (?, ?, ?, ?)")
+      .run(hash, sort, text, typeof expires === "number" ? BigInt(Math.floor(expires)) : null);
+  }
+
+  query(query: Query): Promise<ItemPage> {
+    return settled(() => this.#engine.read(() => this.#query(query)));
+  }
+
+  #query(query: Query): ItemPage {
+    const { schema } = this.#layout;
+    const isPrimary = query.index === "primary" || query.index === schema?.primary.name;
+    const index = isPrimary ? undefined : schema?.indexes.find(({ name }) => name === query.index);
+    if (!isPrimary && !index) throw new RangeError(`the table has no index ${JSON.stringify(query.index)}`);
+    // The order: the index's sort value where it has one, then the key, which makes it total.
+    const columns = index ? indexSql(index).columns : ["hash", "sort"];
+    const [hashSql, sortSql] = columns;
+    const order = index ? [...(sortSql ? [sortSql] : []), "hash", "sort"] : ["sort"];
+    const where = [`${hashSql} = ?`], parameters: Sql[] = [query.hash];
+    const add = (sql: string, ...values: Sql[]) => {
+      where.push(sql);
+      parameters.push(...values);
+    };
+    if (index) where.push(indexSql(index).present);
+    if (query.sortPrefix && sortSql) {
+      // SQLite seeks to one bound on each side, and here took the prefix, passing over every page before: a long list took
+      // a time that grew with its square. The unary plus leaves the seek to the bound where the page begins.
+      const begins = query.after !== undefined || query.sortAfter !== undefined;
+      const [lower, upper] = [
+        begins && !query.reverse ? "+" : "",
+        query.after !== undefined && query.reverse ? "+" : "",
+      ];
+      add(`${lower}${sortSql} >= ? AND ${upper}${sortSql} < ?`, query.sortPrefix, query.sortPrefix + highest);
+    }
+    if (query.sortAfter !== undefined && sortSql) add(`${sortSql} > ?`, query.sortAfter);
+    if (query.after !== undefined) {
+      const sign = query.reverse ? "<" : ">";
+      add(
+        `(${order.join(", ")}) ${sign} (${order.map(() => "?").join(", ")})`,
+        ...readToken(query.after, order.length),
+      );
+    }
+    const direction = query.reverse ? " DESC" : "";
+    const sql = `SELECT hash, sort, item, ${order[0]} AS at FROM ${this.#layout.name} WHERE ${where.join(" AND ")} ` +
+      `ORDER BY ${order.map((column) => column + direction).join(", ")} LIMIT ?`;
+    return this.#page(
+      sql,
+      [...parameters, checkLimit(query.limit) + 1],
+      query.limit,
+      ({ hash, sort, at }) => index ? [...(sortSql ? [at!] : []), hash, sort] : [sort],
+    );
+  }
+
+  scan({ limit, after }: { limit: number; after?: string }): Promise<ItemPage> {
+    return settled(() =>
+      this.#engine.read(() => {
+        const where = after === undefined ? "" : "WHERE (hash, sort) > (?, ?) ";
+        const sql = `SELECT hash, sort, item FROM ${this.#layout.name} ${where}ORDER BY hash, sort LIMIT ?`;
+        const parameters = after === undefined ? [] : readToken(after, 2);
+        return this.#page(sql, [...parameters, checkLimit(limit) + 1], limit, ({ hash, sort }) => [hash, sort]);
+      })
+    );
+  }
+
+  /** Up to `limit` rows of a statement that would give one more, which tells whether there is a next page. */
+  #page(sql: string, parameters: Sql[], limit: number, positionOf: (row: Row) => Sql[]): ItemPage {
+    const items: Item[] = [];
+    let last: Row | undefined, bytes = 0;
+    for (const row of this.#engine.sql(sql).iterate(...parameters) as IterableIterator<unknown> as Iterable<Row>) {
+      if (last && (items.length === limit || bytes > pageBytesMax)) {
+        return { items, next: JSON.stringify(positionOf(last)) };
+      }
+      items.push(itemOf(row.item));
+      bytes += row.item.length;
+      last = row;
+    }
+    return { items };
+  }
+
+  close(): Promise<void> {
+    return settled(() => this.#closed());
+  }
+}
+
+interface PreparedWrite {
+  readonly write: Write;
+  readonly key: Key;
+  /** The item as text; absent for a delete. */
+  readonly text?: string;
+  readonly tooLarge?: string;
+}
+
+function prepare(layout: Layout, write: Write): PreparedWrite {
+  if (write.op === "delete") return { write, key: write.key };
+  const key = layout.keyOf(write.item);
+  const text = JSON.stringify(write.item);
+  // A UTF-16 unit has three bytes at most, and a number may count one byte more than its text: short texts always fit.
+  if (text.length * 4 <= itemBytesMax) return { write, key, text };
+  const bytes = itemSizeBytes(write.item);
+  if (bytes <= itemBytesMax) return { write, key, text };
+  return { write, key, text, tooLarge: `the item has ${bytes} bytes: DynamoDB takes ${itemBytesMax} at most` };
+}
+
+/** An item's text, as this adapter or somebody's SQL wrote it. */
+export function itemOf(text: string): Item {
+  return parseJson(text) as Item;
+}
+
+/** A page's token is where it ended. One that comes from elsewhere is refused. */
+function readToken(token: string, length: number): Sql[] {
+  try {
+    const position = JSON.parse(token);
+    const isPosition = Array.isArray(position) && position.length === length &&
+      position.every((part) => typeof part === "string" || typeof part === "number");
+    if (isPosition) return position;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  throw new SyncError("invalid", `the page token ${JSON.stringify(token.slice(0, 80))} is none of this table`);
+}
+
+function checkLimit(limit: number): number {
+  if (!Number.isSafeInteger(limit) || limit < 1) {
+    throw new RangeError(`a page's limit is ${limit}: 1 or more is wanted`);
+  }
+  return limit;
+}
+
+/** What is done at once, as a promise: it throws by rejecting. */
+function settled<T>(work: () => T | Promise<T>): Promise<T> {
+  return new Promise((resolve) => resolve(work()));
+}

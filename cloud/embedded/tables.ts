@@ -1,0 +1,184 @@
+/**
+ * The embedded tables: SQLite in process, so that development, tests, the simulation and a small self-hosted fleet need
+ * nothing else. One file holds both tables; one process serves it.
+ *
+ * @module
+ */
+import type { Schema } from "../../schema/model.ts";
+import { isMap, type Item } from "../../schema/values.ts";
+import type { ChangeStream, DataTable, StreamBatch, StreamOptions, StreamRecord, Tables } from "../table.ts";
+import { Engine, type Synchronous } from "./engine.ts";
+import { attributeSql, ttlAttributes } from "./layout.ts";
+import { dataLayout, EmbeddedTable, itemOf, logLayout } from "./table.ts";
+
+/** Options of {@link openEmbedded}. */
+export interface EmbeddedOptions {
+  readonly schema: Schema;
+  /** The clock that deadlines and expiry are measured with, ms. */
+  readonly now: () => number;
+  /** Default `full`. */
+  readonly synchronous?: Synchronous;
+  /**
+   * Opens beside a process that serves the table, for a command that reads or writes a little (`device add`). It must not
+   * read the stream. Default false: a second process is refused.
+   */
+  readonly shared?: boolean;
+  /** The file's size at most, in pages of 4 KB: beyond it writes fail as on a full disk. Default: none. */
+  readonly pagesMax?: number;
+}
+
+/** Both tables, and what only they need. */
+export interface EmbeddedTables extends Tables {
+  /**
+   * Deletes what has expired, `limit` items of each table at most (default 1000). Deleted data items are removals in the
+   * change stream, as with DynamoDB's TTL. To be called now and then.
+   *
+   * @returns how many were deleted.
+   */
+  sweepExpired(limit?: number): Promise<number>;
+  /** Commits what is waiting and closes both tables. Idempotent. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens, or creates, the tables in a file; `:memory:` keeps them in memory.
+ *
+ * @throws SyncError `in-use` where another process serves the file, `not-a-table`, `newer`, `corrupt`, `unavailable`.
+ */
+export function openEmbedded(path: string, options: EmbeddedOptions): EmbeddedTables {
+  const { schema, now } = options;
+  const engine = new Engine(path, schema, {
+    synchronous: options.synchronous ?? "full",
+    shared: options.shared ?? false,
+    pagesMax: options.pagesMax,
+  });
+  const open = new Set(["data", "log"]);
+  const closed = (name: string) => {
+    open.delete(name);
+    if (open.size === 0) engine.close();
+  };
+  const table = new EmbeddedTable(engine, dataLayout(schema), now, () => closed("data"));
+  const data: DataTable = Object.assign(table, {
+    stream: (options?: StreamOptions) => streamOf(engine, wantedSql(schema, options?.unwanted ?? [])),
+  });
+  const log = new EmbeddedTable(engine, logLayout, now, () => closed("log"));
+  return {
+    data,
+    log,
+    sweepExpired: (limit = 1000) =>
+      engine.transact(() => sweep(engine, schema, Math.floor(now() / 1000), limit), limit),
+    close: () => Promise.resolve(engine.close()),
+  };
+}
+
+function sweep(engine: Engine, schema: Schema, nowSeconds: number, limit: number): number {
+  let count = 0;
+  for (const attribute of ttlAttributes(schema)) {
+    const sql = attributeSql(attribute);
+    // A text sorts behind every number, and so never expires; nor does zero.
+    count += Number(
+      engine.sql(
+        `DELETE FROM items WHERE id IN (SELECT id FROM items WHERE ${sql} IS NOT NULL AND ${sql} > 0 AND ${sql} <= ? LIMIT ?)`,
+      ).run(nowSeconds, limit).changes,
+    );
+  }
+  return count + Number(
+    engine.sql(
+      "DELETE FROM log WHERE (hash, sort) IN (SELECT hash, sort FROM log WHERE expires IS NOT NULL AND expires <= ? LIMIT ?)",
+    ).run(nowSeconds, limit).changes,
+  );
+}
+
+/** Records and text that are read together: the records of a batch are in memory. */
+const batchRecordsMax = 1000;
+const batchBytesMax = 4 * 1024 * 1024;
+
+interface ChangeRow {
+  readonly seq: number;
+  readonly hash: string;
+  readonly sort: string;
+  readonly old: string | null;
+  readonly new: string | null;
+}
+
+/** A condition on rows of `changes`: one of their images is wanted. Left out here, the others cost no copy and no parsing. */
+function wantedSql({ typeField }: Schema, unwanted: readonly string[]): string {
+  if (unwanted.length === 0) return "TRUE";
+  const types = unwanted.map((type) => `'${type.replaceAll("'", "''")}'`).join(", ");
+  // An image that is no JSON is let through: whoever reads it knows what to do.
+  const isWanted = (image: string) =>
+    `(${image} IS NOT NULL AND CASE WHEN json_valid(${image}) ` +
+    `THEN coalesce(${attributeSql(typeField, image)}, '') NOT IN (${types}) ELSE TRUE END)`;
+  return `${isWanted("new")} OR ${isWanted("old")}`;
+}
+
+function streamOf(engine: Engine, wanted: string): ChangeStream {
+  return {
+    async *batches(signal: AbortSignal) {
+      // What was not checkpointed is still in the table, and comes again after a restart; within a run it is passed once.
+      let position = 0;
+      while (!signal.aborted) {
+        // Read before the rows: a commit in between is not waited for in vain.
+        const { commits } = engine;
+        const read = engine.read(() => readChanges(engine, position, wanted));
+        if (!read) await engine.committed(commits, signal);
+        else {
+          position = read.last;
+          yield batchOf(engine, read);
+        }
+      }
+    },
+  };
+}
+
+/** The changes from `first` to `last`; of those, the rows that are wanted. */
+interface Read {
+  readonly first: number;
+  readonly last: number;
+  readonly rows: readonly ChangeRow[];
+}
+
+function readChanges(engine: Engine, after: number, wanted: string): Read | undefined {
+  const { first, last } = engine.sql(
+    "SELECT min(seq) AS first, max(seq) AS last FROM (SELECT seq FROM changes WHERE seq > ? ORDER BY seq LIMIT ?)",
+  ).get(after, batchRecordsMax) as unknown as { first: number | null; last: number | null };
+  if (first === null || last === null) return undefined;
+  const statement = engine.sql(
+    `SELECT seq, hash, sort, old, new FROM changes WHERE seq > ? AND seq <= ? AND (${wanted}) ORDER BY seq`,
+  );
+  const rows: ChangeRow[] = [];
+  let bytes = 0;
+  for (const row of statement.iterate(after, last) as IterableIterator<unknown> as Iterable<ChangeRow>) {
+    rows.push(row);
+    bytes += (row.old?.length ?? 0) + (row.new?.length ?? 0);
+    if (bytes > batchBytesMax) return { first, last: row.seq, rows };
+  }
+  return { first, last, rows };
+}
+
+/** An image that somebody's SQL wrote and nobody can read is an item of no model: it must not stop the stream. */
+function readable(text: string): Item {
+  try {
+    const item = itemOf(text);
+    return isMap(item) ? item : {};
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof RangeError) return {};
+    throw error;
+  }
+}
+
+function batchOf(engine: Engine, { first, last, rows }: Read): StreamBatch {
+  const records = rows.map((row): StreamRecord => ({
+    key: [row.hash, row.sort],
+    ...(row.old === null ? {} : { old: readable(row.old) }),
+    ...(row.new === null ? {} : { new: readable(row.new) }),
+  }));
+  return {
+    records,
+    // Only this batch's own rows: an earlier batch may still be under way.
+    checkpoint: () =>
+      engine.transact(() => {
+        engine.sql("DELETE FROM changes WHERE seq BETWEEN ? AND ?").run(first, last);
+      }, last - first + 1),
+  };
+}

@@ -1,0 +1,328 @@
+/**
+ * The cloud's two MQTT connections: one publishes, one receives. They are apart for a reason: the receiver stops reading
+ * while the service is full, and the PUBACKs that the service waits for must not stand behind what is not read.
+ *
+ * @module
+ */
+import { getLogger } from "@logtape/logtape";
+import {
+  decodePresence,
+  Decoder,
+  type DeviceTopicKind,
+  encode,
+  type FromCloud,
+  type FromDevice,
+  parseRelay,
+  parseTopic,
+  partHeader,
+  type Topics,
+  topics,
+} from "../protocol.ts";
+import { type BrokerConnection, MqttSession } from "../protocol/mqtt_session.ts";
+import { SyncError } from "../schema/errors.ts";
+import type { Publisher, Target } from "./publisher.ts";
+import { topicOf } from "./publishers/topic.ts";
+
+/** Options of both connections. */
+export interface CloudMqttOptions extends BrokerConnection {
+  /** Topic prefix; default `tt`. */
+  readonly prefix?: string;
+  /** Names this worker: its client ids are `<name>/publish` and `<name>/receive`. Default: random, as it must be unique. */
+  readonly workerId?: string;
+  readonly random?: () => number;
+}
+
+function randomId(): string {
+  return crypto.randomUUID().slice(0, 13);
+}
+
+/** Options of an {@link MqttPublisher}. */
+export interface MqttPublisherOptions extends CloudMqttOptions {
+  /** Bytes of one MQTT payload; default 128 KB. Larger messages travel in parts. */
+  readonly payloadBytesMax?: number;
+  /** Tells devices that they may compress: what they send comes to a receiver as bytes, not as text. Default false. */
+  readonly inflates?: boolean;
+  /** Bytes that may wait for their PUBACK; default 8 MB. Further publishes wait. */
+  readonly inFlightBytesMax?: number;
+  /** How long a PUBACK may take, ms; default 30,000. */
+  readonly timeoutMs?: number;
+}
+
+/** Publishes to devices and shared channels; resolves at the broker's PUBACK. */
+export class MqttPublisher implements Publisher {
+  /** Messages and bytes that were published, and publishes that failed. */
+  readonly counters = { published: 0, publishedBytes: 0, failed: 0 };
+  readonly #session: MqttSession;
+  readonly #topics: Topics;
+  readonly #up = Promise.withResolvers<void>();
+  readonly #waiting: (() => void)[] = [];
+  #inFlightBytes = 0;
+
+  constructor(private readonly options: MqttPublisherOptions) {
+    this.#topics = topics(options.prefix);
+    this.#session = new MqttSession(
+      { ...options, clientId: `${options.workerId ?? randomId()}/publish`, subscriptions: [], logName: "publisher" },
+      { up: () => this.#up.resolve(), down: () => {}, message: () => {} },
+    );
+  }
+
+  get connected(): boolean {
+    return this.#session.up;
+  }
+
+  /** Why there is no connection; undefined while there is one. */
+  get lastError(): SyncError | undefined {
+    return this.#session.lastError;
+  }
+
+  /** Begins to connect; resolves when connected for the first time. */
+  start(): Promise<void> {
+    this.#session.start();
+    return this.#up.promise;
+  }
+
+  /**
+   * Publishes a message, in parts if it is large.
+   *
+   * @throws {SyncError} `unavailable`, retryable, where there is no connection or it ended before the PUBACK
+   */
+  async publish(to: Target, message: FromCloud): Promise<void> {
+    const topic = topicOf(this.#topics, to);
+    const { payloadBytesMax: maxBytes, inflates } = this.options;
+    const payloads = encode(message, { maxBytes, inflates });
+    const bytes = payloads.reduce((sum, payload) => sum + payload.length, 0);
+    await this.#room(bytes);
+    this.#inFlightBytes += bytes;
+    try {
+      await Promise.all(payloads.map((payload) => this.#send(topic, payload)));
+      this.counters.published++;
+      this.counters.publishedBytes += bytes;
+    } catch (error) {
+      this.counters.failed++;
+      throw error;
+    } finally {
+      this.#inFlightBytes -= bytes;
+      this.#waiting.shift()?.();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#session.close();
+    for (const resume of this.#waiting.splice(0)) resume();
+  }
+
+  /** Resolves when the bytes fit. One message larger than the bound goes alone. */
+  async #room(bytes: number): Promise<void> {
+    const max = this.options.inFlightBytesMax ?? 8 * 1024 * 1024;
+    while (this.#inFlightBytes > 0 && this.#inFlightBytes + bytes > max && this.#session.up) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    // Whoever was woken and leaves room for more wakes the next.
+    if (this.#inFlightBytes + bytes < max) this.#waiting.shift()?.();
+  }
+
+  #send(topic: string, payload: Uint8Array): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timeoutMs = this.options.timeoutMs ?? 30_000;
+      const timer = setTimeout(() => {
+        reject(new SyncError("unavailable", `no PUBACK on ${topic} within ${timeoutMs} ms`, { retryable: true }));
+      }, timeoutMs);
+      const sent = this.#session.publish(topic, payload, (error) => {
+        clearTimeout(timer);
+        if (error) reject(error);
+        else resolve();
+      });
+      if (sent) return;
+      clearTimeout(timer);
+      reject(new SyncError("unavailable", `can't publish on ${topic}: not connected`, { retryable: true }));
+    });
+  }
+}
+
+/** Options of an {@link MqttReceiver}. */
+export interface MqttReceiverOptions extends CloudMqttOptions {
+  /** Takes a message over: the `deviceId` comes from the topic, which the broker's access rules guard. */
+  readonly receive: (deviceId: string, message: FromDevice) => Promise<void>;
+  readonly presence?: (deviceId: string, online: boolean) => void | Promise<void>;
+  /** Workers with the same group share the messages, where the broker can; absent: this worker takes all. */
+  readonly shareGroup?: string;
+  /** Messages that the service has at a time; default 64. Further ones wait at the broker. */
+  readonly concurrency?: number;
+  /**
+   * Bytes of the messages that the service has at a time; default 16 MB. A message in memory, with the item and the request
+   * that it becomes, is several times as large. One larger message is taken alone.
+   */
+  readonly bytesMax?: number;
+  /** How long a shared subscription may take to deliver the self-test, ms; default 2000. */
+  readonly selfTestMs?: number;
+}
+
+/** How many messages in parts a worker may be responsible for at a time. */
+const ownedPartsMax = 1024;
+
+/**
+ * Receives what devices send and hands it to the service, so many at a time. A shared subscription is only used where a
+ * self-test has shown that it delivers: aedes grants one and delivers nothing.
+ *
+ * The broker deals the parts of a message out to the group like any messages, one here, one there. A worker passes each
+ * part on to all; all put them together, and the one that was dealt the first part (index 0) takes the message over.
+ */
+export class MqttReceiver {
+  readonly counters = { received: 0, receivedBytes: 0, malformed: 0, failed: 0 };
+  /** Whether a shared subscription is in use. */
+  shared = false;
+  readonly #log = getLogger(["twintable", "receiver"]);
+  readonly #prefix: string;
+  readonly #topics: Topics;
+  readonly #workerId: string;
+  /** Many at a time: the parts that a share deals out arrive well mixed. */
+  readonly #decoder = new Decoder({ maxPending: 64, now: () => performance.now() });
+  readonly #owned = new Set<string>();
+  readonly #running = new Set<Promise<void>>();
+  #runningBytes = 0;
+  readonly #slots: (() => void)[] = [];
+  /** The connection, and before it the self-test's. */
+  #session: MqttSession | undefined;
+  #closed = false;
+
+  constructor(private readonly options: MqttReceiverOptions) {
+    this.#prefix = options.prefix ?? "tt";
+    this.#topics = topics(options.prefix);
+    this.#workerId = options.workerId ?? randomId();
+  }
+
+  get connected(): boolean {
+    return this.#session?.up ?? false;
+  }
+
+  /** Why there is no connection; undefined while there is one. */
+  get lastError(): SyncError | undefined {
+    return this.#session?.lastError;
+  }
+
+  /** Messages that the service has now. */
+  get running(): number {
+    return this.#running.size;
+  }
+
+  /** Connects and subscribes; resolves when messages are received. Waits for a broker that can't be reached yet. */
+  async start(): Promise<void> {
+    const { shareGroup } = this.options;
+    this.shared = shareGroup !== undefined && await this.#sharesDeliver();
+    if (shareGroup !== undefined && !this.shared) {
+      this.#log.info("the broker's shared subscriptions deliver nothing: this worker takes every message");
+    }
+    const filters = (["up", "sync", "presence"] as const).map((kind) => this.#topics.every(kind));
+    const up = Promise.withResolvers<void>();
+    this.#session = new MqttSession({
+      ...this.options,
+      clientId: `${this.#workerId}/receive`,
+      subscriptions: this.shared
+        ? [...filters.map((filter) => `$share/${shareGroup}/${filter}`), this.#topics.everyRelay]
+        : filters,
+      logName: "receiver",
+    }, { up: up.resolve, down: () => {}, message: (topic, payload) => this.#message(topic, payload) });
+    this.#session.start();
+    await up.promise;
+  }
+
+  /** Stops receiving, and waits up to `waitMs` (default 5000) for what the service still has. */
+  async close(waitMs = 5_000): Promise<void> {
+    this.#closed = true;
+    await this.#session?.close();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, waitMs));
+    await Promise.race([Promise.all([...this.#running]), late]);
+    clearTimeout(timer);
+  }
+
+  /** Subscribes to an own topic by a share of its own and publishes there: delivered, or not. */
+  async #sharesDeliver(): Promise<boolean> {
+    const topic = this.#topics.selfTest(this.#workerId);
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const session: MqttSession = new MqttSession({
+      ...this.options,
+      clientId: `${this.#workerId}/test`,
+      subscriptions: [`$share/${this.#workerId}/${topic}`],
+      logName: "receiver",
+    }, {
+      up: () => {
+        session.publish(topic, new TextEncoder().encode("test"));
+        timer = setTimeout(() => resolve(false), this.options.selfTestMs ?? 2_000);
+      },
+      down: () => clearTimeout(timer),
+      message: () => resolve(true),
+    });
+    this.#session = session;
+    session.start();
+    const delivers = await promise;
+    clearTimeout(timer);
+    await session.close();
+    return delivers;
+  }
+
+  #message(topic: string, payload: Uint8Array): void | Promise<void> {
+    this.counters.receivedBytes += payload.length;
+    const relayed = parseRelay(topic, this.#prefix);
+    const parsed = relayed ?? parseTopic(topic, this.#prefix);
+    if (!parsed || parsed.kind === "account" || parsed.kind === "all" || parsed.kind === "down") return;
+    const { deviceId, kind } = parsed;
+    try {
+      if (kind === "presence") return this.#take(0, () => this.options.presence?.(deviceId, decodePresence(payload)));
+      const message = this.#decode(deviceId, kind, payload, relayed !== undefined);
+      if (!message) return;
+      this.counters.received++;
+      // Of a message in parts its last part is at hand; the others were as large.
+      const bytes = payload.length * (partHeader(payload)?.count ?? 1);
+      return this.#take(bytes, () => this.options.receive(deviceId, message));
+    } catch (error) {
+      if (!(error instanceof SyncError)) throw error;
+      this.counters.malformed++;
+      this.#log.warn("dropped a message of {deviceId}: {reason}", { deviceId, reason: error.message });
+    }
+  }
+
+  #decode(deviceId: string, kind: DeviceTopicKind, payload: Uint8Array, relayed: boolean): FromDevice | undefined {
+    const part = this.shared ? partHeader(payload) : undefined;
+    if (!part) return this.#decoder.accept(payload, "up", deviceId);
+    const name = `${deviceId}/${part.id}`;
+    if (!relayed) {
+      if (part.index === 0) this.#own(name);
+      // Unsent (the connection has just gone): the device sends the whole message again.
+      this.#session?.publish(this.#topics.relay(deviceId, kind), payload);
+      return undefined;
+    }
+    const message = this.#decoder.accept(payload, "up", deviceId);
+    return message && this.#owned.delete(name) ? message : undefined;
+  }
+
+  #own(name: string): void {
+    this.#owned.add(name);
+    for (const oldest of this.#owned) {
+      if (this.#owned.size <= ownedPartsMax) break;
+      this.#owned.delete(oldest);
+    }
+  }
+
+  /** Starts a task. Undefined while there is room for more; else a promise that ends when there is. */
+  #take(bytes: number, task: () => void | Promise<void>): void | Promise<void> {
+    this.#runningBytes += bytes;
+    const run = Promise.resolve(task()).catch((error) => {
+      this.counters.failed++;
+      this.#log.error("handling a message failed: {error}", { error });
+    }).finally(() => {
+      this.#running.delete(run);
+      this.#runningBytes -= bytes;
+      if (this.#hasRoom) this.#slots.shift()?.();
+    });
+    this.#running.add(run);
+    if (this.#hasRoom) return;
+    return new Promise((resolve) => this.#slots.push(resolve));
+  }
+
+  get #hasRoom(): boolean {
+    const { concurrency = 64, bytesMax = 16 * 1024 * 1024 } = this.options;
+    return this.#running.size < concurrency && this.#runningBytes < bytesMax;
+  }
+}

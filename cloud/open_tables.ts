@@ -1,0 +1,44 @@
+/**
+ * Opens the tables that a URL names: `embedded:PATH` or `dynamodb://TABLE[?region=…&endpoint=…]`. SQLite is loaded only for
+ * the one (a handler may run where there is none), the AWS SDK only for the other.
+ *
+ * @module
+ */
+import type { Schema } from "../schema/model.ts";
+import type { Synchronous } from "./embedded.ts";
+import type { Tables } from "./table.ts";
+
+/** Tables that were opened. Closing them is the caller's. */
+export interface OpenedTables extends Tables {
+  close(): Promise<void>;
+}
+
+/** Options of {@link openTables}. */
+export interface OpenTablesOptions {
+  readonly schema: Schema;
+  readonly now: () => number;
+  /** Of embedded tables: `full` (default) survives a power cut, `normal` a crash. */
+  readonly synchronous?: Synchronous;
+  /** Opens embedded tables beside the process that serves them, without their stream. */
+  readonly shared?: boolean;
+}
+
+/**
+ * @throws {TypeError} for a URL of another kind
+ * @throws {RangeError} for a `dynamodb://` URL with something wrong in it
+ * @throws {SyncError} where the tables can't be opened
+ */
+export async function openTables(url: string, options: OpenTablesOptions): Promise<OpenedTables> {
+  const path = /^embedded:(.+)$/.exec(url)?.[1];
+  if (path !== undefined) {
+    const { openEmbedded } = await import("./embedded.ts");
+    return openEmbedded(path, options);
+  }
+  if (!url.startsWith("dynamodb:")) {
+    throw new TypeError(
+      `a table is embedded:PATH or dynamodb://TABLE[?region=…&endpoint=…], not ${JSON.stringify(url)}`,
+    );
+  }
+  const { openDynamo } = await import("./dynamodb/table.ts");
+  return await openDynamo(url, { schema: options.schema, now: options.now });
+}

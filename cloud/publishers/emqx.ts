@@ -1,0 +1,40 @@
+/**
+ * Publishing through EMQX's REST API (`POST /api/v5/publish`, EMQX 5 and its cloud), with an API key. Payloads go as base64:
+ * a part of a large message is no text.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { HttpPublisher, type HttpPublisherOptions, type PublishRequest } from "./http.ts";
+
+/** Options of an {@link EmqxPublisher}. */
+export interface EmqxPublisherOptions extends HttpPublisherOptions {
+  /** The whole URL of the publish endpoint, without credentials. */
+  readonly url: string;
+  /** An API key and its secret. */
+  readonly key: string;
+  readonly secret: string;
+}
+
+/** Publishes through EMQX. An answer 202 (nobody subscribes) is a success: who is away catches up. */
+export class EmqxPublisher extends HttpPublisher {
+  protected readonly broker: string;
+  readonly #url: string;
+  readonly #headers: Readonly<Record<string, string>>;
+
+  constructor(options: EmqxPublisherOptions) {
+    super(options);
+    this.#url = options.url;
+    this.broker = `EMQX at ${new URL(options.url).host}`;
+    this.#headers = {
+      "authorization": `Basic ${Buffer.from(`${options.key}:${options.secret}`).toString("base64")}`,
+      "content-type": "application/json",
+    };
+  }
+
+  protected request(topic: string, payload: Uint8Array): PublishRequest {
+    const encoded = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength).toString("base64");
+    const body = { topic, qos: 1, retain: false, payload: encoded, payload_encoding: "base64" };
+    return { url: this.#url, headers: this.#headers, body: new TextEncoder().encode(JSON.stringify(body)) };
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * Publishing over a broker's HTTP API: one request for each payload, so many at once, each within a time limit. Subclasses
+ * say how a request looks; this one sends it and tells faults that pass from those that don't.
+ *
+ * Delivery is at least once, as with MQTT: a request whose answer is lost may have worked, and its caller sends it again.
+ *
+ * @module
+ */
+import { encode, type FromCloud, type Topics, topics } from "../../protocol.ts";
+import { SyncError } from "../../schema/errors.ts";
+import { Semaphore } from "../bounded.ts";
+import type { Publisher, Target } from "../publisher.ts";
+import { topicOf } from "./topic.ts";
+
+/** Options of every HTTP publisher. */
+export interface HttpPublisherOptions {
+  /** Topic prefix; default `tt`. */
+  readonly prefix?: string;
+  /** Bytes of one payload; default 128 KB, AWS IoT Core's limit. Larger messages travel in parts. */
+  readonly payloadBytesMax?: number;
+  /** Requests under way at once; default 32. The rest wait in `publish`. */
+  readonly concurrency?: number;
+  /** How long one request may take, ms; default 10,000. */
+  readonly timeoutMs?: number;
+  /** Default the runtime's. */
+  readonly fetch?: typeof fetch;
+}
+
+/** A request of one payload on one topic. */
+export interface PublishRequest {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+}
+
+/** What a broker said is quoted up to this length. */
+const quotedMax = 200;
+
+/** A publisher over HTTP. */
+export abstract class HttpPublisher implements Publisher {
+  /** Messages and bytes that were published, and publishes that failed. */
+  readonly counters = { published: 0, publishedBytes: 0, failed: 0 };
+  readonly #topics: Topics;
+  readonly #options: HttpPublisherOptions;
+  readonly #room: Semaphore;
+  readonly #closing = new AbortController();
+
+  /** @throws {RangeError} for a prefix that no topic can have */
+  constructor(options: HttpPublisherOptions = {}) {
+    this.#options = options;
+    this.#topics = topics(options.prefix);
+    this.#room = new Semaphore(options.concurrency ?? 32);
+  }
+
+  /** The broker's name in messages. */
+  protected abstract readonly broker: string;
+
+  /** The request that publishes a payload with QoS 1. */
+  protected abstract request(topic: string, payload: Uint8Array): PublishRequest | Promise<PublishRequest>;
+
+  /**
+   * Publishes a message, in parts if it is large; resolves when the broker has taken all of it.
+   *
+   * @throws {SyncError} `unavailable` (retryable): no answer, throttled, or a fault of the broker. `denied`: credentials.
+   * `refused`: the request.
+   */
+  async publish(to: Target, message: FromCloud): Promise<void> {
+    const topic = topicOf(this.#topics, to);
+    const payloads = encode(message, { maxBytes: this.#options.payloadBytesMax });
+    try {
+      await Promise.all(payloads.map((payload) => this.#room.run(() => this.#send(topic, payload))));
+      this.counters.published++;
+      for (const { length } of payloads) this.counters.publishedBytes += length;
+    } catch (error) {
+      this.counters.failed++;
+      throw error;
+    }
+  }
+
+  /** Cuts what is under way; later publishes fail. */
+  close(): Promise<void> {
+    this.#closing.abort();
+    return Promise.resolve();
+  }
+
+  async #send(topic: string, payload: Uint8Array): Promise<void> {
+    const { url, headers, body } = await this.request(topic, payload);
+    const controller = new AbortController();
+    const abort = () => controller.abort();
+    const timer = setTimeout(abort, this.#options.timeoutMs ?? 10_000);
+    this.#closing.signal.addEventListener("abort", abort, { once: true });
+    if (this.#closing.signal.aborted) abort();
+    let status: number, said: string;
+    try {
+      const response = await (this.#options.fetch ?? fetch)(url, {
+        method: "POST",
+        headers: { ...headers },
+        body: body as Uint8Array<ArrayBuffer>,
+        signal: controller.signal,
+        redirect: "manual",
+      });
+      status = response.status;
+      said = (await response.text()).slice(0, quotedMax);
+    } catch (cause) {
+      throw new SyncError("unavailable", `${this.broker} can't be reached for ${topic}: ${(cause as Error).message}`, {
+        retryable: true,
+        cause,
+      });
+    } finally {
+      clearTimeout(timer);
+      this.#closing.signal.removeEventListener("abort", abort);
+    }
+    if (status >= 200 && status < 300) return;
+    throw refusal(this.broker, topic, status, said);
+  }
+}
+
+function refusal(broker: string, topic: string, status: number, said: string): SyncError {
+  const message = `${broker} answered ${status} for ${topic}${said ? `: ${said.replace(/\s+/g, " ")}` : ""}`;
+  if (status === 401 || status === 403) {
+    return new SyncError("denied", message, { hint: "check the publisher's credentials, and what they may do" });
+  }
+  const passes = status === 408 || status === 429 || status >= 500;
+  return passes ? new SyncError("unavailable", message, { retryable: true }) : new SyncError("refused", message);
+}

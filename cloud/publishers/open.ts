@@ -1,0 +1,103 @@
+/**
+ * Opens the publisher that a URL names:
+ *
+ * | URL | publishes through |
+ * | --- | --- |
+ * | `mqtt://[USER:PASSWORD@]HOST[:PORT]`, `mqtts://…` | an MQTT connection |
+ * | `iot-data://ENDPOINT?region=REGION` (or `https+iot://…`) | AWS IoT Core's data plane, AWS default credentials |
+ * | `emqx+https://KEY:SECRET@HOST[:PORT]/api/v5/publish` (or `emqx+http://…`) | EMQX's REST API |
+ *
+ * `http+iot://` is for a double on this machine. Without `region` it is read from an endpoint of AWS.
+ *
+ * @module
+ */
+import type { BrokerConnection } from "../../protocol/mqtt_session.ts";
+import { SyncError } from "../../schema/errors.ts";
+import { MqttPublisher } from "../mqtt.ts";
+import type { Publisher } from "../publisher.ts";
+import { EmqxPublisher } from "./emqx.ts";
+
+/** A publisher that was opened, with its counters. Closing it is the caller's. */
+export interface OpenPublisher extends Publisher {
+  readonly counters: { readonly published: number; readonly publishedBytes: number; readonly failed: number };
+  close(): Promise<void>;
+}
+
+/** Options of {@link openPublisher}. */
+export interface OpenPublisherOptions extends Omit<Partial<BrokerConnection>, "url"> {
+  /** Topic prefix; default `tt`. */
+  readonly prefix?: string;
+  /** Bytes of one payload; default 128 KB. */
+  readonly payloadBytesMax?: number;
+  readonly random?: () => number;
+  /** How long an MQTT connection is awaited before it goes on in the background, ms; default 5000. */
+  readonly connectTimeoutMs?: number;
+}
+
+const wanted = "mqtt[s]://HOST, iot-data://ENDPOINT?region=REGION or emqx+http[s]://KEY:SECRET@HOST/api/v5/publish";
+
+/**
+ * Opens a publisher. An MQTT broker that can't be reached yet is connected to in the background.
+ *
+ * @throws {SyncError} `config` for a URL that names none; it is not quoted, for it may hold a password
+ */
+export async function openPublisher(url: string, options: OpenPublisherOptions = {}): Promise<OpenPublisher> {
+  const scheme = /^([a-z+-]+):\/\//.exec(url)?.[1] ?? "";
+  // Only for known schemes does WHATWG's parser give a host in the usual form.
+  const parsed = URL.parse(url.replace(/^[a-z+-]+:/, "https:"));
+  if (!parsed || parsed.hostname === "") throw refused(`is no URL of a publisher`);
+  const { prefix, payloadBytesMax } = options;
+  switch (scheme) {
+    case "mqtt":
+    case "mqtts":
+      return await openMqtt(scheme, url, parsed, options);
+    case "iot-data":
+    case "https+iot":
+    case "http+iot": {
+      const { IotDataPublisher } = await import("./iot_data.ts");
+      const region = parsed.searchParams.get("region") ?? regionOf(parsed.hostname);
+      const http = scheme === "http+iot";
+      const endpoint = http ? url.replace(/^http\+iot:\/\/([^/?#]*).*$/, "http://$1") : parsed.origin;
+      return new IotDataPublisher({ endpoint, region, prefix, payloadBytesMax });
+    }
+    case "emqx+https":
+    case "emqx+http": {
+      const [key, secret] = [decodeURIComponent(parsed.username), decodeURIComponent(parsed.password)];
+      if (!key || !secret) throw refused("has no API key and secret");
+      const target = url.slice("emqx+".length).replace(/^(https?:\/\/)[^/]*@/, "$1");
+      return new EmqxPublisher({ url: target, key, secret, prefix, payloadBytesMax });
+    }
+    default:
+      throw refused(`has the unknown scheme "${scheme}"`);
+  }
+}
+
+async function openMqtt(
+  scheme: "mqtt" | "mqtts",
+  url: string,
+  parsed: URL,
+  options: OpenPublisherOptions,
+): Promise<OpenPublisher> {
+  const { connectTimeoutMs = 5_000, ...rest } = options;
+  const credentials = parsed.username === "" ? {} : {
+    username: decodeURIComponent(parsed.username),
+    password: decodeURIComponent(parsed.password),
+  };
+  const address = url.replace(/^mqtts?:\/\/(?:[^/]*@)?([^/?#]*).*$/, `${scheme}://$1`);
+  const publisher = new MqttPublisher({ ...rest, ...credentials, url: address });
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<void>((resolve) => timer = setTimeout(resolve, connectTimeoutMs));
+  await Promise.race([publisher.start(), late]);
+  clearTimeout(timer);
+  return publisher;
+}
+
+function regionOf(hostname: string): string {
+  const region = /\.iot\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?$/.exec(hostname)?.[1];
+  if (region === undefined) throw refused("names no region");
+  return region;
+}
+
+function refused(problem: string): SyncError {
+  return new SyncError("config", `the publisher's URL ${problem}; wanted ${wanted}`);
+}

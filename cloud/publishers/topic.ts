@@ -1,0 +1,13 @@
+/**
+ * Where a message for a target is published.
+ *
+ * @module
+ */
+import type { Topics } from "../../protocol.ts";
+import type { Target } from "../publisher.ts";
+
+/** The topic of a target. @throws ProtocolError for an id that could stand for another topic. */
+export function topicOf(topics: Topics, to: Target): string {
+  if (to === "all") return topics.all;
+  return "device" in to ? topics.down(to.device) : topics.account(to.account);
+}

@@ -1,0 +1,46 @@
+/**
+ * What a service counts, for `/metrics`.
+ *
+ * @module
+ */
+
+/** Counters since the start. */
+export interface ServiceMetrics {
+  readonly messagesReceived: number;
+  /** Batches that came again while they were being written. */
+  readonly messagesRepeated: number;
+  readonly messagesPublished: number;
+  /** Messages of devices that the registry does not know. */
+  readonly messagesUnknown: number;
+  readonly messagesFailed: number;
+  readonly publishFailed: number;
+  readonly changesReceived: number;
+  readonly changesRefused: number;
+  readonly channelsIgnored: number;
+  readonly recordsRead: number;
+  /** Records that could not be fanned out however often it was tried. */
+  readonly recordsDropped: number;
+  readonly entriesPublished: number;
+  readonly streamFailures: number;
+  readonly streamLost: number;
+}
+
+/** Counters that begin at nothing. */
+export function noMetrics(): { -readonly [name in keyof ServiceMetrics]: number } {
+  return {
+    messagesReceived: 0,
+    messagesRepeated: 0,
+    messagesPublished: 0,
+    messagesUnknown: 0,
+    messagesFailed: 0,
+    publishFailed: 0,
+    changesReceived: 0,
+    changesRefused: 0,
+    channelsIgnored: 0,
+    recordsRead: 0,
+    recordsDropped: 0,
+    entriesPublished: 0,
+    streamFailures: 0,
+    streamLost: 0,
+  };
+}

@@ -1,0 +1,331 @@
+/**
+ * The cloud as a process: tables, broker (embedded or any other), service, stream loop and HTTP API, started in the order
+ * in which they need one another and closed in the reverse.
+ *
+ *     device ⇄ broker ⇄ receiver → service → tables ─stream→ service → publisher → broker ⇄ device
+ *
+ * Any number of workers may run on one DynamoDB table and one external broker; the embedded table and the embedded broker
+ * belong to one process.
+ *
+ * @module
+ */
+import { randomBytes } from "node:crypto";
+import { getLogger } from "@logtape/logtape";
+import type { BrokerConnection } from "../protocol/mqtt_session.ts";
+import { SyncError } from "../schema/errors.ts";
+import type { Schema } from "../schema/model.ts";
+import { type Broker, type BrokerOptions, startBroker } from "./broker.ts";
+import type { EmbeddedTables, Synchronous } from "./embedded.ts";
+import { createHandler } from "./handler.ts";
+import { MqttPublisher, MqttReceiver } from "./mqtt.ts";
+import { type OpenedTables, openTables } from "./open_tables.ts";
+import { Registry } from "./registry.ts";
+import { CloudService } from "./service.ts";
+import type { Tables } from "./table.ts";
+
+/** Where the HTTP API listens. */
+export interface HttpOptions {
+  /** 0 (default): a free port. */
+  readonly port?: number;
+  /** Default `127.0.0.1`. */
+  readonly host?: string;
+  /** The bearer token; absent: open to whoever reaches the port, which is only for loopback. */
+  readonly token?: string;
+}
+
+/** Options of {@link startCloud}. Either `mqtt` names a broker, or one is started. */
+export interface CloudOptions extends Omit<Partial<BrokerConnection>, "url"> {
+  readonly schema: Schema;
+  /** `embedded:PATH` or `dynamodb://TABLE…` (opened and closed here), or tables that are the caller's to close. */
+  readonly table: string | Tables;
+  /** The URL of an external broker, `mqtt://` or `mqtts://`; credentials and PEM texts beside it. */
+  readonly mqtt?: string;
+  /** The embedded broker; default, without `mqtt`: a free port on `127.0.0.1`. */
+  readonly broker?: Pick<
+    BrokerOptions,
+    "port" | "host" | "tls" | "packetBytesMax" | "bufferBytesMax" | "connectionsMax" | "recheckMs"
+  >;
+  /** Absent: no HTTP until {@link Cloud.serveHttp}. */
+  readonly http?: HttpOptions;
+  /** Topic prefix; default `tt`. */
+  readonly prefix?: string;
+  /** Bytes of one MQTT payload; default 128 KB. */
+  readonly payloadBytesMax?: number;
+  /** Workers of one group share what comes from an external broker; default `twintable`. */
+  readonly shareGroup?: string;
+  /** Of embedded tables: `full` (default) survives a power cut, `normal` a crash. */
+  readonly synchronous?: Synchronous;
+  /** How long the channel logs keep entries, ms; default 7 days. */
+  readonly retentionMs?: number;
+  /** How long the start waits for an external broker before it goes on connecting in the background, ms; default 10,000. */
+  readonly connectTimeoutMs?: number;
+  readonly now?: () => number;
+  readonly random?: () => number;
+}
+
+/** A running cloud. */
+export interface Cloud extends AsyncDisposable {
+  /** Undefined with an external broker. */
+  readonly mqttPort: number | undefined;
+  /** Undefined before HTTP is served. */
+  readonly httpPort: number | undefined;
+  readonly service: CloudService;
+  readonly registry: Registry;
+  readonly tables: Tables;
+  /** Both MQTT connections are up. */
+  readonly connected: boolean;
+  /** Why a connection is not up; undefined while both are. */
+  readonly lastError: SyncError | undefined;
+  /** Clients of the embedded broker, the worker's own two among them; undefined with an external one. */
+  readonly connections: number | undefined;
+  /** What went through MQTT since the start. */
+  counters(): Readonly<Record<string, number>>;
+  /**
+   * Serves the HTTP API and returns its port. Once.
+   *
+   * @throws {SyncError} `unavailable` where the port is taken, `config` where others could reach it without a token
+   */
+  serveHttp(options?: HttpOptions): number;
+  /** Takes no more, finishes what is under way, and closes. Idempotent. */
+  close(): Promise<void>;
+}
+
+const log = getLogger(["twintable", "cloud"]);
+const loopback: ReadonlySet<string> = new Set(["127.0.0.1", "::1", "localhost"]);
+const sweepEveryMs = 60_000;
+/** Items that one sweep deletes at most before others get their turn, and sweeps in a row. */
+const sweepItems = 1_000, sweepsMax = 20;
+
+async function tablesOf(options: CloudOptions, now: () => number): Promise<{ tables: Tables; owned?: OpenedTables }> {
+  const { table, schema, synchronous } = options;
+  if (typeof table !== "string") return { tables: table };
+  const owned = await openTables(table, { schema, now, synchronous });
+  return { tables: owned, owned };
+}
+
+function sweepRegularly(tables: Tables): () => void {
+  if (!("sweepExpired" in tables)) return () => {};
+  const { sweepExpired } = tables as EmbeddedTables;
+  let sweeping = false;
+  const timer = setInterval(async () => {
+    if (sweeping) return;
+    sweeping = true;
+    try {
+      for (let n = 0; n < sweepsMax && await sweepExpired.call(tables, sweepItems) >= sweepItems; n++);
+    } catch (error) {
+      log.warn("removing what has expired failed: {error}", { error });
+    } finally {
+      sweeping = false;
+    }
+  }, sweepEveryMs);
+  return () => clearInterval(timer);
+}
+
+/** Resolves when up, or after a while in which the broker could not be reached. @throws {SyncError} where it refuses */
+async function firstConnection(
+  connections: readonly { start(): Promise<void>; readonly lastError: SyncError | undefined }[],
+  timeoutMs: number,
+): Promise<void> {
+  let up = false;
+  const started = Promise.all(connections.map((connection) => connection.start())).then(() => up = true);
+  const deadline = performance.now() + timeoutMs;
+  while (!up) {
+    const refusal = connections.find(({ lastError }) => lastError?.code === "unauthorized")?.lastError;
+    if (refusal) throw refusal;
+    if (performance.now() > deadline) {
+      log.warn("the broker can't be reached yet; connecting goes on in the background");
+      return;
+    }
+    await Promise.race([started, new Promise((resolve) => setTimeout(resolve, 20))]);
+  }
+}
+
+/**
+ * Starts a cloud; resolves when it works (see `connectTimeoutMs` for an external broker).
+ *
+ * @throws {SyncError} where the table can't be opened, a port is taken, or a broker refuses the credentials
+ * @throws {TypeError} for a table or broker URL that is none
+ */
+export async function startCloud(options: CloudOptions): Promise<Cloud> {
+  const { schema, prefix, payloadBytesMax, now = Date.now, random = Math.random } = options;
+  // What was opened so far, closed in reverse: by a start that fails, and by close().
+  const closers: (() => unknown)[] = [];
+  const closeAll = async () => {
+    for (const close of closers.splice(0).reverse()) await close();
+  };
+  try {
+    const { tables, owned } = await tablesOf(options, now);
+    if (owned) closers.push(() => owned.close());
+    const registry = new Registry(tables.log, { now });
+    const { broker, connection } = await reachBroker(options, registry);
+    if (broker) closers.push(registry.onRevoked((deviceId) => broker.disconnect(deviceId)), () => broker.close());
+    const publisher = new MqttPublisher({ ...connection, prefix, payloadBytesMax, random, inflates: true });
+    closers.push(() => publisher.close());
+    const service = new CloudService({
+      schema,
+      tables,
+      publisher,
+      registry,
+      now,
+      random,
+      retentionMs: options.retentionMs,
+    });
+    const receiver = new MqttReceiver({
+      ...connection,
+      prefix,
+      random,
+      shareGroup: broker ? undefined : options.shareGroup ?? "twintable",
+      receive: (deviceId, message) => service.receive(deviceId, message),
+      presence: (deviceId, online) => service.presence(deviceId, online),
+    });
+    const stopped = new AbortController();
+    closers.push(sweepRegularly(tables), () => receiver.close());
+    await firstConnection([publisher, receiver], options.connectTimeoutMs ?? 10_000);
+    const stream = service.runStream(stopped.signal).catch((error) =>
+      log.error("the stream loop ended: {error}", { error })
+    );
+    closers.push(() => {
+      stopped.abort();
+      return stream;
+    });
+    const cloud = new RunningCloud(
+      { service, registry, tables, publisher, receiver, broker, prefix, now, random },
+      closers,
+      closeAll,
+    );
+    if (options.http) cloud.serveHttp(options.http);
+    return cloud;
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+}
+
+/** The external broker's connection, or a broker that is started here and its internal credentials, new at each start. */
+async function reachBroker(
+  options: CloudOptions,
+  registry: Registry,
+): Promise<{ broker?: Broker; connection: BrokerConnection }> {
+  const { mqtt, username, password, ca, cert, key, protocolVersion, prefix } = options;
+  if (mqtt !== undefined) return { connection: { url: mqtt, username, password, ca, cert, key, protocolVersion } };
+  const internal = { username: "twintable-cloud", password: randomBytes(32).toString("base64url") };
+  const { host = "127.0.0.1" } = options.broker ?? {};
+  const broker = await startBroker({
+    ...options.broker,
+    prefix,
+    internal,
+    authenticate: (deviceId, token) => registry.authenticate(deviceId, token),
+    identityOf: (deviceId) => registry.identityOf(deviceId),
+  });
+  // One that listens on all addresses is reached on this machine's own; with TLS the workers' listener is there anyway.
+  const local = options.broker?.tls || host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
+  const address = local.includes(":") ? `[${local}]` : local;
+  return { broker, connection: { url: `mqtt://${address}:${broker.internalPort}`, ...internal } };
+}
+
+interface Parts {
+  readonly service: CloudService;
+  readonly registry: Registry;
+  readonly tables: Tables;
+  readonly publisher: MqttPublisher;
+  readonly receiver: MqttReceiver;
+  readonly broker: Broker | undefined;
+  readonly prefix: string | undefined;
+  readonly now: () => number;
+  readonly random: () => number;
+}
+
+class RunningCloud implements Cloud {
+  readonly service: CloudService;
+  readonly registry: Registry;
+  readonly tables: Tables;
+  readonly mqttPort: number | undefined;
+  #httpPort: number | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor(
+    private readonly parts: Parts,
+    private readonly closers: (() => unknown)[],
+    private readonly closeAll: () => Promise<void>,
+  ) {
+    this.service = parts.service;
+    this.registry = parts.registry;
+    this.tables = parts.tables;
+    this.mqttPort = parts.broker?.port;
+  }
+
+  get httpPort(): number | undefined {
+    return this.#httpPort;
+  }
+
+  get connected(): boolean {
+    return this.parts.publisher.connected && this.parts.receiver.connected;
+  }
+
+  get connections(): number | undefined {
+    return this.parts.broker?.connections;
+  }
+
+  get lastError(): SyncError | undefined {
+    return this.parts.publisher.lastError ?? this.parts.receiver.lastError;
+  }
+
+  counters(): Readonly<Record<string, number>> {
+    const { publisher, receiver } = this.parts;
+    return {
+      mqttPublished: publisher.counters.published,
+      mqttPublishedBytes: publisher.counters.publishedBytes,
+      mqttPublishFailed: publisher.counters.failed,
+      mqttReceived: receiver.counters.received,
+      mqttReceivedBytes: receiver.counters.receivedBytes,
+      mqttMalformed: receiver.counters.malformed,
+    };
+  }
+
+  serveHttp(options: HttpOptions = {}): number {
+    if (this.#httpPort !== undefined) throw new TypeError("HTTP is served already");
+    const { port = 0, host = "127.0.0.1", token } = options;
+    if (token === undefined && !loopback.has(host)) {
+      throw new SyncError("config", `the HTTP API on ${host} wants a token`, {
+        hint: "without one it is only for this machine: 127.0.0.1",
+      });
+    }
+    const { service, tables, registry, prefix, now, random } = this.parts;
+    const handler = createHandler({
+      service,
+      counters: () => this.counters(),
+      prefix,
+      tables,
+      schema: service.schema,
+      registry,
+      token,
+      now,
+      random,
+    });
+    let server: Deno.HttpServer<Deno.NetAddr>;
+    try {
+      server = Deno.serve({ port, hostname: host, onListen: () => {} }, handler);
+    } catch (cause) {
+      throw new SyncError("unavailable", `HTTP can't listen on ${host}:${port}: ${(cause as Error).message}`, {
+        cause,
+      });
+    }
+    this.closers.push(async () => {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      // Open requests are finished; one that hangs holds nothing up for long.
+      const late = new Promise<void>((resolve) => timer = setTimeout(resolve, 2_000));
+      await Promise.race([server.shutdown(), late]);
+      clearTimeout(timer);
+    });
+    this.#httpPort = server.addr.port;
+    return this.#httpPort;
+  }
+
+  close(): Promise<void> {
+    return this.#closed ??= this.closeAll();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * Twintable keeps two databases twinned: the SQLite database on a device and a DynamoDB table in the cloud. This module is
+ * the public API of the device's side, of schemas and of the wire's types; run as a program it is the command line. The
+ * cloud's side is `./cloud/mod.ts`.
+ *
+ * @example An agent that works locally; with `mqtt` it syncs.
+ * ```ts
+ * import { defineSchema, openAgent } from "./mod.ts";
+ *
+ * const schema = defineSchema({
+ *   version: "0.0.1",
+ *   indexes: { primary: { hash: "pk", sort: "sk" } },
+ *   models: {
+ *     Setting: {
+ *       pk: { type: "string", value: "device#${deviceId}" },
+ *       sk: { type: "string", value: "setting#${name}" },
+ *       deviceId: { type: "string", required: true },
+ *       name: { type: "string", required: true },
+ *       value: { type: "number", required: true },
+ *     },
+ *   },
+ *   process: { Setting: { sync: "both" } },
+ * });
+ *
+ * await using agent = await openAgent({ schema, device: "d-1", account: "a-1", path: ":memory:" });
+ * agent.model("Setting").create({ name: "volume", value: 7 });
+ * const setting = agent.model("Setting").get({ name: "volume" });
+ * if (setting?.value !== 7) throw new Error("unexpected");
+ * ```
+ *
+ * @module
+ */
+export {
+  Agent,
+  type AgentOptions,
+  type AgentStatus,
+  type Difference,
+  type Kept,
+  type KeptApi,
+  type KeptList,
+  openAgent,
+  type VerifyOptions,
+  type VerifyReport,
+  type WaitOptions,
+  type WatchedChange,
+  type WatchOptions,
+} from "./agent/agent.ts";
+export type { Counters, Limits } from "./agent/context.ts";
+export type {
+  AllOf,
+  Condition,
+  FindOptions,
+  MemberOf,
+  ModelApi,
+  Page,
+  UpdateOf,
+  UpdateParams,
+  Where,
+} from "./agent/models.ts";
+export type { Clock, Transport, TransportHandlers } from "./agent/ports.ts";
+export type { FromCloud, FromDevice, Key, Message, Version } from "./protocol.ts";
+export {
+  checkId,
+  compileSchema,
+  type CreateOf,
+  defineSchema,
+  type ItemOf,
+  type KeyOf,
+  loadSchema,
+  type OneTableField,
+  type OneTableModel,
+  type OneTableProcess,
+  type OneTableSchema,
+  type Schema,
+  SchemaError,
+  SyncError,
+} from "./schema.ts";
+
+if (import.meta.main) {
+  const { main } = await import("./cli/main.ts");
+  // Everything is closed when a command is over; a library's forgotten timer must not keep the process.
+  Deno.exit(await main(Deno.args));
+}

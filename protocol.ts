@@ -1,0 +1,21 @@
+/**
+ * The wire between a device and the cloud: topics, messages, their encoding. Both sides use this module and nothing else
+ * to speak.
+ *
+ * @module
+ */
+export * from "./protocol/messages.ts";
+export { changeText, withList } from "./protocol/change_text.ts";
+export { Decoder, type DecoderOptions, encode, type EncodeOptions, payloadBytesMax } from "./protocol/codec.ts";
+export { DigestSum, itemDigest } from "./protocol/digests.ts";
+export { ProtocolError } from "./protocol/errors.ts";
+export { type PartHeader, partHeader } from "./protocol/parts.ts";
+export { decodePresence, encodePresence } from "./protocol/presence.ts";
+export {
+  type DeviceTopicKind,
+  type ParsedTopic,
+  parseRelay,
+  parseTopic,
+  type Topics,
+  topics,
+} from "./protocol/topics.ts";

@@ -1,0 +1,150 @@
+/**
+ * Messages to payloads and back. A payload is JSON text with the version in `v`; a message above the limit travels in
+ * numbered parts (parts.ts). The first byte tells the encoding: `{` is JSON, `!` compressed JSON (deflate.ts), `#` a part
+ * of either.
+ *
+ * @module
+ */
+import { type FromCloud, type FromDevice, type Message, protocolVersion } from "./messages.ts";
+import { parseJson } from "../schema/json.ts";
+import { changeText, withList } from "./change_text.ts";
+import { fieldsOf } from "./checks.ts";
+import { deflateBytesMin, deflated, deflateMark, inflated } from "./deflate.ts";
+import { ProtocolError } from "./errors.ts";
+import { fromCloudOf, fromDeviceOf } from "./message_checks.ts";
+import { Assembler, partHeader, splitParts } from "./parts.ts";
+
+/** Bytes of one MQTT payload by default: AWS IoT Core takes 128 KB, the strictest broker that is known. */
+export const payloadBytesMax: number = 128 * 1024;
+
+/** Payloads below this could not carry the header of a part and something useful. */
+const payloadBytesMin = 1024;
+
+const utf8 = new TextEncoder();
+
+/** Options of {@link encode}. */
+export interface EncodeOptions {
+  /** Bytes of a payload, at least 1 KB, header included; default {@link payloadBytesMax}. */
+  readonly maxBytes?: number;
+  /** The receiver has said that it reads compressed payloads; default false. */
+  readonly deflate?: boolean;
+  /** Tells the receiver that it may send compressed payloads: see {@link Decoder.senderInflates}. Default false. */
+  readonly inflates?: boolean;
+}
+
+/**
+ * The payloads of a message: one, or numbered parts where it is larger than `maxBytes` (default 128 KB, at least 1 KB,
+ * header included). Equal messages have equal payloads. The order of the parts does not matter.
+ *
+ * @throws {RangeError} where `maxBytes` is below 1 KB, or the message needs more than 16,384 parts
+ *
+ * @example
+ * ```ts
+ * import { Decoder, encode } from "../protocol.ts";
+ * const [payload] = encode({ type: "time", request: "k3/1", time: 1_700_000_000_000 });
+ * const decoder = new Decoder({ now: Date.now });
+ * console.log(decoder.accept(payload!, "down"));
+ * ```
+ */
+export function encode(message: Message, options: EncodeOptions = {}): Uint8Array[] {
+  const maxBytes = options.maxBytes ?? payloadBytesMax;
+  if (!(maxBytes >= payloadBytesMin)) {
+    throw new RangeError(`a payload limit is ${payloadBytesMin} bytes or more, not ${maxBytes}`);
+  }
+  const envelope = options.inflates ? { v: protocolVersion, z: 1 } : { v: protocolVersion };
+  const json = utf8.encode(textOf({ ...envelope, ...message }));
+  const whole = options.deflate && json.length >= deflateBytesMin ? deflated(json) : json;
+  return whole.length <= maxBytes ? [whole] : splitParts(whole, maxBytes);
+}
+
+function textOf(message: Message): string {
+  if (message.type !== "up") return JSON.stringify(message);
+  const { changes, ...rest } = message;
+  return withList(rest, "changes", changes.map(changeText));
+}
+
+/** Options of a {@link Decoder}. */
+export interface DecoderOptions {
+  /** Bytes of a whole message, put together; default 16 MB. */
+  readonly maxBytes?: number;
+  /** Incomplete messages that are kept of one sender; default 8. */
+  readonly maxPending?: number;
+  /** Bytes of all incomplete messages; default 64 MB. */
+  readonly maxTotalBytes?: number;
+  /** How long an incomplete message is kept; default 60 s. */
+  readonly timeoutMs?: number;
+  /** Milliseconds, from any origin. */
+  readonly now: () => number;
+}
+
+function parse(payload: Uint8Array): unknown {
+  try {
+    return parseJson(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(payload));
+  } catch (cause) {
+    // Also a RangeError of deep nesting: whatever parsing throws, the payload is at fault.
+    throw new ProtocolError("a payload is not JSON in UTF-8", { cause });
+  }
+}
+
+/** Payloads to messages: checks everything, puts parts together, holds bounded memory. One may serve many senders. */
+export class Decoder {
+  readonly #maxBytes: number;
+  readonly #assembler: Assembler;
+  #senderInflates = false;
+
+  constructor(options: DecoderOptions) {
+    this.#maxBytes = options.maxBytes ?? 16 * 1024 * 1024;
+    this.#assembler = new Assembler({
+      maxBytes: this.#maxBytes,
+      maxPending: options.maxPending ?? 8,
+      maxTotalBytes: options.maxTotalBytes ?? 64 * 1024 * 1024,
+      timeoutMs: options.timeoutMs ?? 60_000,
+    }, options.now);
+  }
+
+  /** A sender has said that compressed payloads may be sent to it. For a decoder of one sender. */
+  get senderInflates(): boolean {
+    return this.#senderInflates;
+  }
+
+  /** Bytes held by incomplete messages. */
+  get pendingBytes(): number {
+    return this.#assembler.bytes;
+  }
+
+  /** Incomplete messages that were given up, for a bound or for their age. */
+  get dropped(): number {
+    return this.#assembler.dropped;
+  }
+
+  /**
+   * Takes a payload from `sender` (a device's id; one name is enough where there is one sender). Returns the message, or
+   * undefined while parts are missing.
+   *
+   * @throws {ProtocolError} where the payload is malformed, too large, of another version or of the other direction
+   */
+  accept(payload: Uint8Array, direction: "up", sender?: string): FromDevice | undefined;
+  accept(payload: Uint8Array, direction: "down", sender?: string): FromCloud | undefined;
+  accept(payload: Uint8Array, direction: "up" | "down", sender = ""): Message | undefined {
+    const header = partHeader(payload);
+    if (!header) return this.#message(payload, direction);
+    const whole = this.#assembler.accept(header, payload, sender);
+    return whole && this.#message(whole, direction);
+  }
+
+  #message(payload: Uint8Array, direction: "up" | "down"): Message {
+    if (payload.length > this.#maxBytes) {
+      throw new ProtocolError(`a message has ${payload.length} bytes, more than ${this.#maxBytes}`);
+    }
+    if (payload[0] === deflateMark) payload = inflated(payload, this.#maxBytes);
+    if (payload[0] !== 0x7b) throw new ProtocolError("a payload has an unknown encoding");
+    const fields = fieldsOf(parse(payload), "message");
+    if (fields.v !== protocolVersion) {
+      throw new ProtocolError(`a message has version ${String(fields.v)}, not ${protocolVersion}`, {
+        hint: "update the older side: the cloud first, then the devices",
+      });
+    }
+    if (fields.z === 1) this.#senderInflates = true;
+    return direction === "up" ? fromDeviceOf(fields) : fromCloudOf(fields);
+  }
+}

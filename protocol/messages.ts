@@ -1,0 +1,268 @@
+/**
+ * The messages between a device and the cloud, as types. `codec.ts` encodes them and `message_checks.ts` checks every field
+ * of what is received.
+ *
+ * @module
+ */
+import type { Attributes } from "../schema/values.ts";
+
+/** The version that every message carries. A message of another major version is refused, counted and dropped. */
+export const protocolVersion = 1;
+
+/** Who wrote a version of an item (`<device>#<incarnation>`) and its stamp (ms·1000 + counter, a double holds it). */
+export type Version = readonly [source: string, stamp: number];
+
+/** An item's primary key as text: hash, and sort ("" where the table has no sort key). */
+export type Key = readonly [hash: string, sort: string];
+
+/** A channel: `device:<id>`, `account:<id>` or `global`. */
+export type Channel = string;
+
+// ---- device → cloud ---------------------------------------------------------------------------------------------------
+
+/** What a change was made from: a version, and under policies other than `newest`, or where there is no version, the content. */
+export interface Base {
+  readonly version?: Version;
+  /** The base's attributes, without computed and hidden ones. */
+  readonly item?: Attributes;
+  /** 16 hex digits over the base's attributes: lets the cloud see that a stamped item was altered raw, without the content. */
+  readonly digest?: string;
+}
+
+/** One item's last state, as the device wants it in the table. */
+export interface Change {
+  readonly model: string;
+  readonly op: "create" | "update" | "remove";
+  /** For `remove`: the key fields' attributes. A `create` or `update` has them in `item`. */
+  readonly key?: Attributes;
+  /** For `create` and `update`: all attributes but computed, hidden and identity ones. */
+  readonly item?: Attributes;
+  readonly stamp: number;
+  readonly base?: Base;
+}
+
+/** A batch of changes, each of another key. `batch` is `<incarnation>/<n>`; `<device>#<incarnation>` is the changes' source. */
+export interface Up {
+  readonly type: "up";
+  readonly batch: string;
+  /** When this transmission was made, in the cloud's time (ms) as the device knows it. Its only field that a resend may alter. */
+  readonly sent: number;
+  readonly changes: readonly Change[];
+}
+
+/** Where a device is on one channel. */
+export interface CursorOf {
+  readonly channel: Channel;
+  /** Absent: no cursor, a snapshot is wanted. */
+  readonly epoch?: string;
+  readonly seq?: number;
+  /** A snapshot under way: its epoch and head, and the token that the last page gave. */
+  readonly snapshot?: { readonly epoch: string; readonly head: number; readonly after: string };
+}
+
+/** The device's cursors: each named channel is answered with one `page`, and an empty list with a `time`. */
+export interface Sync {
+  readonly type: "sync";
+  /** `<incarnation>/<n>`; a page for another request than the channel's last one is ignored. */
+  readonly request: string;
+  readonly channels: readonly CursorOf[];
+}
+
+/** Asks for the current state of named keys (at most {@link fetchKeysMax}). */
+export interface Fetch {
+  readonly type: "fetch";
+  readonly request: string;
+  readonly keys: readonly Key[];
+}
+
+/**
+ * Asks for the digests of the next range of a channel's items, in the order in which the cloud lists them: to find what
+ * differs without sending it. Keeps nothing in the cloud. With `each`, every item's own digest comes with it.
+ */
+export interface Compare {
+  readonly type: "compare";
+  readonly request: string;
+  readonly channel: Channel;
+  /** The token that the range before gave. */
+  readonly after?: string;
+  readonly each?: boolean;
+}
+
+/** Asks for the digests of items of a model that only syncs up: these keys (at most {@link probeKeysMax}), these attributes. */
+export interface Probe {
+  readonly type: "probe";
+  readonly request: string;
+  readonly model: string;
+  /** What the device's rows have: a cloud application may have added others. */
+  readonly attributes: readonly string[];
+  readonly keys: readonly Key[];
+}
+
+/** What a comparison that the cloud asked for has come to: the device's own JSON, for people. */
+export interface Verified {
+  readonly type: "verified";
+  readonly request: string;
+  readonly report: Attributes;
+}
+
+// ---- cloud → device ---------------------------------------------------------------------------------------------------
+
+/** A table item as a device gets it: its attributes without computed and identity-hidden ones, and its version if stamped. */
+export interface Current {
+  readonly model: string;
+  readonly item: Attributes;
+  readonly version?: Version;
+}
+
+/**
+ * Why a change is not simply accepted. `late`: not processed because the transmission was more than 30 s old; send it
+ * again. `throttled`: not processed, back off and send again. The other codes are final for this stamp.
+ */
+export type RefusalCode = "stale" | "gone" | "invalid" | "too-large" | "clock" | "throttled" | "late";
+
+/** The answer to one change of a batch that needs one: a refusal, or `ok` with the item that it overwrote (`over`). */
+export interface Answer {
+  /** Index into the batch's changes. */
+  readonly at: number;
+  readonly code: "ok" | RefusalCode;
+  /** The table's item, for `stale`, `invalid` and `too-large`; null: there is none. */
+  readonly current?: Current | null;
+  /** For `ok`: an old item that differed in content from the base the change claimed to be made from. */
+  readonly over?: Current;
+  /** For `invalid` and `too-large`: a sentence for people. */
+  readonly reason?: string;
+}
+
+/** Answers a batch. Changes that no answer names are `ok`. */
+export interface Ack {
+  readonly type: "ack";
+  readonly batch: string;
+  /** The cloud's time, ms. */
+  readonly time: number;
+  readonly answers: readonly Answer[];
+}
+
+/** A device's own write on its own channel: the version that it gave, and no item. The model, for a device that lost the key. */
+export interface Mark {
+  readonly model: string;
+  readonly version: Version;
+}
+
+/** One key of a page: an item, its absence, or a mark. */
+export interface Entry {
+  readonly key: Key;
+  /** The item, by its model; absent and no mark: the item does not exist. */
+  readonly current?: Current;
+  /** The device's own write. */
+  readonly mark?: Mark;
+  /** The version that a removal in this run took away, if it had one. */
+  readonly was?: Version;
+  /** Set with `was` absent where a removed item had no version. */
+  readonly removed?: boolean;
+}
+
+/** Live: the page of one log entry, published as it is appended. */
+export interface Changes {
+  readonly type: "changes";
+  readonly channel: Channel;
+  readonly epoch: string;
+  readonly seq: number;
+  readonly entries: readonly Entry[];
+  readonly time: number;
+}
+
+/** The contiguous run of a channel from the device's cursor: entries `from+1 … to`, merged per key. */
+export interface Page {
+  readonly type: "page";
+  readonly request: string;
+  readonly channel: Channel;
+  readonly epoch: string;
+  readonly from: number;
+  readonly to: number;
+  /** More is waiting behind `to`. */
+  readonly more: boolean;
+  readonly entries: readonly Entry[];
+  readonly time: number;
+}
+
+/** One page of a snapshot. The first has no `after`; the last no `next`. */
+export interface SnapshotPage {
+  readonly type: "snapshot";
+  readonly request: string;
+  readonly channel: Channel;
+  readonly epoch: string;
+  /** The log's head when the snapshot began: the cursor at its end. */
+  readonly head: number;
+  readonly after?: string;
+  readonly next?: string;
+  readonly entries: readonly Entry[];
+  readonly time: number;
+}
+
+/** Answers a `fetch`: each asked key once. */
+export interface Items {
+  readonly type: "items";
+  readonly request: string;
+  readonly entries: readonly Entry[];
+  readonly time: number;
+}
+
+/** Answers a `sync` without channels: the cloud's time alone. */
+export interface Time {
+  readonly type: "time";
+  readonly request: string;
+  readonly time: number;
+}
+
+/** The digest of a model's items in a range: how many, and all of theirs joined (`protocol/digests.ts`). */
+export interface RangeDigest {
+  readonly model: string;
+  readonly count: number;
+  readonly digest: string;
+}
+
+/** One item's digest; absent: there is no such item. */
+export interface ItemDigest {
+  readonly model: string;
+  readonly key: Key;
+  readonly digest?: string;
+}
+
+/** Answers a `compare`, a range, or a `probe`, its keys. */
+export interface Digests {
+  readonly type: "digests";
+  readonly request: string;
+  /**
+   * The hash value under which the range stands by primary key, so that the device can take its own rows of it. Absent: the
+   * range is of a secondary index, and `items` has all of it.
+   */
+  readonly hash?: string;
+  /** The range's last sort value; it begins behind that of the range before. Absent: it is the last under this hash value. */
+  readonly to?: string;
+  /** Every model whose items stand in this range, those without any included. */
+  readonly models: readonly RangeDigest[];
+  readonly items?: readonly ItemDigest[];
+  /** Where the next range begins; absent: this was the channel's last. */
+  readonly next?: string;
+  readonly time: number;
+}
+
+/** Asks a device to compare its database with the table, and to mend it where `repair` says so; answered by `verified`. */
+export interface Verify {
+  readonly type: "verify";
+  readonly request: string;
+  readonly repair: boolean;
+  /** Keys that are mended in a second at most. */
+  readonly keysPerSecond?: number;
+}
+
+export type FromDevice = Up | Sync | Fetch | Compare | Probe | Verified;
+export type FromCloud = Ack | Changes | Page | SnapshotPage | Items | Time | Digests | Verify;
+export type Message = FromDevice | FromCloud;
+
+/** Keys in one `fetch`: DynamoDB's BatchGetItem takes 100. */
+export const fetchKeysMax = 100;
+/** Keys in one `probe`. */
+export const probeKeysMax = 100;
+/** Changes in one `up` that a cloud accepts. */
+export const batchChangesMax = 1000;

@@ -1,0 +1,364 @@
+/**
+ * One MQTT connection that comes back by itself: clean sessions, QoS 1, jittered and capped backoff. The agent's link, the
+ * cloud's publisher and its receiver are made of it. It is a shell around `npm:mqtt`, not part of the codec: `protocol.ts`
+ * does not export it, so that the simulation never loads it.
+ *
+ *     connecting ──CONNACK──▶ subscribing ──SUBACK──▶ up
+ *         ▲                        │                  │
+ *         └──── backoff ◀──────────┴─── closed ◀──────┘
+ *
+ * Each attempt has a client of its own, and its store keeps nothing. `npm:mqtt` would queue offline and send again what
+ * was in flight; here both are the work of the logic above, which knows what is still worth sending (a second queue
+ * below it would grow while the link is down, and deliver what was superseded).
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import net from "node:net";
+import { Readable } from "node:stream";
+import tls from "node:tls";
+import { getLogger } from "@logtape/logtape";
+import { type IClientOptions, MqttClient } from "mqtt";
+import { SyncError } from "../schema/errors.ts";
+import { SteadyStream } from "./steady_stream.ts";
+
+/** How a broker is reached. */
+export interface BrokerConnection {
+  /** `mqtt://host[:1883]` or `mqtts://host[:8883]`. */
+  readonly url: string;
+  readonly username?: string;
+  readonly password?: string;
+  /** PEM texts: authorities to trust (default: the system's), the client's certificate and its key. */
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  /** 4 (default): MQTT 3.1.1, which every broker speaks. 5: MQTT 5, whose brokers say why they refuse. */
+  readonly protocolVersion?: 4 | 5;
+}
+
+/** Options of an {@link MqttSession}. */
+export interface SessionOptions extends BrokerConnection {
+  readonly clientId: string;
+  /** Topic filters, all subscribed with QoS 1 before `up` is called. */
+  readonly subscriptions: readonly string[];
+  /** A retained message that the broker publishes when the connection is lost. */
+  readonly will?: { readonly topic: string; readonly payload: Uint8Array };
+  /** A retained message that is published when the session is up. */
+  readonly birth?: { readonly topic: string; readonly payload: Uint8Array };
+  /** Seconds; default 60. The broker drops a client that was silent for one and a half of it. */
+  readonly keepaliveSeconds?: number;
+  /** From the attempt to the CONNACK, ms; default 15,000. */
+  readonly connectTimeoutMs?: number;
+  /** Backoff: from `retryMinMs` (default 250) doubling to `retryMaxMs` (default 30,000), each jittered by half. */
+  readonly retryMinMs?: number;
+  readonly retryMaxMs?: number;
+  /** Bytes that may wait to be written before the connection counts as stuck and is cut; default 32 MB. */
+  readonly bufferBytesMax?: number;
+  /** In [0, 1); default `Math.random`. */
+  readonly random?: () => number;
+  /** The part's name in the log, below `twintable`. */
+  readonly logName: string;
+}
+
+/** What a session tells. */
+export interface SessionHandlers {
+  /** Connected and subscribed: from now on nothing published on the subscribed topics is missed silently. */
+  up(): void;
+  down(reason: string): void;
+  /** While a returned promise is pending no PUBACK is sent and nothing further is read: back-pressure. */
+  message(topic: string, payload: Uint8Array): void | Promise<void>;
+}
+
+/** Publishes that wait for their PUBACK: far above any window of the logic above, below the 65,535 ids of MQTT. */
+const unacknowledgedMax = 16_384;
+/** A connection that held for so long starts the backoff anew. Shorter ones (two clients of one id evict each other) don't. */
+const stableMs = 10_000;
+/** Refused credentials will not get better by themselves soon. */
+const refusedRetryMs = 30_000;
+const closeTimeoutMs = 2_000;
+/** Codes of a CONNACK: bad user name or password, and not authorized; 4 and 5 in MQTT 3.1.1, 134 and 135 in MQTT 5. */
+const refusedCodes: ReadonlySet<unknown> = new Set([4, 5, 134, 135]);
+
+/** In the place of `npm:mqtt`'s store of unacknowledged publishes: keeps nothing, so that nothing is sent twice. */
+const noStore: NonNullable<IClientOptions["outgoingStore"]> = {
+  put(_packet, done) {
+    done();
+    return noStore;
+  },
+  del(_packet, done) {
+    done();
+    return noStore;
+  },
+  get(_packet, done) {
+    done(new Error("nothing is stored"));
+    return noStore;
+  },
+  createStream: () => Readable.from([]) as ReturnType<NonNullable<IClientOptions["outgoingStore"]>["createStream"]>,
+  close: (done) => done(),
+};
+
+function openSocket(options: SessionOptions): net.Socket {
+  const url = new URL(options.url);
+  // WHATWG keeps the brackets of an IPv6 address; the resolver wants none.
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  const secure = url.protocol === "mqtts:";
+  const port = Number(url.port || (secure ? 8883 : 1883));
+  const { ca, cert, key } = options;
+  // The cast: Deno's types of node:tls give TLSSocket, which is a net.Socket.
+  const socket: net.Socket = secure
+    ? tls.connect({ host, port, ca, cert, key, ...(net.isIP(host) ? {} : { servername: host }) }) as net.Socket
+    : net.connect({ host, port });
+  // Nagle's algorithm with delayed acknowledgements adds 40 ms to a small round trip.
+  socket.setNoDelay(true);
+  return socket;
+}
+
+/** Checks a broker's URL. @throws {TypeError} where it is not `mqtt://` or `mqtts://` with a host */
+export function checkBrokerUrl(url: string): void {
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  if (!parsed || !["mqtt:", "mqtts:"].includes(parsed.protocol) || parsed.hostname === "") {
+    throw new TypeError(`a broker's URL is mqtt://HOST:PORT or mqtts://HOST:PORT, not ${JSON.stringify(url)}`);
+  }
+}
+
+/** A connection that comes back by itself. Delivery is at most once from its point of view: it never sends again. */
+export class MqttSession {
+  readonly #log;
+  readonly #random: () => number;
+  #client: MqttClient | undefined;
+  #stream: SteadyStream | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #up = false;
+  #closed = false;
+  /** The error of the current attempt or connection. */
+  #fault: SyncError | undefined;
+  #failures = 0;
+  #upSince = 0;
+  #unacknowledged = 0;
+  /** Why there is no connection, or why the last one ended. `unauthorized`: refused by the broker. */
+  lastError: SyncError | undefined;
+
+  /** @throws {TypeError} for a URL that is not a broker's */
+  constructor(private readonly options: SessionOptions, private readonly handlers: SessionHandlers) {
+    checkBrokerUrl(options.url);
+    this.#random = options.random ?? Math.random;
+    this.#log = getLogger(["twintable", options.logName]);
+  }
+
+  /** Connected and subscribed. */
+  get up(): boolean {
+    return this.#up;
+  }
+
+  /** Bytes that were handed over and not yet written to the network. */
+  get bufferedBytes(): number {
+    return (this.#stream?.writableLength ?? 0) + (this.#stream?.socket.writableLength ?? 0);
+  }
+
+  /** Begins to connect; returns at once. */
+  start(): void {
+    if (this.#closed || this.#client || this.#timer !== undefined) return;
+    this.#connect();
+  }
+
+  /**
+   * Publishes with QoS 1. False: there is no connection (or it is stuck and was cut), and nothing was queued. `done` is
+   * called once after a true: at the PUBACK, or with an error when the connection ended before it.
+   */
+  publish(
+    topic: string,
+    payload: Uint8Array,
+    done?: (error?: SyncError) => void,
+    options?: { retain?: boolean },
+  ): boolean {
+    const client = this.#client;
+    if (!this.#up || !client) return false;
+    const stuck = this.bufferedBytes > (this.options.bufferBytesMax ?? 32 * 1024 * 1024);
+    if (stuck || this.#unacknowledged >= unacknowledgedMax) {
+      this.#fail(new SyncError("unavailable", "the connection to the broker is stuck", { retryable: true }));
+      this.#stream?.destroy();
+      return false;
+    }
+    this.#unacknowledged++;
+    const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
+    client.publish(topic, bytes, { qos: 1, retain: options?.retain ?? false }, (cause?: Error | null) => {
+      if (client === this.#client) this.#unacknowledged--;
+      done?.(
+        cause
+          ? new SyncError("unavailable", `publishing on ${topic} failed: ${cause.message}`, { retryable: true, cause })
+          : undefined,
+      );
+    });
+    return true;
+  }
+
+  /** Ends the connection (with a clean DISCONNECT where possible: the will is not published) and makes no other. */
+  async close(last?: { topic: string; payload: Uint8Array }): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    const client = this.#client;
+    if (!client) return;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, closeTimeoutMs));
+    if (last && this.#up) {
+      await Promise.race([
+        new Promise<void>((resolve) =>
+          this.publish(last.topic, last.payload, () => resolve(), { retain: true }) || resolve()
+        ),
+        late,
+      ]);
+    }
+    const ended = new Promise<void>((resolve) => client.once("close", () => resolve()));
+    // Not forced, `end` sends DISCONNECT, but first waits for every PUBACK, whose answer is of no use any more.
+    client.end(!this.#up || this.#unacknowledged > 0);
+    await Promise.race([ended, late]);
+    clearTimeout(timer);
+    this.#stream?.destroy();
+    this.#ended(client);
+  }
+
+  #connect(): void {
+    this.#timer = undefined;
+    this.#fault = undefined;
+    this.#unacknowledged = 0;
+    const { options } = this;
+    // `npm:mqtt` hides errors without a code, the TLS ones among them: they are noted at the socket itself.
+    const client: MqttClient = new MqttClient(() => {
+      const socket = openSocket(options);
+      socket.on("error", (cause: Error) => this.#failed(client, cause));
+      this.#stream = new SteadyStream(socket);
+      return this.#stream;
+    }, {
+      manualConnect: true,
+      clientId: options.clientId,
+      username: options.username,
+      password: options.password,
+      protocolVersion: options.protocolVersion ?? 4,
+      clean: true,
+      resubscribe: false,
+      reconnectPeriod: 0,
+      queueQoSZero: false,
+      outgoingStore: noStore,
+      keepalive: options.keepaliveSeconds ?? 60,
+      connectTimeout: options.connectTimeoutMs ?? 15_000,
+      timerVariant: "native",
+      // With it the packet writer would make a buffer for each of 65,536 numbers before its first packet: 17 MB of an agent's
+      // memory and some 40 ms of its start, to spare an allocation of two bytes a packet.
+      writeCache: false,
+      ...(options.will
+        ? {
+          will: {
+            topic: options.will.topic,
+            payload: Buffer.from(options.will.payload),
+            qos: 1 as const,
+            retain: true,
+          },
+        }
+        : {}),
+    });
+    this.#client = client;
+    client.handleMessage = (packet, done) => this.#receive(packet.topic.toString(), packet.payload as Uint8Array, done);
+    client.on("error", (cause) => this.#failed(client, cause));
+    client.on("connect", () => this.#subscribe(client));
+    client.on("close", () => this.#ended(client));
+    client.connect();
+  }
+
+  #failed(client: MqttClient, cause: Error & { code?: unknown }): void {
+    if (client !== this.#client) return;
+    const refused = refusedCodes.has(cause.code);
+    const url = new URL(this.options.url);
+    this.#fail(
+      refused
+        ? new SyncError("unauthorized", `the broker ${url.host} refused ${this.options.clientId}: ${cause.message}`, {
+          retryable: true,
+          cause,
+          hint: "check the user name and the password or token",
+        })
+        : new SyncError("unavailable", `the connection to the broker ${url.host} failed: ${cause.message}`, {
+          retryable: true,
+          cause,
+        }),
+    );
+  }
+
+  /** The same fault at every attempt is one warning. */
+  #fail(error: SyncError): void {
+    const again = this.lastError?.message === error.message;
+    this.lastError = this.#fault = error;
+    this.#log[again ? "debug" : "warn"]("{message}", { message: error.message });
+  }
+
+  #subscribe(client: MqttClient): void {
+    if (this.options.subscriptions.length === 0) return this.#nowUp(client);
+    client.subscribe([...this.options.subscriptions], { qos: 1 }, (cause, granted) => {
+      if (client !== this.#client || this.#closed) return;
+      const denied = (granted ?? []).filter(({ qos }) => qos >= 128).map(({ topic }) => topic);
+      if (!cause && denied.length === 0) return this.#nowUp(client);
+      const what = denied.length > 0 ? denied.join(", ") : this.options.subscriptions.join(", ");
+      this.#fail(
+        new SyncError("unauthorized", `the broker refused a subscription to ${what}`, {
+          retryable: true,
+          cause: cause ?? undefined,
+          hint: "check the account id, and the broker's access rules",
+        }),
+      );
+      this.#stream?.destroy();
+    });
+  }
+
+  #nowUp(client: MqttClient): void {
+    if (client !== this.#client) return;
+    this.#up = true;
+    this.#upSince = performance.now();
+    this.lastError = this.#fault = undefined;
+    this.#log.debug("connected to {url} as {clientId}", { url: this.options.url, clientId: this.options.clientId });
+    const { birth } = this.options;
+    if (birth) this.publish(birth.topic, birth.payload, undefined, { retain: true });
+    this.handlers.up();
+  }
+
+  #receive(topic: string, payload: Uint8Array, done: (error?: Error) => void): void {
+    let taken: void | Promise<void> = undefined;
+    try {
+      taken = this.handlers.message(topic, payload);
+    } catch (error) {
+      this.#log.error("handling a message on {topic} failed: {error}", { topic, error });
+    }
+    if (!taken) return done();
+    taken.catch((error) => this.#log.error("handling a message on {topic} failed: {error}", { topic, error })).then(
+      () => done(),
+    );
+  }
+
+  #ended(client: MqttClient): void {
+    if (client !== this.#client) return;
+    if (!this.#closed && !this.#fault) {
+      const { host } = new URL(this.options.url);
+      this.#fail(new SyncError("unavailable", `the broker ${host} closed the connection`, { retryable: true }));
+    }
+    this.#client = undefined;
+    this.#stream = undefined;
+    // An `error` after this has no one left who cares, but unhandled it would end the process.
+    client.removeAllListeners();
+    client.on("error", () => {});
+    // Sends nothing (the stream is closed); calls what waits for a PUBACK with an error, and drops its timers.
+    client.end(true);
+    const wasUp = this.#up;
+    this.#up = false;
+    if (wasUp && performance.now() - this.#upSince > stableMs) this.#failures = 0;
+    if (!this.#closed) this.#retry();
+    if (wasUp) this.handlers.down(this.#fault?.message ?? "closed");
+  }
+
+  #retry(): void {
+    const { retryMinMs = 250, retryMaxMs = 30_000 } = this.options;
+    const refused = this.lastError?.code === "unauthorized";
+    const cappedMs = refused
+      ? Math.max(retryMaxMs, refusedRetryMs)
+      : Math.min(retryMaxMs, retryMinMs * 2 ** this.#failures);
+    this.#failures = Math.min(this.#failures + 1, 20);
+    this.#timer = setTimeout(() => this.#connect(), cappedMs * (0.5 + this.#random() / 2));
+  }
+}

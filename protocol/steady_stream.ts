@@ -1,0 +1,85 @@
+/**
+ * The byte stream between a socket and an MQTT library, on both sides. It exists because of a stall: under Deno 2.9 (and
+ * Node 26) a client that published 350 KB on one socket never got its PUBACK from an aedes on a plain `node:net` socket.
+ *
+ * Why: aedes calls `read()` once for each `readable` event, and again only after a packet was complete. `read()` without a
+ * size used to return all that was buffered; since nodejs/node#60441 it returns one buffer of the list. When two buffers
+ * wait and the first does not complete a packet, the second stays, `readable` is not emitted again for what was announced
+ * already, and the connection sleeps with a full receive buffer. Small packets hide it: almost every buffer completes one.
+ *
+ * The guarantees here, whatever the runtime's streams do:
+ * - `read()` returns everything that is buffered, so nothing is left behind.
+ * - The socket itself is only read by `read()`: its `pause` and `resume` break a busy connection under Deno 2.6 (the peer
+ *   sees `write UNKNOWN`), while this stream may be paused at will, as `npm:mqtt` does.
+ * - Small writes of one turn of the event loop leave as one: both libraries write a packet in several pieces.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import type { Socket } from "node:net";
+import { Duplex } from "node:stream";
+
+/** See the module's text. Destroying it destroys the socket, and the other way round. */
+export class SteadyStream extends Duplex {
+  #wanted = false;
+
+  constructor(readonly socket: Socket) {
+    super({ allowHalfOpen: false, highWaterMark: 64 * 1024 });
+    socket.on("readable", () => this.#pull());
+    socket.on("end", () => this.push(null));
+    socket.on("close", () => this.destroy());
+    socket.on("error", (error: Error) => this.destroy(error));
+  }
+
+  /** Looks at what came in before it is passed on; an error that it returns ends the connection. */
+  protected inspect(_chunk: Uint8Array): Error | undefined {
+    return undefined;
+  }
+
+  /** Moves what the socket has, as long as more is wanted here. */
+  #pull(): void {
+    while (this.#wanted) {
+      const chunk = this.socket.read() as Uint8Array | null;
+      if (chunk === null) return;
+      const error = this.inspect(chunk);
+      if (error) {
+        this.destroy(error);
+        return;
+      }
+      this.#wanted = this.push(chunk);
+    }
+  }
+
+  override read(size?: number): unknown {
+    // Flowing, each buffer is emitted as data, and whoever gets it may pause: one at a time.
+    if (size != null || this.readableFlowing === true) return super.read(size);
+    const chunks: Uint8Array[] = [];
+    for (let chunk = super.read(); chunk !== null; chunk = super.read()) chunks.push(chunk as Uint8Array);
+    return chunks.length > 1 ? Buffer.concat(chunks) : chunks[0] ?? null;
+  }
+
+  override _read(): void {
+    this.#wanted = true;
+    // Not from within: what `push` adds while `read` runs would wait for an event that was already given.
+    queueMicrotask(() => this.#pull());
+  }
+
+  override _write(chunk: Uint8Array, _encoding: string, done: (error?: Error | null) => void): void {
+    if (this.socket.write(chunk)) done();
+    else this.socket.once("drain", () => done());
+  }
+
+  override _writev(chunks: { chunk: Uint8Array }[], done: (error?: Error | null) => void): void {
+    this._write(chunks.length === 1 ? chunks[0]!.chunk : Buffer.concat(chunks.map(({ chunk }) => chunk)), "", done);
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    this.socket.end();
+    done();
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.socket.destroy();
+    done(error);
+  }
+}

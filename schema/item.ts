@@ -1,0 +1,240 @@
+/**
+ * Items and their attributes. An **item** is what the table holds; its **attributes** are what travels and what an
+ * application writes: without computed values (keys, `value` templates), the typeField and the hidden `_source` and
+ * `_stamp`, all of which each side derives or keeps by itself. {@link completeItem} and {@link stripItem} go from one to
+ * the other.
+ *
+ * @module
+ */
+import type { Channel, Key, Version } from "../protocol.ts";
+import { SyncError } from "./errors.ts";
+import type { Field, Identity, Model, Schema } from "./model.ts";
+import { isId, quoted } from "./names.ts";
+import { renderTemplate, type Template } from "./template.ts";
+import { type Attributes, type Item, type Json, sourceAttribute, stampAttribute } from "./values.ts";
+
+/** DynamoDB's limits: a hash value of 2048 bytes, a sort value of 1024. */
+const hashBytesMax = 2048;
+const sortBytesMax = 1024;
+
+/** What is looked up for each item, worked out once a model. */
+interface Lookup {
+  readonly byName: ReadonlyMap<string, Field>;
+  readonly byAttribute: ReadonlyMap<string, Field>;
+  readonly computed: readonly Field[];
+}
+
+const lookups = new WeakMap<Model, Lookup>();
+
+function lookupOf(model: Model): Lookup {
+  let lookup = lookups.get(model);
+  if (!lookup) {
+    lookup = {
+      byName: new Map(model.fields.map((field) => [field.name, field])),
+      byAttribute: new Map(model.fields.map((field) => [field.attribute, field])),
+      computed: model.fields.filter((field) => field.template !== undefined),
+    };
+    lookups.set(model, lookup);
+  }
+  return lookup;
+}
+
+/** The model's field of this name in the schema. */
+export function fieldOf(model: Model, name: string): Field | undefined {
+  return lookupOf(model).byName.get(name);
+}
+
+/** The model's field with this attribute name in the table. */
+export function fieldOfAttribute(model: Model, attribute: string): Field | undefined {
+  return lookupOf(model).byAttribute.get(attribute);
+}
+
+/** The model of a table's item, by its typeField; undefined if the item is none of the schema's. */
+export function modelOf(schema: Schema, item: Item): Model | undefined {
+  const type = item[schema.typeField];
+  return typeof type === "string" ? schema.models.get(type) : undefined;
+}
+
+/**
+ * The primary key that an item carries.
+ *
+ * @throws SyncError `invalid` if a key attribute is missing or no string.
+ */
+export function keyOf(schema: Schema, item: Item): Key {
+  const hash = item[schema.primary.hash];
+  const sort = schema.primary.sort === undefined ? "" : item[schema.primary.sort];
+  if (typeof hash !== "string" || typeof sort !== "string") {
+    throw new SyncError("invalid", `an item's key is ${quoted(hash)}, ${quoted(sort)}: two strings are wanted`);
+  }
+  return [hash, sort];
+}
+
+function getter(model: Model, attributes: Attributes, identity?: Identity): (name: string) => Json | undefined {
+  const { byName } = lookupOf(model);
+  return (name) => {
+    const isIdentity = (name === "deviceId" || name === "accountId") && model.identityFields.includes(name);
+    const attribute = byName.get(name)?.attribute ?? name;
+    const value = isIdentity && identity ? identity[name] : own(attributes, attribute);
+    return isIdentity && !isId(value) ? undefined : value;
+  };
+}
+
+function own(attributes: Attributes, attribute: string): Json | undefined {
+  return Object.hasOwn(attributes, attribute) ? attributes[attribute] : undefined;
+}
+
+/**
+ * The primary key that the model's templates make of attributes (by attribute name). Where the templates name deviceId or
+ * accountId and an identity is given, the identity is put in, whatever the attributes say.
+ *
+ * @returns undefined if a named value is missing, can't stand in a key, or makes a key that DynamoDB refuses (empty, or
+ * above 2048 bytes for the hash and 1024 for the sort value).
+ */
+export function renderKey(model: Model, attributes: Attributes, identity?: Identity): Key | undefined {
+  const get = getter(model, attributes, identity);
+  const hash = renderKeyPart(model.hashKey.template, get, hashBytesMax);
+  const sort = model.sortKey ? renderKeyPart(model.sortKey.template, get, sortBytesMax) : "";
+  return hash === undefined || sort === undefined ? undefined : [hash, sort];
+}
+
+function renderKeyPart(
+  template: Template,
+  get: (name: string) => Json | undefined,
+  bytesMax: number,
+): string | undefined {
+  const text = renderTemplate(template, get);
+  return text === undefined || text === "" || !fits(text, bytesMax) ? undefined : text;
+}
+
+const encoder = new TextEncoder();
+
+function fits(text: string, bytesMax: number): boolean {
+  // A UTF-16 code unit takes three bytes at most: short texts need no encoding to be measured.
+  return text.length * 3 <= bytesMax || encoder.encode(text).length <= bytesMax;
+}
+
+/**
+ * The whole item that attributes make, as `dynamodb-onetable` would write it: with the identity that the key names (forced
+ * to the given one), every computed attribute, and the typeField. Attributes that never leave a device, stale computed
+ * ones, nulls of fields that don't keep them, and a `_source` or `_stamp` are left out; unknown ones are kept.
+ *
+ * @param key what {@link renderKey} gives for these, where it is known already
+ * @throws SyncError `invalid` if a key can't be rendered, or an index attribute would be empty or null.
+ */
+export function completeItem(
+  schema: Schema,
+  model: Model,
+  attributes: Attributes,
+  identity?: Identity,
+  key: Key | undefined = renderKey(model, attributes, identity),
+): Item {
+  const { byAttribute, byName, computed } = lookupOf(model);
+  const item: Record<string, Json> = {};
+  for (const attribute of Object.keys(attributes)) {
+    const value = attributes[attribute]!;
+    if (attribute === sourceAttribute || attribute === stampAttribute || attribute === schema.typeField) continue;
+    const field = byAttribute.get(attribute);
+    if (field && (field.template || !field.synced || (value === null && !field.nulls))) continue;
+    put(item, attribute, value);
+  }
+  if (identity) {
+    for (const name of model.identityFields) item[byName.get(name)?.attribute ?? name] = identity[name];
+  }
+  const get = getter(model, attributes, identity);
+  for (const field of computed) {
+    const text = renderTemplate(field.template!, get);
+    if (text !== undefined) item[field.attribute] = text;
+  }
+  if (!key) throw new SyncError("invalid", keyProblem(model, get));
+  item[model.hashKey.attribute] = key[0];
+  item[schema.typeField] = model.name;
+  if (model.sortKey) item[model.sortKey.attribute] = key[1];
+  checkIndexes(schema, model, item);
+  return item;
+}
+
+/** A hostile `__proto__` becomes a plain attribute. */
+function put(item: Record<string, Json>, attribute: string, value: Json): void {
+  if (attribute !== "__proto__") item[attribute] = value;
+  else Object.defineProperty(item, attribute, { value, enumerable: true, configurable: true, writable: true });
+}
+
+/** Why a model's key could not be rendered: the first value that is missing or unfit. */
+function keyProblem(model: Model, get: (name: string) => Json | undefined): string {
+  for (const name of [...model.identityFields, ...model.keyFields]) {
+    const value = get(name);
+    if (value === undefined || value === null) return `the key of ${model.name} needs ${name}, which is missing`;
+    if (renderTemplate({ text: "", parts: [{ field: name }] }, () => value) === undefined) {
+      return `the key of ${model.name} can't hold ${name} = ${
+        quoted(value)
+      }: whole numbers of 64 bits can stand in a key`;
+    }
+  }
+  return `the key of ${model.name} is empty, above ${hashBytesMax} (hash) or ${sortBytesMax} (sort) bytes, or padded ` +
+    "where a character takes two code units";
+}
+
+function checkIndexes(schema: Schema, model: Model, item: Item): void {
+  for (const { name, hash, sort } of schema.indexes) {
+    for (const attribute of sort === undefined ? [hash] : [hash, sort]) {
+      const value = own(item, attribute);
+      if (value === "" || value === null) {
+        const text = value === null ? "null" : "empty";
+        throw new SyncError(
+          "invalid",
+          `${attribute} of ${model.name} is ${text}, which its index "${name}" can't hold`,
+        );
+      }
+    }
+  }
+}
+
+/**
+ * The attributes of a table's item: without computed ones, those that never leave a device, the typeField, `_source` and
+ * `_stamp`. With an identity, also without the identity that the key names, where it equals the given one.
+ */
+export function stripItem(schema: Schema, model: Model, item: Item, identity?: Identity): Attributes {
+  const { byAttribute } = lookupOf(model);
+  const entries = Object.entries(item).filter(([attribute, value]) => {
+    if (attribute === sourceAttribute || attribute === stampAttribute || attribute === schema.typeField) return false;
+    // A key attribute without a field of its own is the typeField's doing (a template of literals).
+    const field = byAttribute.get(attribute);
+    if (!field) return true;
+    if (field.template || !field.synced) return false;
+    const name = field.name as "deviceId" | "accountId";
+    return !(identity && model.identityFields.includes(name) && identity[name] === value);
+  });
+  return Object.fromEntries(entries);
+}
+
+/** Who wrote the item's version and its stamp; undefined if either is missing or no such thing. */
+export function versionOf(item: Item): Version | undefined {
+  const source = item[sourceAttribute], stamp = item[stampAttribute];
+  if (typeof source !== "string" || source === "" || typeof stamp !== "number") return undefined;
+  return Number.isSafeInteger(stamp) && stamp >= 0 ? [source, stamp] : undefined;
+}
+
+/**
+ * The channel that an item's changes enter: `device:<id>`, `account:<id>` or `global`. Undefined if the item lacks the id
+ * that its scope needs, or has one that is none.
+ */
+export function channelOf(model: Model, item: Item): Channel | undefined {
+  if (model.scope === "global") return "global";
+  const name = model.scope === "device" ? "deviceId" : "accountId";
+  const id = own(item, fieldOf(model, name)?.attribute ?? name);
+  return isId(id) ? `${model.scope}:${id}` : undefined;
+}
+
+/** The channels that a device of this identity reads: those that at least one model comes down on. */
+export function channelsOf(schema: Schema, identity: Identity): Channel[] {
+  const scopes = new Set(
+    [...schema.models.values()]
+      .filter((model) => model.onDevice && (model.sync === "down" || model.sync === "both"))
+      .map((model) => model.scope),
+  );
+  const channels: Channel[] = [];
+  if (scopes.has("device")) channels.push(`device:${identity.deviceId}`);
+  if (scopes.has("account")) channels.push(`account:${identity.accountId}`);
+  if (scopes.has("global")) channels.push("global");
+  return channels;
+}

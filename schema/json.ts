@@ -1,0 +1,98 @@
+/**
+ * Tagged JSON as text: reading without loss of digits, one canonical spelling, equality and digest. Two values are equal if
+ * their canonical texts are: neither the order of a map's keys nor that of a set's members counts.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { canonicalDecimal, numberToJson } from "./numbers.ts";
+import type { Attributes, Json } from "./values.ts";
+
+/**
+ * Numbers that a double might alter: 16 digits or more (15 always survive), or an exponent of three digits. What looks like
+ * one inside a string merely costs time.
+ */
+const longNumber = /(?:^|[:,[\s])(-?[\d.]{16,}(?:[eE][+-]?\d+)?|-?\d[\d.]*[eE][+-]?\d{3,})/g;
+
+/**
+ * Whether the text may have a number that a double alters. Our own writers give a double its shortest text, stamps (16
+ * digits) among them, so that nearly always the fast reader is exact; the slow one takes ten times as long.
+ */
+function mayLoseDigits(text: string): boolean {
+  for (const [, number] of text.matchAll(longNumber)) if (String(Number(number)) !== number) return true;
+  return false;
+}
+
+type Reviver = (this: unknown, key: string, value: unknown, context: { source?: string }) => unknown;
+
+function parseExact(text: string, big: (text: string) => unknown): unknown {
+  if (!mayLoseDigits(text)) return JSON.parse(text);
+  const reviver: Reviver = (_key, value, context) => {
+    if (typeof value !== "number" || context.source === undefined) return value;
+    if (canonicalDecimal(String(value)) === canonicalDecimal(context.source)) return value;
+    return big(context.source);
+  };
+  // The third parameter of a reviver (its source text) is newer than TypeScript's library types.
+  return JSON.parse(text, reviver as (key: string, value: unknown) => unknown);
+}
+
+/**
+ * Reads tagged JSON. A number that a double would alter is kept as `{"$n": <decimal text>}`.
+ *
+ * @throws SyntaxError if the text is not JSON; RangeError for an exponent of more than six digits.
+ */
+export function parseJson(text: string): Json {
+  return parseExact(text, numberToJson) as Json;
+}
+
+/**
+ * Reads plain JSON, as the HTTP API takes it. A number that a double would alter becomes its decimal text, a string, which
+ * a field of type number takes as such.
+ *
+ * @throws SyntaxError if the text is not JSON.
+ */
+export function parsePlain(text: string): unknown {
+  return parseExact(text, (source) => canonicalDecimal(source) ?? source);
+}
+
+/** The key of a tagged set, whose members have no order. */
+function setTag(keys: readonly string[]): string | undefined {
+  const only = keys.length === 1 ? keys[0] : undefined;
+  return only === "$ss" || only === "$ns" || only === "$bs" ? only : undefined;
+}
+
+/** The value's one spelling: no blanks, keys and set members sorted by UTF-16 code units. */
+export function canonicalJson(value: Json): string {
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
+  const map = value as { readonly [key: string]: Json };
+  const keys = Object.keys(map).sort();
+  const tag = setTag(keys);
+  const members = tag === undefined ? undefined : map[tag];
+  if (Array.isArray(members)) return `{"${tag}":[${members.map(canonicalJson).sort().join(",")}]}`;
+  return `{${keys.map((key) => `${JSON.stringify(key)}:${canonicalJson(map[key]!)}`).join(",")}}`;
+}
+
+/** Whether two values are the same. Absent (undefined) equals absent only. */
+export function jsonEquals(a: Json | undefined, b: Json | undefined): boolean {
+  if (a === b) return true;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
+  if (Array.isArray(a) || Array.isArray(b)) {
+    return Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((x, i) => jsonEquals(x, b[i]));
+  }
+  const left = a as { readonly [key: string]: Json }, right = b as { readonly [key: string]: Json };
+  const keys = Object.keys(left);
+  if (keys.length !== Object.keys(right).length) return false;
+  if (setTag(keys) !== undefined) return canonicalJson(left) === canonicalJson(right);
+  return keys.every((key) => Object.hasOwn(right, key) && jsonEquals(left[key], right[key]));
+}
+
+/** 16 hex digits over the attributes' canonical text: equal attributes have equal digests. */
+export function digest(attributes: Attributes): string {
+  return hashText(canonicalJson(attributes));
+}
+
+/** The first 64 bits of a text's SHA-256, in hex. */
+export function hashText(text: string): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, 16);
+}

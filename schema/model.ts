@@ -1,0 +1,126 @@
+/**
+ * The compiled schema: what the rest of the system reads. `schema.ts` makes it from a OneTable schema; nothing else
+ * builds one by hand. It is plain data, frozen after compilation, and holds no function.
+ *
+ * @module
+ */
+import type { Template } from "./template.ts";
+
+/** The types of a OneTable attribute that Twintable carries. `buffer` and `arraybuffer` compile to `binary`. */
+export type FieldType = "string" | "number" | "boolean" | "date" | "object" | "array" | "set" | "binary";
+/** Which way a model's items travel: device to cloud, cloud to device, both, or nowhere. */
+export type SyncDirection = "up" | "down" | "both" | "none";
+/** Who must see an item: one device, all devices of an account, or all devices. */
+export type Scope = "device" | "account" | "global";
+/** What decides when both sides changed an item. */
+export type ConflictPolicy = "newest" | "cloud" | "device" | "merge";
+
+/** One attribute of a model. */
+export interface Field {
+  /** The property's name in the schema, and the column's name on the device. */
+  readonly name: string;
+  /** The attribute's name in the table's item and on the wire: `map`, or the name itself. */
+  readonly attribute: string;
+  readonly type: FieldType;
+  /** For `set`: the type of its members. */
+  readonly members?: "string" | "number" | "binary";
+  readonly required: boolean;
+  readonly enum?: readonly (string | number)[];
+  /** A regular expression's source and flags, from `validate`. */
+  readonly validate?: { readonly source: string; readonly flags: string };
+  /** The default as the schema gives it, a JSON value: a date always as ISO text, a set as a list, binary as base64. */
+  readonly default?: unknown;
+  /** `generate`: how a missing value is made. `uid` carries its length. */
+  readonly generate?: { readonly kind: "ulid" | "uuid" | "uid"; readonly length: number };
+  /** The value template of a computed attribute (`value: '…${name}…'`). A computed attribute never travels: each side derives it. */
+  readonly template?: Template;
+  /** The item's expiry time (`ttl: true`): seconds since 1970 in the item. */
+  readonly ttl: boolean;
+  /** `isoDates` for this field: an ISO text in the item; otherwise a number of milliseconds. */
+  readonly isoDates: boolean;
+  /** Whether null is stored as NULL (true) or the attribute is left out (false). */
+  readonly nulls: boolean;
+  readonly hidden: boolean;
+  /** Unique among the model's rows on the device. */
+  readonly unique: boolean;
+  /** False for `sync: 'none'`: the attribute never leaves the device. */
+  readonly synced: boolean;
+  /** `created` or `updated` where the schema's `timestamps` asks for it and the field is that timestamp. */
+  readonly timestamp?: "created" | "updated";
+  /** Fields of a nested schema, for `object` (or each member of an `array` by `items`): checked, not turned into columns. */
+  readonly nested?: readonly Field[];
+  /** For `array` with `items`: the field that describes a member. */
+  readonly items?: Field;
+}
+
+/** An index of the table, from `indexes`. */
+export interface Index {
+  readonly name: string;
+  readonly hash: string;
+  readonly sort?: string;
+}
+
+/** How all items of a model in one scope are listed: one hash value, and what each sort value begins with. */
+export interface Enumeration {
+  /** `primary`, or the name of a secondary index (which lags behind the table). */
+  readonly index: string;
+  /** Attribute names and templates; the hash template names nothing but deviceId and accountId. */
+  readonly hashAttribute: string;
+  readonly hash: Template;
+  readonly sortAttribute?: string;
+  /** The sort template's leading part that the scope resolves (may be empty: then items of other models are filtered out). */
+  readonly sortPrefix?: Template;
+}
+
+/** One model of the compiled schema. */
+export interface Model {
+  readonly name: string;
+  /** Its number in this schema: stable for the life of a compiled schema, not across schemas. */
+  readonly number: number;
+  readonly onDevice: boolean;
+  readonly inCloud: boolean;
+  readonly sync: SyncDirection;
+  readonly conflict: ConflictPolicy;
+  /**
+   * What gives way on the device when the outbox is full: `newest` keeps the newest rows and drops the oldest that were
+   * never sent (models that only sync up); undefined refuses writes.
+   */
+  readonly keep?: "newest";
+  readonly scope: Scope;
+  /** Every declared attribute in the schema's order, computed and hidden ones too; never the typeField, `_source`, `_stamp`. */
+  readonly fields: readonly Field[];
+  /** The primary key: the attribute's name and its template. A plain attribute used as key has the template `${name}`. */
+  readonly hashKey: { readonly attribute: string; readonly template: Template };
+  readonly sortKey?: { readonly attribute: string; readonly template: Template };
+  /** Names of the fields that the primary key's templates name, without deviceId and accountId, in order of appearance. */
+  readonly keyFields: readonly string[];
+  /** Of `deviceId` and `accountId`, those that the primary key's templates name: identity, forced to the agent's own. */
+  readonly identityFields: readonly ("deviceId" | "accountId")[];
+  /** How a snapshot lists the items; absent where the model does not sync down. */
+  readonly enumeration?: Enumeration;
+  readonly ttlField?: string;
+  readonly createdField?: string;
+  readonly updatedField?: string;
+}
+
+/** A schema that was parsed, validated and compiled. */
+export interface Schema {
+  /** The schema's own `version`. */
+  readonly version: string;
+  /** 16 hex digits of a hash over the normalised schema: equal schemas have equal fingerprints. */
+  readonly fingerprint: string;
+  /** The normalised schema as plain JSON: what a file would hold after `blend`. */
+  readonly source: Readonly<Record<string, unknown>>;
+  readonly primary: Index;
+  readonly indexes: readonly Index[];
+  readonly typeField: string;
+  readonly separator: string;
+  /** By name, in the schema's order. */
+  readonly models: ReadonlyMap<string, Model>;
+}
+
+/** Who an agent is: taken from the topic and the registry in the cloud, from its configuration on the device. */
+export interface Identity {
+  readonly deviceId: string;
+  readonly accountId: string;
+}

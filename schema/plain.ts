@@ -1,0 +1,220 @@
+/**
+ * Items as plain JSON, as the cloud's HTTP API speaks it: dates as ISO text, binary as base64, sets as lists, numbers that
+ * a double can't hold as decimal text, hidden attributes left out. The schema says what each value is.
+ *
+ * @module
+ */
+import { checkAttributes } from "./check.ts";
+import { dateToJson, jsonToDate } from "./dates.ts";
+import { SyncError } from "./errors.ts";
+import { generateValue } from "./generate.ts";
+import { fieldOf, fieldOfAttribute } from "./item.ts";
+import type { Field, Identity, Model, Schema } from "./model.ts";
+import { quoted } from "./names.ts";
+import { canonicalDecimal, numberToJson } from "./numbers.ts";
+import {
+  type Attributes,
+  bytesToBase64,
+  escape,
+  isMap,
+  type Item,
+  type Json,
+  setOf,
+  sourceAttribute,
+  stampAttribute,
+  tagOf,
+  unescape,
+} from "./values.ts";
+
+/** What {@link fromPlain} takes from outside: time, randomness, and who the item belongs to. */
+export interface PlainContext {
+  /** The time of writing, ms since 1970: timestamps and ULIDs. */
+  readonly now: number;
+  /** Numbers in [0, 1), for generated ids. */
+  readonly random: () => number;
+  /** Fills deviceId and accountId where the item lacks them. */
+  readonly identity?: Partial<Identity>;
+}
+
+/** An item as plain JSON, by property name. Unknown attributes are included by attribute name. */
+export function toPlain(schema: Schema, model: Model, item: Item): Record<string, unknown> {
+  const entries: [string, unknown][] = [];
+  for (const field of model.fields) {
+    const value = Object.hasOwn(item, field.attribute) ? item[field.attribute] : undefined;
+    if (value !== undefined && !field.hidden) entries.push([field.name, plainValue(field, value)]);
+  }
+  for (const [attribute, value] of Object.entries(item)) {
+    if (isInternal(schema, attribute) || fieldOfAttribute(model, attribute)) continue;
+    if (!fieldOf(model, attribute)) entries.push([attribute, plainJson(value)]);
+  }
+  return Object.fromEntries(entries);
+}
+
+function isInternal(schema: Schema, attribute: string): boolean {
+  return attribute === sourceAttribute || attribute === stampAttribute || attribute === schema.typeField;
+}
+
+function plainValue(field: Field, value: Json): unknown {
+  if (value === null) return null;
+  switch (field.type) {
+    case "date":
+      return jsonToDate(field, value)?.toISOString() ?? plainJson(value);
+    case "array":
+      return field.items && Array.isArray(value)
+        ? value.map((member) => plainValue(field.items!, member))
+        : plainJson(value);
+    case "object": {
+      const map = field.nested ? unescape(value) : undefined;
+      return map ? plainMap(field.nested!, map) : plainJson(value);
+    }
+    default:
+      return plainJson(value);
+  }
+}
+
+function plainMap(fields: readonly Field[], map: { readonly [key: string]: Json }): unknown {
+  const byName = new Map(fields.map((field) => [field.attribute, field]));
+  return Object.fromEntries(
+    Object.entries(map).flatMap(([key, value]) => {
+      const field = byName.get(key);
+      if (!field) return [[key, plainJson(value)]];
+      return field.hidden ? [] : [[key, plainValue(field, value)]];
+    }),
+  );
+}
+
+/** A value that no field describes: tags become what plain JSON has for them. */
+function plainJson(value: Json): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) return value.map(plainJson);
+  const tag = tagOf(value);
+  if (tag === "$n") return (value as { $n: Json }).$n;
+  if (tag === "$b") return (value as { $b: Json }).$b;
+  const set = setOf(value);
+  if (set) return set.tag === "$ns" ? set.members.map((member) => plainJson(numberToJson(member))) : set.members;
+  const map = unescape(value) ?? (value as { readonly [key: string]: Json });
+  return Object.fromEntries(Object.entries(map).map(([key, member]) => [key, plainJson(member)]));
+}
+
+/**
+ * The attributes that plain JSON makes, complete and checked: defaults, generated ids and identity filled in where they
+ * are missing, `created` set unless given, `updated` set. Computed properties are ignored, for they are derived; unknown
+ * ones are kept under their names.
+ *
+ * @throws SyncError `invalid` with the first reason why they are no valid item.
+ */
+export function fromPlain(schema: Schema, model: Model, plain: unknown, context: PlainContext): Attributes {
+  const refuse = (reason: string) => new SyncError("invalid", `the ${model.name} item is refused: ${reason}`);
+  if (typeof plain !== "object" || plain === null || Array.isArray(plain)) throw refuse("it must be an object");
+  const given = plain as Record<string, unknown>;
+  const entries: [string, Json][] = [];
+  const add = (attribute: string, value: Json | undefined) => {
+    if (value !== undefined) entries.push([attribute, value]);
+  };
+  try {
+    for (const field of model.fields) {
+      if (field.template) continue;
+      const value = Object.hasOwn(given, field.name) ? given[field.name] : undefined;
+      if (!field.synced) {
+        if (value !== undefined) throw new RangeError(`${field.name} never leaves a device ("sync": "none")`);
+        continue;
+      }
+      add(field.attribute, complete(field, value, context));
+    }
+    for (const [name, value] of Object.entries(given)) {
+      if (isInternal(schema, name) || fieldOf(model, name)) continue;
+      const owner = fieldOfAttribute(model, name);
+      if (owner) throw new RangeError(`${name} is the attribute of ${owner.name}: give it by that name`);
+      add(name, plainToJson(value));
+    }
+  } catch (error) {
+    if (error instanceof RangeError) throw refuse(error.message);
+    throw error;
+  }
+  const attributes = Object.fromEntries(entries);
+  const problem = checkAttributes(model, attributes);
+  if (problem !== undefined) throw refuse(problem);
+  return attributes;
+}
+
+/** A field's value in an item; what is missing is made. */
+function complete(field: Field, value: unknown, context: PlainContext): Json | undefined {
+  if (field.timestamp === "updated") return dateToJson(field, new Date(context.now));
+  if (value === null) return field.nulls ? null : undefined;
+  if (value !== undefined) return fieldToJson(field, value, context);
+  if (field.timestamp === "created") return dateToJson(field, new Date(context.now));
+  if (field.name === "deviceId" || field.name === "accountId") {
+    const id = context.identity?.[field.name];
+    if (id !== undefined) return id;
+  }
+  if (field.default !== undefined) return fieldToJson(field, field.default, context);
+  if (field.generate) return generateValue(field, context.now, context.random);
+  // As OneTable: a required nested object or list starts out empty, so that its own defaults apply.
+  if (field.required && field.nested) return fieldToJson(field, {}, context);
+  return field.required && field.items && field.type === "array" ? [] : undefined;
+}
+
+function fieldToJson(field: Field, value: unknown, context: PlainContext): Json {
+  switch (field.type) {
+    case "date": {
+      const date = new Date(typeof value === "string" || typeof value === "number" ? value : NaN);
+      if (Number.isNaN(date.getTime())) throw new RangeError(`${field.name} must be a date, and is ${quoted(value)}`);
+      return dateToJson(field, date);
+    }
+    case "number":
+      if (typeof value !== "string" || canonicalDecimal(value) === undefined) return plainToJson(value);
+      return numberToJson(value);
+    case "set":
+      return setToJson(field, value);
+    case "array":
+      if (!field.items || !Array.isArray(value)) return plainToJson(value);
+      return value.map((member) => member === null ? null : fieldToJson(field.items!, member, context));
+    case "object":
+      if (!field.nested || !isMap(value)) return plainToJson(value);
+      // A nested deviceId is mere data.
+      return objectToJson(field.nested, value, { now: context.now, random: context.random });
+    default:
+      return plainToJson(value);
+  }
+}
+
+function objectToJson(fields: readonly Field[], value: Record<string, unknown>, context: PlainContext): Json {
+  const names = new Set(fields.map((field) => field.name));
+  const known = fields.flatMap((field): [string, Json][] => {
+    const json = complete(field, Object.hasOwn(value, field.name) ? value[field.name] : undefined, context);
+    return json === undefined ? [] : [[field.attribute, json]];
+  });
+  const unknown = Object.entries(value).filter(([key]) => !names.has(key)).map(([key, member]) =>
+    [key, plainToJson(member)] as const
+  );
+  return escape(Object.fromEntries([...known, ...unknown]));
+}
+
+function setToJson(field: Field, value: unknown): Json {
+  if (!Array.isArray(value)) return plainToJson(value);
+  const members = [...new Set(value)];
+  const isNumeric = field.members === "number" ||
+    (field.members === undefined && members.every((member) => typeof member === "number"));
+  if (isNumeric) {
+    const texts = members.map((member) => canonicalDecimal(String(member)));
+    const wrong = texts.findIndex((text) => text === undefined);
+    if (wrong >= 0) throw new RangeError(`${field.name} has the member ${quoted(members[wrong])}, which is no number`);
+    return { $ns: texts as string[] };
+  }
+  const wrong = members.find((member) => typeof member !== "string");
+  if (wrong !== undefined) throw new RangeError(`${field.name} has the member ${quoted(wrong)}, which is no string`);
+  return field.members === "binary" ? { $bs: members as string[] } : { $ss: members as string[] };
+}
+
+/** A plain value that no field describes: JSON as it is, maps that look like tags wrapped. */
+function plainToJson(value: unknown): Json {
+  if (value instanceof Uint8Array) return bytesToBase64(value);
+  if (Array.isArray(value)) return value.map(plainToJson);
+  if (typeof value === "object" && value !== null) {
+    return escape(Object.fromEntries(Object.entries(value).map(([key, member]) => [key, plainToJson(member)])));
+  }
+  if (value === null || typeof value === "string" || typeof value === "boolean") return value;
+  if (typeof value === "number" && Number.isFinite(value)) return value;
+  if (typeof value === "bigint") return numberToJson(String(value));
+  throw new RangeError(`${quoted(value)} is no JSON value`);
+}

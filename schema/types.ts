@@ -1,0 +1,255 @@
+/**
+ * The OneTable schema as TypeScript sees it: what a schema literal may hold, and the types of its models' items inferred
+ * from it. Nothing here exists at run time but {@link defineSchema}.
+ *
+ * @module
+ */
+
+/** A field's type, by name or as the constructor that OneTable takes. */
+export type OneTableType =
+  | "string"
+  | "number"
+  | "boolean"
+  | "date"
+  | "object"
+  | "array"
+  | "set"
+  | "binary"
+  | "buffer"
+  | "arraybuffer"
+  | StringConstructor
+  | NumberConstructor
+  | BooleanConstructor
+  | DateConstructor
+  | ObjectConstructor
+  | ArrayConstructor
+  | SetConstructor
+  | ArrayBufferConstructor;
+
+/** One field of a model, as a schema gives it. What is not supported (`crypt`, `encode`, …) is refused on compilation. */
+export interface OneTableField {
+  readonly type: OneTableType;
+  readonly required?: boolean;
+  readonly default?: unknown;
+  readonly enum?: readonly (string | number)[];
+  readonly validate?: RegExp | string;
+  /** `ulid`, `uuid`, `uid` (10 characters) or `uid(n)`. */
+  readonly generate?: string;
+  /** A value template: `device#${deviceId}`, `${n:8:0}`. */
+  readonly value?: string;
+  readonly ttl?: boolean;
+  readonly hidden?: boolean;
+  /** The attribute's name in the table. */
+  readonly map?: string;
+  readonly nulls?: boolean;
+  readonly isoDates?: boolean;
+  readonly schema?: OneTableModel;
+  readonly items?: OneTableField;
+  readonly unique?: boolean;
+  /** `none`: the attribute never leaves the device. */
+  readonly sync?: "none";
+  readonly description?: string;
+  readonly [property: string]: unknown;
+}
+
+/** A model's fields by name. */
+export interface OneTableModel {
+  readonly [field: string]: OneTableField;
+}
+
+/** How a model is synced. Other keys (`show`, `notify`, …) are carried. */
+export interface OneTableProcess {
+  /** Where the model exists. Default `both`. */
+  readonly enable?: "cloud" | "device" | "both";
+  /** Default `none`. */
+  readonly sync?: "up" | "down" | "both" | "none";
+  /** Default `newest`. */
+  readonly conflict?: "newest" | "cloud" | "device" | "merge";
+  /**
+   * `newest`, for models with `sync: "up"`: when the device's outbox is full, the oldest rows that were not sent yet are
+   * dropped, and counted. Default: writes are refused until there is room.
+   */
+  readonly keep?: "newest";
+  readonly [key: string]: unknown;
+}
+
+/** A schema in the OneTable 1.1 format, with `process` (older: `control`) saying what is synced. */
+export interface OneTableSchema {
+  readonly format?: string;
+  readonly version: string;
+  readonly indexes: {
+    readonly [name: string]: {
+      readonly hash?: string;
+      readonly sort?: string;
+      readonly type?: string;
+      readonly project?: string | readonly string[];
+      readonly [property: string]: unknown;
+    };
+  };
+  readonly models: { readonly [model: string]: OneTableModel };
+  readonly params?: {
+    readonly isoDates?: boolean;
+    readonly nulls?: boolean;
+    readonly timestamps?: boolean | "create" | "update";
+    readonly typeField?: string;
+    readonly createdField?: string;
+    readonly updatedField?: string;
+    readonly separator?: string;
+    readonly hidden?: boolean;
+    readonly warn?: boolean;
+  };
+  readonly process?: { readonly [model: string]: OneTableProcess };
+  readonly control?: { readonly [model: string]: OneTableProcess };
+  readonly [key: string]: unknown;
+}
+
+/**
+ * Gives a schema literal back as it is, with its literal types kept, so that `ItemOf` and the agent's models are typed
+ * from it. Nothing is checked here: `compileSchema` does that.
+ *
+ * @example
+ * ```ts
+ * import { defineSchema, type ItemOf } from "./types.ts";
+ * const schema = defineSchema({
+ *   version: "0.0.1",
+ *   indexes: { primary: { hash: "pk", sort: "sk" } },
+ *   models: {
+ *     Fault: {
+ *       pk: { type: String, value: "fault#${deviceId}" },
+ *       sk: { type: String, value: "fault#${id}" },
+ *       deviceId: { type: String, required: true },
+ *       id: { type: String, generate: "ulid" },
+ *       severity: { type: String, enum: ["info", "warn"], required: true },
+ *     },
+ *   },
+ *   process: { Fault: { sync: "up" } },
+ * });
+ * const fault: ItemOf<typeof schema, "Fault"> = { id: "1", deviceId: "d1", severity: "warn" };
+ * ```
+ */
+export function defineSchema<const S extends OneTableSchema>(schema: S): S {
+  return schema;
+}
+
+/** The models' names. */
+export type ModelName<S extends OneTableSchema> = Extract<keyof S["models"], string>;
+
+type Flat<T> = { [P in keyof T]: T[P] };
+type NameOf<T> = T extends StringConstructor ? "string"
+  : T extends NumberConstructor ? "number"
+  : T extends BooleanConstructor ? "boolean"
+  : T extends DateConstructor ? "date"
+  : T extends SetConstructor ? "set"
+  : T extends ArrayBufferConstructor | "buffer" | "arraybuffer" ? "binary"
+  : T extends ArrayConstructor ? "array"
+  : T extends ObjectConstructor ? "object"
+  : T;
+
+/** The JavaScript value of one field. A number beyond a double's digits is a `bigint`, or a decimal text with a fraction. */
+export type ValueOf<F> = F extends { readonly enum: readonly (infer E)[] } ? E
+  : F extends { readonly type: infer T } ? ValueOfType<NameOf<T>, F>
+  : unknown;
+
+type ValueOfType<N, F> = N extends "string" ? string
+  : N extends "number" ? number
+  : N extends "boolean" ? boolean
+  : N extends "date" ? Date
+  : N extends "set" ? Set<F extends { readonly items: infer I } ? ValueOf<I> : string | number>
+  : N extends "binary" ? Uint8Array
+  : N extends "array" ? (F extends { readonly items: infer I } ? ValueOf<I>[] : unknown[])
+  : N extends "object" ? (F extends { readonly schema: infer M } ? ObjectOf<M> : Record<string, unknown>)
+  : unknown;
+
+type IsComputed<F> = F extends { readonly value: string } ? true : false;
+type IsPresent<F> = F extends { readonly required: true } | { readonly generate: string } ? true : false;
+type IsFilled<F> = F extends { readonly generate: string } ? true
+  : F extends { readonly default: infer D } ? (D extends null | undefined ? false : true)
+  : false;
+type IsHidden<F> = F extends { readonly hidden: true } ? true : false;
+
+type ObjectOf<M> = Flat<
+  & { -readonly [P in keyof M as IsPresent<M[P]> extends true ? P : never]: ValueOf<M[P]> }
+  & { -readonly [P in keyof M as IsPresent<M[P]> extends true ? never : P]?: ValueOf<M[P]> }
+>;
+
+type Param<S, P extends string, D> = S extends { readonly params: { readonly [K in P]: infer V } } ? V : D;
+type CreatedField<S> = Param<S, "timestamps", false> extends true | "create"
+  ? Extract<Param<S, "createdField", "created">, string>
+  : never;
+type UpdatedField<S> = Param<S, "timestamps", false> extends true | "update"
+  ? Extract<Param<S, "updatedField", "updated">, string>
+  : never;
+type TimestampField<S> = CreatedField<S> | UpdatedField<S>;
+type Internal<S> = "_source" | "_stamp" | Extract<Param<S, "typeField", "_type">, string>;
+type Fields<S extends OneTableSchema, M extends ModelName<S>> = Omit<S["models"][M], Internal<S>>;
+
+/**
+ * The properties of a model's item as they are read: required and generated ones are there, the others may be missing.
+ * Computed (`value`) and hidden ones are optional and read-only.
+ */
+export type ItemOf<S extends OneTableSchema, M extends ModelName<S>> = ItemOfFields<Fields<S, M>, TimestampField<S>>;
+
+type IsDerived<F> = IsComputed<F> extends true ? true : IsHidden<F>;
+type ItemOfFields<F, T extends string> = Flat<
+  & {
+    -readonly [P in keyof F as IsDerived<F[P]> extends true ? never : IsPresent<F[P]> extends true ? P : never]:
+      ValueOf<F[P]>;
+  }
+  & {
+    -readonly [P in keyof F as IsDerived<F[P]> extends true ? never : IsPresent<F[P]> extends true ? never : P]?:
+      ValueOf<F[P]>;
+  }
+  & { readonly [P in keyof F as IsDerived<F[P]> extends true ? P : never]?: ValueOf<F[P]> }
+  & { [P in Exclude<T, keyof F>]?: Date }
+>;
+
+type IsAutomatic<P, F, T> = P extends "deviceId" | "accountId" | T ? true : IsFilled<F>;
+type CreateOfFields<F, T extends string> = Flat<
+  & {
+    -readonly [
+      P in keyof F as IsComputed<F[P]> extends true ? never
+        : IsAutomatic<P, F[P], T> extends true ? never
+        : IsPresent<F[P]> extends true ? P
+        : never
+    ]: ValueOf<F[P]>;
+  }
+  & {
+    -readonly [
+      P in keyof F as IsComputed<F[P]> extends true ? never
+        : IsAutomatic<P, F[P], T> extends true ? P
+        : IsPresent<F[P]> extends true ? never
+        : P
+    ]?: ValueOf<F[P]> | null;
+  }
+  & { readonly [P in keyof F as IsComputed<F[P]> extends true ? P : never]?: ValueOf<F[P]> }
+  & { [P in Exclude<T, keyof F>]?: Date }
+>;
+
+/**
+ * What `create()` takes: required properties, less those that fill themselves (default, generate, timestamps, deviceId,
+ * accountId, computed ones).
+ */
+export type CreateOf<S extends OneTableSchema, M extends ModelName<S>> = CreateOfFields<
+  Fields<S, M>,
+  TimestampField<S>
+>;
+
+type Placeholder<T> = T extends `${infer N}:${string}` ? N : T;
+type Placeholders<T> = T extends `${string}\${${infer N}}${infer R}` ? Placeholder<N> | Placeholders<R> : never;
+type Template<P, F> = F extends { readonly value: infer V } ? Placeholders<V> : P;
+type PrimaryAttribute<S extends OneTableSchema> = S["indexes"]["primary"]["hash"] | S["indexes"]["primary"]["sort"];
+type KeyNames<S extends OneTableSchema, F> = {
+  [P in keyof F]: P extends PrimaryAttribute<S> ? Template<P, F[P]>
+    : F[P] extends { readonly map: PrimaryAttribute<S> } ? Template<P, F[P]>
+    : never;
+}[keyof F];
+
+/** The properties that name an item: those in the primary key's templates. deviceId and accountId may be left out. */
+export type KeyOf<S extends OneTableSchema, M extends ModelName<S>> = KeyOfFields<
+  Fields<S, M>,
+  KeyNames<S, Fields<S, M>>
+>;
+type KeyOfFields<F, K> = Flat<
+  & { -readonly [P in keyof F as P extends K ? P extends "deviceId" | "accountId" ? never : P : never]: ValueOf<F[P]> }
+  & { -readonly [P in keyof F as P extends K ? P extends "deviceId" | "accountId" ? P : never : never]?: ValueOf<F[P]> }
+>;

@@ -1,0 +1,138 @@
+/**
+ * The single binary, as `deno task compile` makes it: with exactly an agent's permissions (network, files; no environment,
+ * no processes, no native code) it does all that an agent has to. The end-to-end tests run their agents with it, too.
+ */
+import assert from "node:assert/strict";
+import { binary, procMissing, Program } from "../support/process.ts";
+import { count, query } from "../support/sql.ts";
+import { TempDir } from "../support/temp_dir.ts";
+import { until } from "../support/until.ts";
+import { example, run } from "./run.ts";
+
+if (!binary) console.log("binary: skipped, TWINTABLE_BINARY names no compiled program; .ci/run makes one");
+
+interface Status {
+  readonly connected: boolean;
+  readonly outbox: number;
+}
+
+async function statusOf(path: string): Promise<Status | undefined> {
+  const { stdout } = await new Deno.Command(binary!, { args: ["status", "--db", path, "--json"] }).output();
+  return stdout.length > 0 ? JSON.parse(new TextDecoder().decode(stdout)) : undefined;
+}
+
+Deno.test({
+  name:
+    "binary: with an agent's permissions alone it keeps a device in step, survives kill -9, and needs no environment",
+  ignore: !binary,
+  async fn() {
+    using folder = new TempDir();
+    const schema = folder.file("schema.json");
+    const table = `embedded:${folder.file("cloud.db")}`;
+    await Deno.writeTextFile(schema, (await run("schema", "json", example)).stdout);
+    await using cloud = new Program([
+      ...["cloud", "--schema", schema, "--table", table, "--broker", "--mqtt-port", "0", "--port", "0"],
+    ]);
+    const [, mqtt, url] = await cloud.printed(/broker (127\.0\.0\.1:\d+), (http:\/\/\S+)/);
+    const token = (await run("device", "add", "d-1", "--account", "a-1", "--table", table)).stdout.trim();
+    const path = folder.file("d-1.db");
+    const start = () =>
+      new Deno.Command(binary!, {
+        args: [
+          ...["agent", "--device", "d-1", "--account", "a-1", "--schema", schema, "--db", path],
+          ...["--mqtt", `mqtt://${mqtt}`, "--password", token],
+        ],
+        clearEnv: true,
+        stdin: "null",
+        stdout: "null",
+        stderr: "piped",
+      }).spawn();
+    const connected = () => until("the agent is connected", async () => (await statusOf(path))?.connected, 30_000);
+    const arrived = (wanted: number) =>
+      until(`${wanted} events are in the table`, async () => {
+        const { items } = await (await fetch(`${url}/api/items?model=Event`)).json();
+        return items.length === wanted;
+      }, 30_000);
+    const command = async (value: number) => {
+      const item = { deviceId: "d-1", name: "interval", value };
+      const body = JSON.stringify({ model: "Command", item });
+      const response = await fetch(`${url}/api/items`, { method: "PUT", body });
+      await response.body?.cancel();
+      await until("the command is on the device", () => {
+        return count(path, `SELECT count(*) FROM Command WHERE value = ${value}`) === 1;
+      }, 30_000);
+    };
+
+    const began = performance.now();
+    const first = start();
+    const firstComplaint = new Response(first.stderr).text();
+    await until("the tables are made", () => {
+      try {
+        return count(path, "SELECT count(*) FROM sqlite_master WHERE name = 'Event'") === 1;
+      } catch {
+        // Not there yet, or being made.
+        return false;
+      }
+    }, 30_000);
+    const startMs = performance.now() - began;
+    await connected();
+    query(path, "INSERT INTO Event(message) VALUES ('from the binary')");
+    await arrived(1);
+    await command(2);
+    // The binary carries the whole runtime: what it takes on a device is worth knowing.
+    if (!procMissing) {
+      const resident = Deno.readTextFileSync(`/proc/${first.pid}/status`).match(/VmRSS:\s+(\d+) kB/)![1];
+      const bytes = Deno.statSync(binary!).size;
+      console.log(
+        `binary: ${Math.round(bytes / 2 ** 20)} MiB; tables ready ${Math.round(startMs)} ms after its start; ` +
+          `${Math.round(Number(resident) / 1024)} MiB resident`,
+      );
+      assert.ok(Number(resident) < 120 * 1024, `${resident} kB resident`);
+    }
+
+    first.kill("SIGKILL");
+    await first.status;
+    assert.equal(await firstComplaint, "");
+    query(path, "INSERT INTO Event(message) VALUES ('while it was dead'), ('and another')");
+    const second = start();
+    const complaint = new Response(second.stderr).text();
+    await arrived(3);
+    await command(3);
+    await until("nothing waits", async () => (await statusOf(path))?.outbox === 0);
+    second.kill("SIGTERM");
+    assert.equal((await second.status).code, 0);
+    assert.equal(await complaint, "");
+    assert.equal((await statusOf(path))?.connected, false);
+  },
+});
+
+Deno.test({
+  name: "binary: what needs more than an agent's permissions ends in one line that says so",
+  ignore: !binary,
+  async fn() {
+    const { code, stderr } = await new Deno.Command(binary!, { args: ["schema", "check", example] }).output();
+    assert.equal(code, 1);
+    assert.match(new TextDecoder().decode(stderr), /^twintable: this binary can't load .* prints it as JSON\n$/);
+  },
+});
+
+Deno.test("binary: the task that makes it gives it no more than an agent needs", async () => {
+  const { tasks } = JSON.parse(await Deno.readTextFile(new URL("../../deno.json", import.meta.url)));
+  const flags = String(tasks.compile).split(" ").filter((flag) => flag.startsWith("--"));
+  const permissions = flags.filter((flag) => /^--(allow|deny|no-prompt|ignore)/.test(flag));
+  assert.deepEqual(permissions.sort(), ["--allow-net", "--allow-read", "--allow-write", "--ignore-env", "--no-prompt"]);
+  assert.ok(!String(tasks.compile).includes(" -A"));
+});
+
+Deno.test("binary: it carries an agent's packages alone, in the versions that everything else was tested with", async () => {
+  const read = async (name: string) => JSON.parse(await Deno.readTextFile(new URL(`../../${name}`, import.meta.url)));
+  const [all, own] = [await read("deno.json"), await read("deno.agent.json")];
+  for (const [name, target] of Object.entries(own.imports)) assert.equal(target, all.imports[name], name);
+  const [lock, ownLock] = [await read("deno.lock"), await read("deno.agent.lock")];
+  for (const [wanted, version] of Object.entries(ownLock.specifiers)) {
+    assert.equal(version, lock.specifiers[wanted], `${wanted}: run deno cache --config deno.agent.json mod.ts`);
+  }
+  for (const name of Object.keys(ownLock.npm)) {
+    assert.ok(!/aws|smithy|aedes|hono|fast-check|sql\.js/.test(name), `${name} is no agent's`);
+  }
+});

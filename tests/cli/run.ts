@@ -1,0 +1,29 @@
+/**
+ * Runs a command line to its end, as a process.
+ *
+ * @module
+ */
+import { fileURLToPath } from "node:url";
+import { Program } from "../support/process.ts";
+import { until } from "../support/until.ts";
+
+/** The example's schema as a path for `--schema`. */
+export const example: string = fileURLToPath(new URL("../../examples/schema.ts", import.meta.url));
+
+/** What a finished command gave. */
+export interface Finished {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** No command that ends by itself takes longer, on a busy machine either. */
+const endsWithinMs = 60_000;
+
+/** Runs a command line and waits for its end. Fails where it does not end. */
+export async function run(...args: string[]): Promise<Finished> {
+  await using program = new Program(args);
+  await until(`"${args.join(" ")}" ends`, () => program.exited, endsWithinMs);
+  const code = await program.ended();
+  return { code, stdout: program.stdout, stderr: program.stderr };
+}

@@ -1,0 +1,125 @@
+/**
+ * `verify` as a command: through the agent that runs on the file, by an agent of its own, and from the cloud.
+ */
+import assert from "node:assert/strict";
+import { assertTwinned } from "../support/compare.ts";
+import { openDevice, startAgent } from "../support/device.ts";
+import { freePort } from "../support/mosquitto.ts";
+import { Program } from "../support/process.ts";
+import { writeSchema } from "../support/schema.ts";
+import { query, shell } from "../support/sql.ts";
+import { TempDir } from "../support/temp_dir.ts";
+import { openTestCloud } from "../support/test_cloud.ts";
+import { until } from "../support/until.ts";
+import { run } from "./run.ts";
+
+/** Alters rows in the `sqlite3` shell as somebody does who has dropped the triggers, and puts these back. */
+async function behind(path: string, sql: string): Promise<void> {
+  const triggers = query(path, "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'");
+  const drops = triggers.map(({ name }) => `DROP TRIGGER "${name}";`);
+  await shell(
+    path,
+    ["BEGIN IMMEDIATE;", ...drops, sql, ";", ...triggers.map((t) => `${t.sql};`), "COMMIT;"].join("\n"),
+  );
+}
+
+Deno.test("cli: verify finds and mends rows altered behind the triggers, through the agent that runs on the file, or by its own", async () => {
+  using dir = new TempDir();
+  await using cloud = await openTestCloud();
+  const token = await cloud.token("dev-1", "acme");
+  const connection = ["--schema", writeSchema(dir.path), "--mqtt", cloud.mqttUrl, "--password", token];
+  let path: string;
+  {
+    await using agent = await startAgent(dir, { mqttUrl: cloud.mqttUrl, token });
+    path = agent.path;
+    await shell(
+      path,
+      "INSERT INTO Setting(name, value) VALUES ('a', 1), ('b', 2); INSERT INTO Board(name) VALUES ('x');",
+    );
+    await until("both are in the cloud", async () => (await cloud.items("Setting")).length === 2);
+    const equal = await run("verify", "--db", path);
+    assert.equal(equal.code, 0, equal.stderr);
+    assert.match(equal.stdout, /^model +rows +differ +mended\n/);
+    assert.match(equal.stdout, /\nSetting +2 +0 +0\n[^]*\nequal\n$/);
+
+    await behind(path, "UPDATE Setting SET value = 7 WHERE name = 'a'");
+    const found = await run("verify", "--db", path, "--model", "Setting");
+    assert.equal(found.code, 1, found.stdout);
+    assert.match(
+      found.stdout,
+      /\nSetting \{"name":"a"\}: differs: value; .*not captured\n1 differ, 0 of them mended\n$/,
+    );
+    const mended = await run("verify", "--db", path, "--repair", "--json");
+    assert.equal(mended.code, 0, mended.stderr);
+    const report = JSON.parse(mended.stdout);
+    assert.deepEqual([report.differences, report.mended, report.found[0].mended], [1, 1, true]);
+    await assertTwinned(cloud, path, "Setting");
+    const unknown = await run("verify", "--db", path, "--model", "Nothing");
+    assert.deepEqual([unknown.code, /no model "Nothing"/.test(unknown.stderr)], [2, true]);
+    await agent.stop();
+  }
+  await behind(path, "DELETE FROM Board");
+  const without = await run("verify", "--db", path);
+  assert.deepEqual(
+    [without.code, /no agent runs on .*--schema and --mqtt/.test(without.stderr)],
+    [2, true],
+    without.stderr,
+  );
+  const own = await run("verify", "--db", path, "--repair", ...connection);
+  assert.equal(own.code, 0, own.stdout + own.stderr);
+  assert.match(own.stdout, /Board \{"name":"x"\}: only in the cloud: .*\(mended\)\n/);
+  assert.deepEqual(await cloud.items("Board"), []);
+  const wrong = await run("verify", "--db", path, ...connection.slice(0, -1), "wrong");
+  assert.deepEqual([wrong.code, /refused these credentials/.test(wrong.stderr)], [1, true], wrong.stderr);
+});
+
+Deno.test("cli: verify asks devices from the cloud, and says which are not connected", async () => {
+  using dir = new TempDir();
+  const [port, mqttPort] = [await freePort(), await freePort()];
+  const table = `embedded:${dir.file("cloud.db")}`, schema = writeSchema(dir.path);
+  await using cloud = new Program(
+    [
+      "cloud",
+      "--schema",
+      schema,
+      "--table",
+      table,
+      "--broker",
+      "--mqtt-port",
+      `${mqttPort}`,
+      "--port",
+      `${port}`,
+      "--token",
+      "t",
+    ],
+  );
+  await cloud.printed(/http/);
+  const add = (device: string) =>
+    run("device", "add", device, "--account", "acme", "--table", table, "--schema", schema);
+  const token = (await add("dev-1")).stdout.trim();
+  assert.equal((await add("away")).code, 0);
+  const at = { mqttUrl: `mqtt://127.0.0.1:${mqttPort}`, token: () => Promise.resolve(token) };
+  await using device = await openDevice(dir, at, { limits: { settleMs: 200 } });
+  device.exec("INSERT INTO Setting(name, value) VALUES ('a', 1)");
+  await device.settle();
+  await behind(device.path, "UPDATE Setting SET value = 7");
+  const api = ["--cloud", `http://127.0.0.1:${port}`, "--token", "t"];
+  const one = await run("verify", ...api, "--device", "dev-1", "--repair");
+  assert.equal(one.code, 0, one.stdout + one.stderr);
+  assert.match(one.stdout, /dev-1: Setting \{"name":"a"\}: differs: .*\(mended\)\n/);
+  const all = await run("verify", ...api, "--all", "--json");
+  assert.equal(all.code, 1);
+  const reports = JSON.parse(all.stdout);
+  assert.deepEqual([reports.away, reports["dev-1"].differences], [null, 0]);
+  const cases: [args: string[], code: number, line: RegExp][] = [
+    [[...api, "--device", "nobody"], 1, /no device "nobody"/],
+    [[...api.slice(0, 2), "--token", "wrong", "--all"], 1, /bearer token/],
+    [["--cloud", "http://127.0.0.1:1", "--all"], 1, /can't be reached/],
+    [[...api], 2, /--device or --all/],
+    [["--db", device.path, ...api], 2, /either --db or --cloud/],
+  ];
+  for (const [args, code, line] of cases) {
+    const done = await run("verify", ...args);
+    assert.deepEqual([done.code, line.test(done.stderr)], [code, true], done.stderr);
+  }
+});

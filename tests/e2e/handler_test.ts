@@ -1,0 +1,164 @@
+/**
+ * The cloud without any process of its own (`support/serverless.ts`): real stream events are handed in twice, reordered
+ * between keys, with failures in the middle, to two instances in turn. Devices converge, and nothing is published before it is logged.
+ */
+import assert from "node:assert/strict";
+import { type Device, openDevice } from "../support/device.ts";
+import type { RawRecord } from "../support/raw_stream.ts";
+import { writeSchema } from "../support/schema.ts";
+import { HandlerProcess, Serverless, token } from "../support/serverless.ts";
+import { TempDir } from "../support/temp_dir.ts";
+import { until } from "../support/until.ts";
+import { tableKinds } from "../support/world.ts";
+
+/** As of several shards: the order of one key's changes stays, that between keys does not. */
+function shuffledKeys(records: readonly RawRecord[]): RawRecord[] {
+  const groups = new Map<string, RawRecord[]>();
+  for (const record of records) {
+    const key = JSON.stringify(record.dynamodb.Keys);
+    groups.set(key, [...groups.get(key) ?? [], record]);
+  }
+  return [...groups.values()].sort(() => Math.random() - 0.5).flat();
+}
+
+async function same(world: Serverless, device: Device, model: string): Promise<boolean> {
+  const { deviceId } = device.agent.store.identity;
+  const { items } = await world.tables[0]!.data.scan({ limit: 1000 });
+  const there = items.filter((item) => item._type === model && (item.deviceId ?? deviceId) === deviceId)
+    .map(({ name, value }) => `${name}=${value}`).sort();
+  const here = device.query(`SELECT name, value FROM ${model}`).map(({ name, value }) => `${name}=${value}`).sort();
+  return JSON.stringify(there) === JSON.stringify(here) && device.count("SELECT count(*) FROM _outbox") === 0;
+}
+
+for (const kind of await tableKinds()) {
+  if (kind.name === "embedded") continue;
+  Deno.test({
+    name: `handler: two instances and real stream events of ${kind.name}, doubled, reordered and failing in the middle${
+      kind.missing ? `: ${kind.missing}` : ""
+    }`,
+    ignore: kind.missing !== undefined,
+    sanitizeOps: false,
+    sanitizeResources: false,
+    async fn() {
+      const source = await kind.start();
+      try {
+        using dir = new TempDir();
+        await using world = await new Serverless().open(source.endpoint!);
+        await using first = await openDevice(dir, world, { device: "d1" });
+        await using second = await openDevice(dir, world, { device: "d2" });
+        const devices = [first, second];
+        // Each event once more at a random later time.
+        const late: RawRecord[][] = [];
+        for (let round = 0; round < 5; round++) {
+          for (const [at, device] of devices.entries()) {
+            device.exec(
+              `INSERT INTO Setting(name, value) VALUES ('s${round}', ${round}); UPDATE Setting SET value = value + 10`,
+            );
+            device.exec(`INSERT INTO Site(name, value) VALUES ('site-${at}-${round}', ${round})`);
+            for (let n = 0; n < 4; n++) {
+              await world.put("Command", { name: `c${n}`, value: round * 10 + n }, `d${at + 1}`);
+            }
+          }
+          await Promise.all(devices.map((device) => device.agent.flush({ timeoutMs: 10_000 })));
+          world.broken.add(`log#device:d${round % 2 + 1}`);
+          await world.post((records) => {
+            const event = shuffledKeys(records);
+            const again = late.splice(0);
+            late.push(event);
+            return [event, event, ...again];
+          });
+        }
+        assert.ok(world.posted.failures > 0, "something failed in the middle");
+        await world.post((records) => [records]);
+        for (const device of devices) {
+          for (const model of ["Setting", "Site", "Command"]) {
+            await until(`${model} is the same`, async () => {
+              await world.post((records) => [records]);
+              return await same(world, device, model);
+            }, 20_000);
+          }
+          assert.equal(device.count("SELECT count(*) FROM Site"), 10);
+          assert.deepEqual(device.query("SELECT * FROM _conflicts"), []);
+          assert.deepEqual(device.query("SELECT * FROM _rejected"), []);
+        }
+        assert.deepEqual(world.unlogged, [], "nothing was published before it was logged");
+        assert.ok(world.published > 0);
+      } finally {
+        await source.stop();
+      }
+    },
+  });
+
+  Deno.test({
+    name:
+      `handler: two processes of deno serve on ${kind.name}, one killed with -9 again and again, are one to devices${
+        kind.missing ? `: ${kind.missing}` : ""
+      }`,
+    ignore: kind.missing !== undefined,
+    sanitizeOps: false,
+    sanitizeResources: false,
+    async fn() {
+      const source = await kind.start();
+      try {
+        using dir = new TempDir();
+        await using world = await new Serverless().open(source.endpoint!, writeSchema(dir.path));
+        await using first = await openDevice(dir, world, { device: "d1" });
+        await using second = await openDevice(dir, world, { device: "d2" });
+        for (let round = 0; round < 4; round++) {
+          const instance = world.processes[round % 2]!;
+          for (const [at, device] of [first, second].entries()) {
+            device.exec(`INSERT INTO Setting(name, value) VALUES ('s${round}', ${round})`);
+            device.exec(`INSERT INTO Site(name, value) VALUES ('site-${at}-${round}', ${round})`);
+            await world.put("Command", { name: `c${round}`, value: round }, `d${at + 1}`);
+          }
+          await instance[Symbol.asyncDispose]();
+          await Promise.all([first, second].map((device) => device.agent.flush({ timeoutMs: 20_000 })));
+          await world.post((records) => [records, records]);
+          await instance.restart();
+        }
+        for (const device of [first, second]) {
+          for (const model of ["Setting", "Site", "Command"]) {
+            await until(`${model} is the same`, async () => {
+              await world.post((records) => [records]);
+              return await same(world, device, model);
+            }, 20_000);
+          }
+          assert.equal(device.count("SELECT count(*) FROM Site"), 8);
+          assert.equal(device.count("SELECT count(*) FROM Command"), 4);
+          for (const table of ["_conflicts", "_rejected"]) assert.deepEqual(device.query(`SELECT * FROM ${table}`), []);
+        }
+      } finally {
+        await source.stop();
+      }
+    },
+  });
+}
+
+Deno.test("handler: deno serve runs it, configured by the environment", async () => {
+  using dir = new TempDir();
+  const env = {
+    TWINTABLE_SCHEMA: writeSchema(dir.path),
+    TWINTABLE_TABLE: `embedded:${dir.file("cloud.db")}`,
+    TWINTABLE_TOKEN: token,
+  };
+  const authorization = `Bearer ${token}`;
+  {
+    await using handler = await HandlerProcess.start(env);
+    const { url } = handler;
+    assert.equal(await (await fetch(`${url}/healthz`)).text(), "ok\n");
+    const item = { deviceId: "d1", name: "interval", value: 5 };
+    const body = JSON.stringify({ model: "Command", item });
+    const put = (headers: Record<string, string>) => fetch(`${url}/api/items`, { method: "PUT", headers, body });
+    assert.equal((await put({})).status, 401);
+    assert.equal((await put({ authorization })).status, 200);
+    const listed = await (await fetch(`${url}/api/items?model=Command`, { headers: { authorization } })).json();
+    assert.deepEqual(listed.items.map(({ value }: { value: number }) => value), [5]);
+    const stream = await fetch(`${url}/stream`, { method: "POST", headers: { authorization }, body: "[]" });
+    assert.deepEqual([stream.status, (await stream.json()).error.code], [503, "config"], "there is no publisher");
+  }
+  await using handler = await HandlerProcess.start({ ...env, TWINTABLE_TABLE: "sqlite:x" });
+  const response = await fetch(`${handler.url}/api/devices`, { headers: { authorization } });
+  const { error } = await response.json();
+  assert.deepEqual([response.status, error.code], [500, "config"]);
+  assert.match(error.message, /TWINTABLE_TABLE/);
+});

@@ -1,0 +1,200 @@
+/**
+ * Living with a device's database: copies taken and brought back, sync state reset, a device moved, damage noticed.
+ */
+import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
+import { openAgent } from "../../agent/agent.ts";
+import { takeLease } from "../../agent/lease.ts";
+import { backupDevice } from "../../cli/backup.ts";
+import { resetDevice } from "../../cli/reset.ts";
+import { restoreDevice } from "../../cli/restore.ts";
+import { readStatus } from "../../cli/status.ts";
+import { SyncError } from "../../schema.ts";
+import { openDevice } from "../support/device.ts";
+import { e2eSchema } from "../support/schema.ts";
+import { connect, count, query } from "../support/sql.ts";
+import { TempDir } from "../support/temp_dir.ts";
+import { openTestCloud, type TestCloud } from "../support/test_cloud.ts";
+
+const settings = (path: string) =>
+  query(path, "SELECT name, value FROM Setting ORDER BY name").map((row) => `${row.name}=${row.value}`).join(" ");
+const inCloud = async (cloud: TestCloud) =>
+  (await cloud.items("Setting")).map((item) => `${item.name}=${item.value}`).join(" ");
+const code = (wanted: string) => (error: unknown) => error instanceof SyncError && error.code === wanted;
+
+Deno.test("living: a backup is whole while applications write, and a restored copy is recognised and brought up to date", async () => {
+  using dir = new TempDir();
+  await using cloud = await openTestCloud();
+  const copy = dir.file("copy.db");
+  let path = "";
+  {
+    await using device = await openDevice(dir, cloud);
+    path = device.path;
+    device.exec("INSERT INTO Setting(name, value) VALUES ('a', 1), ('b', 1), ('c', 1)");
+    await device.settle();
+    device.exec("INSERT INTO Setting(name, value) VALUES ('waiting', 1)");
+    using writer = connect(path);
+    writer.exec("BEGIN IMMEDIATE; INSERT INTO Setting(name) VALUES ('uncommitted')");
+    backupDevice(path, copy);
+    writer.exec("ROLLBACK");
+    assert.equal(settings(copy), "a=1 b=1 c=1 waiting=1");
+    assert.equal(Deno.statSync(copy).mode! & 0o777, 0o600);
+    assert.throws(() => backupDevice(path, copy), /exists/);
+    device.exec("UPDATE Setting SET value = 2 WHERE name = 'a'; INSERT INTO Setting(name, value) VALUES ('d', 2)");
+    await device.settle();
+    await assert.rejects(restoreDevice(copy, path, true), code("in-use"));
+  }
+  await cloud.put("Setting", { name: "b", value: 3 }, { deviceId: "dev-1", accountId: "acme" });
+  const reader = connect(path);
+  await assert.rejects(restoreDevice(copy, path, false), /--force/);
+  assert.deepEqual(await restoreDevice(copy, path, true), { device: "dev-1", account: "acme" });
+  assert.equal(
+    Object.values(reader.prepare("SELECT count(*) FROM Setting").get()!)[0],
+    4,
+    "an open reader sees the copy",
+  );
+  reader.close();
+  assert.equal(settings(path), "a=1 b=1 c=1 waiting=1");
+  {
+    await using device = await openDevice(dir, cloud);
+    assert.equal(device.agent.restored, true);
+    await device.settle();
+    assert.equal(settings(path), "a=2 b=3 c=1 d=2 waiting=1");
+    assert.equal(await inCloud(cloud), "a=2 b=3 c=1 d=2 waiting=1");
+    assert.notEqual(readStatus(path).restoredAt, null);
+  }
+  await using device = await openDevice(dir, cloud);
+  assert.equal(device.agent.restored, false, "it is this device's database again");
+});
+
+Deno.test("living: a copy that was put in place by hand is recognised, and syncs", async () => {
+  using dir = new TempDir();
+  await using cloud = await openTestCloud();
+  let path = "";
+  const run = async (sql: string) => {
+    await using device = await openDevice(dir, cloud);
+    path = device.path;
+    device.exec(sql);
+    await device.settle();
+    return device.agent.restored;
+  };
+  assert.equal(await run("INSERT INTO Setting(name, value) VALUES ('a', 1)"), false);
+  Deno.copyFileSync(path, `${path}.old`);
+  assert.equal(await run("UPDATE Setting SET value = 2"), false);
+  for (const end of ["-wal", "-shm"]) await Deno.remove(path + end).catch(() => {});
+  Deno.renameSync(`${path}.old`, path);
+  assert.equal(settings(path), "a=1");
+  assert.equal(await run("INSERT INTO Setting(name, value) VALUES ('b', 1)"), true);
+  assert.equal(settings(path), "a=2 b=1");
+  assert.equal(await inCloud(cloud), "a=2 b=1");
+});
+
+Deno.test("living: after a reset the rows are taken in again, and what is newer in the cloud wins", async () => {
+  using dir = new TempDir();
+  await using cloud = await openTestCloud();
+  let path = "";
+  {
+    await using device = await openDevice(dir, cloud);
+    path = device.path;
+    device.exec("INSERT INTO Setting(name, value) VALUES ('a', 1), ('b', 1)");
+    device.exec("INSERT INTO Scratch(name, text) VALUES ('mine', 'only here')");
+    await device.settle();
+    assert.throws(() => resetDevice(path, { rows: false, force: true }), code("in-use"));
+  }
+  resetDevice(path, { rows: false, force: false });
+  assert.throws(() => readStatus(path), /is not a device database/);
+  await cloud.put("Setting", { name: "b", value: 2 }, { deviceId: "dev-1", accountId: "acme" });
+  {
+    using app = connect(path);
+    app.exec("INSERT INTO Setting(name, value) VALUES ('c', 1)");
+  }
+  await using device = await openDevice(dir, cloud);
+  await device.settle();
+  assert.equal(settings(path), "a=1 b=2 c=1");
+  assert.equal(await inCloud(cloud), "a=1 b=2 c=1");
+  assert.equal(device.count("SELECT count(*) FROM Scratch"), 1);
+});
+
+Deno.test("living: a device moves to another account with reset --rows, which loses nothing unasked", async () => {
+  using dir = new TempDir();
+  await using cloud = await openTestCloud();
+  let path = "";
+  {
+    await using device = await openDevice(dir, cloud);
+    path = device.path;
+    device.exec("INSERT INTO Site(name, value) VALUES ('old', 1)");
+    await device.settle();
+  }
+  {
+    await using device = await openDevice(dir, undefined);
+    device.exec("INSERT INTO Site(name, value) VALUES ('unsent', 1)");
+  }
+  const moved = { schema: e2eSchema, device: "dev-1", account: "other", path };
+  await assert.rejects(openAgent(moved), code("foreign-database"));
+  assert.throws(() => resetDevice(path, { rows: true, force: false }), /1 changes that the cloud does not have/);
+  assert.equal(count(path, "SELECT count(*) FROM Site"), 2);
+  resetDevice(path, { rows: true, force: true });
+  assert.equal(new TextDecoder("latin1").decode(Deno.readFileSync(path)).includes("unsent"), false);
+  const agent = await openAgent(moved);
+  assert.equal(count(path, "SELECT count(*) FROM Site"), 0);
+  assert.equal(query(path, "SELECT account FROM _status")[0]!.account, "other");
+  await agent.close();
+});
+
+Deno.test("living: rows that name another device are refused, not taken over", async () => {
+  using dir = new TempDir();
+  const path = dir.file("there.db");
+  {
+    using db = connect(path);
+    db.exec("CREATE TABLE Setting(name TEXT, deviceId TEXT, value); INSERT INTO Setting VALUES ('a', 'dev-9', 1)");
+  }
+  const options = { schema: e2eSchema, device: "dev-1", account: "acme", path };
+  await assert.rejects(
+    openAgent(options),
+    (error) => code("migration")(error) && /rows of the deviceId "dev-9"/.test((error as Error).message),
+  );
+  assert.equal(count(path, "SELECT count(*) FROM sqlite_master WHERE name = '_outbox'"), 0, "nothing was changed");
+  {
+    using db = connect(path);
+    db.exec("UPDATE Setting SET deviceId = 'dev-1'");
+  }
+  await using agent = await openAgent(options);
+  assert.equal(agent.model("Setting").get({ name: "a" })!.value, 1);
+});
+
+Deno.test("living: after an unclean end damage is noticed before anything is built on it", async () => {
+  using dir = new TempDir();
+  const path = dir.file("dev.db");
+  const options = { schema: e2eSchema, device: "dev-1", account: "acme", path, synchronous: "normal" as const };
+  {
+    await using agent = await openAgent(options);
+    for (let i = 0; i < 2000; i++) agent.model("Setting").create({ name: `n${i}`, text: "x".repeat(50) });
+  }
+  {
+    using lease = takeLease(path);
+    assert.equal(lease.unclean, false, "it ended in order");
+    lease.ended();
+  }
+  const file = Deno.openSync(path, { write: true });
+  const page = Number(query(path, "SELECT rootpage FROM sqlite_master WHERE name = 'Setting'")[0]!.rootpage);
+  file.seekSync((page - 1) * 4096 + 8, Deno.SeekMode.Start);
+  file.writeSync(new Uint8Array(200).fill(0xff));
+  file.close();
+  {
+    const lease = new DatabaseSync(`${path}.lease`);
+    lease.exec("UPDATE lease SET running = 1");
+    lease.close();
+  }
+  for (let i = 0; i < 2; i++) await assert.rejects(openAgent(options), code("corrupt"));
+});
+
+Deno.test("living: the agent's files are their owner's alone", async () => {
+  using dir = new TempDir();
+  const path = dir.file("deep/er/dev.db");
+  await using agent = await openAgent({ schema: e2eSchema, device: "dev-1", account: "acme", path });
+  agent.model("Setting").create({ name: "a" });
+  for (const end of ["", "-wal", "-shm", ".lease"]) {
+    assert.equal(Deno.statSync(path + end).mode! & 0o777, 0o600, `dev.db${end}`);
+  }
+  for (const folder of ["deep/er", "deep"]) assert.equal(Deno.statSync(dir.file(folder)).mode! & 0o777, 0o700, folder);
+});

@@ -1,0 +1,97 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { loadSchema, parseSchema, SchemaError, SyncError } from "../../schema.ts";
+import { schemaOf } from "./fixture.ts";
+
+async function inFolder(files: Record<string, string>, fn: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "twintable-schema-"));
+  try {
+    for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+    await fn(folder);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+const modelText = `{pk: {type: 'string', value: 'x#'}, sk: {type: 'string', value: '\${id}'}, id: {type: 'string'}}`;
+const baseText = `{ // JSON5
+  version: '0.0.1', indexes: {primary: {hash: 'pk', sort: 'sk'}},
+  models: {A: ${modelText}}, process: {A: {sync: 'up', show: true}},
+}`;
+
+Deno.test("parse: JSON5 is read, and other text is one clear line", () => {
+  assert.deepEqual(parseSchema("{a: 1, /* x */ b: ['c',],}"), { a: 1, b: ["c"] });
+  assert.throws(() => parseSchema("{"), (error) => {
+    assert.ok(error instanceof SchemaError);
+    assert.match(error.message, /it is not JSON5/);
+    return true;
+  });
+});
+
+Deno.test("parse: blended files are merged in order, and the naming file wins", async () => {
+  await inFolder({
+    "base.json5": baseText,
+    "more.json5": `{blend: ['base.json5'], models: {B: ${modelText}}, process: {A: {sync: 'down'}}}`,
+    "app.json5": `{blend: ['./more.json5'], version: '0.0.2', process: {B: {sync: 'both'}, A: {sync: 'none'}}}`,
+  }, async (folder) => {
+    const schema = await loadSchema(pathToFileURL(join(folder, "app.json5")));
+    assert.equal(schema.version, "0.0.2");
+    assert.deepEqual([...schema.models].map(([name, m]) => [name, m.sync]), [["A", "none"], ["B", "both"]]);
+    assert.deepEqual(schema.source.process, { A: { sync: "none", show: true }, B: { sync: "both" } });
+    assert.equal(schema.source.blend, undefined);
+  });
+});
+
+Deno.test("parse: files that blend each other in a circle are refused", async () => {
+  await inFolder({ "a.json5": "{blend: ['b.json5']}", "b.json5": "{blend: ['a.json5']}" }, async (folder) => {
+    await assert.rejects(
+      loadSchema(join(folder, "a.json5")),
+      /"blend" goes round in a circle: .*a\.json5 → .*b\.json5/,
+    );
+  });
+});
+
+Deno.test("parse: a module gives its default or its schema, constructors included", async () => {
+  const text = (how: string) => `${how} ${baseText.replaceAll("'string'", "String")}`;
+  await inFolder({
+    "default.ts": text("export default"),
+    "named.ts": text("export const schema ="),
+    "none.ts": "export const other = 1;",
+    "broken.ts": "export default {",
+  }, async (folder) => {
+    assert.equal((await loadSchema(join(folder, "default.ts"))).models.get("A")?.sync, "up");
+    assert.equal((await loadSchema(join(folder, "named.ts"))).models.get("A")?.sync, "up");
+    await assert.rejects(loadSchema(join(folder, "none.ts")), /exports neither a default nor "schema"/);
+    await assert.rejects(loadSchema(join(folder, "broken.ts")), (error) => {
+      assert.ok(error instanceof SyncError && !error.message.includes("\n"));
+      return true;
+    });
+  });
+});
+
+Deno.test("parse: a file that is missing or wrong is named in one line", async () => {
+  await inFolder({ "wrong.json5": "{version: 1}", "text.json5": "hello" }, async (folder) => {
+    await assert.rejects(loadSchema(join(folder, "absent.json5")), (error) => {
+      assert.ok(error instanceof SyncError && error.code === "schema-file");
+      assert.match(error.message, /can't read the schema ".*absent\.json5"/);
+      return true;
+    });
+    for (const name of ["wrong.json5", "text.json5"]) {
+      await assert.rejects(loadSchema(join(folder, name)), (error) => {
+        assert.ok(error instanceof SchemaError && error.message.includes(name) && !error.message.includes("\n"));
+        return true;
+      });
+    }
+  });
+});
+
+Deno.test("parse: a schema with constructors and one with names are the same schema", async () => {
+  const json = JSON.stringify(schemaOf(), (_key, value) => typeof value === "function" ? value.name : value);
+  await inFolder({ "a.json": json }, async (folder) => {
+    const { compileSchema } = await import("../../schema.ts");
+    assert.equal((await loadSchema(join(folder, "a.json"))).fingerprint, compileSchema(schemaOf()).fingerprint);
+  });
+});

@@ -1,0 +1,246 @@
+/**
+ * The simulated cloud: workers (the real `CloudService`) on one pair of tables, each of whose requests is a step of the
+ * scheduler; the tables' change stream; applications that write the table raw; faults of all of them.
+ *
+ * @module
+ */
+import { openEmbedded } from "../../cloud/embedded.ts";
+import type { Publisher } from "../../cloud/publisher.ts";
+import type { Registry } from "../../cloud/registry.ts";
+import { CloudService } from "../../cloud/service.ts";
+import type { DataTable, StreamOptions, StreamRecord, Tables, Write } from "../../cloud/table.ts";
+import type { FromDevice, Key } from "../../protocol.ts";
+import { keyOf, modelOf } from "../../schema.ts";
+import type { Model, Schema } from "../../schema/model.ts";
+import type { Item } from "../../schema/values.ts";
+import { Double, type Fault } from "./double.ts";
+import { Gate, gated } from "./gate.ts";
+import type { Random } from "./random.ts";
+import { SimStream } from "./stream.ts";
+
+/** What the cloud is made of. */
+export interface CloudOptions {
+  readonly schema: Schema;
+  /** The version of the schema that workers get who start after {@link SimCloud.upgrade}. */
+  readonly nextSchema?: Schema;
+  readonly table: "embedded" | "double";
+  readonly workers: number;
+  /** Workers that read the stream; the first ones. */
+  readonly tailers: number;
+  readonly shards: number;
+  /** Items in a page at most. */
+  readonly batchChangesMax: number;
+  /** A secondary index shows a change after up to this long. */
+  readonly lagMaxMs: number;
+}
+
+/** What the cloud needs of the world. */
+export interface CloudWorld {
+  readonly now: number;
+  readonly random: Random;
+  readonly publisher: Publisher;
+  /** A change of the table was made. */
+  changed(record: StreamRecord): void;
+  /** Something failed where it never should. */
+  failed(what: string): void;
+}
+
+/** Entries are kept for a minute at least; a lagging index and a worker's memory count on it. */
+const trimAgeMs = 120_000;
+
+interface Worker {
+  readonly id: number;
+  readonly service: CloudService;
+}
+
+/** A registry that knows every device; what the real one does is tested by itself. */
+const everybody = {
+  identityOf: (deviceId: string) => Promise.resolve({ deviceId, accountId: "A" }),
+  touch: () => Promise.resolve(),
+} as unknown as Registry;
+
+/** See the module. */
+export class SimCloud {
+  readonly gate = new Gate();
+  readonly stream: SimStream;
+  readonly workers: Worker[] = [];
+  /** How likely a request is to fail, while the table is said to be troubled. */
+  trouble = 0;
+  /** Past the gate, at once, without faults: for raw writers and oracles. */
+  readonly raw: Tables;
+  readonly #double: Double | undefined;
+  readonly #signal = new AbortController().signal;
+  #owners = 0;
+  #schema: Schema;
+
+  constructor(readonly world: CloudWorld, readonly options: CloudOptions) {
+    const { schema, shards, lagMaxMs, table } = options;
+    this.#schema = schema;
+    this.stream = new SimStream({ shards, manual: true });
+    const now = () => world.now, changed = (record: StreamRecord) => world.changed(record);
+    if (table === "double") {
+      const lagMs = () => Math.floor(world.random.next() * lagMaxMs);
+      this.#double = new Double({ schema, now, lagMs, stream: this.stream, changed });
+      this.raw = this.#double.view();
+    } else {
+      const tables = openEmbedded(":memory:", { schema, now });
+      this.raw = { log: tables.log, data: this.#recording(tables.data) };
+    }
+    for (let i = 0; i < options.workers; i++) this.workers.push(this.#newWorker(i < options.tailers));
+  }
+
+  /** The table with its stream fed from its answers, as its own triggers would. */
+  #recording(table: DataTable): DataTable {
+    const write = table.write.bind(table);
+    table.write = async (writes, options) => {
+      const results = await write(writes, options);
+      results.forEach((result, i) => {
+        if (result.outcome !== "written") return;
+        const op = writes[i]!;
+        if (op.op === "delete" && !result.old) return;
+        const key = op.op === "put" ? keyOf(this.options.schema, op.item) : op.key;
+        const record = { key, old: result.old, new: op.op === "put" ? op.item : undefined };
+        this.stream.add(record);
+        this.world.changed(record);
+      });
+      return results;
+    };
+    return table;
+  }
+
+  #newWorker(tails: boolean): Worker {
+    const id = ++this.#owners;
+    const { world, gate } = this;
+    const turn = () => gate.turn(id);
+    const service = new CloudService({
+      schema: this.#schema,
+      tables: this.#tablesOf(id, turn),
+      publisher: {
+        publish: async (to, message) => {
+          await turn();
+          await world.publisher.publish(to, message);
+        },
+      },
+      registry: everybody,
+      // A wait is a turn: time passes when the scheduler says so.
+      pause: turn,
+      limits: { pageItemsMax: this.options.batchChangesMax, pageBytesMax: 100 * 1024 },
+      now: () => world.now,
+      random: () => world.random.next(),
+    });
+    if (tails) {
+      service.runStream(this.#signal).then(
+        () => world.failed("the stream was given up"),
+        (error) => world.failed(`the stream's reader failed: ${error}`),
+      );
+    }
+    return { id, service };
+  }
+
+  #tablesOf(owner: number, turn: () => Promise<void>): Tables {
+    const fault = () => this.#fault(), access = { owner, turn, fault, checkpointTurn: turn, chunk: 2 };
+    if (this.#double) return this.#double.view(access);
+    const { data, log } = this.raw;
+    return {
+      data: Object.assign(gated(data, turn, fault), {
+        stream: (options?: StreamOptions) => this.stream.reading({ ...access, ...options }),
+      }),
+      log: gated(log, turn, fault),
+    };
+  }
+
+  #fault(): Fault {
+    if (this.trouble === 0 || !this.world.random.chance(this.trouble)) return undefined;
+    return this.world.random.chance(0.5) ? "throttled" : "repeated";
+  }
+
+  /** A device's message reaches some worker. One that dies never answers; the device sends again. */
+  receive(deviceId: string, message: FromDevice): void {
+    const worker = this.world.random.pick(this.workers);
+    worker.service.receive(deviceId, message).catch((error) => this.world.failed(`receive rejected: ${error}`));
+  }
+
+  /** A worker dies between two of its effects; another takes its place. */
+  killWorker(): void {
+    const { random } = this.world;
+    const index = random.below(this.workers.length), { id } = this.workers[index]!;
+    this.gate.kill(id);
+    for (const reader of this.stream.readers.filter(({ owner }) => owner === id)) this.stream.remove(reader);
+    this.workers[index] = this.#newWorker(index < this.options.tailers);
+  }
+
+  /** Workers that start from now on have the next version of the schema, the others keep theirs. */
+  upgrade(): boolean {
+    const { nextSchema } = this.options;
+    if (!nextSchema || nextSchema === this.#schema) return false;
+    this.#schema = nextSchema;
+    return true;
+  }
+
+  /** A reader takes the next records. */
+  readStream(most: number): boolean {
+    const { random } = this.world, ready = this.stream.ready();
+    if (ready.length === 0) return false;
+    random.pick(ready).wake!(most, random.next());
+    return true;
+  }
+
+  /** Records that were handled are delivered once more. */
+  redeliver(back: number): boolean {
+    const reader = this.stream.readers[0];
+    if (reader) this.stream.rewind(reader, back);
+    return reader !== undefined;
+  }
+
+  /** The log of a channel loses its oldest entries. */
+  async trim(channels: readonly string[]): Promise<boolean> {
+    const { random } = this.world, { log } = this.raw;
+    const page = await log.query({ index: "primary", hash: `log#${random.pick(channels)}`, limit: 1000 });
+    const old = page.items.filter((item) => Number(item.time) < this.world.now - trimAgeMs);
+    const cut = old.slice(0, random.between(1, old.length + 1));
+    if (cut.length === 0) return false;
+    await log.write(cut.map((item): Write => ({ op: "delete", key: [String(item.hash), String(item.sort)] })));
+    return true;
+  }
+
+  /** The log table is lost and made anew. */
+  async wipeLog(): Promise<void> {
+    const { log } = this.raw;
+    const { items } = await log.scan({ limit: 10_000 });
+    await log.write(items.map((item): Write => ({ op: "delete", key: [String(item.hash), String(item.sort)] })));
+  }
+
+  async get(key: Key): Promise<Item | undefined> {
+    return (await this.raw.data.get([key]))[0];
+  }
+
+  /** A cloud application writes. */
+  async put(item: Item): Promise<void> {
+    await this.raw.data.write([{ op: "put", item }]);
+  }
+
+  async delete(key: Key): Promise<void> {
+    await this.raw.data.write([{ op: "delete", key }]);
+  }
+
+  /** All items by key text. */
+  async items(): Promise<Map<string, Item>> {
+    const items = new Map<string, Item>();
+    let after: string | undefined;
+    do {
+      const page = await this.raw.data.scan({ limit: 500, after });
+      for (const item of page.items) items.set(keyOf(this.options.schema, item).join("|"), item);
+      after = page.next;
+    } while (after !== undefined);
+    return items;
+  }
+
+  modelOf(item: Item): Model | undefined {
+    return modelOf(this.options.schema, item);
+  }
+
+  async close(): Promise<void> {
+    await this.raw.data.close();
+    await this.raw.log.close();
+  }
+}

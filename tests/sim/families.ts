@@ -1,0 +1,234 @@
+/**
+ * Families of schedules: what each leans on. A seed within a family gives a configuration and a list of steps. The first
+ * sixteen are those of the executable model that the sync rules came from.
+ *
+ * @module
+ */
+import { type Action, type Step, weights } from "./actions.ts";
+import { Random } from "./random.ts";
+import { type SimModel, simModels } from "./schema.ts";
+import { type ExternalKind, type Setup, startMs } from "./setup.ts";
+
+const hourMs = 3_600_000;
+
+/** A mix of schedules. */
+export interface Family {
+  readonly weights?: Partial<Record<Action, number>>;
+  readonly devices?: number;
+  readonly clones?: number;
+  readonly timed?: boolean;
+  readonly models?: (model: SimModel) => boolean;
+  readonly skewless?: boolean;
+  readonly external?: readonly ExternalKind[];
+  readonly table?: Setup["table"];
+  readonly refusing?: boolean;
+  readonly still?: boolean;
+  readonly alone?: boolean;
+  readonly names?: readonly string[];
+  readonly tailers?: number;
+  readonly copies?: number;
+  readonly prompt?: boolean;
+  /** There are two versions of the schema. */
+  readonly versions?: boolean;
+  /** Local and cloud writes at most; a run's own share is drawn from it. */
+  readonly writesMax?: number;
+  readonly stepsMax?: number;
+}
+
+const both = (m: SimModel) => m.sync === "both";
+const two = (conflict: string) => (m: SimModel) => both(m) && (m.conflict ?? "newest") === conflict;
+const newest = two("newest");
+/** No fault at all. */
+const gentle = Object.fromEntries(
+  (Object.keys(weights) as Action[])
+    .filter((a) => !["write", "ext", "pump", "deliver", "step", "stream", "tiny"].includes(a)).map((a) => [a, 0]),
+);
+
+/** The families by name. */
+export const families: Readonly<Record<string, Family>> = {
+  any: {},
+  power: {
+    weights: { power: 4, copy: 4, crash: 4, dieSoon: 4, drop: 6, sendAndForget: 3 },
+    devices: 1,
+    skewless: true,
+    models: (m) => both(m) && m.scope === "device",
+  },
+  powershared: {
+    weights: { power: 4, copy: 4, crash: 4, drop: 6, sendAndForget: 3 },
+    devices: 2,
+    models: (m) => both(m) && m.scope === "account",
+  },
+  dups: { weights: { dup: 15, copied: 6, off: 2, on: 4, ext: 8, tick: 6 }, models: both, copies: 0.2 },
+  snap: {
+    weights: { tick: 6, trim: 8, resync: 8, off: 2, on: 4, ext: 8, crash: 2, reset: 3 },
+    models: (m) => m.sync !== "up",
+  },
+  snapgsi: {
+    weights: { tick: 6, trim: 8, resync: 8, off: 2, on: 4, ext: 8, crash: 2, reset: 3 },
+    models: (m) => m.indexed === true,
+    table: "double",
+  },
+  logloss: { weights: { lose: 4, wipe: 2, reset: 2, resync: 6, ext: 8 }, models: both },
+  clock: { weights: { clock: 6, off: 3, on: 5, tiny: 10, dup: 5 }, models: both, timed: true },
+  clock2: { weights: { clock: 6, off: 3, on: 5, tiny: 10, dup: 5 }, timed: false, devices: 2, models: both },
+  up: { weights: { dup: 12, copied: 6, tick: 8, ext: 3 }, models: (m) => m.sync === "up", copies: 0.2 },
+  future: { weights: { ext: 15 }, models: newest, timed: true, external: ["put", "bump", "future", "stamped"] },
+  zombies: { weights: { stream: 25, crashWorker: 3, ext: 10 }, models: both },
+  clone: { weights: { crash: 2 }, clones: 1, devices: 1, models: both },
+  clone2: { weights: { crash: 2 }, clones: 1, devices: 2, models: (m) => both(m) && m.scope !== "device" },
+  cloudpol: { weights: { ext: 10, dup: 6, tick: 6 }, models: two("cloud") },
+  devpol: { weights: { ext: 10, dup: 6, tick: 6 }, models: two("device") },
+  mergepol: { weights: { ext: 10, dup: 6, tick: 6 }, models: two("merge") },
+  down: { weights: { ext: 20, trim: 4, off: 3, on: 4, poison: 2 }, models: (m) => m.sync === "down" },
+  refuse: { weights: { ext: 4, poison: 3, dup: 4 }, refusing: true },
+  disk: { weights: { full: 8, dieSoon: 6, dup: 4, tick: 6 } },
+  throttle: { weights: { trouble: 6, crashWorker: 2, redeliver: 4, tick: 6 }, table: "double" },
+  stale: {
+    copies: 0.3,
+    weights: { tick: 12, dup: 10, copied: 8, crashWorker: 2, redeliver: 6 },
+    models: both,
+    table: "double",
+  },
+  split: { weights: { partition: 6, off: 3, on: 6, tick: 6 }, models: both },
+  reread: {
+    weights: { redeliver: 10, crashWorker: 6, stream: 20, ext: 10 },
+    models: (m) => m.sync !== "up",
+    table: "double",
+    names: ["a"],
+    tailers: 2,
+  },
+  long: { weights: {}, writesMax: 40, stepsMax: 800 },
+  alone: {
+    weights: { ext: 0, forge: 0, copy: 0, power: 0, sendAndForget: 0, dup: 10, drop: 5, tick: 6, crash: 3, dieSoon: 3 },
+    devices: 1,
+    models: (m) => m.sync !== "down",
+    alone: true,
+  },
+  late: {
+    weights: {
+      ...{ ext: 0, forge: 0, copy: 0, power: 0, sendAndForget: 0, drop: 0, off: 0, trim: 0, full: 0, clock: 0 },
+      ...{ write: 20, dup: 6, tick: 5, pump: 20, crash: 2, deliver: 4, newest: 40, resync: 0, step: 80, copied: 8 },
+    },
+    devices: 1,
+    models: (m) => m.sync !== "down",
+    names: ["a"],
+    alone: true,
+    copies: 0.5,
+    writesMax: 30,
+    stepsMax: 400,
+  },
+  fair: {
+    weights: { ...gentle, ext: 8, settle: 8, off: 4, on: 6, clock: 3 },
+    models: newest,
+    prompt: true,
+    writesMax: 20,
+  },
+  still: { weights: gentle, models: both, skewless: true, still: true, prompt: true },
+  // What follows was added later: actions that a family does not name take no part in the draws, so that the seeds of the
+  // families above mean what they meant.
+  broker: { weights: { broker: 4, off: 2, on: 8, tick: 8, drop: 2, dup: 4 } },
+  shards: {
+    weights: { shard: 3, stream: 20, redeliver: 6, crashWorker: 4, ext: 10, lose: 1 },
+    models: (m) => m.sync !== "up",
+    table: "double",
+  },
+  drift: { weights: { drift: 6, clock: 3, tick: 10, off: 3, on: 6, tiny: 6 }, models: (m) => m.sync !== "down" },
+  versions: {
+    weights: { upgrade: 6, crash: 2, power: 2, copy: 2, crashWorker: 4, ext: 10, tick: 5 },
+    versions: true,
+    writesMax: 20,
+  },
+  all: {
+    weights: { broker: 1, shard: 1, drift: 1, upgrade: 2, lose: 1, wipe: 1, reset: 1, poison: 1, copied: 2, settle: 2 },
+    versions: true,
+    copies: 0.1,
+    writesMax: 30,
+    stepsMax: 400,
+  },
+};
+
+/** The family that a seed means where none is named. */
+export function familyOf(seed: number): string {
+  const names = Object.keys(families);
+  return names[seed % names.length]!;
+}
+
+const later: readonly Action[] = ["broker", "shard", "drift", "upgrade"];
+
+/** A run, before it is made. */
+export interface Plan {
+  readonly family: string;
+  /** Also of what the steps don't draw themselves: first names, the order of healing. */
+  readonly seed: number;
+  readonly setup: Setup;
+  readonly steps: readonly Step[];
+}
+
+/** Sets the choice of {@link Setup.gathers} apart from the others. */
+const gathering = 9633939;
+
+/** What a seed means within a family. @throws RangeError for a family that there is not */
+export function plan(name: string, seed: number): Plan {
+  const family = families[name];
+  if (!family) throw new RangeError(`no family "${name}"; there are ${Object.keys(families).join(", ")}`);
+  const random = new Random(seed);
+  const setup = setupOf(random, family), mix = weightsOf(random, family);
+  const steps: Step[] = [];
+  const most = random.between(4, family.writesMax ?? 14);
+  let writes = 0;
+  for (let i = random.between(30, family.stepsMax ?? 200); i > 0; i--) {
+    const action = random.weighted(mix), draw = random.below(2 ** 31);
+    if ((action === "write" || action === "ext") && ++writes > most) continue;
+    steps.push([action, draw]);
+  }
+  // Of a generator of its own: what else a seed means stays as it was.
+  const gathers = new Random(seed ^ gathering).chance(0.5);
+  return { family: name, seed, setup: { ...setup, gathers }, steps };
+}
+
+function setupOf(random: Random, family: Family): Setup {
+  const timed = family.timed ?? random.chance(0.5);
+  const wanted = Object.keys(simModels).filter((name) => family.models?.(simModels[name]!) ?? true);
+  const chosen = Array.from({ length: random.pick([1, 1, 2, 3]) }, () => random.pick(wanted));
+  const workers = random.between(family.tailers ?? 1, 3), skews = [0, 0, 0, 2 * hourMs, -2 * hourMs, 5000 - startMs];
+  return {
+    devices: family.devices ?? random.between(1, 3),
+    clones: family.clones ?? 0,
+    timed,
+    refusing: family.refusing ?? false,
+    modelNames: [...new Set(chosen)].sort(),
+    names: family.names ?? (random.chance(0.5) ? ["a"] : ["a", "b"]),
+    warm: random.chance(0.7),
+    copies: family.copies ?? 0,
+    batchChangesMax: random.pick([1, 2, 500]),
+    skewsMs: [0, 1, 2].map(() => family.skewless ? 0 : random.pick(skews)),
+    workers,
+    tailers: family.tailers ?? random.between(1, Math.min(2, workers)),
+    table: family.table ?? (random.chance(0.3) ? "double" : "embedded"),
+    shards: random.between(1, 3),
+    lagMaxMs: random.pick([0, 2000, 50_000]),
+    still: family.still ?? false,
+    alone: family.alone ?? false,
+    prompt: family.prompt ?? false,
+    newer: family.versions
+      ? { cloud: random.chance(0.5), devices: [0, 1, 2].map(() => random.chance(0.5)) }
+      : undefined,
+    external: family.external ?? random.pick<readonly ExternalKind[]>([
+      ["put", "update", "bump", "delete"],
+      ["put", "update", "bump", "delete", "future", "stamped"],
+      ["update", "bump", "delete"],
+      ["bump", "delete"],
+      ["bump"],
+    ]),
+  };
+}
+
+function weightsOf(random: Random, family: Family): Record<Action, number> {
+  const mix: Record<Action, number> = { ...weights, ...family.weights };
+  for (const action of Object.keys(mix) as Action[]) {
+    if (later.includes(action) && !(family.weights && action in family.weights)) continue;
+    const essential = ["write", "pump", "deliver", "step", "stream"].includes(action);
+    if (!essential && !(family.weights && action in family.weights) && random.chance(0.4)) mix[action] = 0;
+  }
+  return mix;
+}

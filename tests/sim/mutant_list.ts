@@ -1,0 +1,642 @@
+/**
+ * Planted bugs: each turns off one rule of the sync protocol, or one ordering, by a textual change of the production code.
+ * The simulation must find every one (`mutants.ts`).
+ *
+ * @module
+ */
+
+/** A textual change. `find` must stand in the file exactly once. */
+export interface Patch {
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+}
+
+/** A planted bug. */
+export interface Mutant {
+  readonly name: string;
+  /** The rule or order that it breaks. */
+  readonly breaks: string;
+  /** Families that are looked at first. */
+  readonly families: readonly string[];
+  readonly patches: readonly Patch[];
+}
+
+function one(name: string, breaks: string, families: string, file: string, find: string, replace: string): Mutant {
+  return { name, breaks, families: families.split(" "), patches: [{ file, find, replace }] };
+}
+
+const uplink = "agent/uplink.ts", answers = "agent/answers.ts", incoming = "agent/incoming.ts";
+const downlink = "agent/downlink.ts", outbox = "agent/outbox.ts", twin = "agent/twin.ts";
+const condition = "cloud/ingest_condition.ts", ingest = "cloud/ingest.ts", fanOut = "cloud/fan_out.ts";
+const log = "cloud/channel_log.ts", catchUp = "cloud/catch_up.ts", service = "cloud/service.ts";
+
+/** The planted bugs, in the order of the rules. */
+export const mutants: readonly Mutant[] = [
+  // ---- identity (rules §1)
+  one(
+    "fixed incarnation",
+    "§1: a restored or cloned database issues the same numbers again",
+    "clone power clone2 powershared",
+    twin,
+    `while (text.length < 12) text += Math.floor(random() * 36).toString(36);`,
+    `while (text.length < 12) text += "0";`,
+  ),
+  one(
+    "duplicate by stamp alone",
+    "§1: a duplicate is an equal source and stamp",
+    "powershared clone2 any dups",
+    ingest,
+    `if (there && there[0] === version[0] && there[1] === version[1]) return undefined;`,
+    `if (there && there[1] === version[1]) return undefined;`,
+  ),
+  one(
+    "two in flight",
+    "§1: one change per key in flight",
+    "dups any long",
+    uplink,
+    `if (!this.#mayGo(kind) || this.inFlight.has(candidate.text)) continue;`,
+    `if (!this.#mayGo(kind)) continue;`,
+  ),
+  {
+    name: "batch not stored",
+    breaks: "§1: the batch is durable before it is sent, its outbox entries stay until the answer is",
+    families: ["disk", "alone", "any"],
+    patches: [
+      {
+        file: uplink,
+        find: `if (flights.length === 0) return undefined;`,
+        replace:
+          `if (flights.length === 0) return undefined;\n      outbox.forget(joined(flights.map((f) => f.entries)));`,
+      },
+      {
+        file: "agent/flight.ts",
+        find:
+          `this.store.db.sql("INSERT INTO _inflight(batch, serial, payload) VALUES (?, ?, ?)").run(id, serial, payload);`,
+        replace: ``,
+      },
+    ],
+  },
+  one(
+    "stamp not stored",
+    "§2: the stamp is persisted with the change",
+    "alone disk",
+    "agent/flight.ts",
+    `const stamps: Version[] = [...prior, [source, change.stamp]];
+    return [{ model, key, text: keyText(key), keyAttributes, change, base, entries, upto, stamps }];`,
+    `const again = { ...change, stamp: change.stamp + 1 };
+    const stamps: Version[] = [...prior, [source, again.stamp]];
+    return [{ model, key, text: keyText(key), keyAttributes, change: again, base, entries, upto, stamps }];`,
+  ),
+  one(
+    "resend with the old time",
+    "§1: `sent` is the time of this transmission",
+    "any dups stale",
+    uplink,
+    `sent: clock.nowMs(),
+      changes:`,
+    `sent: sending.flights[0]!.change.stamp / 1000,
+      changes:`,
+  ),
+  // ---- stamps and clocks (rules §2)
+  one(
+    "recorded time",
+    "§2: the stamp is the corrected time",
+    "fair",
+    "agent/clock.ts",
+    `let corrected = recordedMs + (this.#offsetMs ?? 0);`,
+    `let corrected = recordedMs;`,
+  ),
+  one(
+    "jumps forgotten",
+    "§2: corrected by later jumps",
+    "fair clock clock2",
+    "agent/clock.ts",
+    `corrected += this.#jumps[s] ?? 0;`,
+    `corrected += 0;`,
+  ),
+  one(
+    "time taken for known",
+    "§2: nothing is sent before the offset is known",
+    "fair alone",
+    "agent/clock.ts",
+    `return this.#offsetMs !== undefined;`,
+    `return true;`,
+  ),
+  one(
+    "stamp below the base",
+    "§2: above the base's stamp",
+    "alone fair",
+    uplink,
+    `stamp = Math.max(stamp, base + 1);`,
+    `stamp = Math.max(stamp, 0);`,
+  ),
+  one(
+    "stamp below the removed",
+    "§2: above the removed version's stamp",
+    "late alone clock",
+    uplink,
+    `stamp = Math.max(stamp, record.gone + 1);`,
+    `stamp = Math.max(stamp, 0);`,
+  ),
+  one(
+    "far future believed",
+    "§2: an `updated` later than now+60 s is ignored",
+    "future",
+    condition,
+    `const later = all(greater(field.attribute, stampMs), atMost(field.attribute, form(now + aheadMaxMs)));`,
+    `const later = greater(field.attribute, stampMs);`,
+  ),
+  // ---- ingest (rules §3)
+  one(
+    "late transmissions processed",
+    "§3: not processed 30 s after it was sent",
+    "late alone clock",
+    ingest,
+    `export const transmissionAgeMaxMs = 30_000;`,
+    `export const transmissionAgeMaxMs = 30_000_000;`,
+  ),
+  one(
+    "removal not held",
+    "§3: a removal waits until no older create can be processed",
+    "late alone clock",
+    uplink,
+    `if (clock.monotonicMs() < candidate.holdUntilMs) return "hold";`,
+    ``,
+  ),
+  one(
+    "sends forgotten at a start",
+    "§3: also one that was sent before this start",
+    "late alone clock",
+    "agent/recent_sends.ts",
+    `if (known === undefined && this.lastSendMs > 0) {`,
+    `if (known === undefined && this.lastSendMs < 0) {`,
+  ),
+  one(
+    "first transmission taken for the last",
+    "found by the simulation: a start let a removal go while a copy of a later transmission was under way",
+    "late",
+    uplink,
+    `if (noted !== undefined && Math.abs(now - Number(noted)) < lastSendSlackMs) return;`,
+    `if (noted !== undefined && [...this.inFlight.batches.values()].some((b) => b.attempts > 0)) return;`,
+  ),
+  one(
+    "update of a gone item",
+    "§3: removal wins over an update",
+    "any zombies dups",
+    condition,
+    `if (change.op === "update" && model.sync !== "up") return present ?? all(absent, exists);`,
+    ``,
+  ),
+  one(
+    "blind to unstamped items",
+    "§3: an item without a version is replaced only by what was made from it",
+    "clock2 any zombies",
+    condition,
+    `const unstamped = anyOf(same, earlier);`,
+    `const unstamped = exists;`,
+  ),
+  one(
+    "older over newer",
+    "§3: W: `_stamp` < s",
+    "any powershared clock2",
+    condition,
+    `return anyOf(timely ? all(older, timely) : older, unstamped && all(not(stamped), unstamped));`,
+    `return anyOf(timely ? all(stamped, timely) : stamped, unstamped && all(not(stamped), unstamped));`,
+  ),
+  one(
+    "`updated` not looked at",
+    "§3: T",
+    "fair",
+    condition,
+    `return anyOf(timely ? all(older, timely) : older, unstamped && all(not(stamped), unstamped));`,
+    `return anyOf(older, unstamped && all(not(stamped), unstamped));`,
+  ),
+  one(
+    "base by version alone",
+    "§3: SAME compares each attribute",
+    "cloudpol devpol mergepol",
+    condition,
+    `return all(...version, ...contentOf(model, base, narrow));`,
+    `return all(...version, ...contentOf(model, base, narrow).slice(0, 0));`,
+  ),
+  one(
+    "up: shared as own",
+    "§3: in a shared scope an up model's older stamp is refused",
+    "up",
+    condition,
+    `if (model.scope !== "device") return anyOf(older, unstampedAndSame);`,
+    ``,
+  ),
+  one(
+    "overwritten unseen",
+    "§3: an old item that was not the base goes back as `over`",
+    "still",
+    ingest,
+    `return over ? { at, code: "ok", over } : undefined;`,
+    `return undefined;`,
+  ),
+  one(
+    "foreign identity taken",
+    "I4: identity comes from the topic",
+    "any refuse up",
+    ingest,
+    `if (foreign) return invalid(foreign, key);`,
+    ``,
+  ),
+  // ---- answers (rules §4)
+  one(
+    "conflict not kept",
+    "§4: the loser is kept in `_conflicts`",
+    "zombies any cloudpol",
+    answers,
+    `keep(change.op, change.item, current ? "stale" : "gone");`,
+    ``,
+  ),
+  one(
+    "pending does not yield",
+    "§4: under `cloud`, and to an item without a version, all that is pending yields",
+    "cloudpol clock2 zombies long",
+    answers,
+    `if (newer && all) {`,
+    `if (newer && all && change.op === "remove") {`,
+  ),
+  one(
+    "pending raised above the newer",
+    "found by the simulation: a second, older write took a newer version's place, made from it as it seemed",
+    "fair future",
+    answers,
+    `record.version = undefined;
+    if (comesDown(model)) records.mark(record);`,
+    `record.version = current?.version;
+    if (comesDown(model)) records.mark(record);`,
+  ),
+  one(
+    "merge takes all of mine",
+    "§4: merge: what the device did not change is the cloud's",
+    "mergepol",
+    answers,
+    `const value = changed ? m : t;`,
+    `const value = m ?? t;`,
+  ),
+  one(
+    "rejected row stays",
+    "§4: `invalid`: row := current",
+    "refuse",
+    answers,
+    `if (!newer) place(context, record, current, flight.keyAttributes);`,
+    ``,
+  ),
+  one(
+    "unknown attributes dropped",
+    "design §3: carried, kept and sent back",
+    "any cloudpol zombies",
+    "agent/store/rows.ts",
+    `if (!this.#known.has(attribute)) merged[attribute] = value;`,
+    ``,
+  ),
+  // ---- the channel log (rules §5)
+  one(
+    "raw writes taken for the device's own",
+    "§5: a write that leaves the version as it was is not the device's",
+    "any zombies down",
+    fanOut,
+    `if (before && before[0] === version[0] && before[1] === version[1]) return false;`,
+    ``,
+  ),
+  one(
+    "append without a condition",
+    "§5: put at last+1 where nothing is",
+    "reread zombies snap",
+    log,
+    `const [result] = await this.#table.write([{ op: "put", item, condition: absent }], { deadline });
+    if (result?.outcome === "written") return true;`,
+    `const [result] = await this.#table.write([{ op: "put", item }]);
+    if (result?.outcome === "written") return true;`,
+  ),
+  one(
+    "checkpoint before fan-out",
+    "§5: append, read, publish, then checkpoint",
+    "zombies reread",
+    service,
+    `if (!await this.fanOutRecords(batch.records, signal)) return;`,
+    `await batch.checkpoint();
+    if (!await this.fanOutRecords(batch.records, signal)) return;`,
+  ),
+  one(
+    "read before append",
+    "§5: append first, then read the items",
+    "zombies down reread",
+    fanOut,
+    `for (const part of splitKeys(keys)) appended.push({ ...await context.log.append(channel, part), keys: part });`,
+    `const early = await buildEntries(context, channel, identity, keys);
+    for (const part of splitKeys(keys)) appended.push({ ...await context.log.append(channel, part), keys: part });
+    if (appended.length === 1) {
+      const { epoch, seq } = appended[0]!;
+      return [[{ type: "changes", channel, epoch, seq, entries: early.entries, time: context.now() }]];
+    }`,
+  ),
+  one(
+    "no floor",
+    "§5: an emptied log goes on after where it was",
+    "snap snapgsi down",
+    log,
+    `return opening ? floor.atLeast - 1 : Math.max(floor.atLeast, lastSeq);`,
+    `return opening ? floor.atLeast - 1 : lastSeq;`,
+  ),
+  one(
+    "gaps read over",
+    "§5: a page is the contiguous run",
+    "snap down",
+    log,
+    `if (seqOf(item) !== seq + entries.length + 1) return entries;`,
+    ``,
+  ),
+  one(
+    "any epoch",
+    "§5: a cursor of another epoch means nothing",
+    "logloss",
+    catchUp,
+    `const page = cursor.epoch === epoch && cursor.seq !== undefined`,
+    `const page = cursor.seq !== undefined`,
+  ),
+  one(
+    "lost history ignored",
+    "§5: where the stream lost history, all channels begin a new epoch",
+    "logloss",
+    service,
+    `if ("lost" in batch) await this.#historyLost(signal);`,
+    `if ("lost" in batch) continue;`,
+  ),
+  one(
+    "head after the listing",
+    "§6: a snapshot's head is taken first",
+    "snap down zombies",
+    catchUp,
+    `const part = await snapshotPart(schema, data, channel, identity, limits);
+  return { type: "snapshot", request, channel, epoch: state.epoch, head,`,
+    `const part = await snapshotPart(schema, data, channel, identity, limits);
+  const late = await context.log.state(channel);
+  return { type: "snapshot", request, channel, epoch: state.epoch, head: Math.max(head, late.head),`,
+  ),
+  one(
+    "index trusted",
+    "§6: head minus 60 s where a secondary index is read",
+    "snapgsi",
+    catchUp,
+    `return opening ? head - 1 : await log.headBefore(channel, head, indexLagMaxMs);`,
+    `return opening && log ? head - 1 : head;`,
+  ),
+  one(
+    "head before its entry",
+    "found by the simulation: a floor that was raised for an entry not yet put was taken for the head of a snapshot",
+    "snapgsi clock2",
+    catchUp,
+    `return opening ? head - 1 : await log.headBefore(channel, head, indexLagMaxMs);`,
+    `return opening && !log ? head - 1 : await log.headBefore(channel, head, indexLagMaxMs);`,
+  ),
+  one(
+    "any channel answered",
+    "I4: a device is answered for its own channels",
+    "any down snap",
+    catchUp,
+    `sync.channels.filter(({ channel }) => own.has(channel))`,
+    `sync.channels.filter(({ channel }) => own.size > 0 && channel !== "account:B")`,
+  ),
+  one(
+    "any key fetched",
+    "I4: a device gets items of its own channels",
+    "any down snap",
+    catchUp,
+    `const isOwn = channel !== undefined && own.has(channel);`,
+    `const isOwn = channel !== undefined;`,
+  ),
+  // ---- the device's side of it (rules §6)
+  one(
+    "unsettled keys not marked",
+    "§6: what comes for a key with local changes is fetched later",
+    "any zombies cloudpol",
+    incoming,
+    `if (flight) flight.echoed = false;
+      records.mark(record);`,
+    `if (flight) flight.echoed = false;`,
+  ),
+  one(
+    "unsettled keys overwritten",
+    "§6: a key with local changes is left alone",
+    "any zombies cloudpol",
+    incoming,
+    `const unsettled = !quiet && (`,
+    `const unsettled = quiet && (`,
+  ),
+  one(
+    "any mark is the echo",
+    "§6: a mark of another version: recheck",
+    "power powershared clone",
+    incoming,
+    `if (!equal || record.base === undefined) records.mark(record);`,
+    `if (record.base === undefined) records.mark(record);`,
+  ),
+  one(
+    "echo rule inverted",
+    "§6: a mark of the own version is the echo, one of another is to be looked at",
+    "power powershared clone",
+    incoming,
+    `if (!equal || record.base === undefined) records.mark(record);`,
+    `if (equal || record.base === undefined) records.mark(record);`,
+  ),
+  one(
+    "another key's entries",
+    "found by the simulation: a row whose key had changed had entries in flight under the old one, and stayed as it was",
+    "clone2 any dups",
+    outbox,
+    `AND row = ? AND kind < 3 AND seq > ?\`;`,
+    `AND row = ? AND kind < 3 AND seq + 0 * ? > 0\`;`,
+  ),
+  one(
+    "a removal of the row's former key",
+    "found by the simulation: an entry of the key that a row had before was taken for one of its present key",
+    "zombies any long",
+    outbox,
+    `AND row = ? AND kind < 3 AND seq > ?\`;`,
+    `AND row = ? AND seq > ?\`;`,
+  ),
+  one(
+    "unread insert",
+    "found by the simulation: a row was sent before its insert was read, which then said that nothing was ever sent",
+    "up long late",
+    uplink,
+    `if (row && candidate.removed && !isTracked(model) && outbox.unread() > 0) return "hold";`,
+    ``,
+  ),
+  one(
+    "old time for a new row",
+    "found by the simulation: a change that had waited was sent with the row as it was now and the time as it was then",
+    "fair",
+    outbox,
+    `if (isTracked(candidate.model) && this.unread() > 0) this.#retime(candidate);`,
+    ``,
+  ),
+  one(
+    "sent before its time",
+    "found by the simulation: above a base from the near future, sent and refused without end",
+    "future dups mergepol",
+    uplink,
+    `if (earlyMs > 0) {`,
+    `if (earlyMs > Infinity) {`,
+  ),
+  one(
+    "number left out",
+    "found by the simulation: an appender that died between floor and entry left a gap, a snapshot, and a revived item",
+    "zombies reread",
+    log,
+    `return opening ? floor.atLeast - 1 : Math.max(floor.atLeast, lastSeq);`,
+    `return opening && !floor ? floor.atLeast - 1 : Math.max(floor.atLeast, lastSeq);`,
+  ),
+  one(
+    "mark of a revived item",
+    "§6: found by the simulation: the own version, removed and back in the same entry, stayed",
+    "dups late",
+    incoming,
+    `if (entry.was && stamp <= entry.was[1]) this`,
+    `if (entry.was && stamp < entry.was[1]) this`,
+  ),
+  one(
+    "page older than the answer",
+    "§6: a page that was asked for before the answer may not know of it",
+    "any dups zombies long snap",
+    incoming,
+    `if (outdated) record.awaiting = true;`,
+    ``,
+  ),
+  one(
+    "fetch older than the mark",
+    "§6: the answer is void if the key was marked since",
+    "zombies any long",
+    downlink,
+    `if (!record || record.recheck !== request.serials.get(keyText(entry.key))) continue;`,
+    `if (!record || record.recheck === undefined) continue;`,
+  ),
+  one(
+    "removed again unnoticed",
+    "§6: an in-flight stamp equal to `was` is settled",
+    "zombies any dups",
+    incoming,
+    `if (flight && entry.was) this.#cameAndWent(flight, record, entry.was);`,
+    ``,
+  ),
+  one(
+    "held entries skipped",
+    "§6: rows and cursor move together",
+    "zombies down any",
+    downlink,
+    `this.#apply(run.flatMap((m) => m.entries), ()`,
+    `this.#apply(message.entries, ()`,
+  ),
+  {
+    name: "cursor before rows",
+    breaks: "§6: rows and cursor in one transaction",
+    families: ["disk", "down"],
+    patches: [
+      {
+        file: twin,
+        find: `this.context.store.tx(() => {
+        this.#checkClock();
+        for (const message of messages) this.#handle(message);`,
+        replace: `[messages].forEach((messages) => {
+        this.#checkClock();
+        for (const message of messages) this.#handle(message);`,
+      },
+      {
+        file: downlink,
+        find: `this.#apply(run.flatMap((m) => m.entries), () => this.#store(channel, { ...cursor, seq: last }));`,
+        replace: `this.context.store.tx(() => this.#store(channel, { ...cursor, seq: last }));
+    this.#apply(run.flatMap((m) => m.entries), () => {});`,
+      },
+    ],
+  },
+  one(
+    "sent before caught up",
+    "§6: two-way models wait for the catch-up",
+    "any snap dups power powershared",
+    uplink,
+    `return upOnly || this.caughtUp;`,
+    `return true;`,
+  ),
+  one(
+    "snapshot removes pending rows",
+    "§6: unsettled keys are never swept",
+    "snap logloss any",
+    "agent/snapshot.ts",
+    `if (inFlight.get(key) || record.awaiting || outbox.pending(model, key)) records.mark(record);`,
+    `if (inFlight.get(key)) records.mark(record);`,
+  ),
+  one(
+    "snapshot removes nothing",
+    "§6: unseen clean rows are removed",
+    "snap logloss down",
+    "agent/snapshot.ts",
+    `place(context, record, null, keyAttributesOf(model, item));`,
+    `void keyAttributesOf(model, item);`,
+  ),
+  // ---- the agent's own machinery
+  one(
+    "no coalescing",
+    "design §6: only an item's last state is sent; each entry of its own is one more change of the key",
+    "any long alone",
+    outbox,
+    `const text = keyText(key);
+    const known = this.waiting.get(text);`,
+    `const text = keyText(key) + seq;
+    const known = this.waiting.get(text);`,
+  ),
+  one(
+    "claim outlives its entry",
+    "found by the simulation: a sequence number that was given again stayed claimed, and its change was never sent",
+    "disk alone power any",
+    outbox,
+    `for (let seq = from; seq <= to; seq++) this.#claimed.delete(seq);`,
+    ``,
+  ),
+  one(
+    "unchanged items sent",
+    "found by the simulation: a row number that was given again sent an item that nobody had changed, with an old time",
+    "snap throttle any",
+    uplink,
+    `if (op === "update" && isTracked(model) && store.rows(model).equals(row!, record.base!)) return "nothing";`,
+    ``,
+  ),
+  one(
+    "stamps by the measured time alone",
+    "found by the simulation: of two quick changes the second seemed older, and was a conflict",
+    "alone",
+    uplink,
+    `stamp = Math.max(stamp, sent + 1);`,
+    `stamp = Math.max(stamp, 0);`,
+  ),
+  one(
+    "memory kept after a fault",
+    "after a rolled-back transaction memory is read again",
+    "disk",
+    twin,
+    `this.#restartOutbox();
+    this.downlink.restart();`,
+    `this.downlink.restart();`,
+  ),
+  one(
+    "scanned past the end",
+    "an emptied outbox gives its numbers again",
+    "any disk alone",
+    outbox,
+    `this.#scanned = Math.min(this.#scanned, head);`,
+    ``,
+  ),
+  one(
+    "a put whenever it comes",
+    "found by the simulation: an entry's put that stalled until others' entries were gone by age gave a number twice",
+    "clock2 logloss",
+    log,
+    `condition: absent }], { deadline });`,
+    `condition: absent }]);`,
+  ),
+];

@@ -1,0 +1,175 @@
+/**
+ * The oracles: what must hold when writing has stopped and every link has healed (design §9). Order of the table's
+ * changes is judged in `order_oracle.ts`.
+ *
+ * @module
+ */
+import { jsonEquals, stripItem, versionOf } from "../../schema.ts";
+import type { Model } from "../../schema/model.ts";
+import type { Item, Json } from "../../schema/values.ts";
+import type { SimDevice } from "./device.ts";
+import { Kept } from "./kept.ts";
+import { ordered } from "./order_oracle.ts";
+import { type Commit, names, type Values } from "./workload.ts";
+import { Violation, type World } from "./world.ts";
+
+/** Checks everything. @throws Violation */
+export async function check(world: World): Promise<void> {
+  const table = await world.cloud.items();
+  for (const device of world.devices) {
+    for (const model of world.config.models) {
+      for (const name of names) converged(world, device, model, name, table);
+    }
+    atRest(world, device);
+  }
+  const kept = new Kept(world.devices);
+  for (const commit of world.commits) if (!commit.forgotten) accounted(world, commit, table, kept);
+  if (world.config.alone) alone(world);
+  isolated(world);
+  ordered(world, kept);
+  notRevived(world, table);
+  bounded(world);
+}
+
+/** I1: device rows equal table items, and a row's base is exactly the table's item, whatever the schema knows of it. */
+function converged(world: World, device: SimDevice, model: Model, name: string, table: Map<string, Item>): void {
+  // A model that only syncs up is the device's own: what others write to it never comes down.
+  if (model.sync === "up" && !world.config.alone) return;
+  const key = world.keyText(device.identity, model, name), item = table.get(key);
+  const updated = model.updatedField ? `"${model.updatedField}"` : "NULL";
+  const own = device.schema.models.get(model.name)!, knowsX = world.knowsX(device);
+  const x = knowsX ? "x" : "NULL";
+  const row = device.store.db.sql(
+    `SELECT _id, v, w, ${x} AS x, ${updated} AS updated FROM "${model.name}" WHERE name = ?`,
+  ).get(
+    name,
+  );
+  const shown = (json: Json | undefined) => json ?? null;
+  const same = row === undefined ? item === undefined : item !== undefined && shown(item.v) === row.v &&
+    shown(item.w) === row.w && (!knowsX || shown(item.x) === row.x) &&
+    (!model.updatedField || shown(item.updated) === row.updated);
+  if (!same) {
+    throw new Violation(`I1 ${device.name} ${key}: device ${JSON.stringify(row)} table ${JSON.stringify(item)}`);
+  }
+  if (model.sync !== "both") return;
+  const record = row && device.store.rows(own).keyById(Number(row._id));
+  const { base, version } = record && device.twin.context.records.get(record) || {};
+  const wanted = item && stripItem(world.config.cloudSchema, model, item, device.identity);
+  const equal = wanted === undefined || base === undefined ? base === wanted : jsonEquals(base, wanted);
+  if (!equal || !jsonEquals(version ?? null, item && versionOf(item) || null)) {
+    throw new Violation(
+      `I1 ${device.name} ${key}: base ${JSON.stringify({ base, version })} table ${JSON.stringify(item)}`,
+    );
+  }
+}
+
+/** What makes the agent forget that it has seen an echo: the key is then looked at again with its next change. */
+const forgetful = /crash|power|disk|restored|upgraded/;
+
+/** I5: nothing is left behind in the agent's tables. */
+function atRest({ injected }: World, { name, store }: SimDevice): void {
+  const tables = ["_outbox WHERE 1", "_inflight WHERE 1", "_sync_seen WHERE 1"];
+  const remembers = !Object.keys(injected).some((kind) => forgetful.test(kind));
+  if (remembers) tables.push("_sync_items WHERE awaiting AND base NOT NULL");
+  for (const table of tables) {
+    const left = store.db.sql(`SELECT count(*) AS n FROM ${table}`).get()!.n;
+    if (left !== 0) throw new Violation(`I5 ${name}: ${left} rows are left in ${table}`);
+  }
+}
+
+/** I2: every local commit is in the table or was, or is superseded by a later one of its device, or is kept in the open. */
+function accounted(world: World, commit: Commit, table: Map<string, Item>, kept: Kept): void {
+  const { device, key, set, removed, model, order } = commit;
+  const history = world.history.get(key) ?? [];
+  const later = (field?: keyof Values) =>
+    world.commits.some((c) =>
+      c.device === device && c.key === key && c.order > order && !c.forgotten &&
+      (c.whole || (field !== undefined && c.set[field] !== undefined))
+    );
+  for (const field of ["v", "w", "x"] as const) {
+    const value = set[field];
+    if (value === undefined || later(field) || kept.has(device, field, value)) continue;
+    if (history.some((h) => h.new?.[field] === value)) continue;
+    const there = JSON.stringify(table.get(key));
+    throw new Violation(
+      `I2 ${device} ${key} ${field} = ${value}: neither written, nor superseded, nor kept; table ${there}`,
+    );
+  }
+  if (!removed || world.commits.some((c) => c.device === device && c.key === key && c.order >= order && c !== commit)) {
+    return;
+  }
+  // What a rolled-back database has forgotten to have sent may come back (rules §7 iv).
+  if (world.rolledBack.has(device)) return;
+  // A removal: the table may only have what the device had not written before it.
+  const item = table.get(key);
+  const before = world.commits.some((c) =>
+    c.device === device && c.key === key && c.order < order && item?.v !== undefined && c.set.v === item.v
+  );
+  if (before && !kept.hasRemoval(device, model.name, commit.name)) {
+    throw new Violation(`I2 the removal of ${key} on ${device} is lost: ${JSON.stringify(item)}`);
+  }
+}
+
+/** I6: where one device is the only writer, nothing ever conflicts, whatever is lost, repeated or late. */
+function alone({ devices, injected, config, history }: World): void {
+  const restarted = Object.keys(injected).some((kind) => forgetful.test(kind));
+  for (const { name, store } of devices) {
+    for (const table of ["_conflicts", "_rejected"]) {
+      for (const row of store.db.sql(`SELECT * FROM ${table}`).all()) {
+        const model = config.schema.models.get(String(row.model))!;
+        // What was sent lately is in memory only: after a start a close successor may have to be sent twice.
+        const resent = restarted && model.sync === "up" && model.scope === "device" && row.why === "overwritten";
+        // A live message from before the removal may come after a fetched answer that knew of it: it is removed again.
+        if (resent || row.why === "revived") continue;
+        throw new Violation(`I6 ${name} writes alone and has ${JSON.stringify(row)} in ${table}`);
+      }
+    }
+  }
+  for (const [key, changes] of history) {
+    const seen = new Set<string>();
+    for (const { new: item } of changes) {
+      const version = item && JSON.stringify(versionOf(item));
+      if (version !== undefined && seen.has(version)) throw new Violation(`I6 ${key}: ${version} was written twice`);
+      if (version !== undefined) seen.add(version);
+    }
+  }
+}
+
+/** I4: a device alters its own items only. */
+function isolated(world: World): void {
+  for (const [key, history] of world.history) {
+    const owner = /^[dx]#([^#|]+)/.exec(key)?.[1];
+    if (owner === undefined) continue;
+    for (const { new: item, raw } of history) {
+      const source = item?._source;
+      if (raw === undefined && typeof source === "string" && !source.startsWith(`${owner}#`)) {
+        throw new Violation(`I4 ${key} of ${owner} was written by ${source}`);
+      }
+    }
+  }
+}
+
+/** Of these a device may never be told that its item was removed, and a late copy of its creation brings it back (rules §7 iii). */
+const forgetsRemovals = ["stream history lost", "log trimmed", "log table lost"] as const;
+
+/** I6: a version that had been superseded or removed is not back. */
+function notRevived(world: World, table: Map<string, Item>): void {
+  if (world.rolledBack.size > 0) return;
+  const forgets = forgetsRemovals.some((kind) => (world.injected[kind] ?? 0) > 0);
+  for (const [key, history] of world.history) {
+    const item = table.get(key), version = item && versionOf(item);
+    if (!item || !version || world.cloud.modelOf(item)?.sync === "up") continue;
+    const is = (other: Item | undefined) => other !== undefined && jsonEquals(versionOf(other) ?? null, version);
+    if (history.some((h) => is(h.old) && !is(h.new) && !(forgets && h.new === undefined))) {
+      throw new Violation(`I6 ${key}: ${JSON.stringify(item)} had been superseded, and is back`);
+    }
+  }
+}
+
+/** I3: messages per change are bounded by a constant. */
+function bounded(world: World): void {
+  const changes = world.commits.length + [...world.history.values()].reduce((n, h) => n + h.length, 0);
+  const injected = Object.values(world.injected).reduce((a, b) => a + b, 0);
+  const bound = 400 + world.devices.length * 60 * (changes + injected + 20);
+  if (world.messages > bound) throw new Violation(`I3 ${world.messages} messages for ${changes} changes`);
+}

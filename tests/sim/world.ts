@@ -1,0 +1,394 @@
+/**
+ * The simulated world: devices, a cloud, a broker that loses, repeats and delays, and virtual time. The production core
+ * runs unchanged (`Twin`, `CloudService`, the embedded table); only its ports are simulated. Every message passes the
+ * real codec. Whoever acts sets `random` first, so that each action's choices are its own.
+ *
+ * @module
+ */
+import { entryKeysMax } from "../../cloud/fan_out.ts";
+import type { Target } from "../../cloud/publisher.ts";
+import type { StreamRecord } from "../../cloud/table.ts";
+import { type Change, Decoder, encode, type FromCloud, type FromDevice } from "../../protocol.ts";
+import { channelsOf, keyOf, SyncError } from "../../schema.ts";
+import type { Identity, Model } from "../../schema/model.ts";
+import type { Attributes, Item } from "../../schema/values.ts";
+import { SimCloud } from "./cloud.ts";
+import { SimDevice } from "./device.ts";
+import { fairlyRefused } from "./fairness.ts";
+import { idle } from "./gate.ts";
+import { Random } from "./random.ts";
+import { type Config, configOf, type ExternalKind, type Setup, startMs } from "./setup.ts";
+import type { Trace } from "./trace.ts";
+import { cloudItem, type Commit, type Effect, poisonName, writeLocally } from "./workload.ts";
+
+/** A violated invariant. */
+export class Violation extends Error {}
+
+type Parcel = { readonly to: "cloud" | "device"; readonly device: SimDevice; readonly payloads: Uint8Array[] };
+
+/** One change of the table. */
+export interface History {
+  readonly at: number;
+  /** Its place among all commits and changes. */
+  readonly order: number;
+  readonly old?: Item;
+  readonly new?: Item;
+  /** Made by a cloud application. */
+  readonly raw?: ExternalKind;
+}
+
+/** A version as it was first sent. */
+export interface Sent {
+  readonly device: string;
+  readonly change: Change;
+  /** The base's attributes, as the device had them. */
+  readonly madeFrom?: Attributes;
+  /** The latest local commit in it, if any is known. */
+  readonly commit?: Commit;
+  /** When it was sent first. */
+  readonly at: number;
+}
+
+/** See the module. */
+export class World {
+  now = startMs;
+  random: Random;
+  readonly cloud: SimCloud;
+  readonly devices: SimDevice[] = [];
+  readonly parcels: Parcel[] = [];
+  /** Further copies of messages, on a much slower way. */
+  readonly copies: Parcel[] = [];
+  readonly commits: Commit[] = [];
+  /** Devices whose database went back in time. */
+  readonly rolledBack: Set<string> = new Set();
+  /** By key text. */
+  readonly history: Map<string, History[]> = new Map();
+  /** By source, stamp and key. */
+  readonly sent: Map<string, Sent> = new Map();
+  /** The changes of each batch, by device and id. */
+  readonly batches: Map<string, readonly Change[]> = new Map();
+  messages = 0;
+  /** Until then there is no broker. */
+  brokerDownUntilMs = 0;
+  /** Counts of what was injected, by kind. */
+  readonly injected: Record<string, number> = {};
+  /** A violation that was found where nobody could catch it. */
+  fault: Violation | undefined;
+  readonly publisher = { publish: (to: Target, message: FromCloud) => Promise.resolve(this.#publish(to, message)) };
+  #raw: ExternalKind | undefined;
+  #values = 0;
+  #orders = 0;
+
+  readonly config: Config;
+
+  /** Told of everything that happens, where somebody looks. */
+  trace: Trace | undefined;
+
+  constructor(seed: number, setup: Setup, readonly folder: string) {
+    const config = this.config = configOf(setup);
+    this.random = new Random(seed);
+    this.cloud = new SimCloud(this, { ...config, schema: config.cloudSchema });
+    for (let i = 0; i < config.devices + config.clones; i++) {
+      const isClone = i >= config.devices;
+      const identity = { deviceId: `D${isClone ? 0 : i}`, accountId: "A" };
+      const skewMs = config.skewsMs[i % config.skewsMs.length]!;
+      this.devices.push(
+        new SimDevice(
+          this,
+          isClone ? `D0~${i}` : `D${i}`,
+          config.newer?.devices[i % config.newer.devices.length] ? config.newerSchema : config.schema,
+          identity,
+          skewMs,
+          folder,
+          { batchChangesMax: config.batchChangesMax },
+        ),
+      );
+    }
+    for (const device of this.devices) {
+      device.gathers = setup.gathers ?? false;
+      device.connect();
+    }
+  }
+
+  changed(record: StreamRecord): void {
+    this.trace?.changed(record);
+    const key = record.key.join("|"), list = this.history.get(key) ?? [];
+    list.push({ at: this.now, order: ++this.#orders, old: record.old, new: record.new, raw: this.#raw });
+    this.history.set(key, list);
+  }
+
+  failed(what: string): void {
+    this.fault ??= new Violation(what);
+  }
+
+  count(what: string): void {
+    this.injected[what] = (this.injected[what] ?? 0) + 1;
+  }
+
+  // ---- the broker -----------------------------------------------------------------------------------------------------
+
+  #post(to: Parcel["to"], device: SimDevice, message: FromCloud | FromDevice): void {
+    this.messages++;
+    const parcel = { to, device, payloads: encode(message) };
+    this.parcels.push(parcel);
+    if (this.config.copies > 0 && this.random.chance(this.config.copies)) this.copies.push(parcel);
+  }
+
+  /** A device sends. */
+  up(device: SimDevice, message: FromDevice): void {
+    if (message.type === "up") {
+      this.batches.set(`${device.name} ${message.batch}`, message.changes);
+      for (const change of message.changes) this.#noteSent(device, message.batch, change);
+    }
+    this.#post("cloud", device, message);
+  }
+
+  #noteSent(device: SimDevice, batch: string, change: Change): void {
+    const attributes = change.item ?? change.key!;
+    const model = this.config.schema.models.get(change.model)!;
+    const key = this.keyText(device.identity, model, String(attributes.name));
+    const source = `${device.identity.deviceId}#${batch.slice(0, batch.lastIndexOf("/"))}`;
+    const version = `${source} ${change.stamp} ${key}`;
+    const before = this.sent.get(version);
+    if (before) {
+      const same = JSON.stringify(before.change) === JSON.stringify(change);
+      if (!same) {
+        this.failed(`§1 ${version} was sent as ${JSON.stringify(before.change)}, then ${JSON.stringify(change)}`);
+      }
+      return;
+    }
+    const own = this.commits.filter((c) => c.device === device.name && c.key === key && !c.forgotten);
+    const commit = own.at(-1);
+    const madeFrom = device.twin.inFlight.batches.get(batch)?.flights.find((f) => f.change === change)?.base;
+    this.sent.set(version, { device: device.name, change, madeFrom, commit, at: this.now });
+  }
+
+  /** A device's own schema has the attribute that the version before lacks. */
+  knowsX({ schema }: SimDevice): boolean {
+    return schema === this.config.newerSchema;
+  }
+
+  jumpLost({ name }: SimDevice): void {
+    for (const commit of this.commits) if (commit.device === name) commit.undated = true;
+  }
+
+  get brokerIsDown(): boolean {
+    return this.now < this.brokerDownUntilMs;
+  }
+
+  /** The broker is gone for so long, with all that it had; the devices notice. */
+  restartBroker(downMs: number): void {
+    this.parcels.length = 0;
+    this.brokerDownUntilMs = this.now + downMs;
+    for (const device of this.devices) device.disconnect();
+    if (downMs === 0) { for (const device of this.devices) device.connect(); }
+  }
+
+  #publish(to: Target, message: FromCloud): void {
+    if (this.brokerIsDown) {
+      throw new SyncError("unavailable", "the broker is away", { retryable: true });
+    }
+    this.#checkSize(message);
+    for (const device of this.devices) {
+      const { deviceId, accountId } = device.identity;
+      const concerned = to === "all" || ("device" in to ? to.device === deviceId : to.account === accountId);
+      if (!concerned) continue;
+      this.#checkIsolation(device, message);
+      if (this.config.prompt && message.type === "ack") fairlyRefused(this, device, message);
+      if (device.online) this.#post("device", device, message);
+    }
+  }
+
+  /** I5: a page holds so many items, or one entry of the log. */
+  #checkSize(message: FromCloud): void {
+    const list = message.type === "snapshot" || message.type === "page" ? message.entries : [];
+    const most = Math.max(this.config.batchChangesMax, entryKeysMax);
+    if (list.length > most) this.failed(`I5 a message of ${list.length} items, where ${most} are the most`);
+  }
+
+  /** I4: nothing about another device's keys may reach a device, except that a key it asked for does not exist. */
+  #checkIsolation(device: SimDevice, message: FromCloud): void {
+    const text = JSON.stringify(message);
+    const own = [`device:${device.identity.deviceId}`, `account:${device.identity.accountId}`, "global"];
+    if ("channel" in message && !own.includes(message.channel)) this.failed(`I4 ${device.name} was sent ${text}`);
+    for (const { identity } of this.devices) {
+      if (identity.deviceId === device.identity.deviceId) continue;
+      if (
+        text.includes(`"deviceId":"${identity.deviceId}"`) ||
+        ("channel" in message && text.includes(`d#${identity.deviceId}"`))
+      ) {
+        this.failed(`I4 ${device.name} was sent ${text}`);
+      }
+    }
+  }
+
+  /** Delivers a parcel; with `keep` it will come once more. */
+  async deliver(index: number, keep = false): Promise<void> {
+    const { to, device, payloads } = keep ? this.parcels[index]! : this.parcels.splice(index, 1)[0]!;
+    this.trace?.delivered(to, device, payloads[0]!);
+    const decoder = new Decoder({ now: () => this.now });
+    if (to === "device") { for (const payload of payloads) device.receive(decoder.accept(payload, "down")!); }
+    else for (const payload of payloads) this.cloud.receive(device.identity.deviceId, decoder.accept(payload, "up")!);
+    await idle();
+  }
+
+  /** Time passes; each device's process looks at its clock after a second, as it does all the time. */
+  pass(ms: number): void {
+    const first = Math.min(ms, 1001);
+    this.now += first;
+    if (ms === first) return;
+    for (const device of this.devices) device.tick();
+    this.now += ms - first;
+  }
+
+  drop(index: number): void {
+    this.parcels.splice(index, 1);
+  }
+
+  async step(index: number): Promise<void> {
+    this.cloud.gate.step(index);
+    await idle();
+  }
+
+  async readStream(most: number): Promise<void> {
+    if (this.cloud.readStream(most)) await idle();
+  }
+
+  /** A device that was taken over asks for, and writes, what is not its own. */
+  forge(device: SimDevice): void {
+    const { random, config } = this;
+    const victim = random.pick(this.devices).identity,
+      model = random.pick(config.models),
+      name = random.pick(config.names);
+    const item = { name, v: -1, ...(model.scope === "global" ? {} : { deviceId: victim.deviceId, accountId: "B" }) };
+    const id = `forged${random.below(1e9)}/1`;
+    const messages: FromDevice[] = [
+      {
+        type: "sync",
+        request: id,
+        channels: [...channelsOf(config.schema, victim), "account:B"].map((channel) => ({ channel })),
+      },
+      { type: "fetch", request: id, keys: [keyOf(config.schema, cloudItem(config.schema, model, victim, { name }))] },
+      {
+        type: "up",
+        batch: id,
+        sent: this.now,
+        changes: [{ model: model.name, op: "create", item, stamp: this.now * 1000 + 999 }],
+      },
+    ];
+    const chosen = random.pick(victim.deviceId === device.identity.deviceId ? messages.slice(0, 2) : messages);
+    this.#post("cloud", device, chosen);
+  }
+
+  // ---- applications ---------------------------------------------------------------------------------------------------
+
+  keyText(identity: Identity, model: Model, name: string): string {
+    return keyOf(this.config.schema, cloudItem(this.config.schema, model, identity, { name })).join("|");
+  }
+
+  local(device: SimDevice): void {
+    const models = this.config.models.filter((m) => m.sync !== "down");
+    if (models.length === 0) return;
+    const model = this.random.pick(models);
+    this.committed(
+      device,
+      model,
+      writeLocally(device, model, ++this.#values, this.random, { ...this.config, knowsX: this.knowsX(device) }),
+    );
+  }
+
+  /** Notes a local commit, which is to be accounted for. */
+  committed(device: SimDevice, model: Model, effects: readonly Effect[]): void {
+    this.trace?.committed(device, model.name, effects);
+    const order = ++this.#orders;
+    for (const effect of effects) {
+      const key = this.keyText(device.identity, model, effect.name);
+      const undated = device.hasDrifted || undefined;
+      this.commits.push({ ...effect, device: device.name, key, model, order, at: this.now, forgotten: false, undated });
+    }
+  }
+
+  /** A cloud application writes, raw: past every worker, at once. */
+  async external(): Promise<void> {
+    const { config, random, cloud } = this;
+    const device = random.pick(this.devices), model = random.pick(config.models), name = random.pick(config.names);
+    let kind = random.pick(config.external);
+    const value = ++this.#values;
+    const key = keyOf(config.schema, cloudItem(config.schema, model, device.identity, { name }));
+    const old = await cloud.get(key);
+    if (kind === "delete" && !old) return;
+    if (!old && (kind === "update" || kind === "bump")) kind = "put";
+    const set: Item = random.chance(0.7) ? { v: value } : { w: `w${value}` };
+    const updatedMs = kind === "future" ? this.now + 48 * 3_600_000 : this.now;
+    const unknown = random.chance(0.5) ? { x: `x${value}` } : undefined;
+    const fresh = (ms: number) => cloudItem(config.schema, model, device.identity, { name, v: value, ...unknown }, ms);
+    this.#raw = kind;
+    if (kind === "delete") await cloud.delete(key);
+    else if (kind === "stamped") {
+      await cloud.put({ ...fresh(this.now), _source: "cloud#1", _stamp: this.#foreignStamp() });
+    } else if (kind === "put" || !old || (kind === "future" && random.chance(0.3))) {
+      await cloud.put(fresh(updatedMs));
+    } else {
+      const item: Item = { ...old!, ...set };
+      const bumps = kind !== "update" && model.updatedField !== undefined;
+      await cloud.put(bumps ? { ...item, updated: new Date(updatedMs).toISOString() } : item);
+    }
+    this.#raw = undefined;
+  }
+
+  /** Now, or so far ahead that nothing newer can be written for a while, or so far that it counts as none. */
+  #foreignStamp(): number {
+    return (this.now + this.random.pick([0, 0, 90_000, 200_000])) * 1000 + this.#values % 1000;
+  }
+
+  /** Somebody puts an item that no device can take. */
+  async poison(): Promise<void> {
+    const { config, random, cloud } = this;
+    const { identity } = random.pick(this.devices), model = random.pick(config.models);
+    const good = cloudItem(config.schema, model, identity, { name: poisonName, v: ++this.#values });
+    const bad: Item[] = [{ v: "text" }, { name: "a" }, { v: { $n: "12345678901234567890123" }, w: 7 }, {
+      _type: "Nobody",
+    }];
+    this.#raw = "put";
+    await cloud.put({ ...good, ...random.pick(bad) });
+    this.#raw = undefined;
+  }
+
+  /** A device starts with the next version of the schema, or the cloud's next workers do. */
+  upgrade(device: SimDevice): void {
+    const { newerSchema, newer } = this.config;
+    if (!newer) return;
+    if (this.random.chance(0.3)) {
+      if (this.cloud.upgrade()) this.count("schema of the cloud upgraded");
+    } else if (device.schema !== newerSchema) {
+      this.count("schema of a device upgraded");
+      device.upgrade(newerSchema);
+      device.connect();
+    }
+  }
+
+  /** A device gets a new database. */
+  reset(device: SimDevice): void {
+    this.rolledBack.add(device.name);
+    for (const c of this.commits) if (c.device === device.name) c.forgotten = true;
+    device.reset();
+  }
+
+  copy(device: SimDevice): void {
+    device.copy(this.#orders);
+  }
+
+  /** Back to some copy, or to the last; returns whether there was one. */
+  powerLoss(device: SimDevice, last = false): boolean {
+    const order = device.rollBack(last ? 1 - Number.EPSILON : this.random.next());
+    if (order === undefined) return false;
+    this.rolledBack.add(device.name);
+    for (const c of this.commits) if (c.device === device.name && c.order > order) c.forgotten = true;
+    return true;
+  }
+
+  async close(): Promise<void> {
+    for (const device of this.devices) device.close();
+    await this.cloud.close();
+  }
+}

@@ -1,0 +1,191 @@
+/**
+ * A real Mosquitto for tests: a process of its own on free ports, with the options and access rules of
+ * `docs/mosquitto.conf` and `docs/mosquitto.acl`.
+ *
+ * @module
+ */
+import { pbkdf2Sync, randomBytes } from "node:crypto";
+import net from "node:net";
+import mqtt from "mqtt";
+import { topics } from "../../protocol.ts";
+import { until } from "./until.ts";
+
+/** A device that may log in. */
+export interface MosquittoDevice {
+  readonly deviceId: string;
+  readonly accountId: string;
+  readonly token: string;
+}
+
+/** Options of {@link startMosquitto}. */
+export interface MosquittoOptions {
+  readonly devices: readonly MosquittoDevice[];
+  readonly internal: { readonly username: string; readonly password: string };
+  /** Default `tt`. */
+  readonly prefix?: string;
+  /** PEM texts: the devices' listener then speaks TLS, and with `workers` the workers' as well. */
+  readonly tls?: { readonly cert: string; readonly key: string; readonly ca: string; readonly workers?: boolean };
+  /** Default: free ports. Given to start it again where it was. */
+  readonly devicePort?: number;
+  readonly workerPort?: number;
+}
+
+/** A running Mosquitto. */
+export interface Mosquitto {
+  /** For devices: the user name takes the place of the client id. */
+  readonly devicePort: number;
+  readonly workerPort: number;
+  readonly pid: number;
+  /** Lets one more device in; resolves when it can log in. */
+  add(device: MosquittoDevice): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Why Mosquitto can't be used here, or undefined. A test that needs it is skipped with this reason. */
+export const mosquittoMissing: string | undefined = await new Deno.Command("mosquitto", {
+  args: ["-h"],
+  stdout: "null",
+  stderr: "null",
+}).output().then(() => undefined, () => "no mosquitto on this machine");
+
+/** A port that was free a moment ago. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = net.createServer().once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as net.AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+/** A line of a Mosquitto password file, as `mosquitto_passwd` makes it: PBKDF2 with SHA-512, here with few iterations. */
+function passwordLine(username: string, password: string): string {
+  const salt = randomBytes(12);
+  const hash = pbkdf2Sync(password, salt, 101, 64, "sha512");
+  return `${username}:$7$101$${salt.toString("base64")}$${hash.toString("base64")}`;
+}
+
+function accessRules({ devices, internal, prefix }: MosquittoOptions): string {
+  const topic = topics(prefix);
+  const own = (kind: "up" | "sync" | "presence" | "down") => topic[kind]("u").replace("/u/", "/%u/");
+  return [
+    `user ${internal.username}`,
+    `topic readwrite ${prefix ?? "tt"}/#`,
+    `pattern write ${own("up")}`,
+    `pattern write ${own("sync")}`,
+    `pattern write ${own("presence")}`,
+    `pattern read ${own("down")}`,
+    `pattern read ${topic.all}`,
+    ...devices.flatMap(({ deviceId, accountId }) => [`user ${deviceId}`, `topic read ${topic.account(accountId)}`]),
+    "",
+  ].join("\n");
+}
+
+async function answers(port: number): Promise<boolean> {
+  try {
+    (await Deno.connect({ hostname: "127.0.0.1", port })).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Whether a device's password is known by now. */
+async function letsIn(port: number, { deviceId, token }: MosquittoDevice, ca: string | undefined): Promise<boolean> {
+  try {
+    const client = await mqtt.connectAsync(`${ca ? "mqtts" : "mqtt"}://127.0.0.1:${port}`, {
+      username: deviceId,
+      password: token,
+      reconnectPeriod: 0,
+      ...(ca ? { ca } : {}),
+    });
+    await client.endAsync(true);
+    return true;
+  } catch {
+    // Refused: the new file has not been read yet.
+    return false;
+  }
+}
+
+/** Starts Mosquitto; resolves when both listeners accept connections. */
+export async function startMosquitto(options: MosquittoOptions): Promise<Mosquitto> {
+  const dir = await Deno.makeTempDir({ prefix: "twintable-mosquitto-" });
+  // Mosquitto gives up root for another user, who must be able to read these.
+  await Deno.chmod(dir, 0o755);
+  const file = async (name: string, text: string) => {
+    await Deno.writeTextFile(`${dir}/${name}`, text);
+    return `${dir}/${name}`;
+  };
+  const devicePort = options.devicePort ?? await freePort();
+  const workerPort = options.workerPort ?? await freePort();
+  const { tls, internal } = options;
+  const devices = [...options.devices];
+  const accounts = async () => {
+    const users = [...devices.map(({ deviceId, token }) => [deviceId, token]), [internal.username, internal.password]];
+    const passwords = users.map(([name, password]) => passwordLine(name!, password!)).join("\n") + "\n";
+    return {
+      passwords: await file("passwd", passwords),
+      rules: await file("acl", accessRules({ ...options, devices })),
+    };
+  };
+  const { passwords, rules } = await accounts();
+  const certificates = tls
+    ? [
+      `cafile ${await file("ca.crt", tls.ca)}`,
+      `certfile ${await file("server.crt", tls.cert)}`,
+      `keyfile ${await file("server.key", tls.key)}`,
+    ]
+    : [];
+  const config = await file(
+    "mosquitto.conf",
+    [
+      "allow_anonymous false",
+      `password_file ${passwords}`,
+      `acl_file ${rules}`,
+      `listener ${devicePort} 127.0.0.1`,
+      ...certificates,
+      "use_username_as_clientid true",
+      `listener ${workerPort} 127.0.0.1`,
+      ...(tls?.workers ? certificates : []),
+      "set_tcp_nodelay true",
+      "max_inflight_messages 1000",
+      "max_queued_messages 100000",
+      "max_queued_bytes 67108864",
+      "message_size_limit 1048576",
+      "persistence false",
+      "log_type error",
+      "",
+    ].join("\n"),
+  );
+  const process = new Deno.Command("mosquitto", { args: ["-c", config], stdout: "null", stderr: "null" }).spawn();
+  let exited = false;
+  const status = process.status.then((status) => {
+    exited = true;
+    return status;
+  });
+  const deadline = performance.now() + 10_000;
+  while (!(await answers(devicePort) && await answers(workerPort))) {
+    if (exited || performance.now() > deadline) {
+      if (!exited) process.kill("SIGKILL");
+      throw new Error(`mosquitto did not start: ${JSON.stringify(await status)}, its files are in ${dir}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return {
+    devicePort,
+    workerPort,
+    pid: process.pid,
+    async add(device) {
+      devices.push(device);
+      await accounts();
+      process.kill("SIGHUP");
+      await until(`Mosquitto lets ${device.deviceId} in`, () => letsIn(devicePort, device, tls?.ca));
+    },
+    async stop() {
+      if (!exited) process.kill("SIGTERM");
+      await status;
+      await Deno.remove(dir, { recursive: true });
+    },
+  };
+}

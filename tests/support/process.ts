@@ -1,0 +1,112 @@
+/**
+ * The command line as a process of its own: started, watched, measured, and killed without warning.
+ *
+ * @module
+ */
+import { fileURLToPath } from "node:url";
+import { until } from "./until.ts";
+
+const main = fileURLToPath(new URL("../../mod.ts", import.meta.url));
+
+/** The compiled program, where there is one (`TWINTABLE_BINARY`, as `.ci/run` sets it): what is shipped to a device. */
+export const binary: string | undefined = Deno.env.get("TWINTABLE_BINARY");
+
+/** The memory settings that the compiled program has: a program run from source is measured with the same. */
+const v8Flags: readonly string[] = String(
+  JSON.parse(Deno.readTextFileSync(new URL("../../deno.json", import.meta.url))).tasks.compile,
+).split(" ").filter((word) => word.startsWith("--v8-flags="));
+
+/** Linux clock ticks a second in /proc/PID/stat (USER_HZ, 100 on every architecture that Deno runs on). */
+const ticksPerSecond = 100;
+
+/** What `/proc` says of a process; the resource tests need Linux. */
+export const procMissing: boolean = Deno.build.os !== "linux";
+
+/** A running `mod.ts` command. Use with `await using`: a process that still runs is killed. */
+export class Program implements AsyncDisposable {
+  readonly #child: Deno.ChildProcess;
+  readonly #copied: Promise<unknown>;
+  /** What it has printed so far. */
+  stdout = "";
+  stderr = "";
+  exited: Deno.CommandStatus | undefined;
+  readonly status: Promise<Deno.CommandStatus>;
+
+  /** Starts `mod.ts`, or a compiled program, with these arguments, and with these variables beside the environment's. */
+  constructor(args: readonly string[], env: Record<string, string> = {}, compiled?: string) {
+    this.#child = new Deno.Command(compiled ?? Deno.execPath(), {
+      args: compiled ? [...args] : ["run", "-A", "--no-prompt", ...v8Flags, main, ...args],
+      env: { NO_COLOR: "1", ...env },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    this.status = this.#child.status.then((status) => this.exited = status);
+    this.#copied = Promise.all([
+      copy(this.#child.stdout, (text) => this.stdout += text),
+      copy(this.#child.stderr, (text) => this.stderr += text),
+    ]);
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  /** Waits until it has printed something that matches. Fails with what it said if it ends before. */
+  async printed(pattern: RegExp, timeoutMs = 30_000): Promise<RegExpMatchArray> {
+    return await until(`"${main}" prints ${pattern}`, () => {
+      const match = `${this.stdout}\n${this.stderr}`.match(pattern);
+      if (!match && this.exited) throw new Error(`it ended with ${this.exited.code}: ${this.stdout}${this.stderr}`);
+      return match;
+    }, timeoutMs);
+  }
+
+  /** kill -9, and waits until it is gone. */
+  async kill(): Promise<void> {
+    if (!this.exited) this.#child.kill("SIGKILL");
+    await this.status;
+    await this.#copied;
+  }
+
+  /** Asks it to end, and waits for that. */
+  async stop(signal: Deno.Signal = "SIGTERM"): Promise<Deno.CommandStatus> {
+    if (!this.exited) this.#child.kill(signal);
+    await this.#copied;
+    return await this.status;
+  }
+
+  /** Waits for its end and gives its exit code. */
+  async ended(): Promise<number> {
+    const { code } = await this.status;
+    await this.#copied;
+    return code;
+  }
+
+  /** Resident memory now and at its highest, bytes. */
+  memory(): { resident: number; peak: number } {
+    const status = Deno.readTextFileSync(`/proc/${this.pid}/status`);
+    const bytes = (name: string) => Number(status.match(new RegExp(`${name}:\\s+(\\d+) kB`))![1]) * 1024;
+    return { resident: bytes("VmRSS"), peak: bytes("VmHWM") };
+  }
+
+  /** Forgets the highest resident memory so far. */
+  resetPeak(): void {
+    Deno.writeTextFileSync(`/proc/${this.pid}/clear_refs`, "5");
+  }
+
+  /** Processor time that it has used since its start, ms. */
+  cpuMs(): number {
+    // The command's name, in parentheses, may hold spaces: the fields are counted from behind it.
+    const stat = Deno.readTextFileSync(`/proc/${this.pid}/stat`);
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return (Number(fields[11]) + Number(fields[12])) * 1000 / ticksPerSecond;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+  }
+}
+
+async function copy(stream: ReadableStream<Uint8Array>, to: (text: string) => void): Promise<void> {
+  for await (const text of stream.pipeThrough(new TextDecoderStream())) to(text);
+}
