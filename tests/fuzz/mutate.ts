@@ -46,7 +46,9 @@ export const spoil: fc.Arbitrary<Spoil> = fc.record({
 /** A copy of a value with the spoilings done, in turn. */
 export function spoiled(value: unknown, spoils: readonly Spoil[]): unknown {
   let root = { value: structuredClone(value) };
-  for (const { draw, how, value: odd } of spoils) {
+  for (const { draw, how, value: given } of spoils) {
+    // What is put in is a copy: a later spoiling may change it, and the arbitrary hands the same object out again.
+    const odd = structuredClone(given);
     const places: [holder: Record<string, unknown>, name: string][] = [];
     collect(root as Record<string, unknown>, places);
     const [holder, name] = places[draw % places.length]!;
