@@ -50,19 +50,26 @@ export async function runShare(share: Share): Promise<ShareResult> {
   const result: ShareResult = { tally: emptyTally(), failures: [] };
   const began = performance.now(), isTerminal = Deno.stderr.isTerminal();
   let shownMs = began;
+  const tell = (text: string) => Deno.stderr.writeSync(new TextEncoder().encode(text));
   const progress = ({ tally, failures }: ShareResult) => {
     add(result.tally, tally);
     result.failures.push(...failures);
+    if (share.shows) {
+      // At once: a long run says at its end what it made of them.
+      for (const { family, seed, message } of failures) {
+        tell(`family ${family}, seed ${seed}: ${message.split("\n")[0]}\n`);
+      }
+    }
     const now = performance.now();
     if (!share.shows || (!isTerminal && now - shownMs < showEveryMs)) return;
     shownMs = now;
     const { runs, failures: failed } = result.tally, minutes = (now - began) / 60_000;
     const line = `${runs} runs, ${Math.round(runs / minutes)} a minute, ${failed} violations`;
-    Deno.stderr.writeSync(new TextEncoder().encode(isTerminal ? `\r${line}  ` : `${line}\n`));
+    tell(isTerminal ? `\r${line}  ` : `${line}\n`);
   };
   if (share.jobs === 1) await work(share, 0, progress);
   else await Promise.all(Array.from({ length: share.jobs }, (_, index) => subprocess(share, index, progress)));
-  if (share.shows && isTerminal) Deno.stderr.writeSync(new TextEncoder().encode("\n"));
+  if (share.shows && isTerminal) tell("\n");
   return result;
 }
 

@@ -470,6 +470,14 @@ export const mutants: readonly Mutant[] = [
     ``,
   ),
   one(
+    "unread removal",
+    "found by the simulation: a removal was sent before its own entry was read, and so without a key",
+    "late alone up",
+    uplink,
+    `if (op === "remove" && !record.base && !candidate.removedKey && outbox.unread() > 0) return "hold";`,
+    ``,
+  ),
+  one(
     "old time for a new row",
     "found by the simulation: a change that had waited was sent with the row as it was now and the time as it was then",
     "fair",
