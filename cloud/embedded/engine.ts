@@ -211,8 +211,8 @@ function open(path: string, schema: Schema, { synchronous, pagesMax, shared }: E
     checkLayout(db, path);
     db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous.toUpperCase()}`);
     db.exec("BEGIN IMMEDIATE");
-    db.exec(layoutSql);
-    // A visitor beside the process that serves the table may have another schema, and leaves its indexes alone.
+    // A visitor beside the process that serves the table may have another schema, and leaves its triggers and indexes alone.
+    db.exec(layoutSql(schema, !shared));
     if (!shared) createIndexes(db, schema);
     db.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${layoutVersion}; COMMIT`);
     if (pagesMax !== undefined) db.exec(`PRAGMA max_page_count = ${pagesMax}`);

@@ -4,6 +4,8 @@
  * - `items(hash, sort, item)`: the data table. `item` is tagged JSON text, whole, keys included.
  * - `changes(seq, hash, sort, old, new)`: the change stream, filled by triggers, so that whatever writes `items` (also the
  *   `sqlite3` shell) is in it, in the same transaction. Rows that were handled are deleted: that is the stream's checkpoint.
+ * - `unwanted(type)`: types that the stream's reader has no use for. Most of what a fleet sends is measurements, which
+ *   nobody is told of: their changes are not recorded, which is half of what a write would cost.
  * - `log(hash, sort, item, expires)`: the log table, without a stream.
  *
  * Keys are compared as bytes (SQLite's BINARY collation on UTF-8), as DynamoDB does.
@@ -14,14 +16,10 @@ import type { Index, Schema } from "../../schema/model.ts";
 
 /** `PRAGMA application_id` of such a file ("ttbl"), and `PRAGMA user_version`: the layout's version. */
 export const applicationId = 0x7474626c;
-/** Raised when the layout changes. */
-export const layoutVersion = 1;
+/** Raised when the layout changes. 2: `unwanted`. */
+export const layoutVersion = 2;
 
-/**
- * The tables and triggers. `stash` keeps the image that an `INSERT OR REPLACE` evicts: SQLite fires no delete trigger for
- * it by default, and without the old image a raw write that copies `_source` and `_stamp` would pass for a device's own.
- */
-export const layoutSql = `
+const tablesSql = `
 CREATE TABLE IF NOT EXISTS items(
   id INTEGER PRIMARY KEY, hash TEXT NOT NULL, sort TEXT NOT NULL DEFAULT '', item TEXT NOT NULL CHECK(json_valid(item)),
   UNIQUE(hash, sort)) STRICT;
@@ -31,29 +29,85 @@ CREATE INDEX IF NOT EXISTS log_expires ON log(expires) WHERE expires IS NOT NULL
 CREATE TABLE IF NOT EXISTS changes(
   seq INTEGER PRIMARY KEY AUTOINCREMENT, hash TEXT NOT NULL, sort TEXT NOT NULL, old TEXT, new TEXT) STRICT;
 CREATE TABLE IF NOT EXISTS stash(hash TEXT NOT NULL, sort TEXT NOT NULL, item TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS unwanted(type TEXT NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID;
+`;
 
-CREATE TRIGGER IF NOT EXISTS items_evict BEFORE INSERT ON items
-WHEN EXISTS(SELECT 1 FROM items WHERE hash = new.hash AND sort = new.sort) BEGIN
+/** The triggers, by name: their bodies name the typeField, and are made anew at each start. */
+function triggers(schema: Schema): Map<string, string> {
+  const isUnwanted = (item: string) =>
+    `EXISTS(SELECT 1 FROM unwanted WHERE type = ${attributeSql(schema.typeField, item)})`;
+  const record = (values: string) => `INSERT INTO changes(hash, sort, old, new) ${values}`;
+  return new Map([
+    [
+      "items_evict",
+      `BEFORE INSERT ON items WHEN EXISTS(SELECT 1 FROM items WHERE hash = new.hash AND sort = new.sort) BEGIN
   DELETE FROM stash;
   INSERT INTO stash SELECT hash, sort, item FROM items WHERE hash = new.hash AND sort = new.sort;
-END;
-CREATE TRIGGER IF NOT EXISTS items_insert AFTER INSERT ON items BEGIN
-  INSERT INTO changes(hash, sort, old, new) VALUES (
-    new.hash, new.sort, (SELECT item FROM stash WHERE hash = new.hash AND sort = new.sort), new.item);
+END`,
+    ],
+    [
+      "items_insert",
+      `AFTER INSERT ON items WHEN NOT ${isUnwanted("new.item")} OR EXISTS(SELECT 1 FROM stash) BEGIN
+  ${
+        record(`VALUES (
+    new.hash, new.sort, (SELECT item FROM stash WHERE hash = new.hash AND sort = new.sort), new.item)`)
+      };
   DELETE FROM stash;
-END;
-CREATE TRIGGER IF NOT EXISTS items_update AFTER UPDATE ON items WHEN old.hash = new.hash AND old.sort = new.sort BEGIN
-  INSERT INTO changes(hash, sort, old, new) VALUES (new.hash, new.sort, old.item, new.item);
-END;
-CREATE TRIGGER IF NOT EXISTS items_rekey AFTER UPDATE ON items WHEN old.hash <> new.hash OR old.sort <> new.sort BEGIN
-  INSERT INTO changes(hash, sort, old, new) VALUES (old.hash, old.sort, old.item, NULL);
-  INSERT INTO changes(hash, sort, old, new) VALUES (new.hash, new.sort, NULL, new.item);
-END;
-CREATE TRIGGER IF NOT EXISTS items_delete AFTER DELETE ON items BEGIN
-  INSERT INTO changes(hash, sort, old, new) VALUES (old.hash, old.sort, old.item, NULL);
+END`,
+    ],
+    [
+      "items_update",
+      `AFTER UPDATE ON items WHEN old.hash = new.hash AND old.sort = new.sort
+  AND NOT (${isUnwanted("new.item")} AND ${isUnwanted("old.item")}) BEGIN
+  ${record("VALUES (new.hash, new.sort, old.item, new.item)")};
+END`,
+    ],
+    [
+      "items_rekey",
+      `AFTER UPDATE ON items WHEN old.hash <> new.hash OR old.sort <> new.sort BEGIN
+  ${record(`SELECT old.hash, old.sort, old.item, NULL WHERE NOT ${isUnwanted("old.item")}`)};
+  ${record(`SELECT new.hash, new.sort, NULL, new.item WHERE NOT ${isUnwanted("new.item")}`)};
+END`,
+    ],
+    [
+      "items_delete",
+      `AFTER DELETE ON items WHEN NOT ${isUnwanted("old.item")} BEGIN
+  ${record("VALUES (old.hash, old.sort, old.item, NULL)")};
   DELETE FROM stash WHERE hash = old.hash AND sort = old.sort;
-END;
-`;
+END`,
+    ],
+  ]);
+}
+
+/**
+ * The tables and triggers. `stash` keeps the image that an `INSERT OR REPLACE` evicts: SQLite fires no delete trigger for
+ * it by default, and without the old image a raw write that copies `_source` and `_stamp` would pass for a device's own.
+ *
+ * @param fresh Makes the triggers anew, and takes everything for wanted until a reader says otherwise: for the process
+ * that serves the table, not for a visitor.
+ */
+export function layoutSql(schema: Schema, fresh: boolean): string {
+  const sql = [tablesSql];
+  if (fresh) sql.push("DELETE FROM unwanted;");
+  for (const [name, body] of triggers(schema)) {
+    if (fresh) sql.push(`DROP TRIGGER IF EXISTS ${name};`);
+    sql.push(`CREATE TRIGGER IF NOT EXISTS ${name} ${body};`);
+  }
+  return sql.join("\n");
+}
+
+/** SQL for the types whose items nobody reads in the stream; what was recorded of them already is taken out of it. */
+export function unwantedSql({ typeField }: Schema): { clear: string; add: string; sweep: string } {
+  // An image that is no JSON is let through: whoever reads it knows what to do.
+  const isWanted = (image: string) =>
+    `(${image} IS NOT NULL AND CASE WHEN json_valid(${image}) ` +
+    `THEN NOT EXISTS(SELECT 1 FROM unwanted WHERE type = ${attributeSql(typeField, image)}) ELSE TRUE END)`;
+  return {
+    clear: "DELETE FROM unwanted",
+    add: "INSERT OR IGNORE INTO unwanted(type) VALUES (?)",
+    sweep: `DELETE FROM changes WHERE NOT (${isWanted("new")} OR ${isWanted("old")})`,
+  };
+}
 
 /** The SQL expression for an item's attribute; `item` is the column that holds the item. */
 export function attributeSql(attribute: string, item = "item"): string {

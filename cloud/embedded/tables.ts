@@ -8,7 +8,7 @@ import type { Schema } from "../../schema/model.ts";
 import { isMap, type Item } from "../../schema/values.ts";
 import type { ChangeStream, DataTable, StreamBatch, StreamOptions, StreamRecord, Tables } from "../table.ts";
 import { Engine, type Synchronous } from "./engine.ts";
-import { attributeSql, ttlAttributes } from "./layout.ts";
+import { attributeSql, ttlAttributes, unwantedSql } from "./layout.ts";
 import { dataLayout, EmbeddedTable, itemOf, logLayout } from "./table.ts";
 
 /** Options of {@link openEmbedded}. */
@@ -59,7 +59,7 @@ export function openEmbedded(path: string, options: EmbeddedOptions): EmbeddedTa
   };
   const table = new EmbeddedTable(engine, dataLayout(schema), now, () => closed("data"));
   const data: DataTable = Object.assign(table, {
-    stream: (options?: StreamOptions) => streamOf(engine, wantedSql(schema, options?.unwanted ?? [])),
+    stream: (options?: StreamOptions) => streamOf(engine, schema, options?.unwanted ?? []),
   });
   const log = new EmbeddedTable(engine, logLayout, now, () => closed("log"));
   return {
@@ -101,59 +101,47 @@ interface ChangeRow {
   readonly new: string | null;
 }
 
-/** A condition on rows of `changes`: one of their images is wanted. Left out here, the others cost no copy and no parsing. */
-function wantedSql({ typeField }: Schema, unwanted: readonly string[]): string {
-  if (unwanted.length === 0) return "TRUE";
-  const types = unwanted.map((type) => `'${type.replaceAll("'", "''")}'`).join(", ");
-  // An image that is no JSON is let through: whoever reads it knows what to do.
-  const isWanted = (image: string) =>
-    `(${image} IS NOT NULL AND CASE WHEN json_valid(${image}) ` +
-    `THEN coalesce(${attributeSql(typeField, image)}, '') NOT IN (${types}) ELSE TRUE END)`;
-  return `${isWanted("new")} OR ${isWanted("old")}`;
-}
-
-function streamOf(engine: Engine, wanted: string): ChangeStream {
+function streamOf(engine: Engine, schema: Schema, unwanted: readonly string[]): ChangeStream {
   return {
     async *batches(signal: AbortSignal) {
+      await leaveOut(engine, schema, unwanted);
       // What was not checkpointed is still in the table, and comes again after a restart; within a run it is passed once.
       let position = 0;
       while (!signal.aborted) {
         // Read before the rows: a commit in between is not waited for in vain.
         const { commits } = engine;
-        const read = engine.read(() => readChanges(engine, position, wanted));
-        if (!read) await engine.committed(commits, signal);
+        const rows = engine.read(() => readChanges(engine, position));
+        if (rows.length === 0) await engine.committed(commits, signal);
         else {
-          position = read.last;
-          yield batchOf(engine, read);
+          position = rows.at(-1)!.seq;
+          yield batchOf(engine, rows);
         }
       }
     },
   };
 }
 
-/** The changes from `first` to `last`; of those, the rows that are wanted. */
-interface Read {
-  readonly first: number;
-  readonly last: number;
-  readonly rows: readonly ChangeRow[];
+/** From here on the triggers record nothing of these types. */
+function leaveOut(engine: Engine, schema: Schema, types: readonly string[]): Promise<void> {
+  const sql = unwantedSql(schema);
+  return engine.transact(() => {
+    engine.sql(sql.clear).run();
+    for (const type of types) engine.sql(sql.add).run(type);
+    if (types.length > 0) engine.sql(sql.sweep).run();
+  });
 }
 
-function readChanges(engine: Engine, after: number, wanted: string): Read | undefined {
-  const { first, last } = engine.sql(
-    "SELECT min(seq) AS first, max(seq) AS last FROM (SELECT seq FROM changes WHERE seq > ? ORDER BY seq LIMIT ?)",
-  ).get(after, batchRecordsMax) as unknown as { first: number | null; last: number | null };
-  if (first === null || last === null) return undefined;
-  const statement = engine.sql(
-    `SELECT seq, hash, sort, old, new FROM changes WHERE seq > ? AND seq <= ? AND (${wanted}) ORDER BY seq`,
-  );
+function readChanges(engine: Engine, after: number): ChangeRow[] {
+  const statement = engine.sql("SELECT seq, hash, sort, old, new FROM changes WHERE seq > ? ORDER BY seq LIMIT ?");
   const rows: ChangeRow[] = [];
   let bytes = 0;
-  for (const row of statement.iterate(after, last) as IterableIterator<unknown> as Iterable<ChangeRow>) {
+  const read = statement.iterate(after, batchRecordsMax) as IterableIterator<unknown> as Iterable<ChangeRow>;
+  for (const row of read) {
     rows.push(row);
     bytes += (row.old?.length ?? 0) + (row.new?.length ?? 0);
-    if (bytes > batchBytesMax) return { first, last: row.seq, rows };
+    if (bytes > batchBytesMax) break;
   }
-  return { first, last, rows };
+  return rows;
 }
 
 /** An image that somebody's SQL wrote and nobody can read is an item of no model: it must not stop the stream. */
@@ -167,18 +155,19 @@ function readable(text: string): Item {
   }
 }
 
-function batchOf(engine: Engine, { first, last, rows }: Read): StreamBatch {
+function batchOf(engine: Engine, rows: readonly ChangeRow[]): StreamBatch {
   const records = rows.map((row): StreamRecord => ({
     key: [row.hash, row.sort],
     ...(row.old === null ? {} : { old: readable(row.old) }),
     ...(row.new === null ? {} : { new: readable(row.new) }),
   }));
+  const first = rows[0]!.seq, last = rows.at(-1)!.seq;
   return {
     records,
     // Only this batch's own rows: an earlier batch may still be under way.
     checkpoint: () =>
       engine.transact(() => {
         engine.sql("DELETE FROM changes WHERE seq BETWEEN ? AND ?").run(first, last);
-      }, last - first + 1),
+      }, rows.length),
   };
 }

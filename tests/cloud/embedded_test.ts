@@ -5,6 +5,7 @@ import { equals } from "../../cloud/condition.ts";
 import { openEmbedded } from "../../cloud/embedded.ts";
 import type { StreamBatch, StreamRecord } from "../../cloud/table.ts";
 import { SyncError } from "../../schema.ts";
+import type { Item } from "../../schema/values.ts";
 import { contractSchema as schema, itemOf, keyOf, tableContract } from "./table_contract.ts";
 
 const now = () => Date.now();
@@ -91,6 +92,80 @@ Deno.test("embedded: writes by plain SQL of another connection reach the stream,
       [2, 4],
       [4, undefined],
       [undefined, 5],
+    ]);
+    await tables.close();
+  }));
+
+/** What stands in `changes`, of the keys that begin so. */
+function recorded(path: string, prefix: string): unknown[] {
+  const shell = new DatabaseSync(path);
+  const rows = shell.prepare(
+    "SELECT sort, old ->> '$._type' AS old, new ->> '$._type' AS new FROM changes WHERE sort GLOB ? ORDER BY seq",
+  ).all(`${prefix}*`);
+  shell.close();
+  return rows.map((row) => [row.sort, row.old, row.new]);
+}
+
+Deno.test("embedded: of unwanted types nothing is recorded, from the reader's start to the next opening", () =>
+  inFile(async (path) => {
+    const reading = (id: string, type = "Reading"): Item => ({ ...itemOf(id, {}), sk: `r#${id}`, _type: type });
+    let tables = openEmbedded(path, { schema, now });
+    const put = (...items: Item[]) => tables.data.write(items.map((item) => ({ op: "put", item })));
+    await put(reading("before"));
+    assert.equal(recorded(path, "r#").length, 1);
+    const abort = new AbortController();
+    const batches = tables.data.stream({ unwanted: ["Reading"] }).batches(abort.signal)[Symbol.asyncIterator]();
+    const first = batches.next();
+    await put(itemOf("go", {}));
+    assert.deepEqual(((await first).value as StreamBatch).records.map(({ key }) => key), [keyOf("go")]);
+    assert.deepEqual(recorded(path, "r#"), [], "also what came before");
+
+    await put(reading("1"), reading("2"), reading("3"), { ...reading("4"), _type: 5 });
+    await put(reading("1"), reading("2", "Thing"), reading("2"));
+    await tables.data.write([{ op: "delete", key: ["device#d1", "r#1"] }]);
+    const shell = new DatabaseSync(path);
+    shell.exec("PRAGMA busy_timeout = 5000; UPDATE items SET sort = 'r#5' WHERE sort = 'r#3'");
+    shell.exec("UPDATE items SET sort = 'r#6', item = json_set(item, '$._type', 'Thing') WHERE sort = 'r#5'");
+    shell.exec(`INSERT OR REPLACE INTO items(hash, sort, item) SELECT hash, sort, json_set(item, '$._type', 'Reading')
+      FROM items WHERE sort = 'r#6'`);
+    shell.close();
+    assert.deepEqual(recorded(path, "r#"), [
+      ["r#4", null, 5],
+      ["r#2", "Reading", "Thing"],
+      ["r#2", "Thing", "Reading"],
+      ["r#6", null, "Thing"],
+      ["r#6", "Thing", "Reading"],
+    ]);
+    abort.abort();
+    await tables.close();
+
+    // Nobody reads yet, and who will has not said what it has no use for.
+    tables = openEmbedded(path, { schema, now });
+    await put(reading("7"));
+    assert.deepEqual(recorded(path, "r#7"), [["r#7", null, "Reading"]]);
+    await tables.close();
+  }));
+
+Deno.test("embedded: a file of the first layout, without a table of unwanted types, is taken over", () =>
+  inFile(async (path) => {
+    const before = openEmbedded(path, { schema, now });
+    await before.data.write([{ op: "put", item: itemOf("a", { v: 1 }) }]);
+    await before.close();
+    const shell = new DatabaseSync(path);
+    for (const name of ["items_update", "items_rekey", "items_delete"]) shell.exec(`DROP TRIGGER ${name}`);
+    shell.exec(`
+      DROP TRIGGER items_insert; DROP TABLE unwanted; PRAGMA user_version = 1;
+      CREATE TRIGGER items_insert AFTER INSERT ON items BEGIN
+        INSERT INTO changes(hash, sort, old, new) VALUES (new.hash, new.sort, NULL, new.item);
+      END`);
+    shell.close();
+    const tables = openEmbedded(path, { schema, now });
+    const reading = records(tables.data, 3);
+    await tables.data.write([{ op: "put", item: itemOf("a", { v: 2 }) }, { op: "put", item: itemOf("b", { v: 3 }) }]);
+    assert.deepEqual((await reading).map((record) => [record.old?.v, record.new?.v]), [
+      [undefined, 1],
+      [1, 2],
+      [undefined, 3],
     ]);
     await tables.close();
   }));
