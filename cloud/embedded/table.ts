@@ -68,7 +68,8 @@ export class EmbeddedTable implements Table {
   }
 
   get(keys: readonly Key[]): Promise<(Item | undefined)[]> {
-    return settled(() => this.#engine.read(() => keys.map((key) => this.#find(key))));
+    const find = () => keys.map((key) => this.#find(key));
+    return settled(() => keys.length > 1 ? this.#engine.readTogether(find) : this.#engine.read(find));
   }
 
   #find([hash, sort]: Key): Item | undefined {
