@@ -105,7 +105,10 @@ function accounted(world: World, commit: Commit, table: Map<string, Item>, kept:
   const before = world.commits.some((c) =>
     c.device === device && c.key === key && c.order < order && item?.v !== undefined && c.set.v === item.v
   );
-  if (before && !kept.hasRemoval(device, model.name, commit.name)) {
+  // It was done, and then another device brought its change of what it had seen before (rules §7 ii), with this one's values.
+  const wroteAgain = typeof item?._source === "string" && !item._source.startsWith(`${device}#`) &&
+    history.some((h) => h.old?.v === item.v && h.new === undefined);
+  if (before && !wroteAgain && !kept.hasRemoval(device, model.name, commit.name)) {
     throw new Violation(`I2 the removal of ${key} on ${device} is lost: ${JSON.stringify(item)}`);
   }
 }
