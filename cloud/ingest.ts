@@ -24,7 +24,7 @@ import type { Attributes, Item } from "../schema/values.ts";
 import { ConditionTooLargeError } from "./condition_limit.ts";
 import { attributeOf, currentOf, goesUp, isOwn } from "./current.ts";
 import { keyText } from "./entries.ts";
-import { aheadMaxMs, conditionOf } from "./ingest_condition.ts";
+import { aheadMaxMs, Conditions } from "./ingest_condition.ts";
 import type { DataTable, Write, WriteResult } from "./table.ts";
 
 /** A transmission older than this is not processed: a stalled worker's old create must not come back after a removal. */
@@ -165,9 +165,9 @@ async function write(
 ): Promise<WriteResult[]> {
   if (prepared.length === 0) return [];
   const { schema, tables } = context;
-  const now = context.now();
+  const conditions = new Conditions({ schema, identity, now: context.now() });
   const writeOf = ({ model, change, key, item }: Prepared, narrow: boolean): Write => {
-    const condition = conditionOf(model, change, { schema, identity, now, narrow });
+    const condition = conditions.of(model, change, narrow);
     return item ? { op: "put", item, condition } : { op: "delete", key, condition };
   };
   const writes = prepared.map((change) => writeOf(change, false));

@@ -35,44 +35,82 @@ export const stampAheadMaxMs = 120_000;
  */
 const narrowAttributesMax = 60;
 
-/** What a condition is made from, beside the change. */
+/** What conditions are made from, beside the change. */
 export interface ConditionContext {
   readonly schema: Schema;
   readonly identity: Identity;
   /** The cloud's time, ms. */
   readonly now: number;
-  /** Compare only the first attributes of a base's content: for a table that refused the whole condition. */
-  readonly narrow?: boolean;
 }
 
-/** The condition of one change of the model. */
-export function conditionOf(model: Model, change: Change, context: ConditionContext): Condition {
-  const owned = all(
-    equals(context.schema.typeField, model.name),
-    ...model.identityFields.map((name) => equals(attributeOf(model, name), context.identity[name])),
-  );
-  const rule = ruleOf(model, change, context);
-  const present = rule ? all(owned, rule) : undefined;
-  if (change.op === "update" && model.sync !== "up") return present ?? all(absent, exists);
-  return present ? any(absent, present) : absent;
+/** What all conditions of a model have in common. */
+interface Parts {
+  readonly owned: Condition;
+  readonly stamped: Condition;
+  readonly unstamped: Condition;
+  readonly otherDevice: Condition;
+}
+
+/** The conditions of a batch's changes. */
+export class Conditions {
+  readonly #context: ConditionContext;
+  readonly #parts = new Map<Model, Parts>();
+
+  constructor(context: ConditionContext) {
+    this.#context = context;
+  }
+
+  /**
+   * The condition of one change of the model.
+   *
+   * @param narrow Compares only the first attributes of a base's content: for a table that refused the whole condition.
+   */
+  of(model: Model, change: Change, narrow = false): Condition {
+    const { owned, ...parts } = this.#partsOf(model);
+    const rule = ruleOf(model, change, parts, sameAs(model, change.base, narrow), this.#context.now);
+    const present = rule ? all(owned, rule) : undefined;
+    if (change.op === "update" && model.sync !== "up") return present ?? all(absent, exists);
+    return present ? any(absent, present) : absent;
+  }
+
+  #partsOf(model: Model): Parts {
+    const known = this.#parts.get(model);
+    if (known) return known;
+    const { schema, identity, now } = this.#context;
+    const stamped = atMost("_stamp", (now + stampAheadMaxMs) * 1000);
+    const parts = {
+      owned: all(
+        equals(schema.typeField, model.name),
+        ...model.identityFields.map((name) => equals(attributeOf(model, name), identity[name])),
+      ),
+      stamped,
+      unstamped: not(stamped),
+      otherDevice: not(beginsWith("_source", `${identity.deviceId}#`)),
+    };
+    this.#parts.set(model, parts);
+    return parts;
+  }
 }
 
 /** The rule for an item that is there; undefined where none allows the write. */
-function ruleOf(model: Model, change: Change, context: ConditionContext): Condition | undefined {
-  const same = sameAs(model, change.base, context.narrow ?? false);
-  const stamped = atMost("_stamp", (context.now + stampAheadMaxMs) * 1000);
-  const unstampedAndSame = same && all(not(stamped), same);
+function ruleOf(
+  model: Model,
+  change: Change,
+  { stamped, unstamped, otherDevice }: Omit<Parts, "owned">,
+  same: Condition | undefined,
+  now: number,
+): Condition | undefined {
+  const unstampedAndSame = same && all(unstamped, same);
   // The stamp is at most now+60 s, so that `_stamp` < s implies STAMPED.
   const older = less("_stamp", change.stamp);
   if (model.sync === "up") {
     if (model.scope !== "device") return anyOf(older, unstampedAndSame);
-    const otherDevice = not(beginsWith("_source", `${context.identity.deviceId}#`));
     return anyOf(all(stamped, any(otherDevice, older)), unstampedAndSame);
   }
   if (model.conflict !== "newest") return same;
-  const { timely, earlier } = updatedRules(model, change.stamp, context.now);
-  const unstamped = anyOf(same, earlier);
-  return anyOf(timely ? all(older, timely) : older, unstamped && all(not(stamped), unstamped));
+  const { timely, earlier } = updatedRules(model, change.stamp, now);
+  const unversioned = anyOf(same, earlier);
+  return anyOf(timely ? all(older, timely) : older, unversioned && all(unstamped, unversioned));
 }
 
 /** T, and "an honest `updated` < ms(s)"; none where the model has no `updated`. */
