@@ -105,9 +105,11 @@ function accounted(world: World, commit: Commit, table: Map<string, Item>, kept:
   const before = world.commits.some((c) =>
     c.device === device && c.key === key && c.order < order && item?.v !== undefined && c.set.v === item.v
   );
-  // It was done, and then another device brought its change of what it had seen before (rules §7 ii), with this one's values.
-  const wroteAgain = typeof item?._source === "string" && !item._source.startsWith(`${device}#`) &&
-    history.some((h) => h.old?.v === item.v && h.new === undefined);
+  // It was done, and then another device brought its change of what it had seen before, with this one's values: an update
+  // wins over nothing in an `up` model (rules §7 ii), and over an item that was made anew.
+  const had = history.findIndex((h) => h.new?.v === item?.v);
+  const wroteAgain = typeof item?._source === "string" && !item._source.startsWith(`${device}#`) && had >= 0 &&
+    history.slice(had).some((h) => h.new === undefined);
   if (before && !wroteAgain && !kept.hasRemoval(device, model.name, commit.name)) {
     throw new Violation(`I2 the removal of ${key} on ${device} is lost: ${JSON.stringify(item)}`);
   }
