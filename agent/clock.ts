@@ -64,7 +64,7 @@ export class DeviceClock {
     return this.clock.monotonicMs();
   }
 
-  /** Learns the cloud's time from an answer that was received just now. */
+  /** Learns the cloud's time from an answer that was received just now. Must not run inside a transaction. */
   learn(cloudMs: number): void {
     const offset = cloudMs - this.clock.wallMs();
     this.#judge(offset);
@@ -77,16 +77,17 @@ export class DeviceClock {
    */
   #judge(offsetMs: number): void {
     const jump = this.#unproven;
+    if (jump && Math.abs(offsetMs - jump.offsetMs) <= offsetIgnoredMs) {
+      this.store.tx(() => this.store.db.sql("UPDATE _sync_clock SET delta = 0 WHERE segment = ?").run(jump.segment));
+      this.#jumps[jump.segment] = 0;
+    }
     this.#unproven = undefined;
-    if (!jump || Math.abs(offsetMs - jump.offsetMs) > offsetIgnoredMs) return;
-    this.#jumps[jump.segment] = 0;
-    this.store.tx(() => this.store.db.sql("UPDATE _sync_clock SET delta = 0 WHERE segment = ?").run(jump.segment));
   }
 
   /**
    * Looks whether the wall clock jumped since the last look, and if so opens a new segment. Entries that another process
    * recorded between the jump and this look carry the old segment with the new clock: those of them whose time fits the
-   * new clock better are moved over.
+   * new clock better are moved over. Must not run inside a transaction: what it remembers has to be committed.
    *
    * @returns whether it jumped: then the offset is void and the cloud has to be asked.
    */
@@ -94,18 +95,21 @@ export class DeviceClock {
     const wall = this.clock.wallMs(), monotonic = this.clock.monotonicMs();
     const expected = this.#lastWallMs + (monotonic - this.#lastMonotonicMs);
     const delta = Math.round(wall - expected);
-    const since = this.outbox.markSeen();
+    const jumped = Math.abs(delta) >= jumpMinMs, next = this.#segment + 1;
+    if (jumped) {
+      this.store.tx(() => {
+        const { db } = this.store;
+        db.sql("INSERT OR REPLACE INTO _sync_clock(segment, delta) VALUES (?, ?)").run(this.#segment, delta);
+        db.sql("UPDATE _sync_flag SET segment = ?").run(next);
+        db.sql("UPDATE _outbox SET segment = ? WHERE seq > ? AND abs(time - ?) < abs(time - ?)")
+          .run(next, this.outbox.seen, Math.round(wall), Math.round(expected));
+      });
+    }
+    // Only now: where it could not be written, the next look has to find the jump again.
+    this.outbox.markSeen();
     this.#lastWallMs = wall;
     this.#lastMonotonicMs = monotonic;
-    if (Math.abs(delta) < jumpMinMs) return false;
-    const next = this.#segment + 1;
-    this.store.tx(() => {
-      const { db } = this.store;
-      db.sql("INSERT OR REPLACE INTO _sync_clock(segment, delta) VALUES (?, ?)").run(this.#segment, delta);
-      db.sql("UPDATE _sync_flag SET segment = ?").run(next);
-      db.sql("UPDATE _outbox SET segment = ? WHERE seq > ? AND abs(time - ?) < abs(time - ?)")
-        .run(next, since, Math.round(wall), Math.round(expected));
-    });
+    if (!jumped) return false;
     this.#unproven = this.#offsetMs === undefined ? undefined : { segment: this.#segment, offsetMs: this.#offsetMs };
     this.#jumps[this.#segment] = delta;
     this.#segment = next;

@@ -127,11 +127,14 @@ export class Outbox {
     return Number(this.store.db.sql("SELECT coalesce(max(seq), 0) AS seq FROM _outbox").get()!.seq);
   }
 
-  /** A number that all entries made since the last call are above. */
-  markSeen(): number {
-    const since = this.#lowestHead;
+  /** A number that all entries made since the last {@link markSeen} are above. */
+  get seen(): number {
+    return this.#lowestHead;
+  }
+
+  /** What is there now was seen. */
+  markSeen(): void {
     this.#lowestHead = this.head();
-    return since;
   }
 
   #emptied(): void {

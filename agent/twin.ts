@@ -200,20 +200,21 @@ export class Twin {
   onMessages(messages: readonly FromCloud[]): void {
     if (!this.#connected || this.#paused) return;
     for (const message of messages) this.onArrival(message);
-    this.#guard(() =>
+    this.#guard(() => {
+      // Committed by themselves: a transaction that fails must not take them back.
+      this.#checkClock();
+      for (const message of messages) this.#learnTime(message);
       this.context.store.tx(() => {
-        this.#checkClock();
         for (const message of messages) this.#handle(message);
         this.#retryAsides();
         // What the answers made room for is stored in the same commit.
         this.uplink.caughtUp = this.downlink.caughtUp;
         this.uplink.pump();
-      })
-    );
+      });
+    });
   }
 
   #handle(message: FromCloud): void {
-    this.#learnTime(message);
     switch (message.type) {
       case "ack": {
         const batch = this.inFlight.batches.get(message.batch);

@@ -63,6 +63,8 @@ export class Scripted implements Disposable {
   readonly faults: unknown[] = [];
   nowMs = Date.UTC(2026, 0, 1);
   monotonicMs = 1000;
+  /** How far the cloud's clock is ahead of the device's. */
+  aheadMs = 0;
   connected = false;
   #seq = 0;
   #stamp = this.nowMs * 1000;
@@ -140,7 +142,7 @@ export class Scripted implements Disposable {
   tell(entries: readonly Entry[]): void {
     const seq = ++this.#seq;
     if (!this.connected) return;
-    this.twin.onMessage({ type: "changes", channel, epoch: "e", seq, entries, time: this.nowMs });
+    this.twin.onMessage({ type: "changes", channel, epoch: "e", seq, entries, time: this.nowMs + this.aheadMs });
     this.answer();
   }
 
@@ -152,14 +154,14 @@ export class Scripted implements Disposable {
       else if (message.type === "up") this.#up(message.batch, message.changes);
       else if (message.type === "fetch") {
         const entries = message.keys.map((key): Entry => ({ key, current: this.table.get(key.join(" ")) }));
-        this.twin.onMessage({ type: "items", request: message.request, entries, time: this.nowMs });
+        this.twin.onMessage({ type: "items", request: message.request, entries, time: this.nowMs + this.aheadMs });
       }
     }
   }
 
   #sync({ request, channels }: Extract<FromDevice, { type: "sync" }>): void {
     for (const { seq } of channels) {
-      const base = { request, channel, epoch: "e", time: this.nowMs };
+      const base = { request, channel, epoch: "e", time: this.nowMs + this.aheadMs };
       const entries = [...this.table].filter(([, c]) => c.model === "Slot").map(([text, current]): Entry => ({
         key: text.split(" ") as [string, string],
         current,
@@ -182,7 +184,7 @@ export class Scripted implements Disposable {
       if (model !== "Slot") return [];
       return [op === "remove" ? { key, was } : { key, mark: { model, version: [source, stamp] } }];
     });
-    this.twin.onMessage({ type: "ack", batch, time: this.nowMs, answers: [] });
+    this.twin.onMessage({ type: "ack", batch, time: this.nowMs + this.aheadMs, answers: [] });
     if (marks.length > 0) this.tell(marks);
   }
 

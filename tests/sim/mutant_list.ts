@@ -549,10 +549,8 @@ export const mutants: readonly Mutant[] = [
       {
         file: twin,
         find: `this.context.store.tx(() => {
-        this.#checkClock();
         for (const message of messages) this.#handle(message);`,
         replace: `[messages].forEach((messages) => {
-        this.#checkClock();
         for (const message of messages) this.#handle(message);`,
       },
       {
@@ -597,6 +595,15 @@ export const mutants: readonly Mutant[] = [
     const known = this.waiting.get(text);`,
     `const text = keyText(key) + seq;
     const known = this.waiting.get(text);`,
+  ),
+  one(
+    "jump forgotten by a fault",
+    "found by the simulation: a jump that a full disk kept from being written was not seen again, and stamps were hours off",
+    "devpol clock",
+    "agent/clock.ts",
+    `    const jumped = Math.abs(delta) >= jumpMinMs, next = this.#segment + 1;`,
+    `    [this.#lastWallMs, this.#lastMonotonicMs] = [wall, monotonic];
+    const jumped = Math.abs(delta) >= jumpMinMs, next = this.#segment + 1;`,
   ),
   one(
     "claim outlives its entry",

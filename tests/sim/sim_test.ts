@@ -34,6 +34,7 @@ const found = [
   ["clock2", 4002046],
   ["versions", 4020804],
   ["late", 4043952],
+  ["devpol", 4060329],
 ] as const;
 for (const [family, seed] of found) {
   Deno.test(`sim: the seed ${family} ${seed}, which found a bug, breaks no invariant`, async () => {
