@@ -32,4 +32,4 @@ USER deno
 VOLUME /data
 EXPOSE 7300 1883
 # The AWS SDK reads its configuration from the environment and files, and asks for the machine's name.
-ENTRYPOINT ["deno", "run", "--no-prompt", "--cached-only", "--allow-net", "--allow-read", "--allow-write", "--allow-env", "--allow-sys", "mod.ts", "cloud"]
+ENTRYPOINT ["deno", "run", "--v8-flags=--max-semi-space-size=8,--heap-growing-percent=50", "--no-prompt", "--cached-only", "--allow-net", "--allow-read", "--allow-write", "--allow-env", "--allow-sys", "mod.ts", "cloud"]

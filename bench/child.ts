@@ -22,10 +22,10 @@ export function nowMs(): number {
   return performance.timeOrigin + performance.now();
 }
 
-/** The V8 flags that the program is compiled with (`deno task compile`): a device's process is given the same. */
-export function shippedFlags(): string[] {
-  const compile: string = config.tasks.compile;
-  return compile.split(" ").filter((word) => word.startsWith("--v8-flags="));
+/** The V8 flags of `deno task compile` for a device, of `deno task cloud` for a worker: their processes are given the same. */
+export function shippedFlags(of: "device" | "cloud"): string[] {
+  const task: string = of === "device" ? config.tasks.compile : config.tasks.cloud;
+  return task.split(" ").filter((word) => word.startsWith("--v8-flags="));
 }
 
 /** How a process is started. */
@@ -47,7 +47,11 @@ export class Child implements AsyncDisposable {
     const script = part.includes(":") ? part : new URL(`parts/${part}.ts`, import.meta.url).href;
     const profile = options.profileDir ? ["--cpu-prof", `--cpu-prof-dir=${options.profileDir}`] : [];
     // The peers' packages must not get into the project's lock file.
-    const flags = script.includes("/peers/") ? ["--no-lock"] : part === "device" ? shippedFlags() : [];
+    const flags = script.includes("/peers/")
+      ? ["--no-lock"]
+      : part === "device" || part === "cloud"
+      ? shippedFlags(part)
+      : [];
     this.#process = new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", "--no-check", ...flags, ...profile, script],
       stdin: "piped",

@@ -21,7 +21,13 @@ export class AgentProgram implements AsyncDisposable {
     const schema = `${context.dir}/schema.json`;
     Deno.writeTextFileSync(schema, JSON.stringify(benchSchema));
     const binary = Deno.env.get("TWINTABLE_BINARY");
-    const script = ["run", "-A", "--no-check", ...shippedFlags(), new URL("../../mod.ts", import.meta.url).pathname];
+    const script = [
+      "run",
+      "-A",
+      "--no-check",
+      ...shippedFlags("device"),
+      new URL("../../mod.ts", import.meta.url).pathname,
+    ];
     this.#process = new Deno.Command(binary ?? Deno.execPath(), {
       args: [
         ...(binary ? [] : script),
