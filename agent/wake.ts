@@ -18,7 +18,7 @@ export interface WakeOptions {
   readonly onWake: () => void;
   /** `PRAGMA data_version` of the agent's own connection. */
   readonly dataVersion: () => number;
-  /** Ms between polls; default 250. */
+  /** Ms between polls while there is no file watch; default 250. Behind a watch they are {@link watchedPolls} times as far apart. */
   readonly pollMs?: number;
   /** Ms between two calls of `onWake`; default 2. */
   readonly minGapMs?: number;
@@ -30,6 +30,9 @@ export interface CommitWatch {
   check(): void;
   close(): void;
 }
+
+/** Each poll wakes the process, which costs it more than the look: a watch that works needs few of them behind it. */
+const watchedPolls = 4;
 
 /** When to look again after an event that showed nothing yet, ms from one look to the next. */
 const looksMs: readonly number[] = [1, 3, 10, 30];
@@ -118,19 +121,25 @@ export function watchCommits(path: string, options: WakeOptions): CommitWatch {
     void watch();
   }
 
-  const poll = setInterval(() => {
+  const poll = () => {
     const missed = look() && !eventSincePoll;
     eventSincePoll = false;
     // A commit without an event: the watch is on a file that is no longer the WAL.
     if (watcher === undefined || missed) rearm();
-  }, pollMs);
+    plan();
+  };
+  let pollTimer: ReturnType<typeof setTimeout>;
+  function plan(): void {
+    pollTimer = setTimeout(poll, watcher === undefined ? pollMs : pollMs * watchedPolls);
+  }
 
   void watch();
+  plan();
   return {
     check: () => void look(),
     close() {
       closed = true;
-      clearInterval(poll);
+      clearTimeout(pollTimer);
       clearTimeout(lookTimer);
       const old = watcher;
       watcher = undefined;
