@@ -4,10 +4,10 @@
  * families, then in all. One that survives fails the run, and so does one whose text is no longer found: a mutant must not
  * rot.
  *
- *     deno task sim:mutants [--only NAME[,NAME]] [--noted] [--jobs N] [--seconds S] [--check] [--note]
+ *     deno task sim:mutants [--unseen] [--only NAME[,NAME]] [--jobs N] [--seconds S] [--check] [--note]
  *
- * `--note` writes down the seeds, so that the next run is quick; `--noted` runs only those mutants whose seed is written
- * down, as CI does.
+ * Run are those whose seed is written down; `--unseen` searches for seeds of the others, and `--note` writes down what is
+ * found. A mutant without a seed counts for nothing: the rule that it breaks is guarded by tests of its own alone.
  *
  * @module
  */
@@ -131,11 +131,11 @@ async function main(): Promise<number> {
       seconds: { type: "string", default: "60" },
       check: { type: "boolean", default: false },
       note: { type: "boolean", default: false },
-      noted: { type: "boolean", default: false },
+      unseen: { type: "boolean", default: false },
     },
   });
   const chosen = mutants.filter(({ name }) =>
-    (values.only?.split(",").some((part) => name.includes(part)) ?? true) && (!values.noted || noted[name])
+    (values.only?.split(",").some((part) => name.includes(part)) ?? true) && values.unseen === !noted[name]
   );
   const rot = chosen.flatMap((mutant) => rotten(mutant) ?? []);
   for (const line of rot) console.log(line);
