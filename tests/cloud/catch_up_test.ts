@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { answerFetch, answerSync, type CatchUpContext, defaultPageLimits } from "../../cloud/catch_up.ts";
+import { ChannelLog } from "../../cloud/channel_log.ts";
 import { fanOut } from "../../cloud/fan_out.ts";
 import type { PageLimits } from "../../cloud/snapshot.ts";
 import type { CursorOf, Entry, FromCloud, Key, Page, SnapshotPage } from "../../protocol.ts";
@@ -238,6 +239,30 @@ Deno.test("catch-up: a snapshot from a secondary index goes on from a minute bef
   assert.deepEqual(entries.map(({ current }) => current?.item.v), [1, 1, 1]);
   assert.equal((await fixture.log.state("account:acme")).head, 3);
   assert.equal(pages[0]!.head, 2);
+});
+
+Deno.test("catch-up: of a secondary index, a number whose entry is not put yet is behind the snapshot's head", async () => {
+  await using fixture = new Fixture();
+  await fixture.put("Indexed", { id: "a" });
+  await pass(fixture);
+  // The log is empty by age: the next appender raises the floor first.
+  fixture.time += 8 * 86_400_000;
+  await fixture.tables.sweepExpired();
+  // An appender that has raised the floor, and is slow to put its entry: the index may not have the item.
+  const { log } = fixture.tables;
+  let writes = 0;
+  const slow: typeof log = Object.assign(Object.create(log), {
+    get: log.get.bind(log),
+    query: log.query.bind(log),
+    write: (...args: Parameters<typeof log.write>) =>
+      ++writes === 1 ? log.write(...args) : Promise.reject(new Error("not yet")),
+  });
+  const appender = new ChannelLog(slow, { now: fixture.now, random: fixture.random });
+  await assert.rejects(appender.append("account:acme", [{ key: ["indexed#acme#a", "x"], bytes: 1 }]), /not yet/);
+  const state = await fixture.log.state("account:acme");
+  assert.equal(state.opening, true);
+  const [first] = await snapshot(contextOf(fixture), "account:acme");
+  assert.equal(first!.head, state.head - 1);
 });
 
 Deno.test("catch-up: a snapshot's token that makes no sense, or of a source that is no more, begins it anew", async () => {

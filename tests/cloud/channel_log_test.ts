@@ -191,3 +191,24 @@ Deno.test("channel log: a put that stalled until others' entries were gone by ag
   assert.ok(seq > 3, `the number ${seq} was given before`);
   assert.equal((await slow.state("global")).head, seq);
 });
+
+Deno.test("channel log: a number whose appender died between floor and entry is for whoever comes next", async () => {
+  await using fixture = new Fixture();
+  const { log } = fixture.tables;
+  await logOf(fixture).append("global", [keyNamed("a")]);
+  // Everything is gone by age: the next appender has to raise the floor.
+  fixture.time += 8 * day;
+  await fixture.tables.sweepExpired();
+  let writes = 0;
+  const dying: Table = Object.assign(Object.create(log) as Table, {
+    get: log.get.bind(log),
+    query: log.query.bind(log),
+    write: (...args: Parameters<Table["write"]>) =>
+      ++writes === 1 ? log.write(...args) : Promise.reject(new Error("the process is gone")),
+  });
+  await assert.rejects(logOf(fixture, dying).append("global", [keyNamed("b")]), /the process is gone/);
+  assert.equal(writes, 2);
+  const state = await fixture.log.state("global");
+  assert.equal(state.opening, true);
+  assert.equal((await logOf(fixture).append("global", [keyNamed("c")])).seq, state.head);
+});
