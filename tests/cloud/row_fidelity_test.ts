@@ -12,7 +12,7 @@ import fc from "fast-check";
 import { modelApi } from "../../agent/models.ts";
 import { openStore } from "../../agent/store/store.ts";
 import { fromAttributeValues, toAttributeValues } from "../../cloud/dynamodb/attribute_value.ts";
-import { compileSchema, completeItem, keyOf, type Schema, stripItem } from "../../schema.ts";
+import { canonicalDecimal, compileSchema, completeItem, keyOf, type Schema, stripItem } from "../../schema.ts";
 
 // deno-lint-ignore no-explicit-any
 type Any = any;
@@ -153,7 +153,10 @@ function comparable(item: Record<string, unknown>): Any {
     if (value?.type === "Buffer") return Buffer.from(value.data).toString("base64");
     if (value instanceof Uint8Array) return Buffer.from(value).toString("base64");
     if (key === "BS") return value.map((member: Uint8Array) => Buffer.from(member).toString("base64")).sort();
-    return key === "SS" || key === "NS" ? [...value].sort() : value;
+    // DynamoDB gives each number one spelling, whatever it was written as: 1e-7 and 0.0000001 are one value to it.
+    if (key === "N") return canonicalDecimal(value);
+    if (key === "NS") return value.map(canonicalDecimal).sort();
+    return key === "SS" ? [...value].sort() : value;
   }));
 }
 
