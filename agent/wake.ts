@@ -121,20 +121,21 @@ export function watchCommits(path: string, options: WakeOptions): CommitWatch {
     void watch();
   }
 
-  const poll = () => {
+  function planPoll(): ReturnType<typeof setTimeout> {
+    return setTimeout(poll, watcher === undefined ? pollMs : pollMs * watchedPolls);
+  }
+
+  function poll(): void {
+    // First: whoever is woken may close the watch, or throw.
+    pollTimer = planPoll();
     const missed = look() && !eventSincePoll;
     eventSincePoll = false;
     // A commit without an event: the watch is on a file that is no longer the WAL.
-    if (watcher === undefined || missed) rearm();
-    plan();
-  };
-  let pollTimer: ReturnType<typeof setTimeout>;
-  function plan(): void {
-    pollTimer = setTimeout(poll, watcher === undefined ? pollMs : pollMs * watchedPolls);
+    if (!closed && (watcher === undefined || missed)) rearm();
   }
 
   void watch();
-  plan();
+  let pollTimer = planPoll();
   return {
     check: () => void look(),
     close() {

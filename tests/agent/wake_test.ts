@@ -182,3 +182,23 @@ Deno.test("wake: after close nothing is told", async () => {
     assert.equal(wakes, 0);
   });
 });
+
+Deno.test("wake: whoever is woken by a poll may close the watch, and nothing runs on", async () => {
+  await withDatabase(async (path) => {
+    let looks = 0, wakes = 0;
+    // No file watch, and each look finds a commit: the first poll wakes.
+    const watch = watchCommits(`${path}-none`, {
+      onWake: () => {
+        wakes++;
+        watch.close();
+      },
+      dataVersion: () => looks++,
+      pollMs: 5,
+    });
+    await until("the poll woke somebody", () => wakes === 1);
+    const before = looks;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.equal(looks, before);
+    assert.equal(wakes, 1);
+  });
+});
