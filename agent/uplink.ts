@@ -212,9 +212,9 @@ export class Uplink {
     if (row && candidate.removed && !isTracked(model) && outbox.unread() > 0) return "hold";
     // A hint may have come by a row number that was given again: an item that is as the table has it is not sent.
     if (op === "update" && isTracked(model) && store.rows(model).equals(row!, record.base!)) return "nothing";
-    // Only the removal's own entry tells the key's attributes: what was read so far is of the row that is gone.
-    if (op === "remove" && !record.base && !candidate.removedKey && outbox.unread() > 0) return "hold";
     if (op === "remove") {
+      // Only its own entry tells the key's attributes: what was read so far is of the row that is gone.
+      if (!record.base && !candidate.removedKey && outbox.unread() > 0) return "hold";
       candidate.holdUntilMs ??= this.#sends.safeFromMs(candidate.text, clock.monotonicMs(), clock.nowMs());
       if (clock.monotonicMs() < candidate.holdUntilMs) return "hold";
     }

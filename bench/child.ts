@@ -22,9 +22,9 @@ export function nowMs(): number {
   return performance.timeOrigin + performance.now();
 }
 
-/** The V8 flags of `deno task compile` for a device, of `deno task cloud` for a worker: their processes are given the same. */
-export function shippedFlags(of: "device" | "cloud"): string[] {
-  const task: string = of === "device" ? config.tasks.compile : config.tasks.cloud;
+/** The V8 flags of `deno task compile` for a device, of `deno task cloud` for a worker: their processes are given the same; others none. */
+export function shippedFlags(part: string): string[] {
+  const task = part === "device" ? config.tasks.compile : part === "cloud" ? config.tasks.cloud : "";
   return task.split(" ").filter((word) => word.startsWith("--v8-flags="));
 }
 
@@ -47,11 +47,7 @@ export class Child implements AsyncDisposable {
     const script = part.includes(":") ? part : new URL(`parts/${part}.ts`, import.meta.url).href;
     const profile = options.profileDir ? ["--cpu-prof", `--cpu-prof-dir=${options.profileDir}`] : [];
     // The peers' packages must not get into the project's lock file.
-    const flags = script.includes("/peers/")
-      ? ["--no-lock"]
-      : part === "device" || part === "cloud"
-      ? shippedFlags(part)
-      : [];
+    const flags = script.includes("/peers/") ? ["--no-lock"] : shippedFlags(part);
     this.#process = new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", "--no-check", ...flags, ...profile, script],
       stdin: "piped",

@@ -66,9 +66,9 @@ export class Conditions {
    * @param narrow Compares only the first attributes of a base's content: for a table that refused the whole condition.
    */
   of(model: Model, change: Change, narrow = false): Condition {
-    const { owned, ...parts } = this.#partsOf(model);
+    const parts = this.#partsOf(model);
     const rule = ruleOf(model, change, parts, sameAs(model, change.base, narrow), this.#context.now);
-    const present = rule ? all(owned, rule) : undefined;
+    const present = rule ? all(parts.owned, rule) : undefined;
     if (change.op === "update" && model.sync !== "up") return present ?? all(absent, exists);
     return present ? any(absent, present) : absent;
   }
@@ -96,7 +96,7 @@ export class Conditions {
 function ruleOf(
   model: Model,
   change: Change,
-  { stamped, unstamped, otherDevice }: Omit<Parts, "owned">,
+  { stamped, unstamped, otherDevice }: Parts,
   same: Condition | undefined,
   now: number,
 ): Condition | undefined {

@@ -188,7 +188,7 @@ function checkPermissions(): void {
   }
 }
 
-/** Region and credentials are asked for now, so that a missing one is one clear line at the start and not at the first write. */
+/** Region and credentials are asked for at once, so that a missing one is one clear line at the start and not at the first write. */
 async function checkConfiguration(client: DynamoDBClient): Promise<void> {
   try {
     await client.config.region();

@@ -5,7 +5,7 @@
  * - `changes(seq, hash, sort, old, new)`: the change stream, filled by triggers, so that whatever writes `items` (also the
  *   `sqlite3` shell) is in it, in the same transaction. Rows that were handled are deleted: that is the stream's checkpoint.
  * - `unwanted(type)`: types that the stream's reader has no use for. Most of what a fleet sends is measurements, which
- *   nobody is told of: their changes are not recorded, which is half of what a write would cost.
+ *   nobody is told of: their changes are not recorded, to be left out and deleted later.
  * - `log(hash, sort, item, expires)`: the log table, without a stream.
  *
  * Keys are compared as bytes (SQLite's BINARY collation on UTF-8), as DynamoDB does.
@@ -32,81 +32,63 @@ CREATE TABLE IF NOT EXISTS stash(hash TEXT NOT NULL, sort TEXT NOT NULL, item TE
 CREATE TABLE IF NOT EXISTS unwanted(type TEXT NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID;
 `;
 
-/** The triggers, by name: their bodies name the typeField, and are made anew at each start. */
-function triggers(schema: Schema): Map<string, string> {
-  const isUnwanted = (item: string) =>
-    `EXISTS(SELECT 1 FROM unwanted WHERE type = ${attributeSql(schema.typeField, item)})`;
-  const record = (values: string) => `INSERT INTO changes(hash, sort, old, new) ${values}`;
-  return new Map([
-    [
-      "items_evict",
-      `BEFORE INSERT ON items WHEN EXISTS(SELECT 1 FROM items WHERE hash = new.hash AND sort = new.sort) BEGIN
+const dropTriggersSql = ["items_evict", "items_insert", "items_update", "items_rekey", "items_delete"]
+  .map((name) => `DROP TRIGGER IF EXISTS ${name};`).join("\n");
+
+/** Whether an item is of an unwanted type; `item` is the column that holds it. */
+function isUnwantedSql({ typeField }: Schema, item: string): string {
+  return `EXISTS(SELECT 1 FROM unwanted WHERE type = ${attributeSql(typeField, item)})`;
+}
+
+function triggersSql(schema: Schema): string {
+  const oldUnwanted = isUnwantedSql(schema, "old.item"), newUnwanted = isUnwantedSql(schema, "new.item");
+  return `
+CREATE TRIGGER IF NOT EXISTS items_evict BEFORE INSERT ON items
+WHEN EXISTS(SELECT 1 FROM items WHERE hash = new.hash AND sort = new.sort) BEGIN
   DELETE FROM stash;
   INSERT INTO stash SELECT hash, sort, item FROM items WHERE hash = new.hash AND sort = new.sort;
-END`,
-    ],
-    [
-      "items_insert",
-      `AFTER INSERT ON items WHEN NOT ${isUnwanted("new.item")} OR EXISTS(SELECT 1 FROM stash) BEGIN
-  ${
-        record(`VALUES (
-    new.hash, new.sort, (SELECT item FROM stash WHERE hash = new.hash AND sort = new.sort), new.item)`)
-      };
+END;
+CREATE TRIGGER IF NOT EXISTS items_insert AFTER INSERT ON items
+WHEN NOT ${newUnwanted} OR EXISTS(SELECT 1 FROM stash) BEGIN
+  INSERT INTO changes(hash, sort, old, new) VALUES (
+    new.hash, new.sort, (SELECT item FROM stash WHERE hash = new.hash AND sort = new.sort), new.item);
   DELETE FROM stash;
-END`,
-    ],
-    [
-      "items_update",
-      `AFTER UPDATE ON items WHEN old.hash = new.hash AND old.sort = new.sort
-  AND NOT (${isUnwanted("new.item")} AND ${isUnwanted("old.item")}) BEGIN
-  ${record("VALUES (new.hash, new.sort, old.item, new.item)")};
-END`,
-    ],
-    [
-      "items_rekey",
-      `AFTER UPDATE ON items WHEN old.hash <> new.hash OR old.sort <> new.sort BEGIN
-  ${record(`SELECT old.hash, old.sort, old.item, NULL WHERE NOT ${isUnwanted("old.item")}`)};
-  ${record(`SELECT new.hash, new.sort, NULL, new.item WHERE NOT ${isUnwanted("new.item")}`)};
-END`,
-    ],
-    [
-      "items_delete",
-      `AFTER DELETE ON items WHEN NOT ${isUnwanted("old.item")} BEGIN
-  ${record("VALUES (old.hash, old.sort, old.item, NULL)")};
+END;
+CREATE TRIGGER IF NOT EXISTS items_update AFTER UPDATE ON items
+WHEN old.hash = new.hash AND old.sort = new.sort AND NOT (${newUnwanted} AND ${oldUnwanted}) BEGIN
+  INSERT INTO changes(hash, sort, old, new) VALUES (new.hash, new.sort, old.item, new.item);
+END;
+CREATE TRIGGER IF NOT EXISTS items_rekey AFTER UPDATE ON items WHEN old.hash <> new.hash OR old.sort <> new.sort BEGIN
+  INSERT INTO changes(hash, sort, old, new) SELECT old.hash, old.sort, old.item, NULL WHERE NOT ${oldUnwanted};
+  INSERT INTO changes(hash, sort, old, new) SELECT new.hash, new.sort, NULL, new.item WHERE NOT ${newUnwanted};
+END;
+CREATE TRIGGER IF NOT EXISTS items_delete AFTER DELETE ON items WHEN NOT ${oldUnwanted} BEGIN
+  INSERT INTO changes(hash, sort, old, new) VALUES (old.hash, old.sort, old.item, NULL);
   DELETE FROM stash WHERE hash = old.hash AND sort = old.sort;
-END`,
-    ],
-  ]);
+END;
+`;
 }
+
+/** Takes every type for wanted. */
+export const wantAllSql = "DELETE FROM unwanted;";
 
 /**
  * The tables and triggers. `stash` keeps the image that an `INSERT OR REPLACE` evicts: SQLite fires no delete trigger for
  * it by default, and without the old image a raw write that copies `_source` and `_stamp` would pass for a device's own.
  *
- * @param fresh Makes the triggers anew, and takes everything for wanted until a reader says otherwise: for the process
- * that serves the table, not for a visitor.
+ * @param fresh Makes the triggers anew, which name the schema's typeField, and takes everything for wanted until a reader
+ * says otherwise: for the process that serves the table, not for a visitor.
  */
 export function layoutSql(schema: Schema, fresh: boolean): string {
-  const sql = [tablesSql];
-  if (fresh) sql.push("DELETE FROM unwanted;");
-  for (const [name, body] of triggers(schema)) {
-    if (fresh) sql.push(`DROP TRIGGER IF EXISTS ${name};`);
-    sql.push(`CREATE TRIGGER IF NOT EXISTS ${name} ${body};`);
-  }
-  return sql.join("\n");
+  return tablesSql + (fresh ? wantAllSql + dropTriggersSql : "") + triggersSql(schema);
 }
 
-/** SQL for the types whose items nobody reads in the stream; what was recorded of them already is taken out of it. */
-export function unwantedSql({ typeField }: Schema): { clear: string; add: string; sweep: string } {
+/** Takes out of `changes` what was recorded of types that are unwanted by now. */
+export function sweepUnwantedSql(schema: Schema): string {
   // An image that is no JSON is let through: whoever reads it knows what to do.
   const isWanted = (image: string) =>
-    `(${image} IS NOT NULL AND CASE WHEN json_valid(${image}) ` +
-    `THEN NOT EXISTS(SELECT 1 FROM unwanted WHERE type = ${attributeSql(typeField, image)}) ELSE TRUE END)`;
-  return {
-    clear: "DELETE FROM unwanted",
-    add: "INSERT OR IGNORE INTO unwanted(type) VALUES (?)",
-    sweep: `DELETE FROM changes WHERE NOT (${isWanted("new")} OR ${isWanted("old")})`,
-  };
+    `(${image} IS NOT NULL AND CASE WHEN json_valid(${image}) THEN NOT ${isUnwantedSql(schema, image)} ELSE TRUE END)`;
+  return `DELETE FROM changes WHERE NOT (${isWanted("new")} OR ${isWanted("old")})`;
 }
 
 /** The SQL expression for an item's attribute; `item` is the column that holds the item. */

@@ -8,7 +8,7 @@ import type { Schema } from "../../schema/model.ts";
 import { isMap, type Item } from "../../schema/values.ts";
 import type { ChangeStream, DataTable, StreamBatch, StreamOptions, StreamRecord, Tables } from "../table.ts";
 import { Engine, type Synchronous } from "./engine.ts";
-import { attributeSql, ttlAttributes, unwantedSql } from "./layout.ts";
+import { attributeSql, sweepUnwantedSql, ttlAttributes, wantAllSql } from "./layout.ts";
 import { dataLayout, EmbeddedTable, itemOf, logLayout } from "./table.ts";
 
 /** Options of {@link openEmbedded}. */
@@ -123,11 +123,10 @@ function streamOf(engine: Engine, schema: Schema, unwanted: readonly string[]): 
 
 /** From here on the triggers record nothing of these types. */
 function leaveOut(engine: Engine, schema: Schema, types: readonly string[]): Promise<void> {
-  const sql = unwantedSql(schema);
   return engine.transact(() => {
-    engine.sql(sql.clear).run();
-    for (const type of types) engine.sql(sql.add).run(type);
-    if (types.length > 0) engine.sql(sql.sweep).run();
+    engine.sql(wantAllSql).run();
+    for (const type of types) engine.sql("INSERT OR IGNORE INTO unwanted(type) VALUES (?)").run(type);
+    if (types.length > 0) engine.sql(sweepUnwantedSql(schema)).run();
   });
 }
 

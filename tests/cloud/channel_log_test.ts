@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { ChannelLog, type LogKey } from "../../cloud/channel_log.ts";
 import type { Table } from "../../cloud/table.ts";
-import { Fixture } from "./fixture.ts";
+import { dyingLog, Fixture, withWrite } from "./fixture.ts";
 
 const day = 86_400_000;
 
@@ -79,13 +79,9 @@ Deno.test("channel log: a reader between an appender's look and its put never ge
   const reader = logOf(fixture);
   const heads: number[] = [];
   // Looks at the head before each write of the appender.
-  const spied: Table = Object.assign(Object.create(fixture.tables.log) as Table, {
-    get: fixture.tables.log.get.bind(fixture.tables.log),
-    query: fixture.tables.log.query.bind(fixture.tables.log),
-    write: async (...parameters: Parameters<Table["write"]>) => {
-      heads.push((await reader.state("global")).head);
-      return await fixture.tables.log.write(...parameters);
-    },
+  const spied = withWrite(fixture.tables.log, async (...parameters) => {
+    heads.push((await reader.state("global")).head);
+    return await fixture.tables.log.write(...parameters);
   });
   const appender = logOf(fixture, spied);
   const check = async (rounds: number) => {
@@ -153,11 +149,7 @@ Deno.test("channel log: the head of a minute ago is the last entry that is older
 
 Deno.test("channel log: a throttled table is an outage that passes", async () => {
   await using fixture = new Fixture();
-  const table: Table = Object.assign(Object.create(fixture.tables.log) as Table, {
-    get: fixture.tables.log.get.bind(fixture.tables.log),
-    query: fixture.tables.log.query.bind(fixture.tables.log),
-    write: () => Promise.resolve([{ outcome: "throttled" }]),
-  });
+  const table = withWrite(fixture.tables.log, () => Promise.resolve([{ outcome: "throttled" }]));
   await assert.rejects(logOf(fixture, table).append("global", [keyNamed("a")]), {
     code: "unavailable",
     retryable: true,
@@ -169,13 +161,9 @@ Deno.test("channel log: a put that stalled until others' entries were gone by ag
   await using fixture = new Fixture();
   const { log } = fixture.tables;
   let stall: (() => Promise<void>) | undefined;
-  const stalling: Table = Object.assign(Object.create(log) as Table, {
-    get: log.get.bind(log),
-    query: log.query.bind(log),
-    async write(...args: Parameters<Table["write"]>) {
-      await stall?.();
-      return await log.write(...args);
-    },
+  const stalling = withWrite(log, async (...args) => {
+    await stall?.();
+    return await log.write(...args);
   });
   const slow = logOf(fixture, stalling, 240_000), other = logOf(fixture, log, 240_000);
   for (const name of ["a", "b"]) await slow.append("global", [keyNamed(name)]);
@@ -199,15 +187,9 @@ Deno.test("channel log: a number whose appender died between floor and entry is 
   // Everything is gone by age: the next appender has to raise the floor.
   fixture.time += 8 * day;
   await fixture.tables.sweepExpired();
-  let writes = 0;
-  const dying: Table = Object.assign(Object.create(log) as Table, {
-    get: log.get.bind(log),
-    query: log.query.bind(log),
-    write: (...args: Parameters<Table["write"]>) =>
-      ++writes === 1 ? log.write(...args) : Promise.reject(new Error("the process is gone")),
-  });
-  await assert.rejects(logOf(fixture, dying).append("global", [keyNamed("b")]), /the process is gone/);
-  assert.equal(writes, 2);
+  const dying = dyingLog(log);
+  await assert.rejects(logOf(fixture, dying.table).append("global", [keyNamed("b")]), /the process is gone/);
+  assert.equal(dying.writes(), 2);
   const state = await fixture.log.state("global");
   assert.equal(state.opening, true);
   assert.equal((await logOf(fixture).append("global", [keyNamed("c")])).seq, state.head);

@@ -8,11 +8,30 @@ import { ChannelLog } from "../../cloud/channel_log.ts";
 import { openEmbedded } from "../../cloud/embedded.ts";
 import { groupRecords } from "../../cloud/fan_out.ts";
 import type { Publisher, Target } from "../../cloud/publisher.ts";
-import type { StreamBatch, StreamRecord } from "../../cloud/table.ts";
+import type { StreamBatch, StreamRecord, Table } from "../../cloud/table.ts";
 import type { FromCloud } from "../../protocol.ts";
 import { compileSchema, completeItem } from "../../schema.ts";
 import type { Identity } from "../../schema/model.ts";
 import type { Attributes, Item } from "../../schema/values.ts";
+
+/** The table, whose writes are done by `write` instead. */
+export function withWrite(table: Table, write: Table["write"]): Table {
+  return Object.assign(Object.create(table) as Table, {
+    get: table.get.bind(table),
+    query: table.query.bind(table),
+    write,
+  });
+}
+
+/** A log table of which an appender gets its first write, the floor's, and no other; and how many it has tried. */
+export function dyingLog(log: Table): { table: Table; writes(): number } {
+  let writes = 0;
+  const table = withWrite(
+    log,
+    (...args) => ++writes === 1 ? log.write(...args) : Promise.reject(new Error("the process is gone")),
+  );
+  return { table, writes: () => writes };
+}
 
 function model(key: "device" | "account" | "global", more: object = {}): object {
   const hash = key === "device" ? "d#${deviceId}" : key === "account" ? "a#${accountId}" : "g";

@@ -474,7 +474,7 @@ export const mutants: readonly Mutant[] = [
     "found by the simulation: a removal was sent before its own entry was read, and so without a key",
     "late alone up",
     uplink,
-    `if (op === "remove" && !record.base && !candidate.removedKey && outbox.unread() > 0) return "hold";`,
+    `if (!record.base && !candidate.removedKey && outbox.unread() > 0) return "hold";`,
     ``,
   ),
   one(

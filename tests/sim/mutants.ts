@@ -7,7 +7,7 @@
  *     deno task sim:mutants [--unseen] [--only NAME[,NAME]] [--jobs N] [--seconds S] [--check] [--note]
  *
  * Run are those whose seed is written down; `--unseen` searches for seeds of the others, and `--note` writes down what is
- * found. A mutant without a seed counts for nothing: the rule that it breaks is guarded by tests of its own alone.
+ * found. A mutant without a seed counts for nothing: the rule that it breaks is guarded by other tests, if at all.
  *
  * @module
  */
