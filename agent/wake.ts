@@ -31,8 +31,11 @@ export interface CommitWatch {
   close(): void;
 }
 
-/** Each poll wakes the process, which costs it more than the look: a watch that works needs few of them behind it. */
-const watchedPolls = 4;
+/**
+ * Each poll wakes the process, which costs it more than the look. Behind a watch that works they only find out that it no
+ * longer does: what is committed meanwhile is seen by the agent's tick, which looks at the outbox every second.
+ */
+const watchedPolls = 16;
 
 /** When to look again after an event that showed nothing yet, ms from one look to the next. */
 const looksMs: readonly number[] = [1, 3, 10, 30];

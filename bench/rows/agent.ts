@@ -83,8 +83,8 @@ export const agent: Bench = {
       30_000,
       20,
     );
-    await wait(context.quick ? 2_000 : 5_000);
-    const idleMs = context.quick ? 5_000 : 20_000;
+    await wait(context.quick ? 2_000 : 10_000);
+    const idleMs = context.quick ? 5_000 : 60_000;
     const from = program.usage().cpuMs;
     await wait(idleMs);
     const { residentMb, cpuMs } = program.usage();
