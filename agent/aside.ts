@@ -215,9 +215,9 @@ export class Asides {
 
   /** Puts all in, or none: then it returns those that failed, since another of them wants the same value. */
   #attempt(ring: readonly Waiting[]): Waiting[] {
-    const { db } = this.store;
+    const { db, identity } = this.store;
     const parks = new Map<Model, Park>(), failed: Waiting[] = [];
-    for (const { model } of ring) if (!parks.has(model)) parks.set(model, new Park(db, model));
+    for (const { model } of ring) if (!parks.has(model)) parks.set(model, new Park(db, model, identity));
     db.exec("SAVEPOINT _sync_ring");
     try {
       for (const { model, key } of ring) parks.get(model)!.take(key);

@@ -7,8 +7,8 @@
  *
  * @module
  */
-import { bound, connectionPragmas } from "./driver.ts";
-import type { Database, Driver, OpenOptions, SqlResult, SqlRow, SqlValue, Statement } from "./driver.ts";
+import { allBound, connectionPragmas } from "./driver.ts";
+import type { Database, Driver, OpenOptions, SqlRow, Statement } from "./driver.ts";
 import { SyncError } from "../schema/errors.ts";
 
 /** What this driver uses of the module's statements, as their documentation states it. */
@@ -22,7 +22,6 @@ export interface FfiStatement {
 export interface FfiDatabase {
   readonly inTransaction: boolean;
   readonly open: boolean;
-  readonly lastInsertRowId: number;
   exec(sql: string): number;
   prepare(sql: string): FfiStatement;
   close(): void;
@@ -62,15 +61,12 @@ class FfiDatabaseAdapter implements Database {
   prepare(sql: string): Statement {
     const padding = new TextEncoder().encode(sql).length - sql.length;
     const statement = this.#connection.prepare(sql + " ".repeat(padding));
-    const connection = this.#connection;
     return {
-      run(...values: SqlValue[]): SqlResult {
-        const changes = statement.run(...values.map(bound));
-        return { changes, lastInsertRowid: Number(connection.lastInsertRowId) };
-      },
-      get: (...values) => statement.get(...values.map(bound)),
-      all: (...values) => statement.all(...values.map(bound)),
-      iterate: (...values) => statement.iter(...values.map(bound)),
+      run: (...values) => void statement.run(...allBound(values)),
+      changes: (...values) => statement.run(...allBound(values)),
+      get: (...values) => statement.get(...allBound(values)),
+      all: (...values) => statement.all(...allBound(values)),
+      iterate: (...values) => statement.iter(...allBound(values)),
     };
   }
 

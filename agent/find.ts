@@ -9,7 +9,7 @@ import type { Field, Model } from "../schema/model.ts";
 import type { SqlRow, SqlValue } from "./driver.ts";
 import { propertyToJson } from "./properties.ts";
 import { columnName, readSql, textOf, toColumn } from "./store/columns.ts";
-import { keySql } from "./store/ddl.ts";
+import { keyLookup } from "./store/key_lookup.ts";
 import { ident } from "./store/sql.ts";
 import type { Store } from "./store/store.ts";
 
@@ -136,8 +136,7 @@ function fieldOf(model: Model, name: string): Field {
 }
 
 function orderSql(store: Store, model: Model, index: string): string {
-  const key = keySql(model);
-  if (index === "primary") return key.sort ?? key.hash;
+  if (index === "primary") return keyLookup(model, store.identity).order;
   const found = store.schema.indexes.find((i) => i.name === index);
   if (!found) throw new RangeError(`the schema has no index "${index}"`);
   const field = model.fields.find((f) => f.attribute === (found.sort ?? found.hash));

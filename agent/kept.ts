@@ -90,9 +90,9 @@ export function dropKept(
   table: KeptTable,
   which: { readonly id?: number; readonly model?: string },
 ): number {
-  if (which.id !== undefined) return db.sql(`DELETE FROM ${table} WHERE id = ?`).run(which.id).changes;
-  if (which.model !== undefined) return db.sql(`DELETE FROM ${table} WHERE model = ?`).run(which.model).changes;
-  return db.sql(`DELETE FROM ${table}`).run().changes;
+  if (which.id !== undefined) return db.sql(`DELETE FROM ${table} WHERE id = ?`).changes(which.id);
+  if (which.model !== undefined) return db.sql(`DELETE FROM ${table} WHERE model = ?`).changes(which.model);
+  return db.sql(`DELETE FROM ${table}`).changes();
 }
 
 /** The row of a kept version's key as it is now, as an item; undefined: there is none. @throws SyncError as {@link restoreKept} */

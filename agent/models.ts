@@ -146,8 +146,9 @@ class SqlModel {
         ? `INSERT INTO ${this.#table}(${names.join(", ")}) VALUES (${names.map(() => "?").join(", ")})`
         : `INSERT INTO ${this.#table} DEFAULT VALUES`;
       const values = [...(old === undefined ? [] : [old]), ...given.values()];
-      const { lastInsertRowid } = this.store.db.sql(sql).run(...values);
-      return this.#reader.byId(lastInsertRowid)!;
+      this.store.db.sql(sql).run(...values);
+      const { id } = this.store.db.sql("SELECT last_insert_rowid() AS id").get()!;
+      return this.#reader.byId(Number(id))!;
     });
   }
 
@@ -225,7 +226,7 @@ class SqlModel {
   }
 
   #delete(id: number): boolean {
-    return this.store.db.sql(`DELETE FROM ${this.#table} WHERE _id = ?`).run(id).changes > 0;
+    return this.store.db.sql(`DELETE FROM ${this.#table} WHERE _id = ?`).changes(id) > 0;
   }
 
   /** As {@link #idOf}; without its whole key the item is new: what is missing generates itself. */

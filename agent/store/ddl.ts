@@ -10,7 +10,7 @@
 import type { Field, Identity, Model, Schema } from "../../schema/model.ts";
 import type { SqlValue } from "../driver.ts";
 import type { Json } from "../../schema/values.ts";
-import type { Template } from "../../schema/template.ts";
+import type { Template, TemplatePart } from "../../schema/template.ts";
 import { columnName, columnType, toColumn } from "./columns.ts";
 import {
   astralPattern,
@@ -56,6 +56,17 @@ function keyField(model: Model, attribute: string): Field | undefined {
 export function keySql(model: Model): KeySql {
   const column = ({ attribute }: { attribute: string }) => ident(keyField(model, attribute)?.name ?? attribute);
   return { hash: column(model.hashKey), sort: model.sortKey && column(model.sortKey) };
+}
+
+/** The field that tells a model's items apart by itself, as the last part of the sort value; undefined: it takes more. */
+export function loneKeyField(model: Model): Field | undefined {
+  const isFixed = (part: TemplatePart) =>
+    "literal" in part || (model.identityFields as readonly string[]).includes(part.field);
+  const parts = model.sortKey?.template.parts ?? [], last = parts.at(-1);
+  if (!last || isFixed(last) || "literal" in last || last.width !== undefined) return undefined;
+  if (![...model.hashKey.template.parts, ...parts.slice(0, -1)].every(isFixed)) return undefined;
+  const field = model.fields.find(({ name }) => name === last.field);
+  return field?.type === "string" && !field.template ? field : undefined;
 }
 
 /** A schema's default as its column holds it; undefined where there is none. */
@@ -210,11 +221,14 @@ export interface UniqueIndex {
   readonly sql: string;
 }
 
-/** The unique indexes of a model: over the rendered key, over the attributes that it names, over each `unique` field. */
+/**
+ * The unique indexes of a model: over the rendered key, where no single field says the same (`key_lookup.ts`), over the
+ * fields that it names, over each `unique` field.
+ */
 export function uniqueIndexes(model: Model): UniqueIndex[] {
   const key = keySql(model);
   const lists: [string, string[]][] = [
-    ["item", key.sort ? [key.hash, key.sort] : [key.hash]],
+    ["item", loneKeyField(model) ? [] : key.sort ? [key.hash, key.sort] : [key.hash]],
     ["key", model.keyFields.map(ident)],
     ...model.fields.filter((field) => field.unique).map((
       field,

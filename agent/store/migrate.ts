@@ -9,7 +9,7 @@
  */
 import type { Database } from "../driver.ts";
 import type { Identity, Model, Schema } from "../../schema/model.ts";
-import { deviceModels, tableSql, uniqueIndexes } from "./ddl.ts";
+import { deviceModels, keySql, loneKeyField, ownName, tableSql, uniqueIndexes } from "./ddl.ts";
 import { columnsOf, rebuild } from "./rebuild.ts";
 import { ident } from "./sql.ts";
 import {
@@ -39,6 +39,14 @@ export interface Migration {
 /** All DDL that a model's table consists of: what the file remembers to see whether it has to be rebuilt. */
 export function modelSql(model: Model, identity: Identity): string[] {
   return [tableSql(model, identity), ...uniqueIndexes(model).map((index) => index.sql)];
+}
+
+/** {@link modelSql} of versions that had an index over the rendered key for every model: its rows need not be moved for it to go. */
+function formerSql(model: Model, identity: Identity): string {
+  const { hash, sort } = keySql(model), indexes = uniqueIndexes(model).map((index) => index.sql);
+  const over = [hash, ...(sort ? [sort] : [])].join(", ");
+  const item = `CREATE UNIQUE INDEX ${ident(ownName(model, "item"))} ON ${ident(model.name)}(${over})`;
+  return [tableSql(model, identity), item, ...indexes].join(";\n");
 }
 
 /** The whole schema as SQL, for people to read. */
@@ -95,7 +103,8 @@ export function migrate(db: Database, schema: Schema, identity: Identity): Migra
     const known = db.sql("SELECT value FROM _sync WHERE name = ?").get(`table:${model.name}`)?.value;
     const old = known === undefined ? undefined : before?.models.get(model.name);
     if (present.length > 0 && old) refuseImpossible(db, number, model, old);
-    const changed = known !== wanted || !tableIsWhole(db, model, identity);
+    const isAsWanted = known === wanted || known === formerSql(model, identity);
+    const changed = !isAsWanted || !tableIsWhole(db, model, identity);
     if (present.length === 0) {
       for (const sql of modelSql(model, identity)) db.exec(sql);
       // No row is left to compare an awaited echo with: what comes is taken as it is.
@@ -108,8 +117,9 @@ export function migrate(db: Database, schema: Schema, identity: Identity): Migra
       // A table that was there before Twintable, or before a reset: its rows are taken in as if they were inserted.
       if (known === undefined && (model.sync === "up" || model.sync === "both")) onboard(db, model, number);
     }
+    if (loneKeyField(model)) db.exec(`DROP INDEX IF EXISTS ${ident(ownName(model, "item"))}`);
     carryOver(db, number, model, old);
-    if (changed) fillNewFields(db, number, model, old);
+    if (changed) fillNewFields(db, number, model, old, identity);
     snapshot ||= needsSnapshot(model, old, changed);
     db.sql("INSERT OR REPLACE INTO _sync(name, value) VALUES (?, ?)").run(`table:${model.name}`, wanted);
     for (const sql of triggersSql(model, number, identity)) db.exec(sql);

@@ -19,18 +19,14 @@ import { renderTemplate } from "../../schema/template.ts";
 import { fieldOf } from "../../schema/item.ts";
 import { columnName, readSql, textOf, toColumn } from "./columns.ts";
 import { itemFields, keySql } from "./ddl.ts";
+import { keyLookup } from "./key_lookup.ts";
 import { toSyncError } from "./faults.ts";
 import { ident, literal } from "./sql.ts";
-
-function whereKey(model: Model, key: Key): { sql: string; values: SqlValue[] } {
-  const { hash, sort } = keySql(model);
-  return sort ? { sql: `${hash} = ? AND ${sort} = ?`, values: [...key] } : { sql: `${hash} = ?`, values: [key[0]] };
-}
 
 /** The keys of other rows that hold a value which the item would have in a `unique` field. */
 export function clashingKeys(db: Database, model: Model, identity: Identity, key: Key, item: Attributes): Key[] {
   const { hash, sort } = keySql(model);
-  const own = whereKey(model, key);
+  const lookup = keyLookup(model, identity);
   const found = new Map<string, Key>();
   for (const field of model.fields.filter((f) => f.unique)) {
     const value = field.template
@@ -42,8 +38,8 @@ export function clashingKeys(db: Database, model: Model, identity: Identity, key
     if (value === null) continue;
     const rows = db.sql(
       `SELECT ${readSql("TEXT", hash)} AS h, ${sort ? readSql("TEXT", sort) : "''"} AS s FROM ${ident(model.name)} ` +
-        `WHERE ${columnName(field)} = ? AND NOT (${own.sql})`,
-    ).all(value, ...own.values);
+        `WHERE ${columnName(field)} = ? AND (${lookup.sql}) IS NOT TRUE`,
+    ).all(value, ...lookup.values(key));
     for (const row of rows) {
       const other: Key = [textOf(row.h ?? null), textOf(row.s ?? null)];
       found.set(JSON.stringify(other), other);
@@ -57,7 +53,7 @@ export class Park {
   readonly #table: string;
   readonly #columns: readonly string[];
 
-  constructor(readonly db: Database, readonly model: Model) {
+  constructor(readonly db: Database, readonly model: Model, readonly identity: Identity) {
     this.#table = `temp.${ident(`_sync_parked_${model.name}`)}`;
     this.#columns = db.prepare(`SELECT name FROM pragma_table_xinfo(${literal(model.name)}) WHERE hidden = 0`).all()
       .map((row) => ident(String(row.name)));
@@ -67,11 +63,11 @@ export class Park {
 
   /** Takes the key's row out. Nothing where there is none. */
   take(key: Key): void {
-    const { sql, values } = whereKey(this.model, key);
+    const { sql, values } = keyLookup(this.model, this.identity);
     const table = ident(this.model.name);
     this.db.prepare(`INSERT INTO ${this.#table} SELECT ?, ?, ${this.#columns.join(", ")} FROM ${table} WHERE ${sql}`)
-      .run(...key, ...values);
-    this.db.prepare(`DELETE FROM ${table} WHERE ${sql}`).run(...values);
+      .run(...key, ...values(key));
+    this.db.prepare(`DELETE FROM ${table} WHERE ${sql}`).run(...values(key));
   }
 
   /**
@@ -92,7 +88,7 @@ export class Park {
       return this.db.prepare(
         `INSERT INTO ${ident(this.model.name)}(${this.#columns.join(", ")}) SELECT ${columns.join(", ")} ` +
           `FROM ${this.#table} WHERE h = ? AND s = ?`,
-      ).run(...values, ...key).changes > 0;
+      ).changes(...values, ...key) > 0;
     } catch (error) {
       throw toSyncError(error, `Writing ${this.model.name} ${JSON.stringify(key)}`);
     }

@@ -16,6 +16,7 @@ import { checkValue } from "../../schema/check.ts";
 import { renderKey } from "../../schema/item.ts";
 import { columnName, columnType, msToColumn, normalised, readSql, sameValue, textOf, toItem } from "./columns.ts";
 import { defaultColumn, itemFields, keySql } from "./ddl.ts";
+import { type KeyLookup, keyLookup } from "./key_lookup.ts";
 import { toColumnLeniently } from "./recast.ts";
 import { toSyncError } from "./faults.ts";
 import { ident } from "./sql.ts";
@@ -90,9 +91,6 @@ export interface Rows {
   purgeExpired(nowMs: number, afterId: number, scan: number): { readonly removed: number; readonly last?: number };
 }
 
-/** Behind every sort value: DynamoDB's have 1,024 bytes at most. */
-const sortMax = "\u{10ffff}".repeat(257);
-
 /** {@link Rows} of a model that has a table. */
 export class TableRows implements Rows {
   readonly #fields: readonly Field[];
@@ -109,12 +107,12 @@ export class TableRows implements Rows {
       | "insert"
       | "remove"
       | "unseen"
-      | "range"
+      | "list"
       | "after",
       string
     >
   >;
-  readonly #hasSort: boolean;
+  readonly #lookup: KeyLookup;
   /** The item before was a new one: then the next is tried as one, which spares a look for its row. */
   #mostlyNew = false;
   /** Of columns that may not be NULL: what an item that lacks the attribute has. The item is older than the requirement. */
@@ -129,14 +127,14 @@ export class TableRows implements Rows {
     this.#table = ident(model.name);
     this.#known = new Set(model.fields.map((field) => field.attribute));
     const key = keySql(model);
-    this.#hasSort = key.sort !== undefined;
+    this.#lookup = keyLookup(model, identity);
     const keyColumns = `_id AS id, ${readSql("TEXT", key.hash)} AS h, ${
       key.sort ? readSql("TEXT", key.sort) : "''"
     } AS s`;
     const values = this.#fields.map((f, i) => `, ${readSql(columnType(f), columnName(f))} AS c${i}`).join("");
     // Of a table that was altered behind the schema: such a row is none of the table's items.
     const hasKey = `typeof(${key.hash}) = 'text'${key.sort ? ` AND typeof(${key.sort}) = 'text'` : ""}`;
-    const where = `${key.hash} = ?${key.sort ? ` AND ${key.sort} = ?` : ""}`;
+    const where = this.#lookup.sql;
     const columns = this.#fields.map(columnName);
     this.#sql = {
       byId: `SELECT ${keyColumns}${values} FROM ${this.#table} WHERE _id = ?`,
@@ -150,9 +148,7 @@ export class TableRows implements Rows {
         ? `INSERT INTO ${this.#table}(${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")})`
         : `INSERT INTO ${this.#table} DEFAULT VALUES`,
       remove: `DELETE FROM ${this.#table} WHERE ${where}`,
-      range: `SELECT ${keyColumns}${values} FROM ${this.#table} WHERE ${key.hash} = ?${
-        key.sort ? ` AND ${key.sort} > ? AND ${key.sort} <= ? ORDER BY ${key.sort}` : ""
-      } LIMIT ?`,
+      list: `SELECT ${keyColumns}${values} FROM ${this.#table}`,
       after: `SELECT ${keyColumns}${values} FROM ${this.#table} WHERE _id > ? AND ${hasKey} ORDER BY _id LIMIT ?`,
       // The subquery keeps the model's own column names apart from those of _sync_seen; SQLite flattens it.
       unseen: `SELECT id, h, s FROM (SELECT ${keyColumns}, ${key.hash} AS hash0, ${key.sort ?? "''"} AS sort0
@@ -180,12 +176,12 @@ export class TableRows implements Rows {
   }
 
   byKey(key: Key): LocalRow | undefined {
-    const row = this.db.sql(this.#sql.byKey).get(...this.#bind(key));
+    const row = this.db.sql(this.#sql.byKey).get(...this.#lookup.values(key));
     return row && this.#toLocal(row);
   }
 
   idByKey(key: Key): number | undefined {
-    const row = this.db.sql(this.#sql.idByKey).get(...this.#bind(key));
+    const row = this.db.sql(this.#sql.idByKey).get(...this.#lookup.values(key));
     return row && Number(row.id);
   }
 
@@ -200,7 +196,7 @@ export class TableRows implements Rows {
 
   replace(key: Key, item: Attributes): boolean {
     if (this.#mostlyNew && this.#insertNew(key, item)) return true;
-    const row = this.db.sql(this.#sql.byKey).get(...this.#bind(key));
+    const row = this.db.sql(this.#sql.byKey).get(...this.#lookup.values(key));
     this.#mostlyNew = row === undefined;
     if (row && this.#holds(row, item)) return false;
     this.#write(key, item, row !== undefined);
@@ -230,7 +226,7 @@ export class TableRows implements Rows {
   #write(key: Key, item: Attributes, mayExist: boolean): void {
     const values = this.#valuesOf(key, item);
     try {
-      if (mayExist && this.db.sql(this.#sql.update).run(...values, ...this.#bind(key)).changes > 0) return;
+      if (mayExist && this.db.sql(this.#sql.update).changes(...values, ...this.#lookup.values(key)) > 0) return;
       this.db.sql(this.#sql.insert).run(...values);
     } catch (error) {
       throw toSyncError(error, `Writing ${this.#name(key)}`);
@@ -239,7 +235,7 @@ export class TableRows implements Rows {
 
   remove(key: Key): boolean {
     try {
-      return this.db.sql(this.#sql.remove).run(...this.#bind(key)).changes > 0;
+      return this.db.sql(this.#sql.remove).changes(...this.#lookup.values(key)) > 0;
     } catch (error) {
       throw toSyncError(error, `Removing ${this.#name(key)}`);
     }
@@ -247,7 +243,7 @@ export class TableRows implements Rows {
 
   removeIds(ids: readonly number[]): number {
     return this.db.sql(`DELETE FROM ${this.#table} WHERE _id IN (SELECT value FROM json_each(?))`)
-      .run(JSON.stringify(ids)).changes;
+      .changes(JSON.stringify(ids));
   }
 
   setTimestamps(id: number, ms: { readonly created?: number; readonly updated?: number }): void {
@@ -293,10 +289,10 @@ export class TableRows implements Rows {
   }
 
   range(hash: string, after: string, to: string | undefined, limit: number): RangeRow[] {
-    // A table without sort values has one row under a hash value, and it is behind nothing but the beginning.
-    if (!this.#hasSort && after !== "") return [];
-    const bounds = this.#hasSort ? [after, to ?? sortMax] : [];
-    return this.db.sql(this.#sql.range).all(hash, ...bounds, limit).map((row) => this.#toRangeRow(row));
+    const where = this.#lookup.between(hash, after, to);
+    if (!where) return [];
+    return this.db.sql(`${this.#sql.list} WHERE ${where.sql} ORDER BY ${this.#lookup.order} LIMIT ?`)
+      .all(...where.values, limit).map((row) => this.#toRangeRow(row));
   }
 
   after(afterId: number, limit: number): (RangeRow & { readonly id: number })[] {
@@ -323,7 +319,7 @@ export class TableRows implements Rows {
     // Not by comparing texts: an application may have written any of SQLite's ISO spellings.
     const expired = field.isoDates ? `julianday(${columnName(field)}) <= julianday(?)` : `${columnName(field)} <= ?`;
     const removed = this.db.sql(`DELETE FROM ${this.#table} WHERE _id > ? AND _id <= ? AND ${expired}`)
-      .run(afterId, last.last, msToColumn(field, nowMs)).changes;
+      .changes(afterId, last.last, msToColumn(field, nowMs));
     return Number(last.n) < scan ? { removed } : { removed, last: Number(last.last) };
   }
 
@@ -379,10 +375,6 @@ export class TableRows implements Rows {
       }
     }
     return { id: Number(row.id), key, item };
-  }
-
-  #bind(key: Key): SqlValue[] {
-    return this.#hasSort ? [key[0], key[1]] : [key[0]];
   }
 
   #name(key: Key): string {

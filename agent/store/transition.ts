@@ -18,12 +18,13 @@
 import { type Database, faultOf } from "../driver.ts";
 import { SyncError } from "../../schema/errors.ts";
 import { compileSchema } from "../../schema/compile.ts";
-import type { Field, Model, Schema } from "../../schema/model.ts";
+import type { Field, Identity, Model, Schema } from "../../schema/model.ts";
 import { parseJson } from "../../schema/json.ts";
 import type { Template } from "../../schema/template.ts";
 import type { Attributes } from "../../schema/values.ts";
 import { columnName } from "./columns.ts";
-import { itemFields, keySql } from "./ddl.ts";
+import { itemFields } from "./ddl.ts";
+import { keyLookup } from "./key_lookup.ts";
 import { toColumnLeniently } from "./recast.ts";
 import { ident, nowMsSql } from "./sql.ts";
 import { keptRemoval } from "./tables.ts";
@@ -110,13 +111,19 @@ export function carryOver(db: Database, number: number, model: Model, old: Model
  * What the cloud's item holds for fields that the schema has only now, and that were carried in the base so far: left out
  * of the row, a local change that is made before the snapshot comes would take it away from the cloud.
  */
-export function fillNewFields(db: Database, number: number, model: Model, old: Model | undefined): void {
+export function fillNewFields(
+  db: Database,
+  number: number,
+  model: Model,
+  old: Model | undefined,
+  identity: Identity,
+): void {
   if (!old) return;
   const carried = new Set(itemFields(old).map((field) => field.attribute));
   const names = new Set(old.fields.map((field) => field.name));
   const fresh = itemFields(model).filter(({ attribute, name }) => !carried.has(attribute) && !names.has(name));
   if (fresh.length === 0) return;
-  const key = keySql(model);
+  const { sql: where, values: valuesOf } = keyLookup(model, identity);
   const bases = db.prepare("SELECT hash, sort, base FROM _sync_items WHERE model = ? AND base IS NOT NULL");
   for (const { hash, sort, base } of bases.iterate(number)) {
     const item = parseJson(base as string) as Attributes;
@@ -125,10 +132,8 @@ export function fillNewFields(db: Database, number: number, model: Model, old: M
       if (value === undefined || value === null) continue;
       try {
         db.sql(
-          `UPDATE ${ident(model.name)} SET ${columnName(field)} = ? WHERE ${key.hash} = ?${
-            key.sort ? ` AND ${key.sort} = ?` : ""
-          }`,
-        ).run(toColumnLeniently(field, value), hash!, ...(key.sort ? [sort!] : []));
+          `UPDATE ${ident(model.name)} SET ${columnName(field)} = ? WHERE ${where}`,
+        ).run(toColumnLeniently(field, value), ...valuesOf([hash as string, sort as string]));
       } catch (error) {
         // A value that the new column can't hold: the snapshot sets the item aside, in the open.
         if (!(error instanceof RangeError) && !(error instanceof SyntaxError) && faultOf(error) !== "constraint") {

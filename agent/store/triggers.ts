@@ -15,7 +15,7 @@
  */
 import type { Field, Identity, Model } from "../../schema/model.ts";
 import { columnName } from "./columns.ts";
-import { dataFields, isIdentity, itemFields, keySql, nowSql, ownName } from "./ddl.ts";
+import { dataFields, isIdentity, itemFields, keySql, loneKeyField, nowSql, ownName } from "./ddl.ts";
 import { ident, literal, nowMsSql, templateSql } from "./sql.ts";
 
 /** Kinds of outbox entries. */
@@ -100,14 +100,16 @@ function foreign(model: Model, identity: Identity): { condition: string; raise: 
 function evictions(model: Model, identity: Identity, event: "insert" | "update"): string[] {
   const table = ident(model.name);
   const other = event === "update" ? " AND _id <> old._id" : "";
-  const key = keySql(model);
+  const key = keySql(model), lone = loneKeyField(model);
   const fresh = (name: string) => `new.${ident(name)}`;
   const hash = templateSql(model.hashKey.template, model, identity, fresh);
   const sort = model.sortKey && templateSql(model.sortKey.template, model, identity, fresh);
   // An INSERT that leaves `_id` out shows it as -1 here, which no row has: most inserts are spared this look.
   const ways = [
     event === "insert" ? `new._id <> -1 AND _id = new._id` : `_id = new._id`,
-    `${key.hash} = ${hash}${sort ? ` AND ${key.sort} = ${sort}` : ""}`,
+    lone
+      ? `${columnName(lone)} = new.${columnName(lone)}`
+      : `${key.hash} = ${hash}${sort ? ` AND ${key.sort} = ${sort}` : ""}`,
   ];
   for (const field of model.fields.filter((f) => f.unique)) {
     const value = field.template ? templateSql(field.template, model, identity, fresh) : `new.${columnName(field)}`;

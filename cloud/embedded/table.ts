@@ -20,12 +20,8 @@ const pageBytesMax = 1024 * 1024;
 const highest = "\u{10ffff}";
 
 type Sql = string | number;
-interface Row {
-  readonly hash: string;
-  readonly sort: string;
-  readonly item: string;
-  readonly at?: string | number;
-}
+/** A row of a page; `at` is the value that the page is ordered by first. */
+type Row = readonly [hash: string, sort: string, item: string, at: Sql];
 
 /** What differs between the two tables. */
 export interface Layout {
@@ -73,8 +69,9 @@ export class EmbeddedTable implements Table {
   }
 
   #find([hash, sort]: Key): Item | undefined {
-    const row = this.#engine.sql(`SELECT item FROM ${this.#layout.name} WHERE hash = ? AND sort = ?`).get(hash, sort);
-    return row && itemOf(row.item as string);
+    const row = this.#engine.sql(`SELECT item FROM ${this.#layout.name} WHERE hash = ? AND sort = ?`)
+      .get(hash, sort) as unknown as [string] | undefined;
+    return row && itemOf(row[0]);
   }
 
   write(
@@ -99,26 +96,28 @@ export class EmbeddedTable implements Table {
     this.#mostlyNew = current === undefined && this.#layout.name === "items";
     if (write.condition && !evaluate(write.condition, current)) return { outcome: "refused", current };
     if (text === undefined) {
-      if (current) this.#engine.sql(`DELETE FROM ${this.#layout.name} WHERE hash = ? AND sort = ?`).run(...key);
+      if (current) this.#engine.sql(`DELETE FROM ${this.#layout.name} WHERE hash = ? AND sort = ?`).get(...key);
     } else if (this.#layout.name === "log") this.#putLog(key, text, (write as { item: Item }).item.expires);
-    else if (current) this.#engine.sql("UPDATE items SET item = ? WHERE hash = ? AND sort = ?").run(text, ...key);
-    else this.#engine.sql("INSERT INTO items(hash, sort, item) VALUES (?, ?, ?)").run(...key, text);
+    else if (current) this.#engine.sql("UPDATE items SET item = ? WHERE hash = ? AND sort = ?").get(text, ...key);
+    else this.#engine.sql("INSERT INTO items(hash, sort, item) VALUES (?, ?, ?)").get(...key, text);
     return { outcome: "written", old: current };
   }
 
   /** False where there is an item, or its absence is not allowed: then the usual way tells which. */
   #insertNew({ condition }: Write, key: Key, text: string): boolean {
     if (condition && !evaluate(condition, undefined)) return false;
-    const insert = this.#engine.sql("INSERT OR IGNORE INTO items(hash, sort, item) VALUES (?, ?, ?)");
-    if (Number(insert.run(...key, text).changes) > 0) return true;
-    // The trigger took it for a REPLACE, and kept the image that would have been evicted.
-    this.#engine.sql("DELETE FROM stash").run();
-    return false;
+    try {
+      this.#engine.sql("INSERT INTO items(hash, sort, item) VALUES (?, ?, ?)").get(...key, text);
+      return true;
+    } catch (error) {
+      if (/UNIQUE constraint failed/.test((error as Error).message)) return false;
+      throw error;
+    }
   }
 
   #putLog([hash, sort]: Key, text: string, expires: unknown): void {
     this.#engine.sql("INSERT OR REPLACE INTO log(hash, sort, item, expires) VALUES (?, ?, ?, ?)")
-      .run(hash, sort, text, typeof expires === "number" ? BigInt(Math.floor(expires)) : null);
+      .get(hash, sort, text, typeof expires === "number" ? BigInt(Math.floor(expires)) : null);
   }
 
   query(query: Query): Promise<ItemPage> {
@@ -165,7 +164,7 @@ export class EmbeddedTable implements Table {
       sql,
       [...parameters, checkLimit(query.limit) + 1],
       query.limit,
-      ({ hash, sort, at }) => index ? [...(sortSql ? [at!] : []), hash, sort] : [sort],
+      ([hash, sort, , at]) => index ? [...(sortSql ? [at] : []), hash, sort] : [sort],
     );
   }
 
@@ -173,9 +172,9 @@ export class EmbeddedTable implements Table {
     return settled(() =>
       this.#engine.read(() => {
         const where = after === undefined ? "" : "WHERE (hash, sort) > (?, ?) ";
-        const sql = `SELECT hash, sort, item FROM ${this.#layout.name} ${where}ORDER BY hash, sort LIMIT ?`;
+        const sql = `SELECT hash, sort, item, hash FROM ${this.#layout.name} ${where}ORDER BY hash, sort LIMIT ?`;
         const parameters = after === undefined ? [] : readToken(after, 2);
-        return this.#page(sql, [...parameters, checkLimit(limit) + 1], limit, ({ hash, sort }) => [hash, sort]);
+        return this.#page(sql, [...parameters, checkLimit(limit) + 1], limit, ([hash, sort]) => [hash, sort]);
       })
     );
   }
@@ -184,12 +183,12 @@ export class EmbeddedTable implements Table {
   #page(sql: string, parameters: Sql[], limit: number, positionOf: (row: Row) => Sql[]): ItemPage {
     const items: Item[] = [];
     let last: Row | undefined, bytes = 0;
-    for (const row of this.#engine.sql(sql).iterate(...parameters) as IterableIterator<unknown> as Iterable<Row>) {
+    for (const row of this.#engine.rows<Row>(sql, ...parameters)) {
       if (last && (items.length === limit || bytes > pageBytesMax)) {
         return { items, next: JSON.stringify(positionOf(last)) };
       }
-      items.push(itemOf(row.item));
-      bytes += row.item.length;
+      items.push(itemOf(row[2]));
+      bytes += row[2].length;
       last = row;
     }
     return { items };

@@ -93,13 +93,7 @@ function sweep(engine: Engine, schema: Schema, nowSeconds: number, limit: number
 const batchRecordsMax = 1000;
 const batchBytesMax = 4 * 1024 * 1024;
 
-interface ChangeRow {
-  readonly seq: number;
-  readonly hash: string;
-  readonly sort: string;
-  readonly old: string | null;
-  readonly new: string | null;
-}
+type ChangeRow = readonly [seq: number, hash: string, sort: string, old: string | null, new: string | null];
 
 function streamOf(engine: Engine, schema: Schema, unwanted: readonly string[]): ChangeStream {
   return {
@@ -113,7 +107,7 @@ function streamOf(engine: Engine, schema: Schema, unwanted: readonly string[]): 
         const rows = engine.read(() => readChanges(engine, position));
         if (rows.length === 0) await engine.committed(commits, signal);
         else {
-          position = rows.at(-1)!.seq;
+          position = rows.at(-1)![0];
           yield batchOf(engine, rows);
         }
       }
@@ -131,13 +125,12 @@ function leaveOut(engine: Engine, schema: Schema, types: readonly string[]): Pro
 }
 
 function readChanges(engine: Engine, after: number): ChangeRow[] {
-  const statement = engine.sql("SELECT seq, hash, sort, old, new FROM changes WHERE seq > ? ORDER BY seq LIMIT ?");
+  const sql = "SELECT seq, hash, sort, old, new FROM changes WHERE seq > ? ORDER BY seq LIMIT ?";
   const rows: ChangeRow[] = [];
   let bytes = 0;
-  const read = statement.iterate(after, batchRecordsMax) as IterableIterator<unknown> as Iterable<ChangeRow>;
-  for (const row of read) {
+  for (const row of engine.rows<ChangeRow>(sql, after, batchRecordsMax)) {
     rows.push(row);
-    bytes += (row.old?.length ?? 0) + (row.new?.length ?? 0);
+    bytes += (row[3]?.length ?? 0) + (row[4]?.length ?? 0);
     if (bytes > batchBytesMax) break;
   }
   return rows;
@@ -155,12 +148,12 @@ function readable(text: string): Item {
 }
 
 function batchOf(engine: Engine, rows: readonly ChangeRow[]): StreamBatch {
-  const records = rows.map((row): StreamRecord => ({
-    key: [row.hash, row.sort],
-    ...(row.old === null ? {} : { old: readable(row.old) }),
-    ...(row.new === null ? {} : { new: readable(row.new) }),
+  const records = rows.map(([, hash, sort, before, after]): StreamRecord => ({
+    key: [hash, sort],
+    ...(before === null ? {} : { old: readable(before) }),
+    ...(after === null ? {} : { new: readable(after) }),
   }));
-  const first = rows[0]!.seq, last = rows.at(-1)!.seq;
+  const first = rows[0]![0], last = rows.at(-1)![0];
   return {
     records,
     // Only this batch's own rows: an earlier batch may still be under way.

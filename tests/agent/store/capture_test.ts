@@ -107,7 +107,6 @@ db.executemany("INSERT INTO Telemetry(cpu) VALUES (?)", [(i / 7,) for i in range
 db.execute("COMMIT")
 `);
   assert.deepEqual(store.db.sql("SELECT count(*) AS n, min(kind) AS low, max(kind) AS high FROM _outbox").get(), {
-    __proto__: null,
     n: 10_000,
     low: 1,
     high: 1,

@@ -29,7 +29,6 @@ Deno.test("ddl: the table and indexes of an example model are these", () => {
 ) STRICT`,
   );
   assert.deepEqual(uniqueIndexes(setting).map((index) => index.sql), [
-    'CREATE UNIQUE INDEX "_sync_Setting.item" ON "Setting"("pk", "sk")',
     'CREATE UNIQUE INDEX "_sync_Setting.key" ON "Setting"("name")',
     'CREATE UNIQUE INDEX "_sync_Setting.unique.slot" ON "Setting"("slot")',
   ]);

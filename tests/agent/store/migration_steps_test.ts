@@ -86,6 +86,7 @@ function watched(step: (sql: string) => void): Driver {
     db.exec("PRAGMA cache_size = 1; PRAGMA cache_spill = 1; PRAGMA wal_autocheckpoint = 1");
     const statement = (sql: string, inner: Statement): Statement => ({
       run: (...values) => (tell(sql), inner.run(...values)),
+      changes: (...values) => (tell(sql), inner.changes(...values)),
       get: (...values) => (tell(sql), inner.get(...values)),
       all: (...values) => (tell(sql), inner.all(...values)),
       iterate: (...values) => (tell(sql), inner.iterate(...values)),

@@ -65,12 +65,6 @@ const cases: readonly Case[] = [
     changed: "a",
   },
   {
-    what: "UPSERT on the rendered key",
-    sql: "INSERT INTO Setting(name, value) VALUES ('a', 'x') ON CONFLICT(pk, sk) DO UPDATE SET value = 'y'",
-    rows: "a:1:y b:2:2 c:3:3 d::4",
-    changed: "a",
-  },
-  {
     what: "UPSERT on another unique field, which changes the key",
     sql: "INSERT INTO Setting(name, slot) VALUES ('q', 2) ON CONFLICT(slot) DO UPDATE SET name = excluded.name",
     rows: "a:1:1 c:3:3 d::4 q:2:2",
