@@ -77,7 +77,9 @@ export {
 } from "./schema.ts";
 
 if (import.meta.main) {
-  const { main } = await import("./cli/main.ts");
+  // Should the event loop run empty before there is an answer.
+  Deno.exitCode = 1;
+  // Nothing is awaited here: a schema file may import this module, and would wait for its end, which waits for the schema.
   // Everything is closed when a command is over; a library's forgotten timer must not keep the process.
-  Deno.exit(await main(Deno.args));
+  import("./cli/main.ts").then(({ main }) => main(Deno.args)).then((code) => Deno.exit(code));
 }

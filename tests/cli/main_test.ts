@@ -137,6 +137,16 @@ Deno.test("cli schema: check names every problem, sql prints what SQLite takes, 
   assert.doesNotMatch(checked.stderr, /\n +at /);
 });
 
+Deno.test("cli schema: a schema file may import the package's own module", async () => {
+  using folder = new TempDir();
+  const own = folder.file("own.ts"), module = new URL("../../mod.ts", import.meta.url).href;
+  const text = await Deno.readTextFile(example);
+  assert.ok(text.includes('from "../schema.ts"'));
+  await Deno.writeTextFile(own, text.replace('from "../schema.ts"', `from ${JSON.stringify(module)}`));
+  const checked = await run("schema", "check", own);
+  assert.equal(checked.code, 0, checked.stderr);
+});
+
 Deno.test("cli status: tells from another process where a database stands", async () => {
   using folder = new TempDir();
   const path = folder.file("d.db");
