@@ -25,12 +25,12 @@ Deno.test("figures: the median is judged, so that one bad repeat alone decides n
   assert.equal(keeps([], { atMost: 9 }), false);
 });
 
+/** What a clock or a counter gives: of two infinities there is no middle. */
+const measured = fc.double({ min: -1e15, max: 1e15, noNaN: true });
+
 Deno.test("figures: a percentile is one of the values, and as many lie below it as it says", () => {
   fc.assert(
-    fc.property(fc.array(fc.double({ noNaN: true }), { minLength: 1 }), fc.double({ min: 0, max: 1, noNaN: true }), (
-      values,
-      share,
-    ) => {
+    fc.property(fc.array(measured, { minLength: 1 }), fc.double({ min: 0, max: 1, noNaN: true }), (values, share) => {
       const value = percentile(values, share);
       assert.ok(values.includes(value));
       assert.ok(values.filter((other) => other <= value).length >= share * values.length - 1e-9);
