@@ -220,12 +220,12 @@ export class Outbox {
         return row && { key: row.key, row };
       } catch (error) {
         if (!(error instanceof SyncError) || error.code !== "invalid") throw error;
-        // A row that is none by the schema: the uplink shows it, when it comes to it; here, where it has not even a key.
+        // A row that is none by the schema: the uplink shows it, when it comes to it; here, where no key leads to it.
         const key = rows.keyById(Number(entry.row));
-        if (key) return { key };
+        if (key && rows.idByKey(key) === Number(entry.row)) return { key };
         this.store.db.sql(
-          "INSERT INTO _rejected(model, key, op, code, reason, time) VALUES (?, '{}', 'update', 'invalid', ?, ?)",
-        ).run(model.name, error.message, Number(entry.time));
+          "INSERT INTO _rejected(model, key, op, code, reason, time) VALUES (?, ?, 'update', 'invalid', ?, ?)",
+        ).run(model.name, JSON.stringify(key ?? {}), error.message, Number(entry.time));
         return undefined;
       }
     }
