@@ -257,7 +257,8 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
   /**
    * Calls back for each change of a model that came from the cloud, after it is committed, in order. Changes of this
    * device's own are not told. With `since` it goes on where an earlier watch ended, over restarts: keep the `sequence` of
-   * the change that was handled last.
+   * the change that was handled last. A callback that throws is told the next change all the same, and so is every other: its
+   * error is reported as an uncaught one (the global `error` event).
    *
    * @returns a function that ends it
    * @throws SyncError `trimmed` where changes after `since` are no longer kept; RangeError for an unknown model

@@ -316,9 +316,9 @@ export function place(
   try {
     changed = records.replace(record, current);
   } catch (error) {
-    // It doesn't stop the cursor.
-    if (!isPoison(error) || !current) throw error;
-    return asides.add(record, current, error, clock.nowMs());
+    // It doesn't stop the cursor. A trigger that rolled the transaction back leaves nothing to go on in.
+    if (!isPoison(error) || !store.db.inTransaction) throw error;
+    return asides.add(record, current ?? null, error, clock.nowMs());
   }
   if (changed) tellApplied(context, record, current ?? null, keyAttributes);
 }

@@ -19,6 +19,7 @@ import type { Current, Key, Version } from "../protocol.ts";
 import type { Context } from "./context.ts";
 import type { InFlight } from "./flight.ts";
 import { type ItemRecord, keyAttributesOf, keyText } from "./items.ts";
+import { isEnvironmental } from "./store/faults.ts";
 import type { Store } from "./store/store.ts";
 import { clashingKeys, Park } from "./store/park.ts";
 
@@ -34,12 +35,19 @@ interface Waiting {
   readonly model: Model;
   readonly key: Key;
   readonly text: string;
-  readonly current: Current;
+  /** Null: the item was removed. */
+  readonly current: Current | null;
+  readonly keyAttributes: Attributes;
 }
 
-/** Whether an error is the item's, not the database's: then it stops nothing but this item. */
+/**
+ * Whether an error is the item's, not the database's: then it stops nothing but this item. What an application's trigger
+ * says, or fails with, is so too.
+ */
 export function isPoison(error: unknown): error is SyncError {
-  return error instanceof SyncError && (error.code === "constraint" || error.code === "invalid");
+  if (!(error instanceof SyncError)) return false;
+  return error.code === "constraint" || error.code === "invalid" ||
+    (error.cause !== undefined && !isEnvironmental(error.cause));
 }
 
 /** The items set aside. Methods must run inside the store's transaction. */
@@ -67,8 +75,8 @@ export class Asides {
     return row && this.store.modelByNumber(Number(row.model));
   }
 
-  /** Keeps an item that could not be put in its table. */
-  add(record: ItemRecord, current: Current, error: SyncError, timeMs: number): void {
+  /** Keeps an item that could not be put in its table, or (null) a removal that a trigger of an application refused. */
+  add(record: ItemRecord, current: Current | null, error: SyncError, timeMs: number): void {
     const [hash, sort] = record.key;
     // Without a row there is nothing that was made from the base: a later row of this key is a new one.
     if (this.store.rows(record.model).idByKey(record.key) === undefined) record.base = record.version = undefined;
@@ -78,9 +86,9 @@ export class Asides {
       hash,
       sort,
       this.store.number(record.model),
-      JSON.stringify(current.item),
-      current.version?.[0] ?? null,
-      current.version?.[1] ?? null,
+      current && JSON.stringify(current.item),
+      current?.version?.[0] ?? null,
+      current?.version?.[1] ?? null,
       error.message,
       timeMs,
     );
@@ -94,11 +102,11 @@ export class Asides {
     this.store.db.sql("DELETE FROM _sync_aside WHERE hash = ? AND sort = ?").run(key[0], key[1]);
   }
 
-  /** After a snapshot: what waited and was not in it is gone. */
+  /** After a snapshot: what waited and was not in it is gone. Removals still wait. */
   sweep(models: readonly Model[], channel: string): void {
     for (const model of models) {
       this.store.db.sql(
-        `DELETE FROM _sync_aside WHERE model = ? AND NOT EXISTS (SELECT 1 FROM _sync_seen AS s
+        `DELETE FROM _sync_aside WHERE model = ? AND item IS NOT NULL AND NOT EXISTS (SELECT 1 FROM _sync_seen AS s
          WHERE s.channel = ? AND s.hash = _sync_aside.hash AND s.sort = _sync_aside.sort)`,
       ).run(this.store.number(model), channel);
     }
@@ -112,14 +120,14 @@ export class Asides {
   retry(
     context: Context,
     inFlight: InFlight,
-    placed: (record: ItemRecord, current: Current, keyAttributes: Attributes) => void,
+    placed: (record: ItemRecord, current: Current | null, keyAttributes: Attributes) => void,
   ): void {
-    const settle = ({ model, key, current, text }: Waiting) => {
+    const settle = ({ model, key, current, text, keyAttributes }: Waiting) => {
       const record = context.records.open(model, key);
-      record.base = current.item;
-      record.version = current.version;
+      record.base = current?.item;
+      record.version = current?.version;
       this.drop(key);
-      placed(record, current, keyAttributesOf(model, current.item));
+      placed(record, current, keyAttributes);
       if (model.sync !== "down") context.records.save(record);
       waiting.delete(text);
     };
@@ -163,22 +171,31 @@ export class Asides {
     if (record?.awaiting || record?.recheck !== undefined) return undefined;
     if (inFlight.get(key) || (model.sync !== "down" && context.outbox.pending(model, key))) return undefined;
     const version: Version | undefined = row.source === null ? undefined : [row.source as string, Number(row.stamp)];
-    const item = parseJson(row.item as string) as Attributes;
-    return { model, key, text: keyText(key), current: { model: model.name, item, version } };
+    const item = row.item === null ? undefined : parseJson(row.item as string) as Attributes;
+    const keyAttributes = keyAttributesOf(model, item ?? this.store.rows(model).byKey(key)?.item ?? {});
+    return {
+      model,
+      key,
+      text: keyText(key),
+      current: item ? { model: model.name, item, version } : null,
+      keyAttributes,
+    };
   }
 
   #fits({ model, key, current }: Waiting): boolean {
     try {
-      this.store.rows(model).put(key, current.item);
+      const rows = this.store.rows(model);
+      if (current) rows.put(key, current.item);
+      else rows.remove(key);
       return true;
     } catch (error) {
-      if (!isPoison(error)) throw error;
+      if (!isPoison(error) || !this.store.db.inTransaction) throw error;
       return false;
     }
   }
 
   #blockers({ model, key, current }: Waiting): Key[] {
-    return clashingKeys(this.store.db, model, this.store.identity, key, current.item);
+    return current ? clashingKeys(this.store.db, model, this.store.identity, key, current.item) : [];
   }
 
   /**
@@ -220,17 +237,24 @@ export class Asides {
     for (const { model } of ring) if (!parks.has(model)) parks.set(model, new Park(db, model, identity));
     db.exec("SAVEPOINT _sync_ring");
     try {
-      for (const { model, key } of ring) parks.get(model)!.take(key);
+      for (const { model, key } of ring) {
+        this.store.aim(model);
+        parks.get(model)!.take(key);
+      }
       for (const one of ring) {
         try {
           const { model, key, current } = one;
-          if (!parks.get(model)!.put(key, current.item)) this.store.rows(model).put(key, current.item);
+          this.store.aim(model);
+          if (!parks.get(model)!.put(key, current!.item)) this.store.rows(model).put(key, current!.item);
         } catch (error) {
-          if (!isPoison(error)) throw error;
+          if (!isPoison(error) || !db.inTransaction) throw error;
           failed.push(one);
         }
       }
-      if (failed.length > 0) db.exec("ROLLBACK TO _sync_ring");
+      if (failed.length > 0) {
+        db.exec("ROLLBACK TO _sync_ring");
+        this.store.aim(undefined);
+      }
     } finally {
       // Where SQLite rolled the whole transaction back by itself (disk full), the savepoint is gone with it.
       if (db.inTransaction) {

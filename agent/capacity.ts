@@ -2,7 +2,8 @@
  * The device's disk stays bounded while it is offline for months. At the cap the policy is what the schema says, and never
  * silent: rows of models with `keep: 'newest'` that were not sent give way, the oldest first, and are counted; where that
  * makes no room, applications' writes to synced models are refused with an SQL error that says so, until changes have been
- * sent. Models that say `keep: 'newest'` are never refused.
+ * sent. Models that say `keep: 'newest'` are never refused. At the cap of bytes their oldest rows that were sent give way,
+ * too, once none is unsent: the cloud has them.
  *
  * The cap is kept by the agent, about once a second: a fast writer overshoots it by what it writes meanwhile. Capture
  * itself only reads the flag. Rejected: counting in the triggers, which would cost every write of a healthy device.
@@ -14,6 +15,8 @@ import type { Context } from "./context.ts";
 import type { Facts } from "./facts.ts";
 import type { InFlight } from "./flight.ts";
 import { extend, type Runs } from "./outbox.ts";
+import { ident } from "./store/sql.ts";
+import { fullOf } from "./store/triggers.ts";
 
 /** Between the cap and this part of it nothing changes, so that the flag doesn't flap. */
 const roomShare = 0.9;
@@ -31,7 +34,8 @@ export class Capacity {
   readonly #facts: Facts;
   readonly #keeping: ReadonlyMap<number, Model>;
   #nextCountMs = 0;
-  #full: boolean;
+  /** One of {@link fullOf}. */
+  #full: number;
 
   constructor(context: Context, inFlight: InFlight, facts: Facts) {
     this.#context = context;
@@ -43,13 +47,13 @@ export class Capacity {
         model,
       ) => [store.number(model), model]),
     );
-    this.#full = Number(store.db.sql('SELECT "full" FROM _sync_flag').get()!.full) === 1;
+    this.#full = Number(store.db.sql('SELECT "full" FROM _sync_flag').get()!.full);
     this.#tell();
   }
 
   /** Whether applications' writes are refused now. */
   get full(): boolean {
-    return this.#full;
+    return this.#full !== fullOf.nothing;
   }
 
   /** Looks at the caps and acts. Returns whether outbox entries were dropped: what was read of them is void. */
@@ -57,20 +61,21 @@ export class Capacity {
     const { clock, limits } = this.#context;
     const now = clock.monotonicMs();
     const span = this.#span();
-    const near = span >= limits.outboxMax * roomShare || this.#full || limits.databaseBytesMax !== undefined;
+    const near = span >= limits.outboxMax * roomShare || this.full || limits.databaseBytesMax !== undefined;
     if (!near || now < this.#nextCountMs) return false;
     this.#nextCountMs = span > largeOutbox ? now + largeCountMs : 0;
     let fill = this.#fill(span);
     let dropped = 0;
-    if (fill >= 1 && this.#keeping.size > 0) {
-      for (let n = 0; n < chunksMax && fill >= roomShare; n++) {
+    if (Math.max(fill.outbox, fill.size) >= 1 && this.#keeping.size > 0) {
+      for (let n = 0; n < chunksMax && Math.max(fill.outbox, fill.size) >= roomShare; n++) {
         const rows = this.#drop();
-        if (rows === 0) break;
+        if (rows === 0 && (fill.size < roomShare || this.#dropSent() === 0)) break;
         dropped += rows;
         fill = this.#fill(this.#span());
       }
     }
-    const full = this.#full ? fill >= roomShare : fill >= 1;
+    const cap = this.full ? roomShare : 1;
+    const full = fill.outbox >= cap ? fullOf.outbox : fill.size >= cap ? fullOf.size : fullOf.nothing;
     if (full !== this.#full) this.#setFull(full);
     return dropped > 0;
   }
@@ -83,14 +88,14 @@ export class Capacity {
     return Number(row.n ?? 0);
   }
 
-  /** How full it is: 1 is the cap. */
-  #fill(span: number): number {
+  /** How full each is: 1 is the cap. */
+  #fill(span: number): { readonly outbox: number; readonly size: number } {
     const { store, limits } = this.#context;
     const count = span < limits.outboxMax * roomShare
       ? span
       : Number(store.db.sql("SELECT count(*) AS n FROM _outbox").get()!.n);
-    const used = limits.databaseBytesMax === undefined ? 0 : this.#usedBytes() / limits.databaseBytesMax;
-    return Math.max(count / limits.outboxMax, used);
+    const size = limits.databaseBytesMax === undefined ? 0 : this.#usedBytes() / limits.databaseBytesMax;
+    return { outbox: count / limits.outboxMax, size };
   }
 
   /** The bytes of the database that hold something: free pages are used before the file grows. */
@@ -100,16 +105,41 @@ export class Capacity {
     return (pragma("page_count") - pragma("freelist_count")) * pragma("page_size");
   }
 
-  #setFull(full: boolean): void {
+  #setFull(full: number): void {
     const { store } = this.#context;
-    store.tx(() => store.db.sql('UPDATE _sync_flag SET "full" = ?').run(full ? 1 : 0));
+    store.tx(() => store.db.sql('UPDATE _sync_flag SET "full" = ?').run(full));
     this.#full = full;
     this.#tell();
   }
 
   #tell(): void {
-    const sentence = "the outbox is full: writes to synced models are refused until changes have been sent";
-    this.#facts.problem("outbox", this.#full ? sentence : undefined);
+    const sentences = {
+      [fullOf.outbox]: "the outbox is full: writes to synced models are refused until changes have been sent",
+      [fullOf.size]:
+        "the database has reached its size limit: writes to synced models are refused until rows are deleted " +
+        "or changes have been sent",
+    };
+    this.#facts.problem("outbox", sentences[this.#full as keyof typeof sentences]);
+  }
+
+  /** Drops the oldest rows that the cloud has already. Returns how many. */
+  #dropSent(): number {
+    const { store } = this.#context;
+    return store.tx(() =>
+      store.applying(() => {
+        let dropped = 0;
+        for (const [number, model] of this.#keeping) {
+          const rows = store.db.sql(
+            `SELECT _id FROM ${
+              ident(model.name)
+            } WHERE _id NOT IN (SELECT row FROM _outbox WHERE model = ${number} AND ` +
+              `row IS NOT NULL) ORDER BY _id LIMIT ${dropChunk}`,
+          ).all();
+          if (rows.length > 0) dropped += store.rows(model).removeIds(rows.map(({ _id }) => Number(_id)));
+        }
+        return dropped;
+      })
+    );
   }
 
   /** Drops the oldest rows that are neither sent nor in flight. Returns how many. */

@@ -35,6 +35,8 @@ export class DeviceClock {
   #unproven: { readonly segment: number; readonly offsetMs: number } | undefined;
   #lastWallMs: number;
   #lastMonotonicMs: number;
+  /** A time that the cloud's clock had passed at this monotonic time. */
+  #passed: { readonly ms: number; readonly monotonicMs: number } | undefined;
 
   constructor(readonly clock: Clock, readonly store: Store, readonly outbox: Outbox) {
     this.#lastWallMs = clock.wallMs();
@@ -43,6 +45,8 @@ export class DeviceClock {
     for (const row of store.db.sql("SELECT segment, delta FROM _sync_clock ORDER BY segment").all()) {
       this.#jumps[Number(row.segment)] = Number(row.delta);
     }
+    const passed = ["cloudTime", "lastAck", "lastSync"].map((name) => Number(store.getMeta(name) ?? 0));
+    if (Math.max(...passed) > 0) this.#passed = { ms: Math.max(...passed), monotonicMs: this.#lastMonotonicMs };
   }
 
   /** Whether an answer of the cloud has told its time since the start or the last jump. */
@@ -58,6 +62,21 @@ export class DeviceClock {
   /** Now in the cloud's time, as far as known; the wall clock's before that. */
   nowMs(): number {
     return Math.round(this.clock.wallMs() + (this.#offsetMs ?? 0));
+  }
+
+  /**
+   * What the cloud's clock shows at least: while its time is unknown, what it was known to be and what has passed since then
+   * while an agent ran. Undefined: it was never known. Called about once a minute, it is remembered over restarts. Must
+   * not run inside a transaction.
+   */
+  atLeastMs(): number | undefined {
+    const monotonicMs = this.clock.monotonicMs();
+    if (this.known) this.#passed = { ms: this.nowMs(), monotonicMs };
+    const passed = this.#passed;
+    if (!passed) return undefined;
+    const ms = Math.floor(passed.ms + monotonicMs - passed.monotonicMs);
+    if (!this.known) this.store.tx(() => this.store.setMeta("cloudTime", ms));
+    return ms;
   }
 
   monotonicMs(): number {

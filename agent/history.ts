@@ -43,11 +43,13 @@ const purgesMax = 20;
  * table, another one each round, for rows that were given an early expiry. `positions` remembers where.
  */
 export function purgeExpired({ store, clock }: Context, positions: Map<string, number>): void {
-  if (!clock.known) return;
+  const models = [...store.schema.models.values()].filter((model) => model.onDevice && model.ttlField !== undefined);
+  // Offline after a restart the time is not known, but what had expired before is expired.
+  const nowMs = models.length > 0 ? clock.atLeastMs() : undefined;
+  if (nowMs === undefined) return;
   const purge = (model: Model, after: number) =>
-    store.tx(() => store.applying(() => store.rows(model).purgeExpired(clock.nowMs(), after, purgeScanRows)));
-  for (const model of store.schema.models.values()) {
-    if (!model.onDevice || model.ttlField === undefined) continue;
+    store.tx(() => store.applying(() => store.rows(model).purgeExpired(nowMs, after, purgeScanRows)));
+  for (const model of models) {
     for (let n = 0; n < purgesMax && purge(model, 0).removed > 0; n++);
     const after = positions.get(model.name) ?? 0;
     positions.set(model.name, purge(model, after).last ?? 0);

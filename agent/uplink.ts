@@ -19,6 +19,7 @@ import type { Batch, Flight, InFlight } from "./flight.ts";
 import { comesDown, isTracked, type ItemRecord, keyAttributesOf } from "./items.ts";
 import { type Candidate, joined, type Runs } from "./outbox.ts";
 import { lastSendSlackMs, RecentSends } from "./recent_sends.ts";
+import { isEnvironmental } from "./store/faults.ts";
 import type { LocalRow } from "./store/store.ts";
 
 /** A base's stamp is respected up to this far ahead of now: the cloud counts later ones as none (rules §2). */
@@ -304,7 +305,12 @@ export class Uplink {
       moved[which] = wanted;
     }
     if (moved.created !== undefined || moved.updated !== undefined) {
-      store.applying(() => rows.setTimestamps(row.id, moved));
+      try {
+        store.applying(() => rows.setTimestamps(row.id, moved));
+      } catch (error) {
+        // A trigger of an application may not want it: the item is sent with its times all the same.
+        if (isEnvironmental(error) || !store.db.inTransaction) throw error;
+      }
     }
     return item;
   }

@@ -121,8 +121,17 @@ export class Watchers {
         watcher.at = Number(row.sequence);
         if (row.model !== watcher.model.name) continue;
         const change = this.#changeOf(watcher.model, row);
-        if (change) watcher.tell(change);
+        if (change) this.#tell(watcher, change);
       }
+    }
+  }
+
+  /** A callback that throws ends nothing here: neither its own watch, nor those of others. Its error is the program's. */
+  #tell(watcher: Watcher, change: WatchedChange): void {
+    try {
+      watcher.tell(change);
+    } catch (error) {
+      reportError(error);
     }
   }
 

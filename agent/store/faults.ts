@@ -7,6 +7,12 @@ import { faultOf } from "../driver.ts";
 import { SyncError } from "../../schema/errors.ts";
 import { isFullMessage, isReadOnlyMessage } from "./triggers.ts";
 
+/** Whether a driver's error is the disk's or another process's, not the statement's: every statement may meet it. */
+export function isEnvironmental(error: unknown): boolean {
+  if (error instanceof SyncError || error instanceof TypeError || error instanceof RangeError) return false;
+  return ["busy", "full", "io", "corrupt", "readonly", "not-a-database"].includes(faultOf(error));
+}
+
 /**
  * A driver's error as a SyncError: `busy` and `full` (retryable: the disk, or the outbox), `read-only`, `constraint`, `not-a-database`, `corrupt`,
  * `io`, else `sql`. A SyncError comes back as it is.
@@ -19,7 +25,11 @@ export function toSyncError(error: unknown, action: string): SyncError {
   const message = `${action}: ${text}`;
   if (isReadOnlyMessage(text)) return new SyncError("read-only", message, { cause: error });
   if (isFullMessage(text)) {
-    return new SyncError("full", message, { cause: error, retryable: true, hint: "Connect the device to the cloud." });
+    return new SyncError("full", message, {
+      cause: error,
+      retryable: true,
+      hint: "Connect the device to the cloud, or delete rows.",
+    });
   }
   if (text.includes("refused by Twintable")) return new SyncError("constraint", message, { cause: error });
   switch (faultOf(error)) {

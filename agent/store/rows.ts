@@ -118,7 +118,13 @@ export class TableRows implements Rows {
   /** Of columns that may not be NULL: what an item that lacks the attribute has. The item is older than the requirement. */
   readonly #defaults: ReadonlyMap<Field, Json>;
 
-  constructor(readonly db: Database, readonly model: Model, readonly identity: Identity) {
+  /** @param aim called before each write: see `Store.aim`; for who only reads, nothing */
+  constructor(
+    readonly db: Database,
+    readonly model: Model,
+    readonly identity: Identity,
+    readonly aim: () => void = () => {},
+  ) {
     this.#fields = itemFields(model);
     this.#defaults = new Map(this.#fields.flatMap((field): [Field, Json][] => {
       const value = field.required ? defaultColumn(field) : undefined;
@@ -206,6 +212,7 @@ export class TableRows implements Rows {
   /** False where anything stands in the way: then the usual way tells what. */
   #insertNew(key: Key, item: Attributes): boolean {
     const values = this.#valuesOf(key, item);
+    this.aim();
     try {
       this.db.sql(this.#sql.insert).run(...values);
       return true;
@@ -225,6 +232,7 @@ export class TableRows implements Rows {
 
   #write(key: Key, item: Attributes, mayExist: boolean): void {
     const values = this.#valuesOf(key, item);
+    this.aim();
     try {
       if (mayExist && this.db.sql(this.#sql.update).changes(...values, ...this.#lookup.values(key)) > 0) return;
       this.db.sql(this.#sql.insert).run(...values);
@@ -234,6 +242,7 @@ export class TableRows implements Rows {
   }
 
   remove(key: Key): boolean {
+    this.aim();
     try {
       return this.db.sql(this.#sql.remove).changes(...this.#lookup.values(key)) > 0;
     } catch (error) {
@@ -242,11 +251,13 @@ export class TableRows implements Rows {
   }
 
   removeIds(ids: readonly number[]): number {
+    this.aim();
     return this.db.sql(`DELETE FROM ${this.#table} WHERE _id IN (SELECT value FROM json_each(?))`)
       .changes(JSON.stringify(ids));
   }
 
   setTimestamps(id: number, ms: { readonly created?: number; readonly updated?: number }): void {
+    this.aim();
     for (const which of ["created", "updated"] as const) {
       const name = which === "created" ? this.model.createdField : this.model.updatedField;
       const field = this.model.fields.find((f) => f.name === name);
@@ -318,6 +329,7 @@ export class TableRows implements Rows {
     if (last.last == null) return { removed: 0 };
     // Not by comparing texts: an application may have written any of SQLite's ISO spellings.
     const expired = field.isoDates ? `julianday(${columnName(field)}) <= julianday(?)` : `${columnName(field)} <= ?`;
+    this.aim();
     const removed = this.db.sql(`DELETE FROM ${this.#table} WHERE _id > ? AND _id <= ? AND ${expired}`)
       .changes(afterId, last.last, msToColumn(field, nowMs));
     return Number(last.n) < scan ? { removed } : { removed, last: Number(last.last) };

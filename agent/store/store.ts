@@ -10,11 +10,11 @@
  *
  * @module
  */
-import { type Database, type Driver, faultOf, openDatabase, type SqlValue } from "../driver.ts";
+import { type Database, type Driver, openDatabase, type SqlValue } from "../driver.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Identity, Model, Schema } from "../../schema/model.ts";
 import { createPrivately } from "../private_file.ts";
-import { toSyncError } from "./faults.ts";
+import { isEnvironmental, toSyncError } from "./faults.ts";
 import { alteredObjects } from "./objects.ts";
 import { migrate, type Migration, modelNumbers, schemaSql } from "./migrate.ts";
 import { type Rows, TableRows } from "./rows.ts";
@@ -58,8 +58,13 @@ export interface Store {
   readonly transaction: number;
   /** Runs `fn` just before the transaction under way is committed: for what is cheaper done at once. Forgotten if it is not. */
   beforeCommit(fn: () => void): void;
-  /** Runs `fn` with capture off, inside `tx`: no other connection ever sees the flag. A nested call joins. */
+  /**
+   * Runs `fn`, inside `tx`, with capture off for what the agent writes in it: no other connection ever sees the flag. What
+   * triggers of an application write into other models meanwhile is captured. A nested call joins.
+   */
   applying<T>(fn: () => T): T;
+  /** Within {@link Store.applying}: rows of this model are written next. Undefined: a savepoint was rolled back, and the flag with it. */
+  aim(model: Model | undefined): void;
   /** The file's own number of a model. @throws RangeError for a model that is not on the device */
   number(model: Model): number;
   /** The model of a number; undefined for one that this schema doesn't have any more. */
@@ -72,18 +77,14 @@ export interface Store {
   close(): void;
 }
 
-/** Whether the fault is the disk's or another process's, not the statement's: every transaction may meet it. */
-function environmental(error: unknown): boolean {
-  if (error instanceof SyncError || error instanceof TypeError || error instanceof RangeError) return false;
-  return ["busy", "full", "io", "corrupt", "readonly"].includes(faultOf(error));
-}
-
 class SqlStore implements Store {
   readonly #numbers: ReadonlyMap<string, number>;
   readonly #models: ReadonlyMap<number, Model>;
   readonly #rows = new Map<string, Rows>();
   #depth = 0;
   #applying = 0;
+  /** The model's number that the flag has; 0: none. -1: it may have another one. */
+  #aimed = 0;
   #beforeCommit: (() => void)[] = [];
   #transaction = 0;
 
@@ -117,11 +118,11 @@ class SqlStore implements Store {
       this.#commit();
       return result;
     } catch (error) {
-      this.#applying = 0;
+      this.#applying = this.#aimed = 0;
       this.#beforeCommit = [];
       // SQLite rolls back by itself where it ran out of disk or memory: then there is nothing left to roll back.
       if (this.db.inTransaction) this.db.exec("ROLLBACK");
-      throw environmental(error) ? toSyncError(error, "Writing the database") : error;
+      throw isEnvironmental(error) ? toSyncError(error, "Writing the database") : error;
     }
   }
 
@@ -149,15 +150,24 @@ class SqlStore implements Store {
 
   applying<T>(fn: () => T): T {
     if (this.#depth === 0) throw new TypeError("applying() must run inside tx()");
-    if (this.#applying === 0) this.db.sql("UPDATE _sync_flag SET applying = 1").run();
     this.#applying++;
     try {
       return fn();
     } finally {
       this.#applying--;
-      // The flag must never be committed as 1. Where the transaction is gone, so is the flag.
-      if (this.#applying === 0 && this.db.inTransaction) this.db.sql("UPDATE _sync_flag SET applying = 0").run();
+      // The flag must never be committed as anything but 0. Where the transaction is gone, so is the flag.
+      if (this.#applying === 0 && this.#aimed !== 0) {
+        this.#aimed = 0;
+        if (this.db.inTransaction) this.db.sql("UPDATE _sync_flag SET applying = 0").run();
+      }
     }
+  }
+
+  aim(model: Model | undefined): void {
+    if (this.#applying === 0) return;
+    const number = model ? this.number(model) : -1;
+    if (number > 0 && number !== this.#aimed) this.db.sql("UPDATE _sync_flag SET applying = ?").run(number);
+    this.#aimed = number;
   }
 
   number(model: Model): number {
@@ -174,7 +184,7 @@ class SqlStore implements Store {
     let rows = this.#rows.get(model.name);
     if (!rows) {
       this.number(model);
-      this.#rows.set(model.name, rows = new TableRows(this.db, model, this.identity));
+      this.#rows.set(model.name, rows = new TableRows(this.db, model, this.identity, () => this.aim(model)));
     }
     return rows;
   }

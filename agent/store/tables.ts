@@ -119,7 +119,7 @@ const statusSql = `CREATE VIEW _status AS SELECT
   (SELECT count(*) FROM _sync_aside) AS aside,
   ${timeSql(oldestSql)} AS oldest,
   max(0, ${nowMsSql} - ${oldestSql}) AS lag_ms,
-  (SELECT "full" FROM _sync_flag) AS full,
+  (SELECT "full" <> 0 FROM _sync_flag) AS full,
   coalesce(${metaSql("dropped")}, 0) AS dropped,
   ${metaSql("walBytes")} AS wal_bytes,
   ${timeSql(metaSql("restoredAt"))} AS restored_at`;

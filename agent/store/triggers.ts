@@ -11,6 +11,9 @@
  * for them: by the key, by each unique field, by `_id`. They compute the key from the columns, not from the generated
  * ones, whose value SQLite does not define in a BEFORE trigger of an UPDATE.
  *
+ * `_sync_flag.applying` is the number of the model whose rows the agent writes at that moment, else 0. What a trigger of an
+ * application writes into another model then is a change like any other.
+ *
  * @module
  */
 import type { Field, Identity, Model } from "../../schema/model.ts";
@@ -29,12 +32,18 @@ export function readOnlyMessage(model: Model): string {
   return `${refused}${model.name} is read-only on the device (its sync is "down")`;
 }
 
+/** What `_sync_flag."full"` says. */
+export const fullOf = { nothing: 0, outbox: 1, size: 2 } as const;
+
 /** What a local write fails with while the outbox is full (`agent/capacity.ts`). */
 export const fullMessage = `${refused}the outbox is full, since the cloud could not be reached for long; see _status`;
 
-/** Whether an error's message is that of a full outbox. */
+/** The same while the database is at its limit of bytes, whatever fills it. */
+export const sizeMessage = `${refused}the database has reached its size limit; delete rows, or see _status`;
+
+/** Whether an error's message is that of a full outbox or database. */
 export function isFullMessage(message: string): boolean {
-  return message.includes(fullMessage);
+  return message.includes(fullMessage) || message.includes(sizeMessage);
 }
 
 /** Whether an error's message is that of a read-only model. */
@@ -63,13 +72,14 @@ function keyValueSql(field: Field, column: string): string {
  */
 function rowSql(model: Model): string {
   if (model.keep) return "new._id";
-  return `CASE _sync_flag."full" WHEN 0 THEN new._id ELSE RAISE(ABORT, ${literal(fullMessage)}) END`;
+  return `CASE _sync_flag."full" WHEN 0 THEN new._id WHEN ${fullOf.size} THEN RAISE(ABORT, ${literal(sizeMessage)}) ` +
+    `ELSE RAISE(ABORT, ${literal(fullMessage)}) END`;
 }
 
 /** An entry about a row that is there, as an INSERT. */
 function entrySql(model: Model, number: number, kind: number): string {
   return `INSERT INTO _outbox(model, row, kind, time, segment) ` +
-    `SELECT ${number}, ${rowSql(model)}, ${kind}, ${nowMsSql}, segment FROM _sync_flag WHERE applying = 0`;
+    `SELECT ${number}, ${rowSql(model)}, ${kind}, ${nowMsSql}, segment FROM _sync_flag WHERE applying <> ${number}`;
 }
 
 /** An entry about a key that loses its row, `old` or an alias in `from`. */
@@ -79,7 +89,9 @@ function goneSql(model: Model, number: number, identity: Identity, row: string, 
   const sort = model.sortKey ? templateSql(model.sortKey.template, model, identity, column) : "''";
   return `INSERT INTO _outbox(model, row, kind, time, segment, hash, sort, key) ` +
     `SELECT ${number}, ${row}._id, ${outboxKinds.gone}, ${nowMsSql}, _sync_flag.segment, ${hash}, ${sort}, ` +
-    `${keyJsonSql(model, row)} FROM _sync_flag${from} WHERE _sync_flag.applying = 0${where ? ` AND ${where}` : ""}`;
+    `${keyJsonSql(model, row)} FROM _sync_flag${from} WHERE _sync_flag.applying <> ${number}${
+      where ? ` AND ${where}` : ""
+    }`;
 }
 
 /** A condition on identity columns that is true for a foreign row, and the message for it. */
@@ -136,17 +148,17 @@ function localUniques(model: Model): string[] {
 }
 
 /** Sets `updated` where an UPDATE left it. The guards end it also where triggers recurse. */
-function touchSql(model: Model): string | undefined {
+function touchSql(model: Model, number: number): string | undefined {
   const field = model.fields.find((f) => f.name === model.updatedField);
   if (!field || field.template) return undefined;
   const c = columnName(field), now = nowSql(field);
   return `UPDATE ${ident(model.name)} SET ${c} = ${now} WHERE _id = new._id AND new.${c} IS old.${c} ` +
-    `AND new.${c} IS NOT ${now} AND (SELECT applying FROM _sync_flag) = 0`;
+    `AND new.${c} IS NOT ${now} AND (SELECT applying FROM _sync_flag) <> ${number}`;
 }
 
-function downTriggers(model: Model): string[] {
+function downTriggers(model: Model, number: number): string[] {
   const body = [`SELECT RAISE(ABORT, ${literal(readOnlyMessage(model))})`];
-  const when = "(SELECT applying FROM _sync_flag) = 0";
+  const when = `(SELECT applying FROM _sync_flag) <> ${number}`;
   return [
     trigger(model, "insert", "BEFORE INSERT", when, body),
     trigger(model, "update", `BEFORE UPDATE OF ${syncedColumns(model)}`, when, body),
@@ -172,7 +184,7 @@ function captureTriggers(model: Model, number: number, identity: Identity): stri
   const onInsert = before("insert"), onUpdate = before("update");
   const rekeyed = ["_id", ...model.keyFields.map(ident)].map((c) => `old.${c} IS NOT new.${c}`).join(" OR ");
   const of = syncedColumns(model), evicting = [of, ...localUniques(model)].join(", ");
-  const touch = touchSql(model);
+  const touch = touchSql(model, number);
   return [
     trigger(model, "insert_before", "BEFORE INSERT", onInsert.when, onInsert.body),
     trigger(model, "insert", "AFTER INSERT", undefined, [entrySql(model, number, insert)]),
@@ -186,9 +198,9 @@ function captureTriggers(model: Model, number: number, identity: Identity): stri
   ];
 }
 
-function localTriggers(model: Model, identity: Identity): string[] {
+function localTriggers(model: Model, number: number, identity: Identity): string[] {
   const stranger = foreign(model, identity);
-  const touch = touchSql(model);
+  const touch = touchSql(model, number);
   return [
     ...(stranger ? [trigger(model, "insert_before", "BEFORE INSERT", stranger.condition, [stranger.raise])] : []),
     ...(stranger ? [trigger(model, "update_before", "BEFORE UPDATE", stranger.condition, [stranger.raise])] : []),
@@ -198,7 +210,7 @@ function localTriggers(model: Model, identity: Identity): string[] {
 
 /** All triggers of a model. `number` is the model's number in this file. */
 export function triggersSql(model: Model, number: number, identity: Identity): string[] {
-  if (model.sync === "none") return localTriggers(model, identity);
-  if (model.sync === "down") return downTriggers(model);
+  if (model.sync === "none") return localTriggers(model, number, identity);
+  if (model.sync === "down") return downTriggers(model, number);
   return captureTriggers(model, number, identity);
 }

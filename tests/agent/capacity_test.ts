@@ -114,10 +114,28 @@ Deno.test("capacity: the bytes of the database have a cap, too, and a restart ke
   using again = new Scripted({ store: device.store, limits: { databaseBytesMax: 2_000_000 } });
   assert.equal(again.twin.capacity.full, true);
   again.pass(2_000);
-  assert.match(String(status(again).problem), /outbox is full/);
+  assert.match(String(status(again).problem), /the database has reached its size limit/);
+  assert.throws(() => again.store.db.exec("INSERT INTO Sample(n) VALUES (0)"), /reached its size limit; delete rows/);
   again.store.db.exec("DELETE FROM Slot; DELETE FROM _outbox");
   again.pass(2_000);
   assert.deepEqual([status(again).full, status(again).problem], [0, null]);
+});
+
+Deno.test("capacity: at the cap of bytes rows of models that keep their newest give way though they were sent", () => {
+  using device = new Scripted({ limits: { databaseBytesMax: 1_000_000 } });
+  device.connect();
+  for (let i = 0; i < 40; i++) {
+    device.sql(`${many(500)} INSERT INTO Reading(n) SELECT ${i * 500} + x FROM i`);
+    device.pass(1_000);
+  }
+  assert.equal(device.table.size, 20_000, "all were sent");
+  assert.ok(count(device, "Reading") < 20_000);
+  assert.equal(Number(device.rows("SELECT max(n) AS n FROM Reading")[0]!.n), 20_000, "the newest are there");
+  device.sql("INSERT INTO Sample(id, n) VALUES ('s', 1)");
+  assert.ok(device.table.has("device#dev-1 sample#s"));
+  assert.deepEqual([status(device).full, status(device).problem, status(device).dropped], [0, null, 0]);
+  device.pass(120_000);
+  assert.equal(device.table.size, 20_001, "nothing was removed in the cloud");
 });
 
 Deno.test("capacity: a full disk is told, and syncing goes on by itself when there is space", () => {

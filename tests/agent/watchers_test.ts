@@ -70,6 +70,29 @@ Deno.test("watch: hundreds of changes come in order, and a callback may end its 
   assert.equal(some.length, 3);
 });
 
+Deno.test("watch: a callback that throws is told the next change, others are told all, and its error is reported", async () => {
+  using at = opened();
+  const errors: unknown[] = [], changes: WatchedChange[] = [], thrower: string[] = [];
+  const report = (event: ErrorEvent) => {
+    event.preventDefault();
+    errors.push(event.error);
+  };
+  addEventListener("error", report);
+  const fault = new Error("the application's");
+  at.watchers.add(slot, ({ keyProperties }) => {
+    thrower.push(String(keyProperties.name));
+    if (keyProperties.name === "B") throw fault;
+  }, {});
+  at.watchers.add(slot, (change) => changes.push(change), {});
+  at.device.write({ A: { slot: "x" }, B: { slot: "y" }, C: { slot: "z" } });
+  at.watchers.wake();
+  await microtasks();
+  removeEventListener("error", report);
+  assert.deepEqual(thrower, ["A", "B", "C"]);
+  assert.equal(changes.length, 3);
+  assert.deepEqual(errors, [fault]);
+});
+
 Deno.test("watch: changes that are no longer kept are refused, not left out", () => {
   using at = opened();
   at.device.write({ A: { slot: "1" }, B: { slot: "2" }, C: { slot: "3" } });

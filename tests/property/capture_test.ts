@@ -20,7 +20,7 @@ interface Scenario {
 const scenario: fc.Arbitrary<Scenario> = schemaArbitrary.chain((schema) =>
   fc.tuple(seeding(schema), seeding(schema, true), script(schema)).map(([seeds, applied, statements]) => ({
     schema,
-    seeds: [...seeds, "UPDATE _sync_flag SET applying = 1", ...applied, "UPDATE _sync_flag SET applying = 0"],
+    seeds: [...seeds, ...asAgent(schema, applied), "UPDATE _sync_flag SET applying = 0"],
     statements,
   }))
 ).map((value) =>
@@ -28,6 +28,15 @@ const scenario: fc.Arbitrary<Scenario> = schemaArbitrary.chain((schema) =>
     [fc.toStringMethod]: () => JSON.stringify({ ...value, schema: value.schema.source }),
   })
 );
+
+/** Statements as the agent runs them: with the number of the model that each writes in the flag. */
+function asAgent(schema: Schema, statements: readonly string[]): string[] {
+  const names = [...schema.models.keys()];
+  return statements.flatMap((sql) => {
+    const number = names.findIndex((name) => sql.includes(` "${name}"`)) + 1;
+    return [`UPDATE _sync_flag SET applying = ${number}`, sql];
+  });
+}
 
 const env = (name: string) => Deno.env.get(name);
 

@@ -298,7 +298,12 @@ export class SimDevice {
     if (!model.updatedField) return;
     const written = `_id IN (SELECT row FROM _outbox WHERE seq > ? AND model = ${store.number(model)})`;
     const set = `UPDATE "${model.name}" SET "${model.updatedField}" = ? WHERE ${written}`;
-    store.tx(() => store.applying(() => store.db.sql(set).run(new Date(wall).toISOString(), head)));
+    store.tx(() =>
+      store.applying(() => {
+        store.aim(model);
+        store.db.sql(set).run(new Date(wall).toISOString(), head);
+      })
+    );
   }
 
   close(): void {

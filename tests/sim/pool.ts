@@ -74,9 +74,10 @@ function restore({ db, fresh }: Pooled): boolean {
   }
   db.exec("BEGIN");
   // As when the agent applies something: no trigger captures or refuses it. The flag's own row goes last.
-  db.sql("UPDATE _sync_flag SET applying = 1").run();
+  const numbers = new Map(db.sql("SELECT name, number FROM _sync_models").all().map((row) => [row.name, row.number]));
   const order = [...fresh].sort((a, b) => Number(a.table === `"_sync_flag"`) - Number(b.table === `"_sync_flag"`));
   for (const { table, rows } of order) {
+    db.sql("UPDATE _sync_flag SET applying = ?").run(numbers.get(JSON.parse(table)) ?? 0);
     db.sql(`DELETE FROM ${table}`).run();
     for (const row of rows) {
       const names = Object.keys(row);

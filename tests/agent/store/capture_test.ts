@@ -184,6 +184,7 @@ Deno.test("capture: what the agent applies is not recorded, and no other connect
   store.tx(() => {
     try {
       store.applying(() => {
+        rows.put(["device#dev-1", "setting#d"], { name: "d" });
         throw new Error("caught inside the transaction");
       });
     } catch {
