@@ -400,6 +400,11 @@ function isCompiled(schema: OneTableSchema | Schema): schema is Schema {
   return schema.models instanceof Map;
 }
 
+/** Whether the database must be checked at the next start, too. Any other refusal has left it as it was. */
+function meansDamage(error: unknown): boolean {
+  return !(error instanceof SyncError) || error.code === "corrupt" || error.code === "io";
+}
+
 /**
  * Opens the device's database, creating or migrating it as the schema says, and starts to sync.
  *
@@ -413,6 +418,7 @@ export async function openAgent<const S extends OneTableSchema>(options: AgentOp
   checkId("device", identity.deviceId);
   checkId("account", identity.accountId);
   const schema = isCompiled(options.schema) ? options.schema : compileSchema(options.schema);
+  const driver = options.driver === "ffi" ? await loadFfiDriver() : undefined;
   const lease = takeLease(options.path);
   let store: Store | undefined;
   try {
@@ -422,13 +428,14 @@ export async function openAgent<const S extends OneTableSchema>(options: AgentOp
       identity,
       synchronous: options.synchronous,
       check: lease.unclean,
-      driver: options.driver === "ffi" ? await loadFfiDriver() : undefined,
+      driver,
       now: () => (options.clock ?? systemClock).wallMs(),
     });
     const restored = beginGeneration(store, lease);
     return new Agent<S>(store, options, lease, restored);
   } catch (error) {
     store?.close();
+    if (!store && !meansDamage(error)) lease.left();
     lease[Symbol.dispose]();
     throw error;
   }

@@ -19,6 +19,7 @@ export function resetDevice(path: string, { rows, force }: { readonly rows: bool
     const unsent = unsentEntries(db);
     // With the rows kept only deletions are lost: rows are sent again.
     if (unsent > 0 && !force) {
+      lease.left();
       throw new CommandError(
         `${path} has ${unsent} changes that the cloud does not have: connect its agent until they are sent, or --force`,
       );

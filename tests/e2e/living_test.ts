@@ -20,6 +20,19 @@ const settings = (path: string) =>
   query(path, "SELECT name, value FROM Setting ORDER BY name").map((row) => `${row.name}=${row.value}`).join(" ");
 const inCloud = async (cloud: TestCloud) =>
   (await cloud.items("Setting")).map((item) => `${item.name}=${item.value}`).join(" ");
+const acme = (path: string, device = "dev-1") => ({ schema: e2eSchema, device, account: "acme", path });
+const namesIn = (dir: TempDir) => [...Deno.readDirSync(dir.path)].map((entry) => entry.name).sort();
+/** A device's database that ended in order, with this many unsent changes, named from `a` on. */
+const makeDevice = async (path: string, unsent: number, device?: string) => {
+  await using agent = await openAgent(acme(path, device));
+  for (let i = 0; i < unsent; i++) agent.model("Setting").create({ name: String.fromCharCode(97 + i), value: 1 });
+};
+/** Whether the next start would check every page. */
+const isUnclean = (path: string) => {
+  using lease = takeLease(path);
+  lease.left();
+  return lease.unclean;
+};
 const code = (wanted: string) => (error: unknown) => error instanceof SyncError && error.code === wanted;
 
 Deno.test("living: a backup is whole while applications write, and a restored copy is recognised and brought up to date", async () => {
@@ -132,6 +145,7 @@ Deno.test("living: a device moves to another account with reset --rows, which lo
   const moved = { schema: e2eSchema, device: "dev-1", account: "other", path };
   await assert.rejects(openAgent(moved), code("foreign-database"));
   assert.throws(() => resetDevice(path, { rows: true, force: false }), /1 changes that the cloud does not have/);
+  assert.equal(isUnclean(path), false, "a refused reset has changed nothing");
   assert.equal(count(path, "SELECT count(*) FROM Site"), 2);
   resetDevice(path, { rows: true, force: true });
   assert.equal(new TextDecoder("latin1").decode(Deno.readFileSync(path)).includes("unsent"), false);
@@ -186,6 +200,49 @@ Deno.test("living: after an unclean end damage is noticed before anything is bui
     lease.close();
   }
   for (let i = 0; i < 2; i++) await assert.rejects(openAgent(options), code("corrupt"));
+});
+
+Deno.test("living: a refused start leaves the lease as it found it", async () => {
+  using dir = new TempDir();
+  const path = dir.file("dev.db"), text = dir.file("text"), application = dir.file("application.db");
+  await makeDevice(path, 1);
+  await assert.rejects(openAgent(acme(path, "dev-2")), code("foreign-database"));
+  assert.equal(isUnclean(path), false, "the next start need not check the database");
+  {
+    using lease = takeLease(path);
+    assert.equal(lease.unclean, false);
+  }
+  await assert.rejects(openAgent(acme(path, "dev-2")), code("foreign-database"));
+  assert.equal(isUnclean(path), true, "one that was killed before is still checked for");
+  await (await openAgent(acme(path))).close();
+  {
+    using db = connect(path);
+    db.exec("UPDATE _sync SET value = 99 WHERE name = 'format'");
+  }
+  await assert.rejects(openAgent(acme(path)), code("newer-format"));
+  assert.equal(isUnclean(path), false);
+  Deno.writeFileSync(path, Deno.readFileSync(path).fill(0xff, 100, 4096));
+  await assert.rejects(openAgent(acme(path)), code("corrupt"));
+  assert.equal(isUnclean(path), true, "damage is looked for until it is gone");
+
+  Deno.writeTextFileSync(text, "no database\n".repeat(1000));
+  await assert.rejects(openAgent(acme(text)), code("not-a-database"));
+  {
+    using db = connect(application);
+    db.exec("CREATE TABLE Setting(name TEXT, deviceId TEXT); INSERT INTO Setting VALUES ('a', 'dev-9')");
+  }
+  await assert.rejects(openAgent(acme(application)), code("migration"));
+  assert.deepEqual(namesIn(dir), ["application.db", "dev.db", "dev.db.lease", "text"]);
+});
+
+Deno.test("living: a directory in the database's place is named as one, and nothing is made beside it", async () => {
+  using dir = new TempDir();
+  Deno.mkdirSync(dir.file("dev.db"));
+  await assert.rejects(
+    openAgent(acme(dir.file("dev.db"))),
+    (error) => code("io")(error) && /dev\.db" is a directory/.test(String(error)) && !!(error as SyncError).hint,
+  );
+  assert.deepEqual(namesIn(dir), ["dev.db"]);
 });
 
 Deno.test("living: the agent's files are their owner's alone", async () => {
