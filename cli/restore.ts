@@ -4,44 +4,146 @@
  *
  * The next agent recognises the copy (agent/generation.ts), takes a snapshot, and sends what the copy still had to send:
  * what the cloud has already is recognised as such. Changes made since the copy that were not sent are lost, unless they
- * are in the file that is written over: hence `--force`.
+ * are in the file that is written over: hence `--force`, which never takes what is somebody else's. A damaged file, whose
+ * owner nobody can tell, is moved aside.
  *
  * @module
  */
+import { renameSync } from "node:fs";
 import { backup, DatabaseSync } from "node:sqlite";
-import { takeLease } from "../agent/lease.ts";
+import { faultOf } from "../agent/driver.ts";
+import { type Lease, takeLease } from "../agent/lease.ts";
 import { createPrivately } from "../agent/private_file.ts";
+import { applicationId } from "../agent/store/tables.ts";
 import { CommandError, defineCommand } from "./command.ts";
 import { fileExists, readDevice } from "./device_file.ts";
 
-/** What a copy is of. */
-export interface RestoredCopy {
+/** Whose database it is. */
+interface Owner {
   readonly device: string;
   readonly account: string;
 }
 
-/** Restores a copy. @throws {CommandError} where it is none, or the database is there and `force` is not given */
-export async function restoreDevice(from: string, to: string, force: boolean): Promise<RestoredCopy> {
-  const copy = readDevice(from, (db): RestoredCopy => {
+/** What a copy is of, and what was in its place. */
+export interface RestoredCopy extends Owner {
+  /** How many changes that were not sent the file had that was written over. */
+  readonly unsent: number;
+  /** Where the damaged file is that was in its place; undefined: none was. */
+  readonly aside: string | undefined;
+}
+
+function readCopy(path: string): Owner {
+  return readDevice(path, (db) => {
     const [found] = db.prepare("PRAGMA quick_check(1)").all();
-    if (found?.quick_check !== "ok") throw new CommandError(`${from} is damaged: ${found?.quick_check}`);
+    if (found?.quick_check !== "ok") throw new CommandError(`${path} is damaged: ${found?.quick_check}`);
     const { device, account } = db.prepare("SELECT device, account FROM _status").get()!;
     return { device: String(device), account: String(account) };
   });
-  if (!force && fileExists(to)) {
-    throw new CommandError(`${to} exists: --force writes over it, with all changes since the copy was taken`);
+}
+
+function hasTable(db: DatabaseSync, name: string): boolean {
+  return db.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?").get(name) !== undefined;
+}
+
+/** Refuses what isn't the copy's device's. An empty file and one that was reset are nobody's. */
+function checkOwner(db: DatabaseSync, path: string, copy: Owner): void {
+  const refuse = (reason: string): never => {
+    throw new CommandError(
+      `${path} ${reason}: it is not written over, with --force neither; name another file, or delete it first`,
+    );
+  };
+  const isEmpty = db.prepare("SELECT 1 FROM sqlite_schema").get() === undefined;
+  if (!isEmpty && db.prepare("PRAGMA application_id").get()!.application_id !== applicationId) {
+    refuse("is a database, but no device's");
   }
-  using lease = takeLease(to);
+  if (!hasTable(db, "_sync")) return;
+  const fact = (name: string) => db.prepare("SELECT value FROM _sync WHERE name = ?").get(name)?.value;
+  const device = fact("device"), account = fact("account");
+  if (device === copy.device && account === copy.account) return;
+  refuse(
+    `belongs to the device ${device} of account ${account}, the copy to the device ${copy.device} of account ${copy.account}`,
+  );
+}
+
+/**
+ * How many changes that were not sent the file in the copy's place has; `damaged`: SQLite can't tell.
+ *
+ * @throws {CommandError} where the file is another device's or application's, or can't be read now
+ */
+function readTarget(path: string, copy: Owner): number | "damaged" {
+  let db: DatabaseSync | undefined;
+  try {
+    db = new DatabaseSync(path, { readOnly: true, timeout: 10_000 });
+    checkOwner(db, path, copy);
+    return hasTable(db, "_outbox") ? Number(db.prepare("SELECT count(*) AS n FROM _outbox").get()!.n) : 0;
+  } catch (cause) {
+    if (cause instanceof CommandError) throw cause;
+    const { message } = cause as Error;
+    // A format that no SQLite has ever had is a damaged header, too.
+    const isDamaged = ["not-a-database", "corrupt"].includes(faultOf(cause)) || /unsupported file format/.test(message);
+    if (isDamaged) return "damaged";
+    throw new CommandError(`${path} can't be read: ${message}`, { cause });
+  } finally {
+    db?.close();
+  }
+}
+
+/**
+ * Moves a damaged file aside, with its WAL. Renamed only, never opened: see `device_file.ts`. The file itself goes last: a
+ * crash before leaves it damaged in its place, for the next restore, and no WAL is left to be taken for the new file's.
+ */
+function moveAside(path: string): string {
+  const aside = `${path}.damaged-${new Date().toISOString().replace(/[:.]/g, "-")}`;
+  for (const end of ["-wal", "-shm", ""]) {
+    if (fileExists(path + end)) renameSync(path + end, aside + end);
+  }
+  return aside;
+}
+
+/** {@link readTarget}; where it refuses, nothing has happened. */
+function checkTarget(path: string, copy: Owner, lease: Lease): number | "damaged" {
+  try {
+    return readTarget(path, copy);
+  } catch (refusal) {
+    lease.left();
+    throw refusal;
+  }
+}
+
+async function writeCopy(from: string, to: string): Promise<void> {
   createPrivately(to);
-  // First: whatever the file holds after a crash is then recognised as something else than what ran here.
-  lease.renew(`restoring ${crypto.randomUUID()}`);
   const source = new DatabaseSync(from, { readOnly: true });
   try {
     await backup(source, to);
+  } catch (cause) {
+    throw new CommandError(`${to} can't be written: ${(cause as Error).message}`, { cause });
   } finally {
     source.close();
   }
-  return copy;
+}
+
+/**
+ * Restores a copy.
+ *
+ * @param force write over a database of the same device that is there, or in place of a damaged file
+ * @throws {CommandError} where the copy is none, or something is there that `force` is not given for, or never enough for
+ * @throws SyncError `in-use` where an agent runs on the database
+ */
+export async function restoreDevice(from: string, to: string, force: boolean): Promise<RestoredCopy> {
+  const copy = readCopy(from);
+  const exists = fileExists(to);
+  if (!force && exists) {
+    throw new CommandError(`${to} exists: --force writes over it, with all changes since the copy was taken`);
+  }
+  using lease = takeLease(to);
+  // SQLite keeps the WAL beside the file itself, not beside a link to it.
+  const path = exists ? Deno.realPathSync(to) : to;
+  const found = exists ? checkTarget(path, copy, lease) : 0;
+  // First: whatever the file holds after a crash is then recognised as something else than what ran here.
+  lease.renew(`restoring ${crypto.randomUUID()}`);
+  const aside = found === "damaged" ? moveAside(path) : undefined;
+  await writeCopy(from, path);
+  return { ...copy, unsent: found === "damaged" ? 0 : found, aside };
 }
 
 /** The `restore` command. */
@@ -52,12 +154,16 @@ export const restoreCommand = defineCommand({
   flags: {
     from: { type: "string", value: "FILE", summary: "the copy, as backup made it", required: true },
     db: { type: "string", value: "FILE", summary: "the device's database; no agent may run on it", required: true },
-    force: { type: "boolean", summary: "write over a database that is there" },
+    force: { type: "boolean", summary: "write over the device's database that is there; a damaged one is moved aside" },
   },
   operands: [0, 0],
   async run({ flags, print }) {
-    const { device, account } = await restoreDevice(flags.from, flags.db, flags.force);
-    print(`${flags.db}: restored for the device ${device} of account ${account}; its next agent takes a snapshot`);
+    const { device, account, unsent, aside } = await restoreDevice(flags.from, flags.db, flags.force);
+    print(
+      `${flags.db}: restored for the device ${device} of account ${account}; its next agent takes a snapshot` +
+        (unsent > 0 ? `; changes not sent in the file that was written over: ${unsent}` : "") +
+        (aside === undefined ? "" : `; the damaged file is now ${aside}`),
+    );
     return 0;
   },
 });

@@ -38,6 +38,16 @@ Deno.test("cli: backup, restore and reset do what they say, and refuse what woul
   }
   assert.deepEqual([...Deno.readDirSync(dir.path)].filter((entry) => entry.name.includes(".part")), []);
 
+  const over = await run("restore", "--from", copy, "--db", db, "--force");
+  assert.match(over.stdout, /takes a snapshot; changes not sent in the file that was written over: 1$/m, over.stderr);
+  Deno.writeTextFileSync(db, "no database\n".repeat(1000));
+  const repaired = await run("restore", "--from", copy, "--db", db, "--force");
+  assert.match(
+    repaired.stdout,
+    /takes a snapshot; the damaged file is now .*device\.db\.damaged-\S+$/m,
+    repaired.stderr,
+  );
+
   assert.match((await run("reset", "--db", db, "--rows", "--force")).stdout, /is empty, for any device/);
   const restored = await run("restore", "--from", copy, "--db", db, "--force");
   assert.match(restored.stdout, /restored for the device d-1 of account a-1/, restored.stderr);

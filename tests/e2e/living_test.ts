@@ -60,7 +60,12 @@ Deno.test("living: a backup is whole while applications write, and a restored co
   await cloud.put("Setting", { name: "b", value: 3 }, { deviceId: "dev-1", accountId: "acme" });
   const reader = connect(path);
   await assert.rejects(restoreDevice(copy, path, false), /--force/);
-  assert.deepEqual(await restoreDevice(copy, path, true), { device: "dev-1", account: "acme" });
+  assert.deepEqual(await restoreDevice(copy, path, true), {
+    device: "dev-1",
+    account: "acme",
+    unsent: 0,
+    aside: undefined,
+  });
   assert.equal(
     Object.values(reader.prepare("SELECT count(*) FROM Setting").get()!)[0],
     4,
@@ -200,6 +205,74 @@ Deno.test("living: after an unclean end damage is noticed before anything is bui
     lease.close();
   }
   for (let i = 0; i < 2; i++) await assert.rejects(openAgent(options), code("corrupt"));
+});
+
+Deno.test("living: a copy is restored in place of a damaged file, which is moved aside with its WAL", async () => {
+  using dir = new TempDir();
+  const path = dir.file("dev.db"), copy = dir.file("copy.db");
+  await makeDevice(path, 1);
+  backupDevice(path, copy);
+  const damages: [name: string, from: number, to: number][] = [["header", 0, 100], ["schema's page", 100, 4096]];
+  for (const [name, from, to] of damages) {
+    Deno.writeFileSync(path, Deno.readFileSync(path).fill(0xff, from, to));
+    const damaged = Deno.readFileSync(path);
+    Deno.writeTextFileSync(`${path}-wal`, "the WAL");
+    await assert.rejects(restoreDevice(copy, path, false), /exists: --force/);
+    const { aside, unsent } = await restoreDevice(copy, path, true);
+    assert.match(aside!, /dev\.db\.damaged-[-\dTZ]+$/, name);
+    assert.equal(unsent, 0);
+    assert.deepEqual(Deno.readFileSync(aside!), damaged);
+    assert.ok(Deno.statSync(`${aside}-wal`).isFile);
+    assert.equal(Deno.statSync(path).mode! & 0o777, 0o600);
+    await using agent = await openAgent(acme(path));
+    assert.deepEqual([agent.restored, settings(path)], [true, "a=1"], name);
+  }
+});
+
+Deno.test("living: a damaged file behind a link is moved aside where it is", async () => {
+  using dir = new TempDir();
+  const path = dir.file("real.db"), copy = dir.file("copy.db"), link = dir.file("link.db");
+  await makeDevice(path, 1);
+  backupDevice(path, copy);
+  Deno.writeTextFileSync(path, "no database\n".repeat(1000));
+  Deno.symlinkSync(path, link);
+  const { aside } = await restoreDevice(copy, link, true);
+  assert.ok(aside!.startsWith(`${Deno.realPathSync(path)}.damaged-`));
+  assert.equal(settings(path), "a=1");
+  assert.ok(Deno.lstatSync(link).isSymlink);
+});
+
+Deno.test("living: restore writes over this device's database alone, and tells of its unsent changes", async () => {
+  using dir = new TempDir();
+  const path = dir.file("dev.db"), copy = dir.file("copy.db");
+  await makeDevice(path, 1);
+  backupDevice(path, copy);
+  {
+    await using agent = await openAgent(acme(path));
+    agent.model("Setting").create({ name: "b", value: 1 });
+  }
+  assert.equal((await restoreDevice(copy, path, true)).unsent, 2);
+  resetDevice(path, { rows: false, force: true });
+  assert.equal((await restoreDevice(copy, path, true)).unsent, 0, "a file that was reset is nobody's");
+  Deno.writeTextFileSync(dir.file("empty.db"), "");
+  assert.equal((await restoreDevice(copy, dir.file("empty.db"), true)).unsent, 0, "and so is an empty one");
+
+  const others = dir.file("others.db"), application = dir.file("application.db");
+  await makeDevice(others, 3, "dev-2");
+  {
+    using db = connect(application);
+    db.exec("CREATE TABLE note(text); INSERT INTO note VALUES ('dear')");
+  }
+  const refused: [path: string, reason: RegExp][] = [
+    [others, /belongs to the device dev-2 of account acme, the copy to the device dev-1.*name another file, or delete/],
+    [application, /is a database, but no device's.*name another file, or delete/],
+  ];
+  const before = namesIn(dir);
+  for (const [target, reason] of refused) await assert.rejects(restoreDevice(copy, target, true), reason);
+  assert.deepEqual(namesIn(dir).filter((name) => !/-(wal|shm)$/.test(name)), before, "no lease is left");
+  assert.equal(isUnclean(others), false);
+  assert.equal(count(others, "SELECT count(*) FROM _outbox"), 3);
+  assert.equal(query(application, "SELECT text FROM note")[0]!.text, "dear");
 });
 
 Deno.test("living: a refused start leaves the lease as it found it", async () => {
