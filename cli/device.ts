@@ -10,19 +10,15 @@ import { schema as exampleSchema } from "../examples/schema.ts";
 import { checkId, compileSchema } from "../schema.ts";
 import { UsageError } from "./args.ts";
 import { CommandError, defineCommand } from "./command.ts";
+import { fileExists } from "./device_file.ts";
 import { loadSchemaFile } from "./schema_file.ts";
 import { openTables } from "./tables.ts";
 
-async function add(registry: Registry, device: string, account: string): Promise<string> {
-  checkId("device", device);
-  checkId("account", account);
-  return await registry.add(device, account);
-}
-
 async function list(registry: Registry, print: (line: string) => void): Promise<void> {
-  let after: string | undefined;
+  let after: string | undefined, count = 0;
   do {
     const page = await registry.list({ after });
+    count += page.devices.length;
     for (const { deviceId, accountId, createdMs, seenMs, connected } of page.devices) {
       const seen = seenMs === undefined ? "never seen" : `seen ${new Date(seenMs).toISOString()}`;
       const since = new Date(createdMs).toISOString().slice(0, 10);
@@ -30,10 +26,10 @@ async function list(registry: Registry, print: (line: string) => void): Promise<
     }
     after = page.next;
   } while (after !== undefined);
+  if (count === 0) print("no devices; add one with device add DEVICE --account ID");
 }
 
 async function revoke(registry: Registry, device: string): Promise<string> {
-  checkId("device", device);
   if (!await registry.revoke(device)) throw new CommandError(`there is no device "${device}"`);
   return `${device} is revoked`;
 }
@@ -62,12 +58,18 @@ export const deviceCommand = defineCommand({
     }
     // Before anything is opened: what is wrong with the command line is said first.
     if (action === "add" && flags.account === undefined) throw new UsageError("device add needs --account ID");
+    if (device !== undefined) checkId("device", device);
+    if (flags.account !== undefined) checkId("account", flags.account);
     const schema = flags.schema === undefined ? compileSchema(exampleSchema) : await loadSchemaFile(flags.schema);
-    const tables = await openTables(flags.table ?? `embedded:${join(flags.dir, "cloud.db")}`, { schema, shared: true });
+    const url = flags.table ?? `embedded:${join(flags.dir, "cloud.db")}`;
+    // A mistyped path must not become an empty cloud.
+    const [, file] = /^embedded:(.+)$/.exec(url) ?? [];
+    if (action !== "add" && file !== undefined && !fileExists(file)) throw new CommandError(`${file} does not exist`);
+    const tables = await openTables(url, { schema, shared: true });
     try {
       const registry = new Registry(tables.log, { now: Date.now });
       if (action === "list") await list(registry, print);
-      else if (action === "add") print(await add(registry, device!, flags.account!));
+      else if (action === "add") print(await registry.add(device!, flags.account!));
       else print(await revoke(registry, device!));
       return 0;
     } finally {

@@ -29,7 +29,7 @@ export function recordLine(schema: Schema, record: StreamRecord, quiet: Readonly
   const model = image && modelOf(schema, image);
   if (!model || quiet.has(model.name)) return undefined;
   const key = record.key[1] || record.key[0];
-  if (!record.new) return `→ table  ${model.name} removed ${key}`;
+  if (!record.new) return `table: ${model.name} ${key} removed`;
   const version = versionOf(record.new);
   const before = record.old && versionOf(record.old);
   // A version that stayed as it was names the writer before: somebody wrote the item without knowing of it.

@@ -11,15 +11,17 @@
 import { openAgent } from "../mod.ts";
 import { schema } from "./schema.ts";
 
-const [device = "app-1", token = "", mqtt = "mqtt://127.0.0.1:1883"] = Deno.args;
+async function run([device = "app-1", token = "", mqtt = "mqtt://127.0.0.1:1883"]: readonly string[]): Promise<void> {
+  await using agent = await openAgent({ schema, device, account: "demo", path: `${device}.db`, mqtt, password: token });
 
-await using agent = await openAgent({ schema, device, account: "demo", path: `${device}.db`, mqtt, password: token });
+  agent.watch("Site", ({ op, key }) => console.log(`from the cloud: ${op} ${key[1]}`));
 
-agent.watch("Site", ({ op, key }) => console.log(`from the cloud: ${op} ${key[1]}`));
+  agent.model("Site").upsert({ name: "harbour", address: "Pier 3", open: true });
+  const { items } = agent.model("Site").find({ open: true });
+  for (const site of items) console.log(`${site.name}: ${site.address ?? "no address"}`);
 
-agent.model("Site").upsert({ name: "harbour", address: "Pier 3", open: true });
-const { items } = agent.model("Site").find({ open: true });
-for (const site of items) console.log(`${site.name}: ${site.address ?? "no address"}`);
+  await agent.flush({ timeoutMs: 10_000 });
+  console.log(`${agent.status().outbox} changes wait for the cloud`);
+}
 
-await agent.flush({ timeoutMs: 10_000 });
-console.log(`${agent.status().outbox} changes wait for the cloud`);
+if (import.meta.main) await run(Deno.args);

@@ -134,7 +134,8 @@ function pause(ms: number, signal: AbortSignal, onWake: (wake: () => void) => vo
 /** Runs the device until the signal aborts. A command takes effect at once. */
 export async function runDemoDevice(agent: DemoAgent, signal: AbortSignal): Promise<void> {
   let wake = () => {};
-  let over: ReadonlySet<string> = new Set();
+  // What was above when it stopped, and is still, is no crossing.
+  let over: ReadonlySet<string> | undefined;
   let isSettled = false;
   const unwatch = agent.watch("Command", () => wake());
   try {
@@ -144,7 +145,7 @@ export async function runDemoDevice(agent: DemoAgent, signal: AbortSignal): Prom
         makeSettings(agent);
         isSettled = true;
       }
-      over = report(agent, over);
+      over = report(agent, over ?? crossings(measure(), limitsOf(agent), new Set()).over);
       await pause(interval(agent), signal, (now) => wake = now);
     }
   } finally {

@@ -48,7 +48,7 @@ export function toSyncError(error: unknown, action: string): SyncError {
     case "not-a-database":
       return new SyncError("not-a-database", message, {
         cause: error,
-        hint: "Name another file with --db, or, where it was the device's database, restore a backup.",
+        hint: "Name another file, or, where it was the device's database, restore a backup.",
       });
     case "corrupt":
       return new SyncError("corrupt", message, { cause: error, hint: "Restore a backup, or start with a new file." });

@@ -47,7 +47,13 @@ const limitDefault = 100, limitMax = 1000;
 /** Makes the handler. It never throws: an error is a response. */
 export function createHandler(options: HandlerOptions): (request: Request) => Promise<Response> {
   const { schema, tables, registry, service, token } = options;
-  const items: ItemsContext = { schema, data: tables.data, now: options.now, random: options.random };
+  const items: ItemsContext = {
+    schema,
+    data: tables.data,
+    now: options.now,
+    random: options.random,
+    accountOf: async (deviceId) => (await registry.identityOf(deviceId))?.accountId,
+  };
   const app = new Hono();
   app.onError((error) => errorResponse(error));
   app.notFound(() => errorResponse(new ApiError(404, "not-found", "there is nothing here")));
@@ -65,6 +71,7 @@ export function createHandler(options: HandlerOptions): (request: Request) => Pr
     });
   });
   app.get("/api/items", async (c) => {
+    checkQuery(c, ["model", "device", "account", "limit", "next"]);
     const model = modelNamed(schema, c.req.query("model"));
     const listing = { model, deviceId: idOf(c, "device"), accountId: idOf(c, "account"), ...pageOf(c) };
     return c.json(withToken(await listItems(items, listing)));
@@ -78,6 +85,7 @@ export function createHandler(options: HandlerOptions): (request: Request) => Pr
     return c.json({ item: await deleteItem(items, modelNamed(schema, body.model), body.item) ?? null });
   });
   app.get("/api/devices", async (c) => {
+    checkQuery(c, ["limit", "next"]);
     const { limit, next } = pageOf(c);
     return c.json(withToken(await registry.list({ limit, after: next })));
   });
@@ -120,6 +128,12 @@ async function knownDevice(registry: Registry, deviceId: string): Promise<string
     throw new ApiError(404, "not-found", `there is no device "${deviceId}"`);
   }
   return deviceId;
+}
+
+/** A mistyped name would widen the list. */
+function checkQuery(c: Context, known: readonly string[]): void {
+  const unknown = Object.keys(c.req.query()).find((name) => !known.includes(name));
+  if (unknown !== undefined) throw new ApiError(400, "invalid", `unknown parameter ${JSON.stringify(unknown)}`);
 }
 
 function idOf(c: Context, name: string): string | undefined {

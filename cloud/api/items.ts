@@ -27,6 +27,8 @@ export interface ItemsContext {
   readonly data: DataTable;
   readonly now: () => number;
   readonly random: () => number;
+  /** The account that a device belongs to, where it is known. */
+  accountOf(deviceId: string): Promise<string | undefined>;
 }
 
 /** What is to be listed. */
@@ -54,13 +56,18 @@ export function modelNamed(schema: Schema, name: unknown): Model {
   return model;
 }
 
-/** A page of a model's items, of one device or account where that is asked. */
+/**
+ * A page of a model's items, of one device or account where that is asked. Items that name a device alone are of its account.
+ *
+ * @throws ApiError 400 where the model's items name neither
+ */
 export async function listItems(
   context: ItemsContext,
   listing: Listing,
 ): Promise<{ items: PlainItem[]; next?: string }> {
   const { schema, data } = context;
   const { model, limit } = listing;
+  checkNames(listing);
   const query = queryOf(schema, listing);
   const items: PlainItem[] = [];
   let after = listing.next;
@@ -69,17 +76,35 @@ export async function listItems(
     const page: ItemPage = query
       ? await data.query({ ...query, limit: room, after })
       : await data.scan({ limit: room, after });
-    items.push(...page.items.filter((item) => isWanted(schema, listing, item)).map((i) => toPlain(schema, model, i)));
+    for (const item of page.items) if (await isWanted(context, listing, item)) items.push(toPlain(schema, model, item));
     after = page.next;
     if (after === undefined) return { items };
   }
   return { items, next: after };
 }
 
-function isWanted(schema: Schema, { model, deviceId, accountId }: Listing, item: Item): boolean {
-  return modelOf(schema, item) === model &&
-    (deviceId === undefined || item[attributeOf(model, "deviceId")] === deviceId) &&
-    (accountId === undefined || item[attributeOf(model, "accountId")] === accountId);
+/** An empty list would say that there are none. */
+function checkNames({ model, deviceId, accountId }: Listing): void {
+  const has = (name: string) => fieldOf(model, name) !== undefined;
+  if (deviceId !== undefined && !has("deviceId")) {
+    throw new ApiError(400, "invalid", `${model.name} items name no device`);
+  }
+  if (accountId !== undefined && !has("accountId") && !has("deviceId")) {
+    throw new ApiError(400, "invalid", `${model.name} items name no account and no device`);
+  }
+}
+
+async function isWanted(
+  { schema, accountOf }: ItemsContext,
+  { model, deviceId, accountId }: Listing,
+  item: Item,
+): Promise<boolean> {
+  if (modelOf(schema, item) !== model) return false;
+  const device = item[attributeOf(model, "deviceId")];
+  if (deviceId !== undefined && device !== deviceId) return false;
+  if (accountId === undefined) return true;
+  if (fieldOf(model, "accountId")) return item[attributeOf(model, "accountId")] === accountId;
+  return typeof device === "string" && await accountOf(device) === accountId;
 }
 
 /** The query that lists it: by the primary key, else by the model's enumeration; undefined: only a scan does. */

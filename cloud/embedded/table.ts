@@ -233,7 +233,7 @@ function readToken(token: string, length: number): Sql[] {
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
   }
-  throw new SyncError("invalid", `the page token ${JSON.stringify(token.slice(0, 80))} is none of this table`);
+  throw new SyncError("invalid", "the page token is none of this table");
 }
 
 function checkLimit(limit: number): number {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
 import { openAgent } from "../../mod.ts";
 import { schema } from "../../examples/schema.ts";
 import { connect } from "../support/sql.ts";
@@ -67,8 +68,11 @@ Deno.test("cli: a failure is one line and exit code 1", async () => {
     [["status", "--db", folder.file("none.db")], /does not exist/],
     [["status", "--db", notDatabase], /is not a device database/],
     [["schema", "sql", notSchema], /the schema .* can't be used/],
+    [["schema", "check", fileURLToPath(new URL("../../examples/app.ts", import.meta.url))], /exports neither/],
     [["dev", "--dir", folder.path, "--schema", folder.file("none.json5")], /can't read the schema/],
     [["device", "list", "--table", `embedded:${notDatabase}`], /is no SQLite database/],
+    [["device", "list", "--table", `embedded:${folder.file("typo.db")}`], /typo\.db does not exist/],
+    [["device", "add", "a b", "--account", "a", "--table", `embedded:${folder.file("c.db")}`], /"a b" is refused/],
     [agent("--device", "a b", "--schema", example, "--db", folder.file("a.db")), /device id "a b" is refused/],
     [agent("--device", "d", "--schema", example, "--db", folder.file("no/where.db")), /there is no folder/],
     [agent("--device", "d", "--schema", example, "--db", notDatabase), /not a database/],
@@ -91,6 +95,8 @@ Deno.test("cli: a failure is one line and exit code 1", async () => {
     assert.equal(finished.code, 1, `${args.join(" ")}: ${finished.stderr}`);
     assertOneLine(finished, line);
   }
+  const left = [...Deno.readDirSync(folder.path)].map(({ name }) => name).sort();
+  assert.ok(!left.some((name) => /typo|^c\.db|^schema\.db/.test(name)), left.join(" "));
 });
 
 Deno.test("cli: a database of another device is refused with the way out", async () => {

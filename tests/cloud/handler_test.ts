@@ -148,6 +148,34 @@ Deno.test("handler: an item is put with defaults, ids and timestamps, listed as 
   assert.deepEqual((await api.call("GET", "/api/items?model=Setting&device=d1")).json, { items: [] });
 });
 
+Deno.test("handler: items are listed by their device's account, and what can't be filtered by is refused", async () => {
+  await using api = new Api();
+  await api.registry.add("d1", "acme");
+  await api.registry.add("d2", "other");
+  for (const deviceId of ["d1", "d2", "unknown"]) await api.put("Setting", { deviceId, name: "interval", value: 1 });
+  await api.put("Note", { day: 1, accountId: "acme" });
+  await api.put("Note", { day: 1, accountId: "other" });
+  const devices = async (query: string) => {
+    const { status, json } = await api.call("GET", `/api/items?model=Setting&${query}`);
+    assert.equal(status, 200, JSON.stringify(json));
+    return json.items.map((item: { deviceId: string }) => item.deviceId);
+  };
+  assert.deepEqual(await devices("account=acme"), ["d1"]);
+  assert.deepEqual(await devices("device=d2&account=other"), ["d2"]);
+  assert.deepEqual(await devices("device=d2&account=acme"), []);
+  assert.equal((await api.call("GET", "/api/items?model=Note&account=acme")).json.items.length, 1);
+  for (
+    const [query, message] of [
+      ["model=Note&device=d1", /Note items name no device/],
+      ["model=Setting&devcie=d1", /unknown parameter "devcie"/],
+    ] as const
+  ) {
+    const { status, json } = await api.call("GET", `/api/items?${query}`);
+    assert.equal(status, 400);
+    assert.match(JSON.stringify(json), new RegExp(message.source.replaceAll('"', '\\\\"')));
+  }
+});
+
 Deno.test("handler: a put replaces a device's version without claiming to be it", async () => {
   await using api = new Api();
   const item = {

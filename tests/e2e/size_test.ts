@@ -12,7 +12,10 @@ import { openTestCloud, type TestCloud } from "../support/test_cloud.ts";
 
 const identity = { deviceId: "dev-1", accountId: "acme" };
 
-/** Around every boundary: MQTT's length bytes (2^7, 2^14, 2^21 is beyond), a payload of 128 KB, and the largest item. */
+/**
+ * Of an item's text: from nothing to the largest item, which takes parts of 128 KB. What lies around the boundaries of MQTT
+ * itself is tried to the byte by `tests/cloud/broker_contract.ts`.
+ */
 const sizes = [
   ...[0, 1, 100, 127, 128, 129, 1_000, 16_000, 16_383, 16_384, 16_385, 40_000, 65_535, 65_536, 100_000, 127_000],
   ...[131_071, 131_072, 131_073, 180_000, 262_144, 300_000, 349_999, 350_000],

@@ -98,6 +98,29 @@ Deno.test({
 });
 
 Deno.test({
+  name: "sql: 10,000 rows in one transaction of Python arrive, a rolled-back one is nothing",
+  ignore: toolsMissing("python3"),
+  async fn() {
+    using dir = new TempDir();
+    await using cloud = await openTestCloud();
+    await using device = await openDevice(dir, cloud);
+    await python(
+      device.path,
+      `
+for end in ("ROLLBACK", "COMMIT"):
+    db.execute("BEGIN")
+    db.executemany("INSERT INTO Sample(n, text) VALUES (?, ?)", [(i, end) for i in range(10000)])
+    db.execute(end)
+`,
+    );
+    await device.agent.flush({ timeoutMs: 60_000 * patience });
+    const rows = await arrived(cloud, device, "Sample", sampleNames);
+    assert.equal(rows.length, 10_000);
+    assert.equal(cloud.writes.size, 10_000);
+  },
+});
+
+Deno.test({
   name: "sql: Python that writes without a pause while the agent runs loses nothing",
   ignore: toolsMissing("python3"),
   async fn() {
