@@ -102,7 +102,7 @@ export function migrate(db: Database, schema: Schema, identity: Identity): Migra
     const present = columnsOf(db, model.name);
     const known = db.sql("SELECT value FROM _sync WHERE name = ?").get(`table:${model.name}`)?.value;
     const old = known === undefined ? undefined : before?.models.get(model.name);
-    if (present.length > 0 && old) refuseImpossible(db, number, model, old);
+    if (present.length > 0 && old) refuseImpossible(db, number, model, old, before!.typeField !== schema.typeField);
     const isAsWanted = known === wanted || known === formerSql(model, identity);
     const changed = !isAsWanted || !tableIsWhole(db, model, identity);
     if (present.length === 0) {

@@ -81,6 +81,7 @@ export function rebuild(db: Database, model: Model, old: Model | undefined, iden
   try {
     db.exec(tableSql(model, identity, fresh));
     fill(db, model, fresh, sources, id);
+    bringBack(db, model, fresh, sources);
     keep(db, model, removed, id);
     db.exec(`DROP TABLE ${table}`);
     db.exec(`ALTER TABLE ${ident(fresh)} RENAME TO ${table}`);
@@ -236,6 +237,33 @@ function restore(db: Database, model: Model, sql: string): void {
       cause,
       hint: "Nothing was changed. Drop it, or make it anew, before the new schema comes.",
     });
+  }
+}
+
+/**
+ * Gives fields that are back, and that the cloud knows nothing of, the values that {@link keep} kept. What does not fit
+ * stays there. Fields that travel have theirs in the cloud, and newer ones perhaps.
+ */
+function bringBack(db: Database, model: Model, fresh: string, sources: readonly Source[]): void {
+  const returned = dataFields(model).filter((field) =>
+    (!field.synced || model.sync === "none") && !sources.some((source) => source.field === field)
+  );
+  for (const field of returned) {
+    const kept = `model = ${literal(model.name)} AND name = ${literal(field.name)}`, column = ident(field.name);
+    try {
+      db.exec(
+        `UPDATE OR IGNORE ${
+          ident(fresh)
+        } SET ${column} = k.value FROM (SELECT row, value FROM _sync_kept WHERE ${kept}) AS k
+         WHERE k.row = ${ident(fresh)}._id;
+         DELETE FROM _sync_kept WHERE ${kept} AND EXISTS (SELECT 1 FROM ${
+          ident(fresh)
+        } WHERE _id = _sync_kept.row AND ${column} IS _sync_kept.value)`,
+      );
+    } catch (cause) {
+      // A type that a STRICT column can't hold is not ignored.
+      if (faultOf(cause) !== "constraint") throw cause;
+    }
   }
 }
 

@@ -124,17 +124,25 @@ const statusSql = `CREATE VIEW _status AS SELECT
   ${metaSql("walBytes")} AS wal_bytes,
   ${timeSql(metaSql("restoredAt"))} AS restored_at`;
 
-/** `_pending`: the keys with changes that the cloud has not acknowledged, since when (ms since 1970, local clock). */
+/**
+ * `_pending`: the keys with changes that the cloud has not acknowledged, since when (ms since 1970, local clock). A part of
+ * its own for each model, which names it literally: who asks for one model does not wait for the backlog of the others.
+ */
 function pendingSql(models: ReadonlyMap<number, Model>): string {
-  const selects = [...models].filter(([, model]) => model.sync === "up" || model.sync === "both").map(
-    ([number, model]) =>
-      `SELECT o.model, ${keyJsonSql(model, "t")} AS key, o.time FROM _outbox AS o JOIN ${ident(model.name)} AS t ` +
-      `ON t._id = o.row WHERE o.model = ${number} AND o.key IS NULL`,
+  const sent = [...models].filter(([, model]) => model.sync === "up" || model.sync === "both");
+  const gone = "hash IS NOT NULL AND key IS NOT NULL";
+  const parts = sent.map(([number, model]) =>
+    `SELECT ${literal(model.name)} AS model, key, min(time) AS since FROM (
+    SELECT ${keyJsonSql(model, "t")} AS key, o.time FROM _outbox AS o JOIN ${ident(model.name)} AS t ON t._id = o.row
+    WHERE o.model = ${number} AND o.key IS NULL
+    UNION ALL SELECT key, time FROM _outbox WHERE ${gone} AND model = ${number}) GROUP BY key`
   );
-  selects.push("SELECT model, key, time FROM _outbox WHERE key IS NOT NULL");
-  return `CREATE VIEW _pending AS SELECT m.name AS model, p.key AS key, min(p.time) AS since
-FROM (${selects.join("\n  UNION ALL ")}) AS p JOIN _sync_models AS m ON m.number = p.model
-GROUP BY p.model, p.key`;
+  // What waits of models that the schema no longer has, or no longer sends.
+  parts.push(
+    `SELECT m.name AS model, o.key AS key, min(o.time) AS since FROM _sync_models AS m JOIN _outbox AS o ON o.model = m.number
+  WHERE ${gone} AND m.number NOT IN (${sent.map(([number]) => number).join(", ")}) GROUP BY m.name, o.key`,
+  );
+  return `CREATE VIEW _pending AS\n${parts.join("\nUNION ALL ")}`;
 }
 
 /** The views, for these models (by the file's own numbers). */

@@ -62,8 +62,12 @@ function has(db: Database, sql: string, ...values: number[]): boolean {
   return db.prepare(`SELECT EXISTS (${sql}) AS found`).get(...values)!.found === 1;
 }
 
-/** Refuses what would make other items of a model's rows, or take them away. */
-export function refuseImpossible(db: Database, number: number, model: Model, old: Model): void {
+/**
+ * Refuses what would make other items of a model's rows, or take them away.
+ *
+ * @param retyped the schema names an item's model in another attribute than before
+ */
+export function refuseImpossible(db: Database, number: number, model: Model, old: Model, retyped: boolean): void {
   const rows = has(db, `SELECT 1 FROM ${ident(model.name)}`);
   if (rows && old.sync === "none" && model.sync === "down") {
     throw new SyncError(
@@ -74,10 +78,19 @@ export function refuseImpossible(db: Database, number: number, model: Model, old
       },
     );
   }
-  if (old.sync === "none" || keyText(old) === keyText(model)) return;
+  if (old.sync === "none" || (!retyped && keyText(old) === keyText(model))) return;
   const known = rows || has(db, "SELECT 1 FROM _outbox WHERE model = ?", number) ||
     has(db, "SELECT 1 FROM _sync_items WHERE model = ? AND base IS NOT NULL", number);
   if (!known) return;
+  if (retyped) {
+    throw new SyncError(
+      "migration",
+      `The new schema has another typeField: the cloud has ${model.name}'s items by the old`,
+      {
+        hint: "Nothing was changed. Keep the typeField, or begin with a new file and a new table.",
+      },
+    );
+  }
   throw new SyncError(
     "migration",
     `The new schema makes other keys of ${model.name}'s rows: the cloud has them under the old ones`,
