@@ -249,16 +249,14 @@ function bringBack(db: Database, model: Model, fresh: string, sources: readonly 
     (!field.synced || model.sync === "none") && !sources.some((source) => source.field === field)
   );
   for (const field of returned) {
-    const kept = `model = ${literal(model.name)} AND name = ${literal(field.name)}`, column = ident(field.name);
+    const table = ident(fresh), column = ident(field.name);
+    const kept = `model = ${literal(model.name)} AND name = ${literal(field.name)}`;
     try {
       db.exec(
-        `UPDATE OR IGNORE ${
-          ident(fresh)
-        } SET ${column} = k.value FROM (SELECT row, value FROM _sync_kept WHERE ${kept}) AS k
-         WHERE k.row = ${ident(fresh)}._id;
-         DELETE FROM _sync_kept WHERE ${kept} AND EXISTS (SELECT 1 FROM ${
-          ident(fresh)
-        } WHERE _id = _sync_kept.row AND ${column} IS _sync_kept.value)`,
+        `UPDATE OR IGNORE ${table} SET ${column} = k.value FROM (SELECT row, value FROM _sync_kept WHERE ${kept}) AS k
+         WHERE k.row = ${table}._id;
+         DELETE FROM _sync_kept WHERE ${kept} AND EXISTS
+           (SELECT 1 FROM ${table} WHERE _id = _sync_kept.row AND ${column} IS _sync_kept.value)`,
       );
     } catch (cause) {
       // A type that a STRICT column can't hold is not ignored.
