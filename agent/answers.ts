@@ -273,16 +273,13 @@ function rejected(
     clock.nowMs(),
   );
   const current = answer.current ?? null;
-  if (isTracked(model) && outbox.pending(model, key)) {
-    record.base = current?.item;
-    record.version = current?.version;
-    return;
-  }
-  // Without a record, a newer write shows by the row differing from what was sent.
+  // What is newer was made from the base as it is, and not from what the table has now: it is judged so (sim: refuse 5301639).
+  if (isTracked(model) && outbox.pending(model, key)) return;
+  // Without a record, a newer write shows by the row differing from what was sent, a removal by its absence (sim: refuse
+  // 5200046).
   const row = store.rows(model).byKey(key);
-  const newer = !isTracked(model) && row !== undefined &&
-    !(change.item && store.rows(model).equals(row, change.item));
-  if (!newer) place(context, record, current, flight.keyAttributes);
+  const isAsSent = row && change.item ? store.rows(model).equals(row, change.item) : !row && !change.item;
+  if (isTracked(model) || isAsSent) place(context, record, current, flight.keyAttributes);
   if (!isTracked(model)) record.base = record.version = undefined;
 }
 

@@ -284,7 +284,7 @@ export const mutants: readonly Mutant[] = [
     "§4: `invalid`: row := current",
     "refuse",
     answers,
-    `if (!newer) place(context, record, current, flight.keyAttributes);`,
+    `if (isTracked(model) || isAsSent) place(context, record, current, flight.keyAttributes);`,
     ``,
   ),
   one(
