@@ -288,6 +288,26 @@ export const mutants: readonly Mutant[] = [
     ``,
   ),
   one(
+    "removed while refused",
+    "found by the simulation: a refused change put the table's item back though its row had been removed meanwhile",
+    "refuse",
+    answers,
+    `: !row && !change.item;`,
+    `: !row;`,
+  ),
+  one(
+    "newer on a base it never saw",
+    "found by the simulation: what was made after a refused change got the table's item for its base, and overwrote it",
+    "refuse",
+    answers,
+    `if (isTracked(model) && outbox.pending(model, key)) return;`,
+    `if (isTracked(model) && outbox.pending(model, key)) {
+    record.base = current?.item;
+    record.version = current?.version;
+    return;
+  }`,
+  ),
+  one(
     "unknown attributes dropped",
     "design §3: carried, kept and sent back",
     "any cloudpol zombies",

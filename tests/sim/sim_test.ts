@@ -35,6 +35,9 @@ const found = [
   ["versions", 4020804],
   ["late", 4043952],
   ["devpol", 4060329],
+  ["long", 5105532],
+  ["refuse", 5200046],
+  ["refuse", 5301639],
 ] as const;
 for (const [family, seed] of found) {
   Deno.test(`sim: the seed ${family} ${seed}, which found a bug, breaks no invariant`, async () => {
