@@ -8,7 +8,7 @@
  * @module
  */
 import type { Database } from "../driver.ts";
-import type { Identity, Model, Schema } from "../../schema/model.ts";
+import type { Field, Identity, Model, Schema } from "../../schema/model.ts";
 import { deviceModels, keySql, loneKeyField, ownName, tableSql, uniqueIndexes } from "./ddl.ts";
 import { columnsOf, rebuild } from "./rebuild.ts";
 import { ident } from "./sql.ts";
@@ -105,6 +105,7 @@ export function migrate(db: Database, schema: Schema, identity: Identity): Migra
     if (present.length > 0 && old) refuseImpossible(db, number, model, old, before!.typeField !== schema.typeField);
     const isAsWanted = known === wanted || known === formerSql(model, identity);
     const changed = !isAsWanted || !tableIsWhole(db, model, identity);
+    let returned: Field[] = [];
     if (present.length === 0) {
       for (const sql of modelSql(model, identity)) db.exec(sql);
       // No row is left to compare an awaited echo with: what comes is taken as it is.
@@ -112,13 +113,13 @@ export function migrate(db: Database, schema: Schema, identity: Identity): Migra
       migration.created.push(model.name);
     } else if (changed) {
       if (known === undefined) refuseForeign(db, model, identity, present);
-      rebuild(db, model, old, identity);
+      returned = rebuild(db, model, old, identity);
       migration.rebuilt.push(model.name);
       // A table that was there before Twintable, or before a reset: its rows are taken in as if they were inserted.
       if (known === undefined && (model.sync === "up" || model.sync === "both")) onboard(db, model, number);
     }
     if (loneKeyField(model)) db.exec(`DROP INDEX IF EXISTS ${ident(ownName(model, "item"))}`);
-    carryOver(db, number, model, old);
+    carryOver(db, number, model, old, returned);
     if (changed) fillNewFields(db, number, model, old, identity);
     snapshot ||= needsSnapshot(model, old, changed);
     db.sql("INSERT OR REPLACE INTO _sync(name, value) VALUES (?, ?)").run(`table:${model.name}`, wanted);

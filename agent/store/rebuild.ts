@@ -4,11 +4,11 @@
  *
  * A column is carried over by its attribute (so that a field which `map` renamed keeps its values), else by its name. Where
  * its type changed, each value is converted (`recast.ts`), or the migration refused. Values of columns that the new model
- * lacks are kept in `_sync_kept`.
+ * lacks are kept in `_sync_kept`, and come back with the column where no newer ones can be in the cloud.
  *
  * @module
  */
-import { type Database, faultOf, type SqlValue } from "../driver.ts";
+import { type Database, faultOf, type SqlRow, type SqlValue } from "../driver.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Field, Identity, Model } from "../../schema/model.ts";
 import { textOf } from "./columns.ts";
@@ -68,8 +68,13 @@ function sameType(a: Field, b: Field): boolean {
   return a.type === b.type && a.members === b.members && (a.type !== "date" || a.isoDates === b.isoDates);
 }
 
-/** Rebuilds a model's table. @throws SyncError `migration` where a row doesn't fit: nothing may be committed then */
-export function rebuild(db: Database, model: Model, old: Model | undefined, identity: Identity): void {
+/**
+ * Rebuilds a model's table.
+ *
+ * @returns the fields whose values came back from `_sync_kept`
+ * @throws SyncError `migration` where a row doesn't fit: nothing may be committed then
+ */
+export function rebuild(db: Database, model: Model, old: Model | undefined, identity: Identity): Field[] {
   const table = ident(model.name), fresh = `_sync_new_${model.name}`;
   const present = columnsOf(db, model.name);
   const objects = db.prepare(
@@ -81,12 +86,14 @@ export function rebuild(db: Database, model: Model, old: Model | undefined, iden
   try {
     db.exec(tableSql(model, identity, fresh));
     fill(db, model, fresh, sources, id);
-    bringBack(db, model, fresh, sources);
     keep(db, model, removed, id);
     db.exec(`DROP TABLE ${table}`);
     db.exec(`ALTER TABLE ${ident(fresh)} RENAME TO ${table}`);
     for (const index of uniqueIndexes(model)) makeUnique(db, model, index);
+    // Under the new constraints, so that what breaks one is left aside; before an application's triggers could see it.
+    const returned = bringBack(db, model, sources);
     for (const { sql } of objects) restore(db, model, String(sql));
+    return returned;
   } catch (cause) {
     if (faultOf(cause) !== "constraint" || cause instanceof SyncError) throw cause;
     throw refused(`The rows of ${model.name} don't fit the new schema: ${said(cause, model, fresh)}`, { cause });
@@ -181,28 +188,35 @@ function collect(db: Database, model: Model, changed: readonly Source[], id: str
   );
   changed.forEach(({ field, column }, i) => {
     const c = ident(column);
-    // As columns.ts reads: the driver cuts a text at a NUL and refuses an integer beyond 2^53.
     const read = db.prepare(
-      `SELECT ${id} AS id, typeof(${c}) AS type, CASE typeof(${c}) WHEN 'text' THEN CAST(${c} AS BLOB)
-       WHEN 'integer' THEN CAST(${c} AS TEXT) ELSE ${c} END AS value FROM ${ident(model.name)} WHERE ${c} IS NOT NULL`,
+      `SELECT ${id} AS id, ${exactSql(c)} FROM ${ident(model.name)} WHERE ${c} IS NOT NULL`,
     );
     const write = db.prepare(
       `INSERT INTO ${recastTable}(id, c${i}) VALUES (?, ?) ON CONFLICT(id) DO UPDATE SET c${i} = excluded.c${i}`,
     );
     for (const row of read.iterate()) {
-      const value = row.type === "text"
-        ? textOf(row.value ?? null)
-        : row.type === "integer"
-        ? BigInt(String(row.value))
-        : row.value ?? null;
-      write.run(Number(row.id), cast(model, field, Number(row.id), value));
+      write.run(Number(row.id), cast(model, field, Number(row.id), exact(row)));
     }
   });
 }
 
+/** Reads a value of any type whole, as columns.ts does: the driver cuts a text at a NUL and refuses an integer beyond 2^53. */
+function exactSql(column: string): string {
+  return `typeof(${column}) AS type, CASE typeof(${column}) WHEN 'text' THEN CAST(${column} AS BLOB)
+       WHEN 'integer' THEN CAST(${column} AS TEXT) ELSE ${column} END AS value`;
+}
+
+/** The value of a row that {@link exactSql} read. */
+function exact({ type, value = null }: SqlRow): SqlValue {
+  if (type === "text") return textOf(value);
+  if (type !== "integer") return value;
+  const integer = BigInt(String(value));
+  return Number.isSafeInteger(Number(integer)) ? Number(integer) : integer;
+}
+
 function cast(model: Model, field: Field, id: number, value: SqlValue): SqlValue {
   try {
-    return recast(field, typeof value === "bigint" && Number.isSafeInteger(Number(value)) ? Number(value) : value);
+    return recast(field, value);
   } catch (cause) {
     const shown = value instanceof Uint8Array ? `${value.length} bytes` : String(value).slice(0, 80);
     throw refused(`${model.name} row ${id}: ${field.name} = ${shown} can't become a ${field.type}`, { cause });
@@ -240,29 +254,37 @@ function restore(db: Database, model: Model, sql: string): void {
   }
 }
 
-/**
- * Gives fields that are back, and that the cloud knows nothing of, the values that {@link keep} kept. What does not fit
- * stays there. Fields that travel have theirs in the cloud, and newer ones perhaps.
- */
-function bringBack(db: Database, model: Model, fresh: string, sources: readonly Source[]): void {
-  const returned = dataFields(model).filter((field) =>
-    (!field.synced || model.sync === "none") && !sources.some((source) => source.field === field)
+/** Whether no newer value of the field can be in the cloud: it never travels, or this device alone writes the items. */
+function isOwn(model: Model, field: Field): boolean {
+  return !field.synced || model.sync === "none" || (model.sync === "up" && model.scope === "device");
+}
+
+/** Gives own fields that are back the values that {@link keep} kept, and tells which got any. What does not fit stays aside. */
+function bringBack(db: Database, model: Model, sources: readonly Source[]): Field[] {
+  const missing = dataFields(model).filter((field) => !sources.some((source) => source.field === field));
+  return missing.filter((field) => isOwn(model, field) && bringFieldBack(db, model, field));
+}
+
+function bringFieldBack(db: Database, model: Model, field: Field): boolean {
+  // In the order in which they were kept: the newest of a row's values stays.
+  const kept = db.prepare(
+    `SELECT rowid AS id, row, ${exactSql("value")} FROM _sync_kept WHERE model = ? AND name = ? ORDER BY rowid`,
   );
-  for (const field of returned) {
-    const table = ident(fresh), column = ident(field.name);
-    const kept = `model = ${literal(model.name)} AND name = ${literal(field.name)}`;
+  const write = db.prepare(`UPDATE OR IGNORE ${ident(model.name)} SET ${ident(field.name)} = ? WHERE _id = ?`);
+  const drop = db.prepare("DELETE FROM _sync_kept WHERE rowid = ?");
+  let found = false;
+  for (const value of kept.iterate(model.name, field.name)) {
     try {
-      db.exec(
-        `UPDATE OR IGNORE ${table} SET ${column} = k.value FROM (SELECT row, value FROM _sync_kept WHERE ${kept}) AS k
-         WHERE k.row = ${table}._id;
-         DELETE FROM _sync_kept WHERE ${kept} AND EXISTS
-           (SELECT 1 FROM ${table} WHERE _id = _sync_kept.row AND ${column} IS _sync_kept.value)`,
-      );
-    } catch (cause) {
-      // A type that a STRICT column can't hold is not ignored.
-      if (faultOf(cause) !== "constraint") throw cause;
+      if (write.changes(recast(field, exact(value)), Number(value.row)) === 0) continue;
+    } catch (error) {
+      // It means none of the type; or it is one that a STRICT column can't hold, which is not ignored.
+      if (error instanceof RangeError || error instanceof SyntaxError || faultOf(error) === "constraint") continue;
+      throw error;
     }
+    drop.run(Number(value.id));
+    found = true;
   }
+  return found;
 }
 
 /** Keeps the values of columns that the new schema lacks: nothing an application wrote is dropped silently. */

@@ -7,6 +7,7 @@
  * | a model that comes down is new, is back, or its table or direction changed | a snapshot fills in what the cloud has |
  * | a model begins to go up | its rows are sent |
  * | a field begins to travel, or under another attribute name | rows that have a value are sent |
+ * | a field of an `up` model is back with its values | rows that have one are sent: the cloud may have lost them meanwhile |
  * | a model stays on the device from now on | what waited of it is dropped: the rows have it |
  * | a model is gone | its table is left alone; removals that waited are kept, and its rows taken in when it is back |
  *
@@ -100,16 +101,26 @@ export function refuseImpossible(db: Database, number: number, model: Model, old
   );
 }
 
-/** Takes up what the change of one model's schema means. `old`: undefined for a model that is new or back. */
-export function carryOver(db: Database, number: number, model: Model, old: Model | undefined): void {
+/**
+ * Takes up what the change of one model's schema means.
+ *
+ * @param old undefined for a model that is new or back
+ * @param returned fields whose values came back
+ */
+export function carryOver(
+  db: Database,
+  number: number,
+  model: Model,
+  old: Model | undefined,
+  returned: readonly Field[],
+): void {
   if (!goesUp(model)) {
     if (model.sync === "none") dropWaiting(db, number);
     return;
   }
   bringRemovalsBack(db, number, model);
-  if (!old) return;
-  if (old.sync === "none") return enqueue(db, number, model);
-  const fields = newlySent(old, model);
+  if (old?.sync === "none") return enqueue(db, number, model);
+  const fields = [...(old ? newlySent(old, model) : []), ...returned.filter((field) => field.synced)];
   if (fields.length > 0) {
     enqueue(
       db,

@@ -115,6 +115,13 @@ async function item(twinned: Twinned, sort: string): Promise<Item | undefined> {
   return (await twinned.items()).find((found) => found.sk === sort);
 }
 
+/** Both sides get the schema. */
+function renew(twinned: Twinned, schema: Schema): void {
+  twinned.closeDevice();
+  twinned.rollOut(schema);
+  twinned.openDevice(schema);
+}
+
 interface Case {
   readonly what: string;
   readonly schema: Schema;
@@ -534,24 +541,73 @@ Deno.test("migration: a local field that is back has its values again, one that 
   await twinned.settle();
   const sql = "SELECT _id, secret FROM Setting ORDER BY _id", kept = "SELECT name, value FROM _sync_kept ORDER BY name";
   const before = rows(twinned, sql);
-  const open = (schema: Schema) => {
-    twinned.closeDevice();
-    twinned.rollOut(schema);
-    twinned.openDevice(schema);
-  };
   const { text: _text, ...bare } = first.models.Note!;
-  open(changed({ secret: undefined }, { Note: bare }));
+  renew(twinned, changed({ secret: undefined }, { Note: bare }));
   const aside = rows(twinned, kept);
   assert.ok(aside.some(({ value }) => value === "mine") && aside.length > 1);
-  open(changed({ secret: { type: "number", sync: "none" } }));
+  renew(twinned, changed({ secret: { type: "number", sync: "none" } }));
   assert.deepEqual(rows(twinned, sql).map(({ secret }) => secret), before.map(() => null));
   assert.ok(rows(twinned, "SELECT text FROM Note").some(({ text }) => text === "mine"));
   assert.deepEqual(rows(twinned, kept), aside.filter(({ name }) => name === "secret"));
-  open(changed({ secret: undefined }));
-  open(schemaOf(first));
+  renew(twinned, changed({ secret: undefined }));
+  renew(twinned, schemaOf(first));
   assert.deepEqual(rows(twinned, sql), before);
   assert.deepEqual(rows(twinned, kept), []);
   await twinned.settle();
+});
+
+Deno.test("migration: kept values come back one by one, converted: what means none of the new type, or breaks a constraint, stays", async () => {
+  await using twinned = await begin();
+  twinned.store.db.exec(`INSERT INTO Note(id, text) VALUES ('n2', '7'), ('n3', '007'), ('n4', '7')`);
+  const { text: _text, ...bare } = first.models.Note!;
+  renew(twinned, changed({}, { Note: bare }));
+  renew(twinned, changed({}, { Note: { ...bare, text: { type: "number", unique: true } } }));
+  assert.deepEqual(rows(twinned, "SELECT id, text FROM Note ORDER BY id"), [
+    { id: "n1", text: null },
+    { id: "n2", text: 7 },
+    { id: "n3", text: null },
+    { id: "n4", text: null },
+  ]);
+  assert.deepEqual(rows(twinned, "SELECT value FROM _sync_kept ORDER BY row"), [
+    { value: "mine" },
+    { value: "007" },
+    { value: "7" },
+  ]);
+});
+
+Deno.test("migration: of a model that only goes up a field that is back has its values again, and they are sent", async () => {
+  await using twinned = await begin();
+  await twinned.settle();
+  const { n: _n, ...bare } = first.models.Sample!;
+  renew(twinned, changed({}, { Sample: { ...bare, note: { type: "string" } } }));
+  twinned.store.db.exec("UPDATE Sample SET note = 'x' WHERE id = 's1'");
+  await twinned.settle();
+  assert.equal((await item(twinned, "sample#s1"))!.n, undefined, "the update replaced the item whole");
+  renew(twinned, schemaOf(first));
+  assert.deepEqual(rows(twinned, "SELECT id, n FROM Sample ORDER BY id"), [{ id: "s1", n: 1 }, { id: "s2", n: 2 }]);
+  await twinned.settle();
+  assert.equal((await item(twinned, "sample#s1"))!.n, 1);
+  assert.deepEqual(rows(twinned, "SELECT name FROM _sync_kept WHERE model = 'Sample' AND name = 'n'"), []);
+});
+
+Deno.test("migration: where others write the items, too, what the cloud has of a field that is back wins over kept values", async () => {
+  await using twinned = await begin();
+  await twinned.settle();
+  renew(twinned, changed({ level: undefined }));
+  await twinned.settle();
+  const { level: _a, ...a } = (await item(twinned, "setting#a"))!;
+  const { level: _c, ...c } = (await item(twinned, "setting#c"))!;
+  await twinned.tables.data.write([{ op: "put", item: { ...a, level: 99 } as Item }, { op: "put", item: c as Item }]);
+  await twinned.settle();
+  renew(twinned, schemaOf(first));
+  await twinned.settle();
+  await twinned.settle();
+  assert.deepEqual(rows(twinned, "SELECT name, level FROM Setting ORDER BY name"), [
+    { name: "a", level: 99 },
+    { name: "c", level: null },
+  ]);
+  assert.equal((await item(twinned, "setting#a"))!.level, 99);
+  assert.equal((await item(twinned, "setting#c"))!.level, undefined);
 });
 
 Deno.test("migration: forth and back again leaves every row as it was", async () => {
