@@ -15,6 +15,7 @@ import { textOf } from "./columns.ts";
 import { dataFields, isIdentity, tableSql, type UniqueIndex, uniqueIndexes } from "./ddl.ts";
 import { recast } from "./recast.ts";
 import { ident, keyed, literal } from "./sql.ts";
+import { keyJsonSql } from "./triggers.ts";
 
 /** Values on their way to a column of another type, by the row's `_id`. Gone when the migration is done. */
 const recastTable = "_sync_recast";
@@ -86,7 +87,7 @@ export function rebuild(db: Database, model: Model, old: Model | undefined, iden
   try {
     db.exec(tableSql(model, identity, fresh));
     fill(db, model, fresh, sources, id);
-    keep(db, model, removed, id);
+    keep(db, model, fresh, removed, id);
     db.exec(`DROP TABLE ${table}`);
     db.exec(`ALTER TABLE ${ident(fresh)} RENAME TO ${table}`);
     for (const index of uniqueIndexes(model)) makeUnique(db, model, index);
@@ -268,14 +269,18 @@ function bringBack(db: Database, model: Model, sources: readonly Source[]): Fiel
 function bringFieldBack(db: Database, model: Model, field: Field): boolean {
   // In the order in which they were kept: the newest of a row's values stays.
   const kept = db.prepare(
-    `SELECT rowid AS id, row, ${exactSql("value")} FROM _sync_kept WHERE model = ? AND name = ? ORDER BY rowid`,
+    `SELECT rowid AS id, row, key, ${exactSql("value")} FROM _sync_kept WHERE model = ? AND name = ? ORDER BY rowid`,
   );
-  const write = db.prepare(`UPDATE OR IGNORE ${ident(model.name)} SET ${ident(field.name)} = ? WHERE _id = ?`);
+  // A row of another key may have the `_id` by now.
+  const write = db.prepare(
+    `UPDATE OR IGNORE ${ident(model.name)} AS t SET ${ident(field.name)} = ?
+     WHERE _id = ? AND ${keyJsonSql(model, "t")} = ?`,
+  );
   const drop = db.prepare("DELETE FROM _sync_kept WHERE rowid = ?");
   let found = false;
   for (const value of kept.iterate(model.name, field.name)) {
     try {
-      if (write.changes(recast(field, exact(value)), Number(value.row)) === 0) continue;
+      if (write.changes(recast(field, exact(value)), Number(value.row), value.key!) === 0) continue;
     } catch (error) {
       // It means none of the type; or it is one that a STRICT column can't hold, which is not ignored.
       if (error instanceof RangeError || error instanceof SyntaxError || faultOf(error) === "constraint") continue;
@@ -288,11 +293,12 @@ function bringFieldBack(db: Database, model: Model, field: Field): boolean {
 }
 
 /** Keeps the values of columns that the new schema lacks: nothing an application wrote is dropped silently. */
-function keep(db: Database, model: Model, removed: readonly string[], id: string): void {
+function keep(db: Database, model: Model, fresh: string, removed: readonly string[], id: string): void {
   for (const name of removed) {
     db.exec(
-      `INSERT INTO _sync_kept(model, row, name, value) SELECT ${literal(model.name)}, ${id}, ${literal(name)}, ` +
-        `${ident(name)} FROM ${ident(model.name)} WHERE ${ident(name)} IS NOT NULL`,
+      `INSERT INTO _sync_kept(model, row, name, value, key)
+       SELECT ${literal(model.name)}, n._id, ${literal(name)}, t.${ident(name)}, ${keyJsonSql(model, "n")}
+       FROM ${ident(model.name)} AS t JOIN ${ident(fresh)} AS n ON n._id = t.${id} WHERE t.${ident(name)} IS NOT NULL`,
     );
   }
 }

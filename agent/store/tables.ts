@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS _sync_flag(
   "full" INTEGER NOT NULL DEFAULT 0) STRICT;
 INSERT OR IGNORE INTO _sync_flag(id, applying, segment) VALUES (1, 0, 1);
 CREATE TABLE IF NOT EXISTS _sync_models(number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
-CREATE TABLE IF NOT EXISTS _sync_kept(model TEXT, row INTEGER, name TEXT, value ANY) STRICT;
+CREATE TABLE IF NOT EXISTS _sync_kept(model TEXT, row INTEGER, name TEXT, value ANY, key TEXT) STRICT;
 CREATE INDEX IF NOT EXISTS _sync_kept_removals ON _sync_kept(name) WHERE name = '${keptRemoval}';
 CREATE TABLE IF NOT EXISTS _outbox(
   seq INTEGER PRIMARY KEY, model INTEGER, row INTEGER, kind INTEGER, time INTEGER, segment INTEGER,
@@ -89,6 +89,7 @@ export function outboxIndexesSql(models: ReadonlyMap<number, Model>): string[] {
 /** Columns that came later than their table: added where they are missing. */
 export const laterColumns: readonly { readonly table: string; readonly name: string; readonly sql: string }[] = [
   { table: "_sync_flag", name: "full", sql: `"full" INTEGER NOT NULL DEFAULT 0` },
+  { table: "_sync_kept", name: "key", sql: "key TEXT" },
 ];
 
 function metaSql(name: string): string {

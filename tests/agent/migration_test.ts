@@ -590,6 +590,17 @@ Deno.test("migration: of a model that only goes up a field that is back has its 
   assert.deepEqual(rows(twinned, "SELECT name FROM _sync_kept WHERE model = 'Sample' AND name = 'n'"), []);
 });
 
+Deno.test("migration: a kept value does not come back to a row of another key that has the `_id` by now", async () => {
+  await using twinned = await begin();
+  const { text: _text, ...bare } = first.models.Note!;
+  renew(twinned, changed({}, { Note: bare }));
+  const [{ _id }] = rows(twinned, "SELECT _id FROM Note") as [{ _id: number }];
+  twinned.store.db.exec("DELETE FROM Note; INSERT INTO Note(id) VALUES ('other')");
+  renew(twinned, schemaOf(first));
+  assert.deepEqual(rows(twinned, "SELECT _id, id, text FROM Note"), [{ _id, id: "other", text: null }]);
+  assert.deepEqual(rows(twinned, "SELECT value, key FROM _sync_kept"), [{ value: "mine", key: '{"id":"n1"}' }]);
+});
+
 Deno.test("migration: where others write the items, too, what the cloud has of a field that is back wins over kept values", async () => {
   await using twinned = await begin();
   await twinned.settle();

@@ -150,6 +150,7 @@ Deno.test("store: a new schema keeps rows, _ids, the outbox and what an applicat
     row: 5,
     name: "value",
     value: "v",
+    key: '{"name":"a"}',
   });
   assert.equal(file.shell("SELECT count(*) FROM _outbox"), "2");
   assert.equal(file.shell("SELECT group_concat(name) FROM all_settings"), "a,b");
