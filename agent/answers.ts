@@ -217,7 +217,7 @@ function merge(context: Context, flight: Flight, record: ItemRecord, current: Cu
     store.rows(model).put(key, merged.item);
   } catch (error) {
     // The merged item breaks a local constraint (the cloud's `unique` value is another row's here): the cloud's is taken.
-    if (!isPoison(error)) throw error;
+    if (!isPoison(store, error)) throw error;
     return lost(context, flight, record, current, true);
   }
   context.asides.drop(key);
@@ -313,8 +313,8 @@ export function place(
   try {
     changed = records.replace(record, current);
   } catch (error) {
-    // It doesn't stop the cursor. A trigger that rolled the transaction back leaves nothing to go on in.
-    if (!isPoison(error) || !store.db.inTransaction) throw error;
+    // It doesn't stop the cursor.
+    if (!isPoison(store, error)) throw error;
     return asides.add(record, current ?? null, error, clock.nowMs());
   }
   if (changed) tellApplied(context, record, current ?? null, keyAttributes);

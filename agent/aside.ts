@@ -42,10 +42,10 @@ interface Waiting {
 
 /**
  * Whether an error is the item's, not the database's: then it stops nothing but this item. What an application's trigger
- * says, or fails with, is so too.
+ * says, or fails with, is so too; but one that rolled the transaction back leaves nothing to go on in.
  */
-export function isPoison(error: unknown): error is SyncError {
-  if (!(error instanceof SyncError)) return false;
+export function isPoison({ db }: Store, error: unknown): error is SyncError {
+  if (!(error instanceof SyncError) || !db.inTransaction) return false;
   return error.code === "constraint" || error.code === "invalid" ||
     (error.cause !== undefined && !isEnvironmental(error.cause));
 }
@@ -189,7 +189,7 @@ export class Asides {
       else rows.remove(key);
       return true;
     } catch (error) {
-      if (!isPoison(error) || !this.store.db.inTransaction) throw error;
+      if (!isPoison(this.store, error)) throw error;
       return false;
     }
   }
@@ -247,7 +247,7 @@ export class Asides {
           this.store.aim(model);
           if (!parks.get(model)!.put(key, current!.item)) this.store.rows(model).put(key, current!.item);
         } catch (error) {
-          if (!isPoison(error) || !db.inTransaction) throw error;
+          if (!isPoison(this.store, error)) throw error;
           failed.push(one);
         }
       }

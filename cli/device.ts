@@ -10,7 +10,6 @@ import { schema as exampleSchema } from "../examples/schema.ts";
 import { checkId, compileSchema } from "../schema.ts";
 import { UsageError } from "./args.ts";
 import { CommandError, defineCommand } from "./command.ts";
-import { fileExists } from "./device_file.ts";
 import { loadSchemaFile } from "./schema_file.ts";
 import { openTables } from "./tables.ts";
 
@@ -62,10 +61,7 @@ export const deviceCommand = defineCommand({
     if (flags.account !== undefined) checkId("account", flags.account);
     const schema = flags.schema === undefined ? compileSchema(exampleSchema) : await loadSchemaFile(flags.schema);
     const url = flags.table ?? `embedded:${join(flags.dir, "cloud.db")}`;
-    // A mistyped path must not become an empty cloud.
-    const [, file] = /^embedded:(.+)$/.exec(url) ?? [];
-    if (action !== "add" && file !== undefined && !fileExists(file)) throw new CommandError(`${file} does not exist`);
-    const tables = await openTables(url, { schema, shared: true });
+    const tables = await openTables(url, { schema, shared: true, existing: action !== "add" });
     try {
       const registry = new Registry(tables.log, { now: Date.now });
       if (action === "list") await list(registry, print);

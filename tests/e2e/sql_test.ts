@@ -74,51 +74,42 @@ async function runInPython(path: string, sql: string): Promise<string> {
   return await python(path, sql.split(";").map((one) => `db.execute(${JSON.stringify(one.trim())})`).join("\n"));
 }
 
-Deno.test({
-  name: "sql: one transaction of 10,000 rows arrives, each row once",
-  ignore: toolsMissing("sqlite3"),
-  async fn() {
-    using dir = new TempDir();
-    await using cloud = await openTestCloud();
-    await using device = await openDevice(dir, cloud);
-    await shell(
-      device.path,
-      `BEGIN;
-     WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 10000)
-     INSERT INTO Sample(n, text) SELECT n, 'row ' || n FROM i;
-     COMMIT;`,
-    );
-    await device.agent.flush({ timeoutMs: 60_000 * patience });
-    const rows = await arrived(cloud, device, "Sample", sampleNames);
-    assert.equal(rows.length, 10_000);
-    const times = [...cloud.writes.values()];
-    assert.equal(times.length, 10_000);
-    assert.ok(times.every((count) => count === 1), "no row was written twice");
-  },
-});
-
-Deno.test({
-  name: "sql: 10,000 rows in one transaction of Python arrive, a rolled-back one is nothing",
-  ignore: toolsMissing("python3"),
-  async fn() {
-    using dir = new TempDir();
-    await using cloud = await openTestCloud();
-    await using device = await openDevice(dir, cloud);
-    await python(
-      device.path,
+const tenThousand: [tool: "sqlite3" | "python3", write: (path: string) => Promise<unknown>][] = [
+  ["sqlite3", (path) => {
+    const insert = `WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 10000)
+      INSERT INTO Sample(n, text) SELECT n, 'row ' || n FROM i;`;
+    return shell(path, `BEGIN; ${insert} ROLLBACK; BEGIN; ${insert} COMMIT;`);
+  }],
+  ["python3", (path) =>
+    python(
+      path,
       `
 for end in ("ROLLBACK", "COMMIT"):
     db.execute("BEGIN")
     db.executemany("INSERT INTO Sample(n, text) VALUES (?, ?)", [(i, end) for i in range(10000)])
     db.execute(end)
 `,
-    );
-    await device.agent.flush({ timeoutMs: 60_000 * patience });
-    const rows = await arrived(cloud, device, "Sample", sampleNames);
-    assert.equal(rows.length, 10_000);
-    assert.equal(cloud.writes.size, 10_000);
-  },
-});
+    )],
+];
+
+for (const [tool, write] of tenThousand) {
+  Deno.test({
+    name: `sql: one transaction of 10,000 rows of ${tool} arrives, each row once, and a rolled-back one is nothing`,
+    ignore: toolsMissing(tool),
+    async fn() {
+      using dir = new TempDir();
+      await using cloud = await openTestCloud();
+      await using device = await openDevice(dir, cloud);
+      await write(device.path);
+      await device.agent.flush({ timeoutMs: 60_000 * patience });
+      const rows = await arrived(cloud, device, "Sample", sampleNames);
+      assert.equal(rows.length, 10_000);
+      const times = [...cloud.writes.values()];
+      assert.equal(times.length, 10_000);
+      assert.ok(times.every((count) => count === 1), "no row was written twice");
+    },
+  });
+}
 
 Deno.test({
   name: "sql: Python that writes without a pause while the agent runs loses nothing",
