@@ -32,8 +32,15 @@ const listAgainMs = 1000;
 const quietMs = 3600_000;
 /** Past records that are unwanted a position is stored this often: each time costs a write, and to read them again costs little. */
 const passedEveryMs = 10_000;
-/** A page of so many records has more behind it: it is read without a pause. */
-const fullPageRecords = 500;
+/**
+ * Records that a reader asks for: few at first, twice as many after each page that was full. AWS ends a page at 1 MB, emulators
+ * don't: a hundred MB that were written while the stream could not be read came as one page.
+ */
+const limitFirst = 64, limitMax = 1000;
+/** A page above this has the next one ask for fewer. */
+const pageBytesMax = 2 * 1024 * 1024;
+/** A page of so many bytes has more behind it, like one of as many records as were asked for: it is read without a pause. */
+const fullPageBytes = 512 * 1024;
 
 /** A batch that knows whether more is waiting. */
 export interface ReadBatch extends StreamBatch {
@@ -48,6 +55,8 @@ export interface Reader {
   after?: string;
   at: number;
   iterator?: string;
+  /** Records to ask for. */
+  limit: number;
   /** When the first of the uninterrupted empty pages came. */
   emptySince?: number;
   /** Read to the end of a closed shard. */
@@ -90,7 +99,7 @@ export class Frontier {
         this.lost = true;
         continue;
       }
-      this.#readers.set(shard, { shard, after, at, drained: false, stored: after });
+      this.#readers.set(shard, { shard, after, at, limit: limitFirst, drained: false, stored: after });
       if (after === undefined && now() - at > keptMs) this.#begin(this.#readers.get(shard)!);
     }
   }
@@ -143,6 +152,7 @@ export class Frontier {
 
   /** Reads one page of each reader, all at once. The records of one shard stay together and in order. */
   async read(group: readonly Reader[]): Promise<ReadBatch> {
+    const asked = group.map(({ limit }) => limit);
     const pages = await Promise.all(group.map((reader) => this.#readPage(reader)));
     const records: StreamRecord[] = pages.flatMap((page) => page?.records ?? []);
     const moved = group
@@ -161,7 +171,7 @@ export class Frontier {
     return {
       records,
       busy: pages.some((page) => countOf(page) > 0),
-      full: pages.some((page) => countOf(page) >= fullPageRecords),
+      full: pages.some((page, i) => isFull(page, asked[i]!)),
       // The batch was handled. A crash before this delivers it again; after it, never.
       checkpoint: () => store(moved),
     };
@@ -188,7 +198,7 @@ export class Frontier {
     let page: ShardPage;
     try {
       reader.iterator ??= await source.iterator(this.#stream, reader.shard, reader.after, this.#signal);
-      page = await source.read(reader.iterator, this.#signal);
+      page = await source.read(reader.iterator, reader.limit, this.#signal);
     } catch (error) {
       const code = error instanceof SyncError ? error.code : undefined;
       if (code !== "iterator-expired" && code !== "trimmed") throw error;
@@ -198,6 +208,7 @@ export class Frontier {
       return undefined;
     }
     reader.iterator = page.next;
+    reader.limit = limitAfter(page, reader.limit);
     if (page.next === undefined) {
       reader.drained = true;
       this.#listAt = -Infinity;
@@ -231,7 +242,7 @@ export class Frontier {
   async #add(shards: readonly Shard[]): Promise<void> {
     if (shards.length === 0) return;
     const at = this.#options.now();
-    const readers = shards.map(({ id }): Reader => ({ shard: id, at, drained: false }));
+    const readers = shards.map(({ id }): Reader => ({ shard: id, at, limit: limitFirst, drained: false }));
     await this.#save(readers);
     for (const reader of readers) this.#readers.set(reader.shard, reader);
   }
@@ -253,4 +264,15 @@ export class Frontier {
 /** How many records a page had, wanted or not. */
 function countOf(page: ShardPage | undefined): number {
   return page?.count ?? page?.records.length ?? 0;
+}
+
+function isFull(page: ShardPage | undefined, limit: number): boolean {
+  return countOf(page) >= limit || (page?.bytes ?? 0) >= fullPageBytes;
+}
+
+/** How many records to ask for after a page. */
+function limitAfter(page: ShardPage, limit: number): number {
+  const count = countOf(page), { bytes = 0 } = page;
+  if (bytes > pageBytesMax) return Math.max(1, Math.floor(count * pageBytesMax / bytes));
+  return count >= limit ? Math.min(limitMax, limit * 2) : limit;
 }

@@ -31,6 +31,8 @@ export interface ShardPage {
   readonly records: readonly StreamRecord[];
   /** How many records there were, those included that were left out as unwanted; absent: none were. */
   readonly count?: number;
+  /** Their size, by the stream's own reckoning; absent where it says nothing. */
+  readonly bytes?: number;
   /** The sequence number of the last record; absent where there is none. */
   readonly last?: string;
   /** When the last record was written, ms since 1970, rounded down by up to a minute. */
@@ -50,7 +52,8 @@ export interface StreamSource {
   shards(stream: string, signal: AbortSignal): Promise<Shard[]>;
   /** An iterator behind a sequence number, or at the oldest record that is kept. */
   iterator(stream: string, shard: string, after: string | undefined, signal: AbortSignal): Promise<string>;
-  read(iterator: string, signal: AbortSignal): Promise<ShardPage>;
+  /** At most `limit` records, 1–1000. */
+  read(iterator: string, limit: number, signal: AbortSignal): Promise<ShardPage>;
 }
 
 /**
@@ -115,14 +118,18 @@ export function awsStreamSource(
       if (!iterator) throw new SyncError("unavailable", `no iterator for the shard "${shard}"`, { retryable: true });
       return iterator;
     },
-    async read(iterator, signal) {
-      const output = await send<GetRecordsCommandOutput>(new GetRecordsCommand({ ShardIterator: iterator }), signal);
+    async read(iterator, limit, signal) {
+      const output = await send<GetRecordsCommandOutput>(
+        new GetRecordsCommand({ ShardIterator: iterator, Limit: limit }),
+        signal,
+      );
       const records = output.Records ?? [];
       const { SequenceNumber: last, ApproximateCreationDateTime: lastAt } = records.at(-1)?.dynamodb ?? {};
       const images = records.map(({ dynamodb }) => (dynamodb ?? {}) as StreamImages);
       return {
         records: images.filter(isWanted).map((each) => toStreamRecord(shape, each)),
         count: records.length,
+        bytes: records.reduce((sum, { dynamodb }) => sum + (dynamodb?.SizeBytes ?? 0), 0),
         ...(last ? { last } : {}),
         ...(lastAt ? { lastAt: lastAt.getTime() } : {}),
         ...(output.NextShardIterator ? { next: output.NextShardIterator } : {}),

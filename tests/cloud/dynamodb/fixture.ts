@@ -156,14 +156,16 @@ interface FakeShard {
 export class FakeStream implements StreamSource {
   name = "stream-1";
   readonly shardMap = new Map<string, FakeShard>();
-  /** Records a page. */
+  /** Records a page, where no fewer are asked for. */
   pageRecords = 3;
+  /** The size of each record. */
+  recordBytes = 100;
   /** Records of these names are left out of pages, and counted. */
   unwanted: (name: string) => boolean = () => false;
   /** Every iterator given so far is expired. */
   expired = false;
   /** When each read was made. */
-  readonly reads: { readonly shard: string; readonly at: number }[] = [];
+  readonly reads: { readonly shard: string; readonly at: number; readonly limit: number }[] = [];
   #iterators = 0;
 
   constructor(readonly now: () => number) {}
@@ -197,20 +199,21 @@ export class FakeStream implements StreamSource {
     return Promise.resolve(this.#iteratorAt(shard, from));
   }
 
-  read(iterator: string): Promise<ShardPage> {
+  read(iterator: string, limit: number): Promise<ShardPage> {
     const [shard, index, generation] = iterator.split("\n") as [string, string, string];
-    this.reads.push({ shard, at: this.now() });
+    this.reads.push({ shard, at: this.now(), limit });
     if (this.expired && Number(generation) <= this.#expiredUpTo) {
       return Promise.reject(new SyncError("iterator-expired", "expired"));
     }
     const found = this.shardMap.get(shard);
     if (!found) return Promise.reject(new SyncError("trimmed", "gone"));
-    const from = Number(index), records = found.records.slice(from, from + this.pageRecords);
+    const from = Number(index), records = found.records.slice(from, from + Math.min(limit, this.pageRecords));
     const to = from + records.length;
     const end = found.closed && to === found.records.length;
     return Promise.resolve({
       records: records.filter(({ key }) => !this.unwanted(key[1])),
       count: records.length,
+      bytes: records.length * this.recordBytes,
       ...(records.length > 0 ? { last: String(to - 1).padStart(6, "0"), lastAt: this.now() } : {}),
       ...(end ? {} : { next: this.#iteratorAt(shard, to) }),
     });

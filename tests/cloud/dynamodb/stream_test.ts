@@ -133,6 +133,28 @@ Deno.test("stream: after a restart it goes on behind the last checkpoint", async
   await two.stop();
 });
 
+Deno.test("stream: it asks for more records while pages come full, for fewer after a large page, and pauses at neither", async () => {
+  const { time, stream, tail } = world();
+  stream.pageRecords = Infinity;
+  stream.open("a");
+  const names = (count: number) => Array.from({ length: count }, (_, n) => `${n}`);
+  stream.put("a", ...names(3000));
+  const began = time.now(), one = tail();
+  await time.until("all are there", () => one.seen.length === 3000);
+  assert.deepEqual(stream.reads.map(({ limit }) => limit).slice(0, 6), [64, 128, 256, 512, 1000, 1000]);
+  assert.ok(time.now() - began < 50, "no pause");
+  await one.stop();
+
+  // As large as items may be, both images: the first page is what few records are, each further one 2 MB.
+  stream.recordBytes = 800_000;
+  stream.reads.length = 0;
+  stream.put("a", ...names(100));
+  const two = tail();
+  await time.until("all are there", () => two.seen.length === 100);
+  assert.deepEqual(stream.reads.map(({ limit }) => limit).slice(0, 4), [64, 2, 4, 2]);
+  await two.stop();
+});
+
 Deno.test("stream: an expired iterator is got anew at the position, without a loss or a repetition", async () => {
   const { time, stream, tail } = world();
   stream.open("a");
