@@ -168,7 +168,7 @@ async function write(
   const conditions = new Conditions({ schema, identity, now: context.now() });
   const writeOf = ({ model, change, key, item }: Prepared, narrow: boolean): Write => {
     const condition = conditions.of(model, change, narrow);
-    return item ? { op: "put", item, condition } : { op: "delete", key, condition };
+    return item ? { op: "put", item, condition, isNew: change.op === "create" } : { op: "delete", key, condition };
   };
   const writes = prepared.map((change) => writeOf(change, false));
   try {

@@ -24,9 +24,12 @@ export type Condition =
   | { readonly kind: "all" | "any"; readonly of: readonly Condition[] }
   | { readonly kind: "not"; readonly of: Condition };
 
-/** One conditional write. Without `condition` it is unconditional. */
+/**
+ * One conditional write. Without `condition` it is unconditional. `isNew`: most likely there is no such item, and the condition
+ * holds then; a table may try with that alone first, where that costs less.
+ */
 export type Write =
-  | { readonly op: "put"; readonly item: Item; readonly condition?: Condition }
+  | { readonly op: "put"; readonly item: Item; readonly condition?: Condition; readonly isNew?: boolean }
   | { readonly op: "delete"; readonly key: Key; readonly condition?: Condition };
 
 /**

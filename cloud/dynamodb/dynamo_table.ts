@@ -1,6 +1,6 @@
 /**
  * The `Table` port over one DynamoDB table. Each write is one conditional `PutItem` or `DeleteItem` that brings the old or
- * the current item with it, so that nothing is read before or after. Reads are strongly consistent, except for the choice
+ * the current item with it, so that nothing is read before or after; where a new item turns out to be there already, two. Reads are strongly consistent, except for the choice
  * of keys by a secondary index.
  *
  * A request that got no answer is sent again and may have worked the first time: a condition then fails on the write's own
@@ -32,7 +32,7 @@ import { itemBytesMax, itemSizeBytes } from "../item_size.ts";
 import type { ItemPage, Query, Table, Write, WriteResult } from "../table.ts";
 import { type AttributeValues, fromAttributeValues, toAttributeValues } from "./attribute_value.ts";
 import type { Command, Connection, SendOptions } from "./client.ts";
-import { compileCondition, type Expression } from "./expression.ts";
+import { compileCondition } from "./expression.ts";
 import { faultOf, syncErrorOf } from "./faults.ts";
 import { keyAttribute, keyOfItem, keyProblem, type TableShape, toKey } from "./keys.ts";
 import { decodeToken, encodeToken, foreignToken } from "./page_token.ts";
@@ -44,9 +44,10 @@ const batchGetMax = 100;
 /** The code by which a write finds itself begun too late. */
 const lateCode = "late";
 
+/** `first` is sent for an item that is most likely new, and `command` where it is not. */
 type PreparedWrite =
   | { readonly result: WriteResult }
-  | { readonly command: Command; readonly expression?: Expression };
+  | { readonly first?: Command; readonly command: Command };
 
 /** One DynamoDB table. Closing it does not close the connection, which it shares. */
 export class DynamoTable implements Table {
@@ -92,7 +93,9 @@ export class DynamoTable implements Table {
     };
     return await mapBounded(prepared, this.#connection.concurrency, async (write) => {
       const step = write!;
-      return "result" in step ? step.result : await this.#writeOne(step.command, options);
+      if ("result" in step) return step.result;
+      const result = step.first && await this.#writeOne(step.first, options);
+      return result && result.outcome !== "refused" ? result : await this.#writeOne(step.command, options);
     });
   }
 
@@ -167,7 +170,14 @@ export class DynamoTable implements Table {
       return { result: { outcome: "too-large", message: `the item has ${bytes} bytes, more than ${itemBytesMax}` } };
     }
     try {
-      return { command: new PutItemCommand({ ...common, Item: toAttributeValues(write.item) }) };
+      const item = toAttributeValues(write.item);
+      const first = write.isNew && new PutItemCommand({
+        TableName: this.#shape.name,
+        Item: item,
+        ConditionExpression: "attribute_not_exists(#0)",
+        ExpressionAttributeNames: { "#0": hash },
+      });
+      return { command: new PutItemCommand({ ...common, Item: item }), ...(first ? { first } : {}) };
     } catch (cause) {
       if (cause instanceof RangeError) return { result: { outcome: "invalid", message: cause.message } };
       throw cause;

@@ -4,6 +4,8 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
+import { buffer } from "node:stream/consumers";
 import { DescribeTableCommand, type DescribeTableCommandOutput } from "@aws-sdk/client-dynamodb";
 import {
   DescribeStreamCommand,
@@ -57,7 +59,7 @@ export interface StreamSource {
 }
 
 /**
- * The stream of a table over the AWS SDK. Records that `isWanted` refuses are left out before they are converted, which is
+ * The stream of a table over the AWS SDK. Records that `isWanted` refuses are left out before the SDK converts them, which is
  * what a record costs most.
  */
 export function awsStreamSource(
@@ -119,15 +121,14 @@ export function awsStreamSource(
       return iterator;
     },
     async read(iterator, limit, signal) {
-      const output = await send<GetRecordsCommandOutput>(
-        new GetRecordsCommand({ ShardIterator: iterator, Limit: limit }),
-        signal,
-      );
+      const command = new GetRecordsCommand({ ShardIterator: iterator, Limit: limit });
+      const unwanted = emptyUnwanted(command, isWanted);
+      const output = await send<GetRecordsCommandOutput>(command, signal);
       const records = output.Records ?? [];
       const { SequenceNumber: last, ApproximateCreationDateTime: lastAt } = records.at(-1)?.dynamodb ?? {};
-      const images = records.map(({ dynamodb }) => (dynamodb ?? {}) as StreamImages);
+      const wanted = records.filter((_, i) => !unwanted.has(i));
       return {
-        records: images.filter(isWanted).map((each) => toStreamRecord(shape, each)),
+        records: wanted.map(({ dynamodb }) => toStreamRecord(shape, (dynamodb ?? {}) as StreamImages)),
         count: records.length,
         bytes: records.reduce((sum, { dynamodb }) => sum + (dynamodb?.SizeBytes ?? 0), 0),
         ...(last ? { last } : {}),
@@ -136,6 +137,39 @@ export function awsStreamSource(
       };
     },
   };
+}
+
+/**
+ * Has the images of unwanted records taken out of the command's answer, as it comes over the wire. Gives the set that will
+ * hold where such records stand.
+ */
+function emptyUnwanted(command: GetRecordsCommand, isWanted: (images: StreamImages) => boolean): ReadonlySet<number> {
+  const unwanted = new Set<number>();
+  command.middlewareStack.add((next) => async (args) => {
+    const result = await next(args);
+    const response = result.response as { statusCode: number; body: unknown };
+    if (response.statusCode !== 200) return result;
+    const bytes = await buffer(response.body as AsyncIterable<Uint8Array>);
+    response.body = bytes;
+    const answer: { Records?: { dynamodb?: StreamImages & WireSize }[] } = JSON.parse(bytes.toString());
+    // An attempt may follow one whose answer was lost.
+    unwanted.clear();
+    answer.Records?.forEach((record, i) => {
+      if (!record.dynamodb || isWanted(record.dynamodb)) return;
+      unwanted.add(i);
+      const { SequenceNumber, SizeBytes, ApproximateCreationDateTime } = record.dynamodb;
+      record.dynamodb = { SequenceNumber, SizeBytes, ApproximateCreationDateTime };
+    });
+    if (unwanted.size > 0) response.body = Buffer.from(JSON.stringify(answer));
+    return result;
+  }, { step: "deserialize", priority: "low", name: "emptyUnwanted" });
+  return unwanted;
+}
+
+/** What else is read of a record that is left out. */
+interface WireSize {
+  readonly SizeBytes?: number;
+  readonly ApproximateCreationDateTime?: unknown;
 }
 
 function noStream(table: string, what: string): SyncError {

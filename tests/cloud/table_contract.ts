@@ -88,6 +88,15 @@ export function tableContract(
     assert.deepEqual(await data.get([keyOf("a"), keyOf("b")]), [item, undefined]);
   });
 
+  test("a write of an item that is held for new goes by its whole condition where it is not", async ({ data }) => {
+    const condition = any(absent, equals("v", 1));
+    const put = (v: number): Write => ({ op: "put", item: itemOf("a", { v }), condition, isNew: true });
+    assert.deepEqual(await data.write([put(1)]), [{ outcome: "written", old: undefined }]);
+    assert.deepEqual(await data.write([put(2)]), [{ outcome: "written", old: itemOf("a", { v: 1 }) }]);
+    assert.deepEqual(await data.write([put(3)]), [{ outcome: "refused", current: itemOf("a", { v: 2 }) }]);
+    assert.deepEqual(await data.get([keyOf("a")]), [itemOf("a", { v: 2 })]);
+  });
+
   test("each kind of condition holds exactly where it should", async ({ data }) => {
     const item = itemOf("a", {
       n: 5,

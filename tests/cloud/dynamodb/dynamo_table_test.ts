@@ -1,7 +1,7 @@
 /** The table's dealing with what DynamoDB rarely does: throttling, leaving keys unprocessed, not answering. */
 import assert from "node:assert/strict";
 import { BatchGetItemCommand, ConditionalCheckFailedException } from "@aws-sdk/client-dynamodb";
-import { all, equals } from "../../../cloud/condition.ts";
+import { absent, all, any, equals } from "../../../cloud/condition.ts";
 import { ConditionTooLargeError } from "../../../cloud/condition_limit.ts";
 import type { Connection } from "../../../cloud/dynamodb/client.ts";
 import { DynamoTable } from "../../../cloud/dynamodb/dynamo_table.ts";
@@ -125,6 +125,25 @@ Deno.test("dynamo table: a failed condition gives the current item, or none", as
   const condition = equals("a", 1);
   assert.deepEqual(await table.write([{ ...put, condition }]), [{ outcome: "refused", current: { pk: "x" } }]);
   assert.deepEqual(await table.write([{ ...put, condition }]), [{ outcome: "refused", current: undefined }]);
+});
+
+Deno.test("dynamo table: an item held for new costs one short request, and the whole condition only where it is there", async () => {
+  const whole = any(absent, equals("a", 1));
+  const answers = [() => ({}), () => refused, () => ({ Attributes: { pk: { S: "x" } } })];
+  const refused = new ConditionalCheckFailedException({ $metadata: {}, message: "no" });
+  const { table, sent } = tableOver(() => {
+    const answer = answers.shift()!();
+    if (answer instanceof Error) throw answer;
+    return answer;
+  });
+  const write: Write = { ...put, condition: whole, isNew: true };
+  assert.deepEqual(await table.write([write]), [{ outcome: "written", old: undefined }]);
+  assert.deepEqual(await table.write([write]), [{ outcome: "written", old: { pk: "x" } }]);
+  assert.deepEqual(sent.map(({ ConditionExpression }) => ConditionExpression), [
+    "attribute_not_exists(#0)",
+    "attribute_not_exists(#0)",
+    "(attribute_not_exists(#0) OR #1=:0)",
+  ]);
 });
 
 Deno.test("dynamo table: keys that are left unprocessed are asked for again; each key is asked for once", async () => {
