@@ -99,7 +99,12 @@ export class MqttLink implements Transport {
     if (!this.#session.up) return false;
     const { deviceId } = this.options.identity;
     const topic = message.type === "up" ? this.#topics.up(deviceId) : this.#topics.sync(deviceId);
-    const options = { maxBytes: this.options.payloadBytesMax, deflate: this.#decoder.senderInflates };
+    const options = {
+      maxBytes: this.options.payloadBytesMax,
+      deflate: this.#decoder.senderInflates,
+      // Their answers carry items; others are too small to be worth a word.
+      inflates: message.type === "sync" || message.type === "fetch",
+    };
     for (const payload of encode(message, options)) {
       if (!this.#session.publish(topic, payload)) return false;
       this.counters.sentBytes += payload.length;

@@ -20,7 +20,7 @@ import {
 } from "../protocol.ts";
 import { type BrokerConnection, MqttSession } from "../protocol/mqtt_session.ts";
 import { SyncError } from "../schema/errors.ts";
-import type { Publisher, Target } from "./publisher.ts";
+import type { Publisher, PublishOptions, Target } from "./publisher.ts";
 import { topicOf } from "./publishers/topic.ts";
 
 /** Options of both connections. */
@@ -86,10 +86,10 @@ export class MqttPublisher implements Publisher {
    *
    * @throws {SyncError} `unavailable`, retryable, where there is no connection or it ended before the PUBACK
    */
-  async publish(to: Target, message: FromCloud): Promise<void> {
+  async publish(to: Target, message: FromCloud, { deflate }: PublishOptions = {}): Promise<void> {
     const topic = topicOf(this.#topics, to);
     const { payloadBytesMax: maxBytes, inflates } = this.options;
-    const payloads = encode(message, { maxBytes, inflates });
+    const payloads = encode(message, { maxBytes, inflates, deflate });
     const bytes = payloads.reduce((sum, payload) => sum + payload.length, 0);
     await this.#room(bytes);
     this.#inFlightBytes += bytes;
@@ -273,9 +273,7 @@ export class MqttReceiver {
       const message = this.#decode(deviceId, kind, payload, relayed !== undefined);
       if (!message) return;
       this.counters.received++;
-      // Of a message in parts its last part is at hand; the others were as large.
-      const bytes = payload.length * (partHeader(payload)?.count ?? 1);
-      return this.#take(bytes, () => this.options.receive(deviceId, message));
+      return this.#take(this.#decoder.messageBytes, () => this.options.receive(deviceId, message));
     } catch (error) {
       if (!(error instanceof SyncError)) throw error;
       this.counters.malformed++;

@@ -9,6 +9,12 @@ import type { Channel, FromCloud } from "../protocol.ts";
 /** Who gets a message: one device, all devices of an account, or all devices. */
 export type Target = { readonly device: string } | { readonly account: string } | "all";
 
+/** How a message is sent. */
+export interface PublishOptions {
+  /** Whoever gets it has said that it reads compressed payloads; default false. */
+  readonly deflate?: boolean;
+}
+
 /** Sends messages to devices, at least once to those connected; what is lost is found by their next sync. */
 export interface Publisher {
   /**
@@ -16,7 +22,7 @@ export interface Publisher {
    *
    * @throws SyncError `unavailable` (retryable) where the broker can't be reached.
    */
-  publish(to: Target, message: FromCloud): Promise<void>;
+  publish(to: Target, message: FromCloud, options?: PublishOptions): Promise<void>;
 }
 
 /** Who gets a channel's live messages; undefined where the channel's name has no known form. */

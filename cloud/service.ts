@@ -113,7 +113,8 @@ export class CloudService {
           logger.warn("a message of the unknown device {deviceId} was dropped", { deviceId });
           return;
         }
-        for (const answer of await this.#answer(identity, message)) await this.#reply(deviceId, answer);
+        const deflate = "z" in message && message.z === 1;
+        for (const answer of await this.#answer(identity, message)) await this.#reply(deviceId, answer, deflate);
         await this.registry.touch(deviceId);
       } catch (error) {
         this.#metrics.messagesFailed++;
@@ -211,9 +212,9 @@ export class CloudService {
     return { schema, data: tables.data, log: this.log, now, limits: limits ?? defaultPageLimits };
   }
 
-  async #reply(deviceId: string, message: FromCloud): Promise<void> {
+  async #reply(deviceId: string, message: FromCloud, deflate: boolean): Promise<void> {
     try {
-      await this.#options.publisher.publish({ device: deviceId }, message);
+      await this.#options.publisher.publish({ device: deviceId }, message, { deflate });
       this.#metrics.messagesPublished++;
     } catch (error) {
       // Not repeated here: the device asks again, and an answer is only good for its question.

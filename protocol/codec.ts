@@ -51,7 +51,7 @@ export function encode(message: Message, options: EncodeOptions = {}): Uint8Arra
   if (!(maxBytes >= payloadBytesMin)) {
     throw new RangeError(`a payload limit is ${payloadBytesMin} bytes or more, not ${maxBytes}`);
   }
-  const envelope = options.inflates ? { v: protocolVersion, z: 1 } : { v: protocolVersion };
+  const envelope = options.inflates ? { v: protocolVersion, z: 1 as const } : { v: protocolVersion };
   const json = utf8.encode(textOf({ ...envelope, ...message }));
   const whole = options.deflate && json.length >= deflateBytesMin ? deflated(json) : json;
   return whole.length <= maxBytes ? [whole] : splitParts(whole, maxBytes);
@@ -91,6 +91,7 @@ export class Decoder {
   readonly #maxBytes: number;
   readonly #assembler: Assembler;
   #senderInflates = false;
+  #messageBytes = 0;
 
   constructor(options: DecoderOptions) {
     this.#maxBytes = options.maxBytes ?? 16 * 1024 * 1024;
@@ -105,6 +106,11 @@ export class Decoder {
   /** A sender has said that compressed payloads may be sent to it. For a decoder of one sender. */
   get senderInflates(): boolean {
     return this.#senderInflates;
+  }
+
+  /** Bytes of the last whole message as JSON: what it takes in memory, however it came. */
+  get messageBytes(): number {
+    return this.#messageBytes;
   }
 
   /** Bytes held by incomplete messages. */
@@ -137,6 +143,7 @@ export class Decoder {
       throw new ProtocolError(`a message has ${payload.length} bytes, more than ${this.#maxBytes}`);
     }
     if (payload[0] === deflateMark) payload = inflated(payload, this.#maxBytes);
+    this.#messageBytes = payload.length;
     if (payload[0] !== 0x7b) throw new ProtocolError("a payload has an unknown encoding");
     const fields = fieldsOf(parse(payload), "message");
     if (fields.v !== protocolVersion) {

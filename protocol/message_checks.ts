@@ -152,6 +152,7 @@ function syncOf(fields: Fields): Sync {
     type: "sync",
     request: idOf(fields.request, "request"),
     channels: listOf(fields.channels, "channels", channelsMax).map(cursorOf),
+    ...(fields.z === 1 ? { z: 1 } : {}),
   };
 }
 
@@ -160,6 +161,7 @@ function fetchOf(fields: Fields): Fetch {
     type: "fetch",
     request: idOf(fields.request, "request"),
     keys: listOf(fields.keys, "keys", fetchKeysMax).map((key) => keyOf(key, "keys[]")),
+    ...(fields.z === 1 ? { z: 1 } : {}),
   };
 }
 

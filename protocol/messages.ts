@@ -66,6 +66,8 @@ export interface Sync {
   /** `<incarnation>/<n>`; a page for another request than the channel's last one is ignored. */
   readonly request: string;
   readonly channels: readonly CursorOf[];
+  /** 1: the device reads compressed answers. Said by its link. */
+  readonly z?: 1;
 }
 
 /** Asks for the current state of named keys (at most {@link fetchKeysMax}). */
@@ -73,6 +75,8 @@ export interface Fetch {
   readonly type: "fetch";
   readonly request: string;
   readonly keys: readonly Key[];
+  /** As in {@link Sync}. */
+  readonly z?: 1;
 }
 
 /**

@@ -1,5 +1,5 @@
 /**
- * Bytes on the wire: MQTT payloads of what goes up.
+ * Bytes on the wire: MQTT payloads of what goes up, and of what a device that was away catches up on.
  *
  * @module
  */
@@ -13,8 +13,8 @@ export const wire: Bench = {
   quick: true,
   repeats: 3,
   about:
-    "Bytes of MQTT payload that the device published, per change: measurements of four values and a generated id, " +
-    "in transactions of 50 and one by one.",
+    "Bytes of MQTT payload per change. Up: measurements of four values and a generated id, in transactions of 50 and one " +
+    "by one. Down: items of four values, by the pages that a device gets that was away.",
   async run(context): Promise<Row[]> {
     await using pair = await Pair.start(context, { synchronous: "normal" });
     await pair.openReady();
@@ -29,7 +29,15 @@ export const wire: Bench = {
       }
       return (await sent() - before) / (transactions * batch);
     };
-    return [
+    const down = async (count: number) => {
+      await pair.agent.call("close");
+      await pair.cloud.call("put", { model: "Command", count, ...pair.identity });
+      await pair.cloud.call("streamed");
+      await pair.openReady();
+      await pair.agent.call("applied", { count });
+      return (await pair.agent.call<{ receivedBytes: number }>("link")).receivedBytes / count;
+    };
+    const rows: Row[] = [
       {
         name: "per change, batches of 50",
         unit: "bytes",
@@ -45,5 +53,6 @@ export const wire: Bench = {
         gate: { atMost: 275 },
       },
     ];
+    return [...rows, { name: "per change of a catch-up", unit: "bytes", value: await down(10_000) }];
   },
 };

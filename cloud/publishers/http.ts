@@ -9,7 +9,7 @@
 import { encode, type FromCloud, type Topics, topics } from "../../protocol.ts";
 import { SyncError } from "../../schema/errors.ts";
 import { Semaphore } from "../bounded.ts";
-import type { Publisher, Target } from "../publisher.ts";
+import type { Publisher, PublishOptions, Target } from "../publisher.ts";
 import { topicOf } from "./topic.ts";
 
 /** Options of every HTTP publisher. */
@@ -64,9 +64,9 @@ export abstract class HttpPublisher implements Publisher {
    * @throws {SyncError} `unavailable` (retryable): no answer, throttled, or a fault of the broker. `denied`: credentials.
    * `refused`: the request.
    */
-  async publish(to: Target, message: FromCloud): Promise<void> {
+  async publish(to: Target, message: FromCloud, { deflate }: PublishOptions = {}): Promise<void> {
     const topic = topicOf(this.#topics, to);
-    const payloads = encode(message, { maxBytes: this.#options.payloadBytesMax });
+    const payloads = encode(message, { maxBytes: this.#options.payloadBytesMax, deflate });
     try {
       await Promise.all(payloads.map((payload) => this.#room.run(() => this.#send(topic, payload))));
       this.counters.published++;

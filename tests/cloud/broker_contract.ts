@@ -342,7 +342,13 @@ export function brokerContract(name: string, make: () => Promise<TestBroker>, ig
     await client.endAsync(true);
   });
 
-  for (const [how, payloadBytesMax] of [["in one payload", 500 * kb], ["in parts", 128 * kb]] as const) {
+  for (
+    const [how, payloadBytesMax, deflate] of [
+      ["in one payload", 500 * kb, false],
+      ["in parts", 128 * kb, false],
+      ["compressed", 128 * kb, true],
+    ] as const
+  ) {
     test(`messages of every size up to 350 KB go both ways at once, ${how}`, async (broker) => {
       const cloud = await testCloud(broker, { payloadBytesMax });
       const { link, events } = testLink(broker, "dev-1", { payloadBytesMax });
@@ -362,7 +368,9 @@ export function brokerContract(name: string, make: () => Promise<TestBroker>, ig
         350 * kb,
       ];
       const rounds = [...sizes, ...sizes.toReversed(), 350 * kb, 350 * kb];
-      const published = rounds.map((size, n) => cloud.publisher.publish({ device: "dev-1" }, itemsOf(n, size)));
+      const published = rounds.map((size, n) =>
+        cloud.publisher.publish({ device: "dev-1" }, itemsOf(n, size), { deflate })
+      );
       rounds.forEach((size, n) => assert.ok(link.send(upOf(n, size))));
       await Promise.all(published);
       await until(

@@ -7,7 +7,7 @@
 import { ChannelLog } from "../../cloud/channel_log.ts";
 import { openEmbedded } from "../../cloud/embedded.ts";
 import { groupRecords } from "../../cloud/fan_out.ts";
-import type { Publisher, Target } from "../../cloud/publisher.ts";
+import type { Publisher, PublishOptions, Target } from "../../cloud/publisher.ts";
 import type { StreamBatch, StreamRecord, Table } from "../../cloud/table.ts";
 import type { FromCloud } from "../../protocol.ts";
 import { compileSchema, completeItem } from "../../schema.ts";
@@ -145,12 +145,12 @@ function hiddenOf({ _source, _stamp }: Attributes): Item {
 
 /** Keeps what is published. `fail` makes the next publishes fail as an outage. */
 export class Outbox implements Publisher {
-  readonly sent: { to: Target; message: FromCloud }[] = [];
+  readonly sent: { to: Target; message: FromCloud; deflate: boolean }[] = [];
   fail: Error | undefined;
 
-  publish(to: Target, message: FromCloud): Promise<void> {
+  publish(to: Target, message: FromCloud, { deflate = false }: PublishOptions = {}): Promise<void> {
     if (this.fail) return Promise.reject(this.fail);
-    this.sent.push({ to, message });
+    this.sent.push({ to, message, deflate });
     return Promise.resolve();
   }
 

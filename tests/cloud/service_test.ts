@@ -120,6 +120,25 @@ Deno.test("service: a sync and a fetch are answered to the device that asked", a
   assert.equal(service.metrics().channelsIgnored, 1);
 });
 
+Deno.test("service: answers are compressed for a device that reads it, by what each request says", async () => {
+  await using fixture = new Fixture();
+  const publisher = new Outbox();
+  const service = await serviceOf(fixture, publisher);
+  const sync = { type: "sync", request: "i/1", channels: [{ channel: "device:d1" }] } as const;
+  const fetch = { type: "fetch", request: "i/2", keys: [["d#d1", "Down#x"]] } as const;
+  for (const message of [sync, { ...sync, z: 1 }, fetch, { ...fetch, z: 1 }] as const) {
+    await service.receive("d1", message);
+  }
+  await service.receive("d1", create(fixture, "x"));
+  assert.deepEqual(publisher.sent.map(({ message, deflate }) => [message.type, deflate]), [
+    ["snapshot", false],
+    ["snapshot", true],
+    ["items", false],
+    ["items", true],
+    ["ack", false],
+  ]);
+});
+
 Deno.test("service: a device that the registry does not know is neither answered nor obeyed", async () => {
   await using fixture = new Fixture();
   const publisher = new Outbox();

@@ -103,8 +103,18 @@ export const fromDevice: fc.Arbitrary<FromDevice> = fc.oneof(
     sent: time,
     changes: fc.array(change, { maxLength: 4 }),
   }),
-  fc.record({ type: fc.constant("sync" as const), request: numbered, channels: fc.array(cursor, { maxLength: 4 }) }),
-  fc.record({ type: fc.constant("fetch" as const), request: numbered, keys: fc.array(key, { maxLength: 5 }) }),
+  fc.record({
+    type: fc.constant("sync" as const),
+    request: numbered,
+    channels: fc.array(cursor, { maxLength: 4 }),
+    z: fc.constant(1 as const),
+  }, { requiredKeys: ["type", "request", "channels"] }),
+  fc.record({
+    type: fc.constant("fetch" as const),
+    request: numbered,
+    keys: fc.array(key, { maxLength: 5 }),
+    z: fc.constant(1 as const),
+  }, { requiredKeys: ["type", "request", "keys"] }),
   fc.record({
     type: fc.constant("compare" as const),
     request: numbered,

@@ -61,6 +61,20 @@ Deno.test("deflate: a receiver learns that it may compress from the sender's wor
   assert.deepEqual([quiet.senderInflates, told.senderInflates], [false, true]);
 });
 
+Deno.test("deflate: a request says that its answer may be compressed, and the cloud is told", () => {
+  const sync = { type: "sync", request: "k/1", channels: [] } as const;
+  assert.deepEqual(decoder().accept(encode(sync)[0]!, "up"), sync);
+  assert.deepEqual(decoder().accept(encode(sync, { inflates: true })[0]!, "up"), { ...sync, z: 1 });
+});
+
+Deno.test("deflate: a message's bytes are those of its JSON, however it came", () => {
+  const to = decoder(), json = encode(batch(100), { maxBytes: 1_000_000 })[0]!.length;
+  for (const options of [{}, { deflate: true }, { maxBytes: 2_000 }, { deflate: true, maxBytes: 2_000 }]) {
+    for (const payload of encode(batch(100), options)) to.accept(payload, "up");
+    assert.equal(to.messageBytes, json);
+  }
+});
+
 Deno.test("deflate: a damaged, cut or bursting payload is refused", () => {
   const [packed] = encode(batch(50), { deflate: true });
   assert.throws(() => decoder().accept(packed!.subarray(0, packed!.length - 20), "up"), ProtocolError);
