@@ -30,6 +30,8 @@ export interface Limits {
   readonly syncIntervalMs: number;
   /** Rows of `_changes`, `_conflicts` and `_rejected` each that are kept. */
   readonly historyMax: number;
+  /** Bytes of the items in `_conflicts` and `_rejected` each that are kept; the newest is, whatever its size. */
+  readonly historyBytesMax: number;
   /** Outbox entries at which the policy for a full outbox sets in: see `capacity.ts`. */
   readonly outboxMax: number;
   /** Bytes of the database at which it sets in, too. Undefined: no cap. */
@@ -52,6 +54,7 @@ export const defaultLimits: Limits = {
   retryMaxMs: 60_000,
   syncIntervalMs: 300_000,
   historyMax: 10_000,
+  historyBytesMax: 32 * 1024 * 1024,
   // An entry is some 40 bytes: 200 MB.
   outboxMax: 5_000_000,
   walWarnBytes: 64 * 1024 * 1024,

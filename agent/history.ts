@@ -14,8 +14,14 @@ export function trimHistory({ store, limits, clock }: Context): void {
   const keep = limits.historyMax;
   store.tx(() => {
     db.sql("DELETE FROM _changes WHERE sequence <= (SELECT max(sequence) FROM _changes) - ?").run(keep);
-    db.sql("DELETE FROM _conflicts WHERE id <= (SELECT max(id) FROM _conflicts) - ?").run(keep);
-    db.sql("DELETE FROM _rejected WHERE id <= (SELECT max(id) FROM _rejected) - ?").run(keep);
+    for (const table of ["_conflicts", "_rejected"]) {
+      db.sql(`DELETE FROM ${table} WHERE id <= (SELECT max(id) FROM ${table}) - ?`).run(keep);
+      db.sql(
+        `DELETE FROM ${table} WHERE id < (SELECT max(id) FROM ${table}) AND id <= (
+           SELECT id FROM (SELECT id, sum(length(CAST(item AS BLOB))) OVER (ORDER BY id DESC) AS bytes FROM ${table})
+           WHERE bytes > ? ORDER BY id DESC LIMIT 1)`,
+      ).run(limits.historyBytesMax);
+    }
     // A jump of the clock corrects what was recorded before it, and nothing else: entries are in the order of segments.
     db.sql(
       `DELETE FROM _sync_clock WHERE segment < min(

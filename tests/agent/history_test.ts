@@ -25,6 +25,21 @@ Deno.test("history: of what is kept for people the newest stay, and a change's n
   assert.deepEqual(device.rows("SELECT sequence FROM _changes"), [{ sequence: 26 }]);
 });
 
+Deno.test("history: large items are kept up to a number of bytes, the newest whatever its size", () => {
+  using device = new Scripted({ limits: { historyBytesMax: 10_000 } });
+  const put = (table: string, bytes: number, rows: number) =>
+    device.sql(`${many(rows)} INSERT INTO ${table}(model, item) SELECT 'Sample', '${"é".repeat(bytes / 2)}' FROM i`);
+  const ids = (table: string) => device.rows(`SELECT id FROM ${table} ORDER BY id`).map(({ id }) => id);
+  put("_rejected", 3_000, 5);
+  put("_conflicts", 20_000, 2);
+  device.sql("INSERT INTO _conflicts(model) VALUES ('Sample')");
+  device.pass(61_000);
+  assert.deepEqual([ids("_rejected"), ids("_conflicts")], [[3, 4, 5], [3]]);
+  put("_conflicts", 20_000, 1);
+  device.pass(61_000);
+  assert.deepEqual(ids("_conflicts"), [4]);
+});
+
 Deno.test("history: a clock that jumps for years leaves no more than the jumps that what waits was recorded before", () => {
   using device = new Scripted();
   const jump = (n: number) => {
