@@ -94,6 +94,9 @@ export const cloudCommand = defineCommand({
     if (flags.broker && (flags.username || flags.password)) {
       throw new UsageError("--username and --password are for --mqtt; devices of the embedded broker have tokens");
     }
+    if (!flags.broker && given.has("mqtt-port")) {
+      throw new UsageError("--mqtt-port is the embedded broker's: add --broker");
+    }
     if (given.has("port") && !flags.token && !loopback.has(flags.host)) {
       throw new UsageError(`--host ${flags.host} opens the HTTP API to others: it needs a --token`);
     }

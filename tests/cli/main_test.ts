@@ -42,6 +42,10 @@ Deno.test("cli: wrong usage is one line and exit code 2", async () => {
     [["cloud", "--schema", example, "--table", "dynamodb://t1?zone=x", "--broker"], /unknown parameter "zone"/],
     [["cloud", "--schema", example, "--table", "embedded::memory:"], /either --mqtt URL or --broker/],
     [
+      ["cloud", "--schema", example, "--table", "embedded::memory:", "--mqtt", "mqtt://h", "--mqtt-port", "1884"],
+      /--mqtt-port is the embedded broker's/,
+    ],
+    [
       ["cloud", "--schema", example, "--table", "embedded::memory:", "--broker", "--port", "0", "--host", "0.0.0.0"],
       /needs a --token/,
     ],
