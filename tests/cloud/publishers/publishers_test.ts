@@ -126,6 +126,21 @@ Deno.test("publishers: a large message travels in parts, each a request of its o
   await publisher.close();
 });
 
+Deno.test("publishers: an answer for a device that reads it is compressed, through either API", async () => {
+  await using broker = new BrokerDouble();
+  const iot = new IotDataPublisher({ endpoint: `http://${broker.host}`, region: "eu-west-1", credentials, now });
+  const emqx = new EmqxPublisher({ url: `http://${broker.host}/p`, key: "k", secret: "s" });
+  for (const publisher of [iot, emqx]) await publisher.publish({ device: "d1" }, large, { deflate: true });
+  const [raw, wrapped] = broker.requests.map(({ body }) => body);
+  const payloads = [raw!, Buffer.from(JSON.parse(new TextDecoder().decode(wrapped)).payload, "base64")];
+  for (const payload of payloads) {
+    assert.equal(payload[0], 0x21);
+    assert.deepEqual(new Decoder({ now }).accept(payload, "down"), large);
+  }
+  await iot.close();
+  await emqx.close();
+});
+
 Deno.test("publishers: what passes by itself is unavailable and retryable, what doesn't is not", async () => {
   await using broker = new BrokerDouble();
   const publisher = new EmqxPublisher({ url: `http://${broker.host}/p`, key: "k", secret: "s", timeoutMs: 100 });
