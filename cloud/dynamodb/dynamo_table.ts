@@ -1,7 +1,7 @@
 /**
  * The `Table` port over one DynamoDB table. Each write is one conditional `PutItem` or `DeleteItem` that brings the old or
- * the current item with it, so that nothing is read before or after; where a new item turns out to be there already, two. Reads are strongly consistent, except for the choice
- * of keys by a secondary index.
+ * the current item with it, so that nothing is read before or after; where a new item turns out to be there already, two.
+ * Reads are strongly consistent, except for the choice of keys by a secondary index.
  *
  * A request that got no answer is sent again and may have worked the first time: a condition then fails on the write's own
  * result, which callers recognise by version (ingest) or tolerate (the channel log appends the entry once more).
