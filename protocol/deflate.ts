@@ -1,8 +1,7 @@
 /**
  * Compression of payloads: raw deflate (RFC 1951) behind a mark, with a dictionary that both sides know, so that even a
  * small batch does not carry the protocol's own words. Measurements shrink to about a fifth (150 to 32 bytes each in
- * batches of 50), for 1–2 µs each; a page of what a device catches up on to a
- * seventh and less.
+ * batches of 50), for 1–2 µs each; a page of what a device catches up on to a seventh and less.
  *
  * Nobody is sent what he may not be able to read. A cloud that takes its messages as bytes says `z: 1` beside the version;
  * a device compresses from then on, for as long as the connection lasts. One whose messages are forwarded as text (an MQTT

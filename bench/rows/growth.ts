@@ -19,12 +19,10 @@ async function cost(pair: Pair, from: number, value: number): Promise<number> {
   return ((await pair.cpuMicros()).both - before.both) / changes;
 }
 
-async function openPair(context: Context, name: string, modelsMore = 0): Promise<Pair> {
+function startPair(context: Context, name: string, modelsMore = 0): Promise<Pair> {
   const dir = `${context.dir}/${name}`;
   Deno.mkdirSync(dir);
-  const pair = await Pair.start({ ...context, dir }, { synchronous: "normal", modelsMore });
-  await pair.openReady();
-  return pair;
+  return Pair.start({ ...context, dir }, { synchronous: "normal", modelsMore });
 }
 
 /** Fills a table of settings, which go both ways: each has a row, a base and an item. */
@@ -57,8 +55,9 @@ function rowsOf(name: string, ratio: number, small: number): Row[] {
 
 async function byRows(context: Context): Promise<Row[]> {
   const rows = 200_000;
-  await using small = await openPair(context, "rows-few");
-  await using large = await openPair(context, "rows-many");
+  await using small = await startPair(context, "rows-few");
+  await using large = await startPair(context, "rows-many");
+  for (const pair of [small, large]) await pair.openReady();
   await fill(small, changes);
   await fill(large, rows);
   let value = 0;
@@ -70,8 +69,9 @@ async function byRows(context: Context): Promise<Row[]> {
 }
 
 async function byModels(context: Context): Promise<Row[]> {
-  await using small = await openPair(context, "models-few");
-  await using large = await openPair(context, "models-many", 396);
+  await using small = await startPair(context, "models-few");
+  await using large = await startPair(context, "models-many", 396);
+  for (const pair of [small, large]) await pair.openReady();
   let value = 0;
   return await inTurns(
     "models × 100",
@@ -82,7 +82,8 @@ async function byModels(context: Context): Promise<Row[]> {
 
 async function byBacklog(context: Context): Promise<Row[]> {
   const drain = async (backlog: number) => {
-    await using pair = await openPair(context, `backlog-${backlog}`);
+    await using pair = await startPair(context, `backlog-${backlog}`);
+    await pair.openReady();
     const before = await pair.cpuMicros();
     for (let from = 0; from < backlog; from += 100_000) {
       await pair.agent.call("insert", { from, count: Math.min(100_000, backlog - from) });

@@ -27,6 +27,7 @@ import type { Key } from "../../protocol.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Item } from "../../schema/values.ts";
 import { mapBounded } from "../bounded.ts";
+import { absent } from "../condition.ts";
 import { ConditionTooLargeError } from "../condition_limit.ts";
 import { itemBytesMax, itemSizeBytes } from "../item_size.ts";
 import type { ItemPage, Query, Table, Write, WriteResult } from "../table.ts";
@@ -174,8 +175,7 @@ export class DynamoTable implements Table {
       const first = write.isNew && new PutItemCommand({
         TableName: this.#shape.name,
         Item: item,
-        ConditionExpression: "attribute_not_exists(#0)",
-        ExpressionAttributeNames: { "#0": hash },
+        ...compileCondition(absent, hash),
       });
       return { command: new PutItemCommand({ ...common, Item: item }), ...(first ? { first } : {}) };
     } catch (cause) {

@@ -151,25 +151,18 @@ function emptyUnwanted(command: GetRecordsCommand, isWanted: (images: StreamImag
     if (response.statusCode !== 200) return result;
     const bytes = await buffer(response.body as AsyncIterable<Uint8Array>);
     response.body = bytes;
-    const answer: { Records?: { dynamodb?: StreamImages & WireSize }[] } = JSON.parse(bytes.toString());
+    const answer: { Records?: { dynamodb?: StreamImages }[] } = JSON.parse(bytes.toString());
     // An attempt may follow one whose answer was lost.
     unwanted.clear();
     answer.Records?.forEach((record, i) => {
       if (!record.dynamodb || isWanted(record.dynamodb)) return;
       unwanted.add(i);
-      const { SequenceNumber, SizeBytes, ApproximateCreationDateTime } = record.dynamodb;
-      record.dynamodb = { SequenceNumber, SizeBytes, ApproximateCreationDateTime };
+      record.dynamodb = { ...record.dynamodb, Keys: undefined, OldImage: undefined, NewImage: undefined };
     });
     if (unwanted.size > 0) response.body = Buffer.from(JSON.stringify(answer));
     return result;
   }, { step: "deserialize", priority: "low", name: "emptyUnwanted" });
   return unwanted;
-}
-
-/** What else is read of a record that is left out. */
-interface WireSize {
-  readonly SizeBytes?: number;
-  readonly ApproximateCreationDateTime?: unknown;
 }
 
 function noStream(table: string, what: string): SyncError {
