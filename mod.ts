@@ -45,7 +45,7 @@ export {
   type WatchedChange,
   type WatchOptions,
 } from "./agent/agent.ts";
-export type { Counters, Limits } from "./agent/context.ts";
+export type { Counters, Limits } from "./agent/sync/context.ts";
 export type {
   AllOf,
   Condition,
@@ -56,7 +56,7 @@ export type {
   UpdateOf,
   UpdateParams,
   Where,
-} from "./agent/models.ts";
+} from "./agent/api/models.ts";
 export type { Clock, Transport, TransportHandlers } from "./agent/ports.ts";
 export type { FromCloud, FromDevice, Key, Message, Version } from "./protocol.ts";
 export {

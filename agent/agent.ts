@@ -9,13 +9,13 @@ import { setImmediate } from "node:timers";
 import type { FromCloud } from "../protocol.ts";
 import type { Identity, Schema } from "../schema/model.ts";
 import { checkId, compileSchema, type OneTableSchema, SyncError } from "../schema.ts";
-import type { Counters, Limits } from "./context.ts";
-import { loadFfiDriver } from "./driver_ffi.ts";
-import { beginGeneration } from "./generation.ts";
-import { dropKept, type Kept, type KeptList, type KeptTable, listKept, restoreKept } from "./kept.ts";
-import { type Lease, takeLease } from "./lease.ts";
+import type { Counters, Limits } from "./sync/context.ts";
+import { loadFfiDriver } from "./sqlite/driver_ffi.ts";
+import { beginGeneration } from "./upkeep/generation.ts";
+import { dropKept, type Kept, type KeptList, type KeptTable, listKept, restoreKept } from "./store/kept.ts";
+import { type Lease, takeLease } from "./sqlite/lease.ts";
 import { MqttLink } from "./link.ts";
-import { type ModelApi, modelApi } from "./models.ts";
+import { type ModelApi, modelApi } from "./api/models.ts";
 import type { Clock, Transport } from "./ports.ts";
 import { openStore, type Store } from "./store/store.ts";
 import { Twin } from "./twin.ts";
@@ -26,13 +26,13 @@ import {
   type VerifyOptions,
   type VerifyReport,
   verifyReport,
-} from "./verify_report.ts";
-import { watchCommits } from "./wake.ts";
-import { type WatchedChange, Watchers, type WatchOptions } from "./watchers.ts";
+} from "./verify/report.ts";
+import { watchCommits } from "./sqlite/commit_watch.ts";
+import { type WatchedChange, Watchers, type WatchOptions } from "./api/watchers.ts";
 
-export type { Kept, KeptList } from "./kept.ts";
-export type { Difference, VerifyOptions, VerifyReport } from "./verify_report.ts";
-export type { WatchedChange, WatchOptions } from "./watchers.ts";
+export type { Kept, KeptList } from "./store/kept.ts";
+export type { Difference, VerifyOptions, VerifyReport } from "./verify/report.ts";
+export type { WatchedChange, WatchOptions } from "./api/watchers.ts";
 
 /** How an agent is opened. */
 export interface AgentOptions<S extends OneTableSchema> {

@@ -8,7 +8,7 @@
 import { getLogger } from "@logtape/logtape";
 import { Decoder, encode, encodePresence, topics } from "../protocol.ts";
 import type { FromDevice } from "../protocol.ts";
-import { type BrokerConnection, MqttSession, type SessionOptions } from "../protocol/mqtt_session.ts";
+import { type BrokerConnection, MqttSession, type SessionOptions } from "../mqtt/session.ts";
 import { SyncError } from "../schema/errors.ts";
 import type { Identity } from "../schema/model.ts";
 import type { Transport, TransportHandlers } from "./ports.ts";

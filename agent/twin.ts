@@ -13,24 +13,24 @@
  */
 import type { FromCloud, FromDevice } from "../protocol.ts";
 import { SyncError } from "../schema.ts";
-import { tellApplied } from "./answers.ts";
-import { Asides } from "./aside.ts";
-import { Capacity } from "./capacity.ts";
-import { ChangesTable } from "./changes.ts";
-import { DeviceClock } from "./clock.ts";
-import { type AppliedChange, type Context, type Counters, defaultLimits, type Limits } from "./context.ts";
-import { Downlink } from "./downlink.ts";
-import { Facts } from "./facts.ts";
-import { InFlight } from "./flight.ts";
-import { ItemRecords } from "./items.ts";
-import { Outbox } from "./outbox.ts";
+import { tellApplied } from "./sync/answers.ts";
+import { Asides } from "./sync/aside.ts";
+import { Capacity } from "./upkeep/capacity.ts";
+import { ChangesTable } from "./sync/changes.ts";
+import { DeviceClock } from "./sync/clock.ts";
+import { type AppliedChange, type Context, type Counters, defaultLimits, type Limits } from "./sync/context.ts";
+import { Downlink } from "./sync/downlink.ts";
+import { Facts } from "./upkeep/facts.ts";
+import { InFlight } from "./sync/flight.ts";
+import { ItemRecords } from "./sync/items.ts";
+import { Outbox } from "./sync/outbox.ts";
 import type { Clock, Transport } from "./ports.ts";
 import type { Store } from "./store/store.ts";
-import { Uplink } from "./uplink.ts";
-import { Verify } from "./verify.ts";
-import { askVerify } from "./verify_report.ts";
-import { WalWatch } from "./wal_watch.ts";
-import { purgeExpired, trimHistory } from "./history.ts";
+import { Uplink } from "./sync/uplink.ts";
+import { Verify } from "./verify/verify.ts";
+import { askVerify } from "./verify/report.ts";
+import { WalWatch } from "./upkeep/wal_watch.ts";
+import { purgeExpired, trimHistory } from "./upkeep/housekeeping.ts";
 
 /** The clock is looked at this often at least, so that a jump is noticed before much is recorded with it. */
 const clockCheckMs = 1_000;

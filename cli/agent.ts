@@ -7,7 +7,7 @@
  */
 import { dirname, resolve } from "node:path";
 import { openAgent } from "../agent/agent.ts";
-import { defaultLimits } from "../agent/context.ts";
+import { defaultLimits } from "../agent/sync/context.ts";
 import { MqttLink } from "../agent/link.ts";
 import { checkId } from "../schema.ts";
 import { CommandError, defineCommand } from "./command.ts";

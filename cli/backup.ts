@@ -7,7 +7,7 @@
  */
 import { rmSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
-import { createPrivately } from "../agent/private_file.ts";
+import { createPrivately } from "../agent/sqlite/private_file.ts";
 import { CommandError, defineCommand } from "./command.ts";
 import { fileExists, readDevice } from "./device_file.ts";
 

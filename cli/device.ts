@@ -5,7 +5,7 @@
  * @module
  */
 import { join } from "node:path";
-import { Registry } from "../cloud/registry.ts";
+import { Registry } from "../cloud/sync/registry.ts";
 import { schema as exampleSchema } from "../examples/schema.ts";
 import { checkId, compileSchema } from "../schema.ts";
 import { UsageError } from "./args.ts";

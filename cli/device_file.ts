@@ -5,7 +5,7 @@
  * @module
  */
 import { DatabaseSync } from "node:sqlite";
-import { faultOf } from "../agent/driver.ts";
+import { faultOf } from "../agent/sqlite/driver.ts";
 import { CommandError } from "./command.ts";
 
 /** Whether there is a file of this path. */
@@ -19,7 +19,7 @@ export function fileExists(path: string): boolean {
 }
 
 /**
- * Whether an agent holds the lease beside the database (see agent/lease.ts): an exclusive lock, which lets nobody read the
+ * Whether an agent holds the lease beside the database (see agent/sqlite/lease.ts): an exclusive lock, which lets nobody read the
  * lease's file.
  */
 export function isLeased(path: string): boolean {

@@ -4,9 +4,9 @@
  *
  * @module
  */
-import { openDatabase } from "../agent/driver.ts";
-import { dropKept, type Kept, keptOf, type KeptTable, listKept, restoreKept, rowOfKept } from "../agent/kept.ts";
-import { presentSchema } from "../agent/store/transition.ts";
+import { openDatabase } from "../agent/sqlite/driver.ts";
+import { dropKept, type Kept, keptOf, type KeptTable, listKept, restoreKept, rowOfKept } from "../agent/store/kept.ts";
+import { presentSchema } from "../agent/migration/transition.ts";
 import { type Attributes, jsonEquals } from "../schema.ts";
 import { UsageError } from "./args.ts";
 import { CommandError, defineCommand } from "./command.ts";

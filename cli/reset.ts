@@ -4,9 +4,9 @@
  *
  * @module
  */
-import { openDatabase } from "../agent/driver.ts";
-import { takeLease } from "../agent/lease.ts";
-import { resetDatabase, unsentEntries } from "../agent/store/reset.ts";
+import { openDatabase } from "../agent/sqlite/driver.ts";
+import { takeLease } from "../agent/sqlite/lease.ts";
+import { resetDatabase, unsentEntries } from "../agent/migration/reset.ts";
 import { CommandError, defineCommand } from "./command.ts";
 import { readDevice } from "./device_file.ts";
 

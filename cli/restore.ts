@@ -2,7 +2,7 @@
  * `mod.ts restore`: brings a copy of a device's database back. The copy is written through SQLite, in one transaction:
  * applications that have the database open see its content from one moment to the next. No agent may run meanwhile.
  *
- * The next agent recognises the copy (agent/generation.ts), takes a snapshot, and sends what the copy still had to send:
+ * The next agent recognises the copy (agent/upkeep/generation.ts), takes a snapshot, and sends what the copy still had to send:
  * what the cloud has already is recognised as such. Changes made since the copy that were not sent are lost, unless they
  * are in the file that is written over: hence `--force`, which never takes what is somebody else's. A damaged file, whose
  * owner nobody can tell, is moved aside.
@@ -11,9 +11,9 @@
  */
 import { renameSync } from "node:fs";
 import { backup, DatabaseSync } from "node:sqlite";
-import { faultOf } from "../agent/driver.ts";
-import { type Lease, takeLease } from "../agent/lease.ts";
-import { createPrivately } from "../agent/private_file.ts";
+import { faultOf } from "../agent/sqlite/driver.ts";
+import { type Lease, takeLease } from "../agent/sqlite/lease.ts";
+import { createPrivately } from "../agent/sqlite/private_file.ts";
 import { applicationId } from "../agent/store/tables.ts";
 import { CommandError, defineCommand } from "./command.ts";
 import { fileExists, readDevice } from "./device_file.ts";

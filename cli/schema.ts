@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { schemaSql } from "../agent/store/migrate.ts";
+import { schemaSql } from "../agent/migration/migrate.ts";
 import { checkId, type Schema, SchemaError } from "../schema.ts";
 import { UsageError } from "./args.ts";
 import { defineCommand } from "./command.ts";

@@ -6,7 +6,7 @@
  */
 import { dirname } from "node:path";
 import { openTables as open } from "../cloud/open_tables.ts";
-import type { Tables } from "../cloud/table.ts";
+import type { Tables } from "../cloud/table/port.ts";
 import type { Schema } from "../schema.ts";
 import { UsageError } from "./args.ts";
 import { CommandError } from "./command.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { DataTable, StreamBatch, StreamRecord } from "../cloud/table.ts";
+import type { DataTable, StreamBatch, StreamRecord } from "../cloud/table/port.ts";
 
 type Batches = AsyncIterable<StreamBatch | { readonly lost: true }>;
 

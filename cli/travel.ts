@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { StreamRecord } from "../cloud/table.ts";
+import type { StreamRecord } from "../cloud/table/port.ts";
 import { type Item, modelOf, type Schema, toPlain, versionOf } from "../schema.ts";
 
 /** A line shows that much of an item. */

@@ -5,7 +5,7 @@
  * @module
  */
 import { openAgent } from "../agent/agent.ts";
-import { openDatabase } from "../agent/driver.ts";
+import { openDatabase } from "../agent/sqlite/driver.ts";
 import { MqttLink } from "../agent/link.ts";
 import {
   askVerify,
@@ -14,7 +14,7 @@ import {
   type VerifyOptions,
   type VerifyReport,
   verifyReport,
-} from "../agent/verify_report.ts";
+} from "../agent/verify/report.ts";
 import type { FlagValues } from "./args.ts";
 import { UsageError } from "./args.ts";
 import { CommandError, defineCommand } from "./command.ts";

@@ -26,8 +26,8 @@ import { createHandler } from "./api/app.ts";
 import { errorResponse } from "./api/errors.ts";
 import { openTables } from "./open_tables.ts";
 import { openPublisher } from "./publishers/open.ts";
-import { Registry } from "./registry.ts";
-import { CloudService } from "./service.ts";
+import { Registry } from "./sync/registry.ts";
+import { CloudService } from "./sync/service.ts";
 
 export { createHandler, type HandlerOptions } from "./api/app.ts";
 

@@ -18,7 +18,7 @@
  *
  * @module
  */
-export { type Broker, type BrokerOptions, startBroker } from "./broker.ts";
+export { type Broker, type BrokerOptions, startBroker } from "./broker/broker.ts";
 export { type EmbeddedOptions, type EmbeddedTables, openEmbedded } from "./embedded.ts";
 export {
   type ConfiguredHandler,
@@ -35,11 +35,11 @@ export {
   type MqttReceiverOptions,
 } from "./mqtt.ts";
 export { type OpenedTables, openTables, type OpenTablesOptions } from "./open_tables.ts";
-export type { Publisher, Target } from "./publisher.ts";
+export type { Publisher, Target } from "./publishers/port.ts";
 export { type OpenPublisher, openPublisher, type OpenPublisherOptions } from "./publishers/open.ts";
-export { type DeviceInfo, Registry, type RegistryOptions } from "./registry.ts";
-export { CloudService, type ServiceOptions } from "./service.ts";
-export type { ServiceMetrics } from "./service_metrics.ts";
+export { type DeviceInfo, Registry, type RegistryOptions } from "./sync/registry.ts";
+export { CloudService, type ServiceOptions } from "./sync/service.ts";
+export type { ServiceMetrics } from "./sync/metrics.ts";
 export type {
   ChangeStream,
   Condition,
@@ -52,5 +52,5 @@ export type {
   Tables,
   Write,
   WriteResult,
-} from "./table.ts";
+} from "./table/port.ts";
 export { type Cloud, type CloudOptions, type HttpOptions, startCloud } from "./worker.ts";

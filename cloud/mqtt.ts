@@ -18,9 +18,9 @@ import {
   type Topics,
   topics,
 } from "../protocol.ts";
-import { type BrokerConnection, MqttSession } from "../protocol/mqtt_session.ts";
+import { type BrokerConnection, MqttSession } from "../mqtt/session.ts";
 import { SyncError } from "../schema/errors.ts";
-import type { Publisher, PublishOptions, Target } from "./publisher.ts";
+import type { Publisher, PublishOptions, Target } from "./publishers/port.ts";
 import { topicOf } from "./publishers/topic.ts";
 
 /** Options of both connections. */

@@ -6,7 +6,7 @@
  */
 import type { Schema } from "../schema/model.ts";
 import type { Synchronous } from "./embedded.ts";
-import type { Tables } from "./table.ts";
+import type { Tables } from "./table/port.ts";
 
 /** Tables that were opened. Closing them is the caller's. */
 export interface OpenedTables extends Tables {
@@ -39,6 +39,6 @@ export async function openTables(url: string, options: OpenTablesOptions): Promi
       `a table is embedded:PATH or dynamodb://TABLE[?region=…&endpoint=…], not ${JSON.stringify(url)}`,
     );
   }
-  const { openDynamo } = await import("./dynamodb/table.ts");
+  const { openDynamo } = await import("./dynamodb/tables.ts");
   return await openDynamo(url, { schema: options.schema, now: options.now });
 }

@@ -11,17 +11,17 @@
  */
 import { randomBytes } from "node:crypto";
 import { getLogger } from "@logtape/logtape";
-import type { BrokerConnection } from "../protocol/mqtt_session.ts";
+import type { BrokerConnection } from "../mqtt/session.ts";
 import { SyncError } from "../schema/errors.ts";
 import type { Schema } from "../schema/model.ts";
-import { type Broker, type BrokerOptions, startBroker } from "./broker.ts";
+import { type Broker, type BrokerOptions, startBroker } from "./broker/broker.ts";
 import type { EmbeddedTables, Synchronous } from "./embedded.ts";
 import { createHandler } from "./handler.ts";
 import { MqttPublisher, MqttReceiver } from "./mqtt.ts";
 import { type OpenedTables, openTables } from "./open_tables.ts";
-import { Registry } from "./registry.ts";
-import { CloudService } from "./service.ts";
-import type { Tables } from "./table.ts";
+import { Registry } from "./sync/registry.ts";
+import { CloudService } from "./sync/service.ts";
+import type { Tables } from "./table/port.ts";
 
 /** Where the HTTP API listens. */
 export interface HttpOptions {

@@ -17,7 +17,7 @@
  *
  * @module
  */
-import type { SqlValue } from "../driver.ts";
+import type { SqlValue } from "../sqlite/driver.ts";
 import type { Field } from "../../schema/model.ts";
 import { base64ToBytes, binaryToItem, isMap, type Json, setOf, tagOf, unescape } from "../../schema/values.ts";
 import { canonicalJson, parseJson } from "../../schema/json.ts";

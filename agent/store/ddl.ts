@@ -8,7 +8,7 @@
  * @module
  */
 import type { Field, Identity, Model, Schema } from "../../schema/model.ts";
-import type { SqlValue } from "../driver.ts";
+import type { SqlValue } from "../sqlite/driver.ts";
 import type { Json } from "../../schema/values.ts";
 import type { Template, TemplatePart } from "../../schema/template.ts";
 import { columnName, columnType, toColumn } from "./columns.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { faultOf } from "../driver.ts";
+import { faultOf } from "../sqlite/driver.ts";
 import { SyncError } from "../../schema/errors.ts";
 import { isFullMessage, isReadOnlyMessage } from "./triggers.ts";
 

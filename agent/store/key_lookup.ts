@@ -10,7 +10,7 @@ import { Buffer } from "node:buffer";
 import type { Key } from "../../protocol.ts";
 import type { Field, Identity, Model } from "../../schema/model.ts";
 import { renderTemplate } from "../../schema/template.ts";
-import type { SqlValue } from "../driver.ts";
+import type { SqlValue } from "../sqlite/driver.ts";
 import { keySql, loneKeyField } from "./ddl.ts";
 import { ident } from "./sql.ts";
 

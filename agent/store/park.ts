@@ -11,7 +11,7 @@
  *
  * @module
  */
-import type { Database, SqlValue } from "../driver.ts";
+import type { Database, SqlValue } from "../sqlite/driver.ts";
 import type { Key } from "../../protocol.ts";
 import type { Identity, Model } from "../../schema/model.ts";
 import type { Attributes } from "../../schema/values.ts";

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { type Database, faultOf, type SqlRow, type SqlValue } from "../driver.ts";
+import { type Database, faultOf, type SqlRow, type SqlValue } from "../sqlite/driver.ts";
 import type { Key } from "../../protocol.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Field, Identity, Model } from "../../schema/model.ts";
@@ -17,7 +17,7 @@ import { renderKey } from "../../schema/item.ts";
 import { columnName, columnType, msToColumn, normalised, readSql, sameValue, textOf, toItem } from "./columns.ts";
 import { defaultColumn, itemFields, keySql } from "./ddl.ts";
 import { type KeyLookup, keyLookup } from "./key_lookup.ts";
-import { toColumnLeniently } from "./recast.ts";
+import { toColumnLeniently } from "../migration/recast.ts";
 import { toSyncError } from "./faults.ts";
 import { ident } from "./sql.ts";
 

@@ -4,19 +4,19 @@
  * Guarantee: a file is opened only by the device and account it belongs to and by a Twintable that knows its layout; what
  * has to be migrated is migrated in one transaction, so that a crash leaves the old or the new schema, nothing between.
  *
- * The agent keeps its facts in `_sync` for the `_status` view (`agent/facts.ts`), `lastAck`, `lastSync` (ms), `dropped`,
+ * The agent keeps its facts in `_sync` for the `_status` view (`agent/upkeep/facts.ts`), `lastAck`, `lastSync` (ms), `dropped`,
  * `generation`, `restoredAt`. The store itself: `format`, `device`, `account`, `fingerprint`, `schema`, `ddl`, `table:<model>`, and
  * `resnapshot` (1 after a migration that left columns to be filled; whoever takes the snapshot removes it).
  *
  * @module
  */
-import { type Database, type Driver, openDatabase, type SqlValue } from "../driver.ts";
+import { type Database, type Driver, openDatabase, type SqlValue } from "../sqlite/driver.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Identity, Model, Schema } from "../../schema/model.ts";
-import { createPrivately } from "../private_file.ts";
+import { createPrivately } from "../sqlite/private_file.ts";
 import { isEnvironmental, toSyncError } from "./faults.ts";
-import { alteredObjects } from "./objects.ts";
-import { migrate, type Migration, modelNumbers, schemaSql } from "./migrate.ts";
+import { alteredObjects } from "../migration/objects.ts";
+import { migrate, type Migration, modelNumbers, schemaSql } from "../migration/migrate.ts";
 import { type Rows, TableRows } from "./rows.ts";
 import { applicationId, storeFormat } from "./tables.ts";
 

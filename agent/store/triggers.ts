@@ -35,7 +35,7 @@ export function readOnlyMessage(model: Model): string {
 /** What `_sync_flag."full"` says. */
 export const fullOf = { nothing: 0, outbox: 1, size: 2 } as const;
 
-/** What a local write fails with while the outbox is full (`agent/capacity.ts`). */
+/** What a local write fails with while the outbox is full (`agent/upkeep/capacity.ts`). */
 export const fullMessage = `${refused}the outbox is full, since the cloud could not be reached for long; see _status`;
 
 /** The same while the database is at its limit of bytes, whatever fills it. */

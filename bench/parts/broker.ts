@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { type Broker, startBroker } from "../../cloud/broker.ts";
-import { MqttSession } from "../../protocol/mqtt_session.ts";
+import { type Broker, startBroker } from "../../cloud/broker/broker.ts";
+import { MqttSession } from "../../mqtt/session.ts";
 import { answerCalls } from "../child.ts";
 
 let broker: Broker | undefined, subscriber: MqttSession | undefined;

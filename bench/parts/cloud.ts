@@ -5,7 +5,7 @@
  */
 import process from "node:process";
 import { openEmbedded } from "../../cloud/embedded.ts";
-import type { DataTable, Tables, Write, WriteResult } from "../../cloud/table.ts";
+import type { DataTable, Tables, Write, WriteResult } from "../../cloud/table/port.ts";
 import { type Cloud, startCloud } from "../../cloud/worker.ts";
 import type { Identity } from "../../schema/model.ts";
 import { answerCalls, nowMs } from "../child.ts";
@@ -67,7 +67,7 @@ function expectWritten(results: readonly WriteResult[]): void {
 
 async function openTables(url: string, synchronous: "full" | "normal") {
   if (!url.startsWith("dynamodb:")) return openEmbedded(url, { schema: compiled, now: Date.now, synchronous });
-  const { openDynamo } = await import("../../cloud/dynamodb/table.ts");
+  const { openDynamo } = await import("../../cloud/dynamodb/tables.ts");
   const dynamo = await openDynamo(url, { schema: compiled });
   await dynamo.create();
   return dynamo;

@@ -5,7 +5,7 @@
  * @module
  */
 import { Decoder, encode, topics, type Up } from "../../protocol.ts";
-import { MqttSession } from "../../protocol/mqtt_session.ts";
+import { MqttSession } from "../../mqtt/session.ts";
 import { answerCalls, nowMs } from "../child.ts";
 import { telemetryValues } from "../schema.ts";
 import { until } from "../until.ts";

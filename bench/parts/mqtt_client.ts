@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type BrokerConnection, MqttSession } from "../../protocol/mqtt_session.ts";
+import { type BrokerConnection, MqttSession } from "../../mqtt/session.ts";
 import { answerCalls } from "../child.ts";
 
 let session: MqttSession;

@@ -8,9 +8,9 @@
 import { type Context, Hono } from "hono";
 import { isId } from "../../schema.ts";
 import type { Schema } from "../../schema/model.ts";
-import type { Registry } from "../registry.ts";
-import type { CloudService } from "../service.ts";
-import type { Tables } from "../table.ts";
+import type { Registry } from "../sync/registry.ts";
+import type { CloudService } from "../sync/service.ts";
+import type { Tables } from "../table/port.ts";
 import { ApiError, errorResponse } from "./errors.ts";
 import { deleteItem, type ItemsContext, listItems, modelNamed, putItem } from "./items.ts";
 import { metricsText } from "./metrics.ts";

@@ -17,8 +17,8 @@ import {
 } from "../../schema.ts";
 import type { Field, Model, Schema } from "../../schema/model.ts";
 import type { Item } from "../../schema/values.ts";
-import { attributeOf } from "../current.ts";
-import type { DataTable, ItemPage, Query, Write } from "../table.ts";
+import { attributeOf } from "../sync/visible.ts";
+import type { DataTable, ItemPage, Query, Write } from "../table/port.ts";
 import { ApiError } from "./errors.ts";
 
 /** What the items API works on. */

@@ -11,7 +11,7 @@
  */
 import { Decoder, type FromDevice, type PartHeader } from "../../protocol.ts";
 import { base64ToBytes, bytesToBase64 } from "../../schema/values.ts";
-import type { Table, Write } from "../table.ts";
+import type { Table, Write } from "../table/port.ts";
 import { SyncError } from "../../schema/errors.ts";
 import { ApiError } from "./errors.ts";
 

@@ -12,7 +12,7 @@
 import { recordsFromLambda } from "../dynamodb/records.ts";
 import type { Schema } from "../../schema/model.ts";
 import { SyncError } from "../../schema/errors.ts";
-import type { CloudService } from "../service.ts";
+import type { CloudService } from "../sync/service.ts";
 import { ApiError } from "./errors.ts";
 
 /** AWS hands a target 6 MB at most (Lambda's synchronous payload); escapes of a forwarder may add to it. */

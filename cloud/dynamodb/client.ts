@@ -11,7 +11,7 @@ import process from "node:process";
 import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { DynamoDBStreamsClient } from "@aws-sdk/client-dynamodb-streams";
 import { SyncError } from "../../schema/errors.ts";
-import { pause, Semaphore } from "../bounded.ts";
+import { pause, Semaphore } from "../sync/bounded.ts";
 import { syncErrorOf } from "./faults.ts";
 import { type RetryPolicy, withRetries } from "./retry.ts";
 import { type DynamoUrl, parseDynamoUrl } from "./url.ts";

@@ -26,11 +26,11 @@ import {
 import type { Key } from "../../protocol.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Item } from "../../schema/values.ts";
-import { mapBounded } from "../bounded.ts";
-import { absent } from "../condition.ts";
-import { ConditionTooLargeError } from "../condition_limit.ts";
-import { itemBytesMax, itemSizeBytes } from "../item_size.ts";
-import type { ItemPage, Query, Table, Write, WriteResult } from "../table.ts";
+import { mapBounded } from "../sync/bounded.ts";
+import { absent } from "../table/condition.ts";
+import { ConditionTooLargeError } from "../table/condition_limit.ts";
+import { itemBytesMax, itemSizeBytes } from "../table/item_size.ts";
+import type { ItemPage, Query, Table, Write, WriteResult } from "../table/port.ts";
 import { type AttributeValues, fromAttributeValues, toAttributeValues } from "./attribute_value.ts";
 import type { Command, Connection, SendOptions } from "./client.ts";
 import { compileCondition } from "./expression.ts";

@@ -1,12 +1,12 @@
 /**
- * Conditions of the `Table` port as DynamoDB condition expressions. The meaning is that of `cloud/condition.ts`: a
+ * Conditions of the `Table` port as DynamoDB condition expressions. The meaning is that of `cloud/table/condition.ts`: a
  * comparison is false where the attribute is absent or of another type; the contract suite runs both over the same cases.
  *
  * @module
  */
 import type { AttributeValue } from "@aws-sdk/client-dynamodb";
 import type { Json } from "../../schema/values.ts";
-import type { Condition } from "../table.ts";
+import type { Condition } from "../table/port.ts";
 import { toAttributeValue } from "./attribute_value.ts";
 
 /** The parts of a request that carry a condition. */

@@ -8,7 +8,7 @@
  * @module
  */
 import { SyncError } from "../../schema/errors.ts";
-import type { StreamBatch, StreamRecord } from "../table.ts";
+import type { StreamBatch, StreamRecord } from "../table/port.ts";
 import type { Lease } from "./lease.ts";
 import { childrenOf, newShards, successors } from "./lineage.ts";
 import type { Position, Positions } from "./positions.ts";

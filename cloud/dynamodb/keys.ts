@@ -10,7 +10,7 @@ import { SyncError } from "../../schema/errors.ts";
 import type { Index, Schema } from "../../schema/model.ts";
 import { canonicalDecimal, numberProblem } from "../../schema/numbers.ts";
 import type { Item } from "../../schema/values.ts";
-import { keyFault } from "../item_size.ts";
+import { keyFault } from "../table/item_size.ts";
 import type { AttributeValues } from "./attribute_value.ts";
 
 /** The type of a key attribute: string or number. */

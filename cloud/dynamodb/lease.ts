@@ -12,8 +12,8 @@
  */
 import { SyncError } from "../../schema/errors.ts";
 import type { Item } from "../../schema/values.ts";
-import { absent, all, equals } from "../condition.ts";
-import type { Condition, Table } from "../table.ts";
+import { absent, all, equals } from "../table/condition.ts";
+import type { Condition, Table } from "../table/port.ts";
 import type { Sleep } from "./retry.ts";
 
 /** What a lease needs from outside. */

@@ -6,8 +6,8 @@
  */
 import { SyncError } from "../../schema/errors.ts";
 import type { Item } from "../../schema/values.ts";
-import { absent, any, atMost } from "../condition.ts";
-import type { Table, Write } from "../table.ts";
+import { absent, any, atMost } from "../table/condition.ts";
+import type { Table, Write } from "../table/port.ts";
 
 /** A position in one shard. */
 export interface Position {

@@ -7,7 +7,7 @@
 import type { Key } from "../../protocol.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Schema } from "../../schema/model.ts";
-import type { StreamRecord } from "../table.ts";
+import type { StreamRecord } from "../table/port.ts";
 import { type AttributeValues, fromAttributeValues } from "./attribute_value.ts";
 import { dataShape, keyOfItem, type TableShape } from "./keys.ts";
 

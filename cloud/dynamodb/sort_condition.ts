@@ -7,9 +7,9 @@ import type { AttributeValue } from "@aws-sdk/client-dynamodb";
 import { SyncError } from "../../schema/errors.ts";
 import type { Index } from "../../schema/model.ts";
 import type { Item } from "../../schema/values.ts";
-import { compareText } from "../condition.ts";
-import { sortBytesMax, utf8Bytes } from "../item_size.ts";
-import type { Query } from "../table.ts";
+import { compareText } from "../table/condition.ts";
+import { sortBytesMax, utf8Bytes } from "../table/item_size.ts";
+import type { Query } from "../table/port.ts";
 import { keyAttribute, type TableShape } from "./keys.ts";
 
 /** One condition over the names `#s` and its values. */

@@ -13,8 +13,8 @@
  *
  * @module
  */
-import { pause } from "../bounded.ts";
-import type { ChangeStream, StreamBatch, Table } from "../table.ts";
+import { pause } from "../sync/bounded.ts";
+import type { ChangeStream, StreamBatch, Table } from "../table/port.ts";
 import { Frontier } from "./frontier.ts";
 import { acquireLease, type Lease } from "./lease.ts";
 import { Positions } from "./positions.ts";

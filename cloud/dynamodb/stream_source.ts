@@ -16,7 +16,7 @@ import {
   type GetShardIteratorCommandOutput,
 } from "@aws-sdk/client-dynamodb-streams";
 import { SyncError } from "../../schema/errors.ts";
-import type { StreamRecord } from "../table.ts";
+import type { StreamRecord } from "../table/port.ts";
 import type { Command, Connection } from "./client.ts";
 import { syncErrorOf } from "./faults.ts";
 import type { TableShape } from "./keys.ts";

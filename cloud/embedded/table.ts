@@ -8,9 +8,9 @@ import type { Key } from "../../protocol.ts";
 import { keyOf, parseJson, SyncError } from "../../schema.ts";
 import type { Schema } from "../../schema/model.ts";
 import type { Item } from "../../schema/values.ts";
-import { evaluate } from "../condition.ts";
-import { itemBytesMax, itemSizeBytes } from "../item_size.ts";
-import type { ItemPage, Query, Table, Write, WriteResult } from "../table.ts";
+import { evaluate } from "../table/condition.ts";
+import { itemBytesMax, itemSizeBytes } from "../table/item_size.ts";
+import type { ItemPage, Query, Table, Write, WriteResult } from "../table/port.ts";
 import type { Engine } from "./engine.ts";
 import { indexSql } from "./layout.ts";
 

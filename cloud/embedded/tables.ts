@@ -6,7 +6,7 @@
  */
 import type { Schema } from "../../schema/model.ts";
 import { isMap, type Item } from "../../schema/values.ts";
-import type { ChangeStream, DataTable, StreamBatch, StreamOptions, StreamRecord, Tables } from "../table.ts";
+import type { ChangeStream, DataTable, StreamBatch, StreamOptions, StreamRecord, Tables } from "../table/port.ts";
 import { Engine, type Synchronous } from "./engine.ts";
 import { attributeSql, sweepUnwantedSql, ttlAttributes, wantAllSql } from "./layout.ts";
 import { dataLayout, EmbeddedTable, itemOf, logLayout } from "./table.ts";

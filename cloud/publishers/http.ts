@@ -8,8 +8,8 @@
  */
 import { encode, type FromCloud, type Topics, topics } from "../../protocol.ts";
 import { SyncError } from "../../schema/errors.ts";
-import { Semaphore } from "../bounded.ts";
-import type { Publisher, PublishOptions, Target } from "../publisher.ts";
+import { Semaphore } from "../sync/bounded.ts";
+import type { Publisher, PublishOptions, Target } from "./port.ts";
 import { topicOf } from "./topic.ts";
 
 /** Options of every HTTP publisher. */

@@ -11,10 +11,10 @@
  *
  * @module
  */
-import type { BrokerConnection } from "../../protocol/mqtt_session.ts";
+import type { BrokerConnection } from "../../mqtt/session.ts";
 import { SyncError } from "../../schema/errors.ts";
 import { MqttPublisher } from "../mqtt.ts";
-import type { Publisher } from "../publisher.ts";
+import type { Publisher } from "./port.ts";
 import { EmqxPublisher } from "./emqx.ts";
 
 /** A publisher that was opened, with its counters. Closing it is the caller's. */

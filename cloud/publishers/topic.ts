@@ -4,7 +4,7 @@
  * @module
  */
 import type { Topics } from "../../protocol.ts";
-import type { Target } from "../publisher.ts";
+import type { Target } from "./port.ts";
 
 /** The topic of a target. @throws ProtocolError for an id that could stand for another topic. */
 export function topicOf(topics: Topics, to: Target): string {

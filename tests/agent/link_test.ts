@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import mqtt from "mqtt";
 import { MqttLink } from "../../agent/link.ts";
-import { type Broker, startBroker } from "../../cloud/broker.ts";
-import { MqttSession } from "../../protocol/mqtt_session.ts";
+import { type Broker, startBroker } from "../../cloud/broker/broker.ts";
+import { MqttSession } from "../../mqtt/session.ts";
 import { encode, type FromCloud, topics } from "../../protocol.ts";
 import { freePort } from "../support/mosquitto.ts";
 import { until } from "../support/until.ts";

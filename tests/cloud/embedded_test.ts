@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { equals } from "../../cloud/condition.ts";
+import { equals } from "../../cloud/table/condition.ts";
 import { openEmbedded } from "../../cloud/embedded.ts";
-import type { StreamBatch, StreamRecord } from "../../cloud/table.ts";
+import type { StreamBatch, StreamRecord } from "../../cloud/table/port.ts";
 import { SyncError } from "../../schema.ts";
 import type { Item } from "../../schema/values.ts";
 import { contractSchema as schema, itemOf, keyOf, tableContract } from "./table_contract.ts";

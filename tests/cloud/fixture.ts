@@ -4,11 +4,11 @@
  *
  * @module
  */
-import { ChannelLog } from "../../cloud/channel_log.ts";
+import { ChannelLog } from "../../cloud/sync/channel_log.ts";
 import { openEmbedded } from "../../cloud/embedded.ts";
-import { groupRecords } from "../../cloud/fan_out.ts";
-import type { Publisher, PublishOptions, Target } from "../../cloud/publisher.ts";
-import type { StreamBatch, StreamRecord, Table } from "../../cloud/table.ts";
+import { groupRecords } from "../../cloud/sync/fan_out.ts";
+import type { Publisher, PublishOptions, Target } from "../../cloud/publishers/port.ts";
+import type { StreamBatch, StreamRecord, Table } from "../../cloud/table/port.ts";
 import type { FromCloud } from "../../protocol.ts";
 import { compileSchema, completeItem } from "../../schema.ts";
 import type { Identity } from "../../schema/model.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHandler } from "../../cloud/handler.ts";
-import { Registry } from "../../cloud/registry.ts";
-import { CloudService } from "../../cloud/service.ts";
+import { Registry } from "../../cloud/sync/registry.ts";
+import { CloudService } from "../../cloud/sync/service.ts";
 import { openEmbedded } from "../../cloud/embedded.ts";
 import { compileSchema } from "../../schema.ts";
 import { Outbox } from "./fixture.ts";

@@ -10,8 +10,8 @@ import { Buffer } from "node:buffer";
 import { type AttributeValue, DynamoDBClient, GetItemCommand } from "@aws-sdk/client-dynamodb";
 import { Table } from "dynamodb-onetable";
 import fc from "fast-check";
-import { type DynamoTables, openDynamo } from "../../cloud/dynamodb/table.ts";
-import type { StreamRecord } from "../../cloud/table.ts";
+import { type DynamoTables, openDynamo } from "../../cloud/dynamodb/tables.ts";
+import type { StreamRecord } from "../../cloud/table/port.ts";
 import type { Key } from "../../protocol.ts";
 import {
   bytesToBase64,

@@ -9,7 +9,7 @@ import { Buffer } from "node:buffer";
 import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { Table } from "dynamodb-onetable";
 import fc from "fast-check";
-import { modelApi } from "../../agent/models.ts";
+import { modelApi } from "../../agent/api/models.ts";
 import { openStore } from "../../agent/store/store.ts";
 import { fromAttributeValues, toAttributeValues } from "../../cloud/dynamodb/attribute_value.ts";
 import { canonicalDecimal, compileSchema, completeItem, keyOf, type Schema, stripItem } from "../../schema.ts";

@@ -5,8 +5,19 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { absent, all, any, atMost, beginsWith, equals, exists, greater, less, not } from "../../cloud/condition.ts";
-import type { Condition, StreamBatch, StreamRecord, Table, Tables, Write } from "../../cloud/table.ts";
+import {
+  absent,
+  all,
+  any,
+  atMost,
+  beginsWith,
+  equals,
+  exists,
+  greater,
+  less,
+  not,
+} from "../../cloud/table/condition.ts";
+import type { Condition, StreamBatch, StreamRecord, Table, Tables, Write } from "../../cloud/table/port.ts";
 import type { Key } from "../../protocol.ts";
 import { compileSchema } from "../../schema.ts";
 import type { Item, Json } from "../../schema/values.ts";

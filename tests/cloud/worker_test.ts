@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { MqttLink } from "../../agent/link.ts";
-import { startBroker } from "../../cloud/broker.ts";
+import { startBroker } from "../../cloud/broker/broker.ts";
 import { type Cloud, type CloudOptions, startCloud } from "../../cloud/worker.ts";
 import type { Ack, FromCloud } from "../../protocol.ts";
 import { compileSchema, SyncError } from "../../schema.ts";

@@ -34,7 +34,7 @@ function isSane(item: Record<string, unknown>, fromMs: number, toMs: number): vo
   assert.ok(stamp >= fromMs && stamp <= toMs + 1, `the stamp is ${new Date(stamp).toISOString()}`);
 }
 
-/** Offsets are measured over the network: to a few hundred ms; below one second they are taken for zero (agent/clock.ts). */
+/** Offsets are measured over the network: to a few hundred ms; below one second they are taken for zero (agent/sync/clock.ts). */
 const marginMs = 1_500;
 
 for (

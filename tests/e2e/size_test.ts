@@ -14,7 +14,7 @@ const identity = { deviceId: "dev-1", accountId: "acme" };
 
 /**
  * Of an item's text: from nothing to the largest item, which takes parts of 128 KB. What lies around the boundaries of MQTT
- * itself is tried to the byte by `tests/cloud/broker_contract.ts`.
+ * itself is tried to the byte by `tests/cloud/broker/broker_contract.ts`.
  */
 const sizes = [
   ...[0, 1, 100, 127, 128, 129, 1_000, 16_000, 16_383, 16_384, 16_385, 40_000, 65_535, 65_536, 100_000, 127_000],

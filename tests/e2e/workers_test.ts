@@ -13,8 +13,8 @@ import { connect } from "../support/sql.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
 import { credentials, newTableUrl } from "../support/world.ts";
-import { openDynamo } from "../../cloud/dynamodb/table.ts";
-import type { DynamoTables } from "../../cloud/dynamodb/table.ts";
+import { openDynamo } from "../../cloud/dynamodb/tables.ts";
+import type { DynamoTables } from "../../cloud/dynamodb/tables.ts";
 import { completeItem, fromPlain, type Item } from "../../schema.ts";
 
 const long = Deno.env.get("TWINTABLE_LONG") === "1";

@@ -3,7 +3,7 @@
  */
 import assert from "node:assert/strict";
 import mqtt from "mqtt";
-import { startBroker } from "../../cloud/broker.ts";
+import { startBroker } from "../../cloud/broker/broker.ts";
 import { openAgent } from "../../agent/agent.ts";
 import { compileSchema, SchemaError, SyncError } from "../../schema.ts";
 import { assertTwinned } from "../support/compare.ts";

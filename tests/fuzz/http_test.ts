@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { createHandler } from "../../cloud/handler.ts";
-import { CloudService } from "../../cloud/service.ts";
+import { CloudService } from "../../cloud/sync/service.ts";
 import { Decoder, encode } from "../../protocol.ts";
 import type { Item } from "../../schema.ts";
 import { Fixture, Outbox, schema } from "../cloud/fixture.ts";

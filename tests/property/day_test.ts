@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { openDatabase } from "../../agent/driver.ts";
+import { openDatabase } from "../../agent/sqlite/driver.ts";
 import type { Clock } from "../../agent/ports.ts";
 import { compileSchema } from "../../schema.ts";
 import { Twinned } from "./twinned.ts";

@@ -7,7 +7,7 @@
 import { DatabaseSync } from "node:sqlite";
 // deno-lint-ignore no-import-prefix
 import initSqlJs from "npm:sql.js@1.7.0/dist/sql-asm.js";
-import { schemaSql } from "../../agent/store/migrate.ts";
+import { schemaSql } from "../../agent/migration/migrate.ts";
 import type { Schema } from "../../schema.ts";
 import { identity } from "./twinned.ts";
 

@@ -5,13 +5,13 @@
  * @module
  */
 import { openStore, type Store } from "../../agent/store/store.ts";
-import type { Limits } from "../../agent/context.ts";
+import type { Limits } from "../../agent/sync/context.ts";
 import type { Clock } from "../../agent/ports.ts";
 import { Twin } from "../../agent/twin.ts";
 import { openEmbedded } from "../../cloud/embedded.ts";
-import type { Registry } from "../../cloud/registry.ts";
-import { CloudService } from "../../cloud/service.ts";
-import type { DataTable, StreamRecord, Tables } from "../../cloud/table.ts";
+import type { Registry } from "../../cloud/sync/registry.ts";
+import { CloudService } from "../../cloud/sync/service.ts";
+import type { DataTable, StreamRecord, Tables } from "../../cloud/table/port.ts";
 import type { FromCloud, FromDevice } from "../../protocol.ts";
 import { type Identity, type Item, keyOf, type Schema } from "../../schema.ts";
 import { SkippingClock } from "../support/clock.ts";

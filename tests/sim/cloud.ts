@@ -5,10 +5,10 @@
  * @module
  */
 import { openEmbedded } from "../../cloud/embedded.ts";
-import type { Publisher } from "../../cloud/publisher.ts";
-import type { Registry } from "../../cloud/registry.ts";
-import { CloudService } from "../../cloud/service.ts";
-import type { DataTable, StreamOptions, StreamRecord, Tables, Write } from "../../cloud/table.ts";
+import type { Publisher } from "../../cloud/publishers/port.ts";
+import type { Registry } from "../../cloud/sync/registry.ts";
+import { CloudService } from "../../cloud/sync/service.ts";
+import type { DataTable, StreamOptions, StreamRecord, Tables, Write } from "../../cloud/table/port.ts";
 import type { FromDevice, Key } from "../../protocol.ts";
 import { keyOf, modelOf } from "../../schema.ts";
 import type { Model, Schema } from "../../schema/model.ts";

@@ -6,9 +6,9 @@
  * @module
  */
 import { rmSync } from "node:fs";
-import { openDatabase } from "../../agent/driver.ts";
+import { openDatabase } from "../../agent/sqlite/driver.ts";
 import { openStore, type Store } from "../../agent/store/store.ts";
-import type { Limits } from "../../agent/context.ts";
+import type { Limits } from "../../agent/sync/context.ts";
 import { Twin } from "../../agent/twin.ts";
 import { SyncError } from "../../schema.ts";
 import type { Identity, Model, Schema } from "../../schema/model.ts";

@@ -5,8 +5,8 @@
  *
  * @module
  */
-import { compareText, evaluate } from "../../cloud/condition.ts";
-import { itemBytesMax, itemSizeBytes } from "../../cloud/item_size.ts";
+import { compareText, evaluate } from "../../cloud/table/condition.ts";
+import { itemBytesMax, itemSizeBytes } from "../../cloud/table/item_size.ts";
 import type {
   DataTable,
   ItemPage,
@@ -17,7 +17,7 @@ import type {
   Tables,
   Write,
   WriteResult,
-} from "../../cloud/table.ts";
+} from "../../cloud/table/port.ts";
 import type { Key } from "../../protocol.ts";
 import { jsonEquals, keyOf, SyncError } from "../../schema.ts";
 import type { Index, Schema } from "../../schema/model.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 import { setImmediate } from "node:timers";
-import type { Table } from "../../cloud/table.ts";
+import type { Table } from "../../cloud/table/port.ts";
 import { SyncError } from "../../schema.ts";
 import type { Fault } from "./double.ts";
 

@@ -26,10 +26,10 @@ function one(name: string, breaks: string, families: string, file: string, find:
   return { name, breaks, families: families.split(" "), patches: [{ file, find, replace }] };
 }
 
-const uplink = "agent/uplink.ts", answers = "agent/answers.ts", incoming = "agent/incoming.ts";
-const downlink = "agent/downlink.ts", outbox = "agent/outbox.ts", twin = "agent/twin.ts";
-const condition = "cloud/ingest_condition.ts", ingest = "cloud/ingest.ts", fanOut = "cloud/fan_out.ts";
-const log = "cloud/channel_log.ts", catchUp = "cloud/catch_up.ts", service = "cloud/service.ts";
+const uplink = "agent/sync/uplink.ts", answers = "agent/sync/answers.ts", incoming = "agent/sync/incoming.ts";
+const downlink = "agent/sync/downlink.ts", outbox = "agent/sync/outbox.ts", twin = "agent/twin.ts";
+const condition = "cloud/sync/ingest_condition.ts", ingest = "cloud/sync/ingest.ts", fanOut = "cloud/sync/fan_out.ts";
+const log = "cloud/sync/channel_log.ts", catchUp = "cloud/sync/catch_up.ts", service = "cloud/sync/service.ts";
 
 /** The planted bugs, in the order of the rules. */
 export const mutants: readonly Mutant[] = [
@@ -70,7 +70,7 @@ export const mutants: readonly Mutant[] = [
           `if (flights.length === 0) return undefined;\n      outbox.forget(joined(flights.map((f) => f.entries)));`,
       },
       {
-        file: "agent/flight.ts",
+        file: "agent/sync/flight.ts",
         find:
           `this.store.db.sql("INSERT INTO _inflight(batch, serial, payload) VALUES (?, ?, ?)").run(id, serial, payload);`,
         replace: ``,
@@ -81,7 +81,7 @@ export const mutants: readonly Mutant[] = [
     "stamp not stored",
     "§2: the stamp is persisted with the change",
     "alone disk",
-    "agent/flight.ts",
+    "agent/sync/flight.ts",
     `const stamps: Version[] = [...prior, [source, change.stamp]];
     return [{ model, key, text: keyText(key), keyAttributes, change, base, entries, upto, stamps }];`,
     `const again = { ...change, stamp: change.stamp + 1 };
@@ -103,7 +103,7 @@ export const mutants: readonly Mutant[] = [
     "recorded time",
     "§2: the stamp is the corrected time",
     "fair",
-    "agent/clock.ts",
+    "agent/sync/clock.ts",
     `let corrected = recordedMs + (this.#offsetMs ?? 0);`,
     `let corrected = recordedMs;`,
   ),
@@ -111,7 +111,7 @@ export const mutants: readonly Mutant[] = [
     "jumps forgotten",
     "§2: corrected by later jumps",
     "fair clock clock2",
-    "agent/clock.ts",
+    "agent/sync/clock.ts",
     `corrected += this.#jumps[s] ?? 0;`,
     `corrected += 0;`,
   ),
@@ -119,7 +119,7 @@ export const mutants: readonly Mutant[] = [
     "time taken for known",
     "§2: nothing is sent before the offset is known",
     "fair alone",
-    "agent/clock.ts",
+    "agent/sync/clock.ts",
     `return this.#offsetMs !== undefined;`,
     `return true;`,
   ),
@@ -168,7 +168,7 @@ export const mutants: readonly Mutant[] = [
     "sends forgotten at a start",
     "§3: also one that was sent before this start",
     "late alone clock",
-    "agent/recent_sends.ts",
+    "agent/sync/recent_sends.ts",
     `if (known === undefined && this.lastSendMs > 0) {`,
     `if (known === undefined && this.lastSendMs < 0) {`,
   ),
@@ -593,7 +593,7 @@ export const mutants: readonly Mutant[] = [
     "snapshot removes pending rows",
     "§6: unsettled keys are never swept",
     "snap logloss any",
-    "agent/snapshot.ts",
+    "agent/sync/snapshot.ts",
     `if (inFlight.get(key) || record.awaiting || outbox.pending(model, key)) records.mark(record);`,
     `if (inFlight.get(key)) records.mark(record);`,
   ),
@@ -601,7 +601,7 @@ export const mutants: readonly Mutant[] = [
     "snapshot removes nothing",
     "§6: unseen clean rows are removed",
     "snap logloss down",
-    "agent/snapshot.ts",
+    "agent/sync/snapshot.ts",
     `place(context, record, null, keyAttributesOf(model, item));`,
     `void keyAttributesOf(model, item);`,
   ),
@@ -620,7 +620,7 @@ export const mutants: readonly Mutant[] = [
     "jump forgotten by a fault",
     "found by the simulation: a jump that a full disk kept from being written was not seen again, and stamps were hours off",
     "devpol clock",
-    "agent/clock.ts",
+    "agent/sync/clock.ts",
     `    const jumped = Math.abs(delta) >= jumpMinMs, next = this.#segment + 1;`,
     `    [this.#lastWallMs, this.#lastMonotonicMs] = [wall, monotonic];
     const jumped = Math.abs(delta) >= jumpMinMs, next = this.#segment + 1;`,

@@ -5,10 +5,10 @@
  *
  * @module
  */
-import type { Target } from "../../cloud/publisher.ts";
-import type { Registry } from "../../cloud/registry.ts";
-import { CloudService } from "../../cloud/service.ts";
-import type { StreamRecord, Tables, Write } from "../../cloud/table.ts";
+import type { Target } from "../../cloud/publishers/port.ts";
+import type { Registry } from "../../cloud/sync/registry.ts";
+import { CloudService } from "../../cloud/sync/service.ts";
+import type { StreamRecord, Tables, Write } from "../../cloud/table/port.ts";
 import type { FromCloud, FromDevice, Key } from "../../protocol.ts";
 import { keyOf } from "../../schema.ts";
 import type { Model, Schema } from "../../schema/model.ts";

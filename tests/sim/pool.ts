@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type Database, openDatabase, type SqlValue } from "../../agent/driver.ts";
+import { type Database, openDatabase, type SqlValue } from "../../agent/sqlite/driver.ts";
 import { openStore, type Store } from "../../agent/store/store.ts";
 import type { Identity, Schema } from "../../schema/model.ts";
 

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { ChangeStream, StreamBatch, StreamOptions, StreamRecord } from "../../cloud/table.ts";
+import type { ChangeStream, StreamBatch, StreamOptions, StreamRecord } from "../../cloud/table/port.ts";
 
 /** Splits of one shard and its children, one below the other. */
 const splitsMax = 3;

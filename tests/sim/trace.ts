@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { StreamRecord } from "../../cloud/table.ts";
+import type { StreamRecord } from "../../cloud/table/port.ts";
 import type { SimDevice } from "./device.ts";
 import type { Effect } from "./workload.ts";
 

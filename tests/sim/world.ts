@@ -5,9 +5,9 @@
  *
  * @module
  */
-import { entryKeysMax } from "../../cloud/fan_out.ts";
-import type { Target } from "../../cloud/publisher.ts";
-import type { StreamRecord } from "../../cloud/table.ts";
+import { entryKeysMax } from "../../cloud/sync/fan_out.ts";
+import type { Target } from "../../cloud/publishers/port.ts";
+import type { StreamRecord } from "../../cloud/table/port.ts";
 import { type Change, Decoder, encode, type FromCloud, type FromDevice } from "../../protocol.ts";
 import { channelsOf, keyOf, SyncError } from "../../schema.ts";
 import type { Identity, Model } from "../../schema/model.ts";

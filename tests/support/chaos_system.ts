@@ -5,8 +5,8 @@
  *
  * @module
  */
-import { openDynamo } from "../../cloud/dynamodb/table.ts";
-import type { DynamoTables } from "../../cloud/dynamodb/table.ts";
+import { openDynamo } from "../../cloud/dynamodb/tables.ts";
+import type { DynamoTables } from "../../cloud/dynamodb/tables.ts";
 import { completeItem, fromPlain, type Item } from "../../schema.ts";
 import { authorityCert, serverCert, serverKey } from "./certificates.ts";
 import { ChaosProxy } from "./chaos_proxy.ts";

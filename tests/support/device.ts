@@ -4,7 +4,7 @@
  * @module
  */
 import { type Agent, openAgent } from "../../agent/agent.ts";
-import type { Limits } from "../../agent/context.ts";
+import type { Limits } from "../../agent/sync/context.ts";
 import { type LinkOptions, MqttLink } from "../../agent/link.ts";
 import type { Clock } from "../../agent/ports.ts";
 import { binary, Program } from "./process.ts";

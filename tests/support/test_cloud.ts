@@ -5,7 +5,7 @@
  * @module
  */
 import { openEmbedded } from "../../cloud/embedded.ts";
-import type { Tables, Write, WriteResult } from "../../cloud/table.ts";
+import type { Tables, Write, WriteResult } from "../../cloud/table/port.ts";
 import { type Cloud, startCloud } from "../../cloud/worker.ts";
 import {
   completeItem,

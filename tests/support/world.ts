@@ -6,8 +6,8 @@
  */
 import assert from "node:assert/strict";
 import { openEmbedded } from "../../cloud/embedded.ts";
-import { type DynamoTables, openDynamo } from "../../cloud/dynamodb/table.ts";
-import type { Tables } from "../../cloud/table.ts";
+import { type DynamoTables, openDynamo } from "../../cloud/dynamodb/tables.ts";
+import type { Tables } from "../../cloud/table/port.ts";
 import { type Cloud, startCloud } from "../../cloud/worker.ts";
 import { completeItem, fromPlain, type Identity, type Item, keyOf, modelOf, type Schema } from "../../schema.ts";
 import { authorityCert, serverCert, serverKey } from "./certificates.ts";

@@ -3,7 +3,7 @@
  * transaction. Both are measured in turn, several times, and the best of each is compared: noise only ever slows down.
  */
 import assert from "node:assert/strict";
-import { openDatabase } from "../../../agent/driver.ts";
+import { openDatabase } from "../../../agent/sqlite/driver.ts";
 import { triggersSql } from "../../../agent/store/triggers.ts";
 import { compiled, identity, StoreFile } from "../store_fixture.ts";
 

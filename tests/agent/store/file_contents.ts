@@ -4,7 +4,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import type { Database } from "../../../agent/driver.ts";
+import type { Database } from "../../../agent/sqlite/driver.ts";
 
 /** A digest of a file's objects and rows. Left out is when an entry of the outbox was made: it may be made again. */
 export function contents(db: Database): string {

@@ -2,7 +2,7 @@
  * Opening a database: whose it is, what it was, and what it becomes; transactions and their failures.
  */
 import assert from "node:assert/strict";
-import { openDatabase } from "../../../agent/driver.ts";
+import { openDatabase } from "../../../agent/sqlite/driver.ts";
 import { openStore } from "../../../agent/store/store.ts";
 import { compileSchema, SyncError } from "../../../schema.ts";
 import { compiled, exampleSchema, identity, memoryStore, StoreFile } from "../store_fixture.ts";

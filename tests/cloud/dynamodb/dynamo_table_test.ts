@@ -1,13 +1,13 @@
 /** The table's dealing with what DynamoDB rarely does: throttling, leaving keys unprocessed, not answering. */
 import assert from "node:assert/strict";
 import { BatchGetItemCommand, ConditionalCheckFailedException } from "@aws-sdk/client-dynamodb";
-import { absent, all, any, equals } from "../../../cloud/condition.ts";
-import { ConditionTooLargeError } from "../../../cloud/condition_limit.ts";
+import { absent, all, any, equals } from "../../../cloud/table/condition.ts";
+import { ConditionTooLargeError } from "../../../cloud/table/condition_limit.ts";
 import type { Connection } from "../../../cloud/dynamodb/client.ts";
 import { DynamoTable } from "../../../cloud/dynamodb/dynamo_table.ts";
 import { dataShape } from "../../../cloud/dynamodb/keys.ts";
 import { withRetries } from "../../../cloud/dynamodb/retry.ts";
-import type { Write } from "../../../cloud/table.ts";
+import type { Write } from "../../../cloud/table/port.ts";
 import type { SyncError } from "../../../schema.ts";
 import { schema, thing } from "./fixture.ts";
 

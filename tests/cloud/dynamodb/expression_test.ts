@@ -1,8 +1,8 @@
 /** Conditions as expressions: their text and their limits. Their meaning is compared on real tables (`tables_test.ts`). */
 import assert from "node:assert/strict";
-import { absent, all, any, atMost, beginsWith, equals, exists, less, not } from "../../../cloud/condition.ts";
+import { absent, all, any, atMost, beginsWith, equals, exists, less, not } from "../../../cloud/table/condition.ts";
 import { compileCondition } from "../../../cloud/dynamodb/expression.ts";
-import type { Condition } from "../../../cloud/table.ts";
+import type { Condition } from "../../../cloud/table/port.ts";
 
 Deno.test("expression: names and values are placeholders, each name once", () => {
   const condition = any(absent, all(less("_stamp", 5), not(equals("a b", "x")), atMost("_stamp", 9)));

@@ -5,10 +5,10 @@
  * @module
  */
 import { setImmediate } from "node:timers";
-import { evaluate } from "../../../cloud/condition.ts";
+import { evaluate } from "../../../cloud/table/condition.ts";
 import type { Sleep } from "../../../cloud/dynamodb/retry.ts";
 import type { Shard, ShardPage, StreamSource } from "../../../cloud/dynamodb/stream_source.ts";
-import type { Query, StreamRecord, Table, Write, WriteResult } from "../../../cloud/table.ts";
+import type { Query, StreamRecord, Table, Write, WriteResult } from "../../../cloud/table/port.ts";
 import type { Key } from "../../../protocol.ts";
 import { compileSchema, type Item, SyncError } from "../../../schema.ts";
 

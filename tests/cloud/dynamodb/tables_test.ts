@@ -14,9 +14,9 @@ import {
 } from "@aws-sdk/client-dynamodb";
 import { Buffer } from "node:buffer";
 import fc from "fast-check";
-import { equals, evaluate } from "../../../cloud/condition.ts";
-import { type DynamoOptions, openDynamo } from "../../../cloud/dynamodb/table.ts";
-import type { Condition, StreamRecord } from "../../../cloud/table.ts";
+import { equals, evaluate } from "../../../cloud/table/condition.ts";
+import { type DynamoOptions, openDynamo } from "../../../cloud/dynamodb/tables.ts";
+import type { Condition, StreamRecord } from "../../../cloud/table/port.ts";
 import { compileSchema, type Item, type Json, type Schema, SyncError } from "../../../schema.ts";
 import { type Emulator, emulators } from "../../support/dynamo.ts";
 import { until } from "../../support/until.ts";

@@ -1,0 +1,151 @@
+/**
+ * Watching what comes from the cloud, with a place to go on from. `_changes` is the one source: what an application is told
+ * live is what it finds there after a restart, in the same order, with the same numbers.
+ *
+ * A change names what happened to a key; the item that is told with it is the row as it is when it is told, which may be
+ * newer. Changes are kept for a while (`limits.historyMax`): who asks for older ones is refused, not silently served less.
+ *
+ * @module
+ */
+import type { Key } from "../../protocol.ts";
+import { type Attributes, parseJson, renderKey, SyncError } from "../../schema.ts";
+import type { Model } from "../../schema/model.ts";
+import { plainItem } from "./models.ts";
+import { jsonToProperty } from "./properties.ts";
+import type { Store } from "../store/store.ts";
+
+/** A change that came from the cloud and is committed. */
+export interface WatchedChange {
+  /** The change's number in `_changes`: ask for what is after it with `since`. */
+  readonly sequence: number;
+  readonly model: string;
+  readonly op: "put" | "remove";
+  /** The item's primary key in the table: hash and sort value. */
+  readonly key: Key;
+  /** The properties that the key is made of. */
+  readonly keyProperties: Record<string, unknown>;
+  /** The item's properties as they are now; absent for `remove`, and where the row has gone since. */
+  readonly item?: Record<string, unknown>;
+}
+
+/** Where a watch begins and how it ends. */
+export interface WatchOptions {
+  /** Begin with the change after this one. Default: with what comes from now on. 0: with the oldest that is kept. */
+  readonly since?: number;
+  /** Ends the watch. */
+  readonly signal?: AbortSignal;
+}
+
+/** Rows of `_changes` read at once. */
+const pageRows = 256;
+
+interface Watcher {
+  readonly model: Model;
+  readonly tell: (change: WatchedChange) => void;
+  /** The last change that it was told, or that was not its model's. */
+  at: number;
+}
+
+/** The watchers of one agent. */
+export class Watchers {
+  readonly #store: Store;
+  readonly #watchers: Set<Watcher> = new Set();
+  #queued = false;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /** The number of the newest change; 0: there never was one. It counts on when old changes are deleted. */
+  get sequence(): number {
+    const row = this.#store.db.sql("SELECT seq FROM sqlite_sequence WHERE name = '_changes'").get();
+    return Number(row?.seq ?? 0);
+  }
+
+  /**
+   * Adds a watcher. What is kept behind `since` is told in a microtask, what comes later after its commit.
+   *
+   * @returns a function that ends it
+   * @throws SyncError `trimmed` where changes after `since` are no longer kept, or it is none of this database's numbers
+   */
+  add(model: Model, tell: (change: WatchedChange) => void, { since, signal }: WatchOptions): () => void {
+    const newest = this.sequence;
+    if (since !== undefined && since !== 0) this.#checkKept(since, newest);
+    const watcher: Watcher = { model, tell, at: since ?? newest };
+    const end = () => {
+      this.#watchers.delete(watcher);
+      signal?.removeEventListener("abort", end);
+    };
+    if (signal?.aborted) return end;
+    signal?.addEventListener("abort", end, { once: true });
+    this.#watchers.add(watcher);
+    if (watcher.at < newest) this.wake();
+    return end;
+  }
+
+  #checkKept(since: number, newest: number): void {
+    if (!Number.isSafeInteger(since) || since < 0) {
+      throw new RangeError(`since must be a change's sequence, not ${since}`);
+    }
+    const oldest = this.#store.db.sql("SELECT min(sequence) AS n FROM _changes").get()!.n;
+    const kept = oldest === null ? newest + 1 : Number(oldest);
+    if (since >= kept - 1 && since <= newest) return;
+    throw new SyncError("trimmed", `the changes after ${since} are not kept: those of ${kept} to ${newest} are`, {
+      hint: "Read the items themselves, then watch from the agent's `sequence` of before that.",
+    });
+  }
+
+  /** There may be new changes. They are told in a microtask, when whatever runs now has ended. */
+  wake(): void {
+    if (this.#queued || this.#watchers.size === 0) return;
+    this.#queued = true;
+    queueMicrotask(() => {
+      this.#queued = false;
+      for (const watcher of this.#watchers) this.#tellAll(watcher);
+    });
+  }
+
+  /** Ends every watch. */
+  close(): void {
+    this.#watchers.clear();
+  }
+
+  #tellAll(watcher: Watcher): void {
+    const page = this.#store.db.sql(
+      "SELECT sequence, model, key, op FROM _changes WHERE sequence > ? ORDER BY sequence LIMIT ?",
+    );
+    for (let rows = page.all(watcher.at, pageRows); rows.length > 0; rows = page.all(watcher.at, pageRows)) {
+      for (const row of rows) {
+        // Its own callback may have ended it, or closed the agent.
+        if (!this.#watchers.has(watcher)) return;
+        watcher.at = Number(row.sequence);
+        if (row.model !== watcher.model.name) continue;
+        const change = this.#changeOf(watcher.model, row);
+        if (change) this.#tell(watcher, change);
+      }
+    }
+  }
+
+  /** A callback that throws ends nothing here: neither its own watch, nor those of others. Its error is the program's. */
+  #tell(watcher: Watcher, change: WatchedChange): void {
+    try {
+      watcher.tell(change);
+    } catch (error) {
+      reportError(error);
+    }
+  }
+
+  /** Undefined: a change of before the model had another key. There is no such item any more. */
+  #changeOf(model: Model, row: Record<string, unknown>): WatchedChange | undefined {
+    const attributes = parseJson(row.key as string) as Attributes;
+    const key = renderKey(model, attributes, this.#store.identity);
+    if (!key) return undefined;
+    const fields = model.fields.filter((field) => model.keyFields.includes(field.name));
+    const keyProperties = Object.fromEntries(
+      fields.map((field) => [field.name, jsonToProperty(attributes[field.attribute] ?? null, field)]),
+    );
+    const op = row.op as "put" | "remove";
+    const item = op === "put" ? plainItem(this.#store, model, key) : undefined;
+    return { sequence: Number(row.sequence), model: model.name, op, key, keyProperties, ...(item ? { item } : {}) };
+  }
+}

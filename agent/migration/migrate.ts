@@ -1,0 +1,149 @@
+/**
+ * Brings a file to a schema: creates what is missing and rebuilds the tables that differ, keeping `_id` and data. It runs
+ * in the caller's transaction: a crash or a refusal leaves the file as it was.
+ *
+ * A table is rebuilt (`rebuild.ts`) rather than altered, since SQLite can add neither a column with an expression as default
+ * nor a constraint. What the change means for changes that wait and for cursors: `transition.ts`.
+ *
+ * @module
+ */
+import type { Database } from "../sqlite/driver.ts";
+import type { Field, Identity, Model, Schema } from "../../schema/model.ts";
+import { deviceModels, keySql, loneKeyField, ownName, tableSql, uniqueIndexes } from "../store/ddl.ts";
+import { columnsOf, rebuild } from "./rebuild.ts";
+import { ident } from "../store/sql.ts";
+import {
+  agentTablesSql,
+  applicationId,
+  laterColumns,
+  outboxIndexesSql,
+  storeFormat,
+  viewNames,
+  viewsSql,
+} from "../store/tables.ts";
+import { alteredObjects, tableIsWhole } from "./objects.ts";
+import { onboard, refuseForeign, refuseOthers } from "./onboard.ts";
+import { carryOver, fillNewFields, letGo, needsSnapshot, presentSchema, refuseImpossible } from "./transition.ts";
+import { triggersSql } from "../store/triggers.ts";
+
+/** What a migration did. */
+export interface Migration {
+  /** Models whose table was made. */
+  readonly created: string[];
+  /** Models whose table was rebuilt: a snapshot has to fill what the old one lacked. */
+  readonly rebuilt: string[];
+  /** Triggers, tables and views that somebody had dropped or altered: what was written meanwhile may have gone unnoticed. */
+  readonly restored: string[];
+}
+
+/** All DDL that a model's table consists of: what the file remembers to see whether it has to be rebuilt. */
+export function modelSql(model: Model, identity: Identity): string[] {
+  return [tableSql(model, identity), ...uniqueIndexes(model).map((index) => index.sql)];
+}
+
+/** {@link modelSql} of versions that had an index over the rendered key for every model: its rows need not be moved for it to go. */
+function formerSql(model: Model, identity: Identity): string {
+  const { hash, sort } = keySql(model), indexes = uniqueIndexes(model).map((index) => index.sql);
+  const over = [hash, ...(sort ? [sort] : [])].join(", ");
+  const item = `CREATE UNIQUE INDEX ${ident(ownName(model, "item"))} ON ${ident(model.name)}(${over})`;
+  return [tableSql(model, identity), item, ...indexes].join(";\n");
+}
+
+/** The whole schema as SQL, for people to read. */
+export function schemaSql(schema: Schema, identity: Identity): string {
+  const models = deviceModels(schema);
+  const numbers = new Map(models.map((model, i) => [i + 1, model]));
+  const parts = [
+    agentTablesSql.trim(),
+    ...models.flatMap((model, i) => [...modelSql(model, identity), ...triggersSql(model, i + 1, identity)]),
+    ...outboxIndexesSql(numbers),
+    ...viewsSql(numbers),
+  ];
+  return parts.map((sql) => sql.replace(/;?$/, ";")).join("\n\n") + "\n";
+}
+
+/** The models of this schema that the file has a number for. A number is given once and never changes: outbox entries and triggers carry it. */
+export function modelNumbers(db: Database, schema: Schema): Map<number, Model> {
+  const numbers = new Map<number, Model>();
+  for (const { number, name } of db.prepare("SELECT number, name FROM _sync_models ORDER BY number").all()) {
+    const model = schema.models.get(String(name));
+    if (model?.onDevice) numbers.set(Number(number), model);
+  }
+  return numbers;
+}
+
+/**
+ * Makes the file fit the schema. Must run inside a transaction with `legacy_alter_table` on (else SQLite checks an
+ * application's views while a table is away).
+ *
+ * @throws SyncError `migration` where rows can't be carried over: nothing has changed then, once the caller rolls back.
+ */
+export function migrate(db: Database, schema: Schema, identity: Identity): Migration {
+  refuseOthers(db);
+  db.exec(agentTablesSql);
+  for (const { table, name, sql } of laterColumns) {
+    if (!columnsOf(db, table).includes(name)) db.exec(`ALTER TABLE ${table} ADD COLUMN ${sql}`);
+  }
+  db.exec(`PRAGMA application_id = ${applicationId}`);
+  for (const { name } of deviceModels(schema)) {
+    db.prepare("INSERT OR IGNORE INTO _sync_models(name) VALUES (?)").run(name);
+  }
+  const numbers = modelNumbers(db, schema);
+  const before = presentSchema(db);
+  // A new schema, or a new version of Twintable, makes all of it anew anyway.
+  const isSame = db.prepare("SELECT value FROM _sync WHERE name = 'ddl'").get()?.value === schemaSql(schema, identity);
+  const restored = isSame ? alteredObjects(db, numbers, identity) : [];
+  dropOwnObjects(db);
+  const migration: Migration = { created: [], rebuilt: [], restored };
+  let snapshot = false;
+  letGo(db, schema);
+  for (const [number, model] of numbers) {
+    const wanted = modelSql(model, identity).join(";\n");
+    const present = columnsOf(db, model.name);
+    const known = db.sql("SELECT value FROM _sync WHERE name = ?").get(`table:${model.name}`)?.value;
+    const old = known === undefined ? undefined : before?.models.get(model.name);
+    if (present.length > 0 && old) refuseImpossible(db, number, model, old, before!.typeField !== schema.typeField);
+    const isAsWanted = known === wanted || known === formerSql(model, identity);
+    const changed = !isAsWanted || !tableIsWhole(db, model, identity);
+    let returned: Field[] = [];
+    if (present.length === 0) {
+      for (const sql of modelSql(model, identity)) db.exec(sql);
+      // No row is left to compare an awaited echo with: what comes is taken as it is.
+      db.sql("UPDATE _sync_items SET awaiting = 0 WHERE model = ?").run(number);
+      migration.created.push(model.name);
+    } else if (changed) {
+      if (known === undefined) refuseForeign(db, model, identity, present);
+      returned = rebuild(db, model, old, identity);
+      migration.rebuilt.push(model.name);
+      // A table that was there before Twintable, or before a reset: its rows are taken in as if they were inserted.
+      if (known === undefined && (model.sync === "up" || model.sync === "both")) onboard(db, model, number);
+    }
+    if (loneKeyField(model)) db.exec(`DROP INDEX IF EXISTS ${ident(ownName(model, "item"))}`);
+    carryOver(db, number, model, old, returned);
+    if (changed) fillNewFields(db, number, model, old, identity);
+    snapshot ||= needsSnapshot(model, old, changed);
+    db.sql("INSERT OR REPLACE INTO _sync(name, value) VALUES (?, ?)").run(`table:${model.name}`, wanted);
+    for (const sql of triggersSql(model, number, identity)) db.exec(sql);
+  }
+  for (const sql of [...outboxIndexesSql(numbers), ...viewsSql(numbers)]) db.exec(sql);
+  const set = db.sql("INSERT OR REPLACE INTO _sync(name, value) VALUES (?, ?)");
+  set.run("format", storeFormat);
+  set.run("device", identity.deviceId);
+  set.run("account", identity.accountId);
+  set.run("fingerprint", schema.fingerprint);
+  set.run("schema", JSON.stringify(schema.source));
+  // What is stored here decides whether the triggers are those of this version of Twintable.
+  set.run("ddl", schemaSql(schema, identity));
+  if (snapshot) set.run("resnapshot", 1);
+  return migration;
+}
+
+/** Triggers, views and outbox indexes are made anew at each migration: they name models and numbers. */
+function dropOwnObjects(db: Database): void {
+  const triggers = db.sql(
+    "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE '\\_sync\\_%' ESCAPE '\\'",
+  );
+  for (const { name } of triggers.all()) db.exec(`DROP TRIGGER ${ident(String(name))}`);
+  for (const name of viewNames) db.exec(`DROP VIEW IF EXISTS ${name}`);
+  db.exec("DROP INDEX IF EXISTS _sync_outbox_row");
+}

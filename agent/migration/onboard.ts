@@ -1,0 +1,82 @@
+/**
+ * Rows that were there before Twintable: a table of a model's name, in a file that is new to it, is taken over with its rows.
+ * What can't be is refused before anything is touched.
+ *
+ * @module
+ */
+import type { Database } from "../sqlite/driver.ts";
+import { SyncError } from "../../schema/errors.ts";
+import type { Identity, Model } from "../../schema/model.ts";
+import { columnsOf } from "./rebuild.ts";
+import { ident, nowMsSql } from "../store/sql.ts";
+import { agentTableNames, applicationId, viewNames } from "../store/tables.ts";
+import { outboxKinds } from "../store/triggers.ts";
+
+function refused(message: string, hint: string): SyncError {
+  return new SyncError("migration", message, { hint: `Nothing was changed. ${hint}` });
+}
+
+/**
+ * Refuses a file whose texts are not UTF-8 (lengths and bytes of texts are those that DynamoDB counts), and one that has not
+ * been Twintable's and uses the names of the agent's tables and views for others.
+ */
+export function refuseOthers(db: Database): void {
+  const { encoding } = db.prepare("PRAGMA encoding").get()!;
+  if (encoding !== "UTF-8") {
+    throw refused(
+      `The file's texts are ${encoding}, not UTF-8`,
+      "Make a new file of its dump: sqlite3 OLD .dump | sqlite3 NEW",
+    );
+  }
+  if (db.prepare("PRAGMA application_id").get()!.application_id === applicationId) return;
+  // A file that was made of a dump is not marked; what the agent notes tells it.
+  const isDump = columnsOf(db, "_sync").includes("value") &&
+    db.prepare("SELECT 1 FROM _sync WHERE name = 'format'").get() !== undefined;
+  if (isDump) return;
+  const own = new Set<string>([...agentTableNames, ...viewNames]);
+  const found = db.prepare("SELECT type, name FROM sqlite_master WHERE name LIKE '\\_%' ESCAPE '\\'").all()
+    .find(({ name }) => own.has(String(name).toLowerCase()));
+  if (found) {
+    throw refused(`The ${found.type} ${found.name} is none of Twintable's, which needs that name`, "Rename it.");
+  }
+}
+
+/** Refuses what has a model's name and is no table of its own, and rows of another device or account. */
+export function refuseForeign(db: Database, model: Model, identity: Identity, present: readonly string[]): void {
+  const { type } = db.prepare("SELECT type FROM pragma_table_list(?) WHERE schema = 'main'").get(model.name)!;
+  if (type !== "table") {
+    throw refused(`${model.name} is a ${type === "view" ? "view" : "virtual table"}, not a table`, "Rename it.");
+  }
+  // A table of this device knows no other.
+  for (const name of model.identityFields) {
+    const column = present.find((c) => c.toLowerCase() === name.toLowerCase());
+    if (!column) continue;
+    const found = db.prepare(
+      `SELECT ${ident(column)} AS id FROM ${ident(model.name)} WHERE ${ident(column)} IS NOT ? LIMIT 1`,
+    ).get(identity[name]);
+    if (!found) continue;
+    throw refused(
+      `${model.name} has rows of the ${name} "${found.id}", not "${identity[name]}"`,
+      "Delete these rows, or give them this one's id, and start again.",
+    );
+  }
+}
+
+/**
+ * Takes the rows of a table in. As updates: nobody knows whether the cloud has had them, so that a later removal has to be
+ * told. Rows are as old as their `updated` says, so that a newer item in the cloud wins over an older row. Without it they count
+ * as made now.
+ */
+export function onboard(db: Database, model: Model, number: number): void {
+  const field = model.fields.find((f) => f.name === model.updatedField && !f.template);
+  const column = field && ident(field.name);
+  const updated = !field
+    ? nowMsSql
+    : field.isoDates
+    ? `CAST((julianday(${column}) - 2440587.5) * 86400000 + 0.5 AS INTEGER)`
+    : column;
+  db.exec(
+    `INSERT INTO _outbox(model, row, kind, time, segment) SELECT ${number}, _id, ${outboxKinds.update}, ` +
+      `min(coalesce(${updated}, ${nowMsSql}), ${nowMsSql}), segment FROM ${ident(model.name)}, _sync_flag`,
+  );
+}

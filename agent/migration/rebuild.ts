@@ -1,0 +1,304 @@
+/**
+ * A table made anew for a model whose columns, types or constraints changed, filled from the old one. `_id`s stay, as do the
+ * indexes, triggers and views that an application made. It runs in the migration's transaction.
+ *
+ * A column is carried over by its attribute (so that a field which `map` renamed keeps its values), else by its name. Where
+ * its type changed, each value is converted (`recast.ts`), or the migration refused. Values of columns that the new model
+ * lacks are kept in `_sync_kept`, and come back with the column where no newer ones can be in the cloud.
+ *
+ * @module
+ */
+import { type Database, faultOf, type SqlRow, type SqlValue } from "../sqlite/driver.ts";
+import { SyncError } from "../../schema/errors.ts";
+import type { Field, Identity, Model } from "../../schema/model.ts";
+import { textOf } from "../store/columns.ts";
+import { dataFields, isIdentity, tableSql, type UniqueIndex, uniqueIndexes } from "../store/ddl.ts";
+import { recast } from "./recast.ts";
+import { ident, keyed, literal } from "../store/sql.ts";
+import { keyJsonSql } from "../store/triggers.ts";
+
+/** Values on their way to a column of another type, by the row's `_id`. Gone when the migration is done. */
+const recastTable = "_sync_recast";
+/** Rows that a refusal names. */
+const rowsNamed = 5;
+
+/** The columns of a table that hold data, in its order; none where there is no such table. */
+export function columnsOf(db: Database, table: string): string[] {
+  return db.prepare(`SELECT name FROM pragma_table_xinfo(${literal(table)}) WHERE hidden = 0`).all()
+    .map((row) => String(row.name));
+}
+
+/** Where a field's values come from. */
+interface Source {
+  readonly field: Field;
+  /** The old table's column. */
+  readonly column: string;
+  /** The values may be of another type. */
+  readonly recast: boolean;
+}
+
+/**
+ * What the old table has for the fields of the new model, and which columns nothing takes over.
+ *
+ * @param old the model as the file had it; undefined where that is not known: then names decide, and every value is checked
+ * @param present the columns of the old table that hold data, without its row id
+ */
+export function sourcesOf(
+  model: Model,
+  old: Model | undefined,
+  present: readonly string[],
+): { sources: Source[]; removed: string[] } {
+  const left = new Map(present.map((name) => [name.toLowerCase(), name]));
+  const found = new Map<string, Source>();
+  const take = (field: Field, before: Field | undefined, name: string) => {
+    const column = left.get(name.toLowerCase());
+    if (column === undefined || found.has(field.name)) return;
+    left.delete(name.toLowerCase());
+    found.set(field.name, { field, column, recast: before === undefined || !sameType(before, field) });
+  };
+  const fields = dataFields(model), before = old ? dataFields(old) : [];
+  for (const field of fields) {
+    const same = before.find((f) => f.attribute === field.attribute);
+    if (same) take(field, same, same.name);
+  }
+  for (const field of fields) take(field, before.find((f) => f.name === field.name), field.name);
+  return { sources: fields.flatMap((field) => found.get(field.name) ?? []), removed: [...left.values()] };
+}
+
+function sameType(a: Field, b: Field): boolean {
+  return a.type === b.type && a.members === b.members && (a.type !== "date" || a.isoDates === b.isoDates);
+}
+
+/**
+ * Rebuilds a model's table.
+ *
+ * @returns the fields whose values came back from `_sync_kept`
+ * @throws SyncError `migration` where a row doesn't fit: nothing may be committed then
+ */
+export function rebuild(db: Database, model: Model, old: Model | undefined, identity: Identity): Field[] {
+  const table = ident(model.name), fresh = `_sync_new_${model.name}`;
+  const present = columnsOf(db, model.name);
+  const objects = db.prepare(
+    `SELECT sql FROM sqlite_master WHERE tbl_name = ? COLLATE NOCASE AND type IN ('index', 'trigger')
+     AND sql IS NOT NULL AND name NOT LIKE '\\_sync\\_%' ESCAPE '\\'`,
+  ).all(model.name);
+  const id = rowIdOf(db, model.name, present) ?? numbered(db, model.name, present);
+  const { sources, removed } = sourcesOf(model, old, present.filter((name) => name.toLowerCase() !== id));
+  try {
+    db.exec(tableSql(model, identity, fresh));
+    fill(db, model, fresh, sources, id);
+    keep(db, model, fresh, removed, id);
+    db.exec(`DROP TABLE ${table}`);
+    db.exec(`ALTER TABLE ${ident(fresh)} RENAME TO ${table}`);
+    for (const index of uniqueIndexes(model)) makeUnique(db, model, index);
+    // Under the new constraints, so that what breaks one is left aside; before an application's triggers could see it.
+    const returned = bringBack(db, model, sources);
+    for (const { sql } of objects) restore(db, model, String(sql));
+    return returned;
+  } catch (cause) {
+    if (faultOf(cause) !== "constraint" || cause instanceof SyncError) throw cause;
+    throw refused(`The rows of ${model.name} don't fit the new schema: ${said(cause, model, fresh)}`, { cause });
+  }
+}
+
+function refused(message: string, options: { cause?: unknown; hint?: string } = {}): SyncError {
+  return new SyncError("migration", message, {
+    hint: "Nothing was changed. Change these rows under the old schema first, or give the field a default.",
+    ...options,
+  });
+}
+
+/**
+ * The name under which a table's rows have an integer id: `_id` where that is its INTEGER PRIMARY KEY, else the rowid by a
+ * name that no column took; undefined where there is none. Tables of our own always have `_id`.
+ */
+function rowIdOf(db: Database, table: string, present: readonly string[]): string | undefined {
+  const { wr } = db.prepare("SELECT wr FROM pragma_table_list(?) WHERE schema = 'main'").get(table)!;
+  if (wr === 1) return undefined;
+  const keys = db.prepare("SELECT lower(name) AS name, upper(type) AS type FROM pragma_table_info(?) WHERE pk > 0").all(
+    table,
+  );
+  if (keys.length === 1 && keys[0]!.name === "_id" && keys[0]!.type === "INTEGER") return "_id";
+  const taken = new Set(present.map((name) => name.toLowerCase()));
+  return ["rowid", "_rowid_", "oid"].find((name) => !taken.has(name));
+}
+
+/** Gives a table whose rows have no id a copy in its place whose rows do, in the order of its key. */
+function numbered(db: Database, table: string, present: readonly string[]): string {
+  const columns = present.map(ident).join(", "), copy = "_sync_numbered";
+  db.exec(`CREATE TABLE ${copy}(${columns}, _sync_row INTEGER PRIMARY KEY)`);
+  db.exec(`INSERT INTO ${copy}(${columns}) SELECT ${columns} FROM ${ident(table)}`);
+  db.exec(`DROP TABLE ${ident(table)}; ALTER TABLE ${copy} RENAME TO ${ident(table)}`);
+  return "_sync_row";
+}
+
+function fill(db: Database, model: Model, fresh: string, sources: readonly Source[], id: string): void {
+  const changed = sources.filter((source) => source.recast);
+  if (changed.length > 0) collect(db, model, changed, id);
+  // A column that is new is NULL in old rows where it may be, not its default: an item that lacks it lacks it here, too.
+  const empty = dataFields(model).filter((field) =>
+    !sources.some((source) => source.field === field) && !field.required && !keyed(model, field) &&
+    !isIdentity(model, field)
+  );
+  const names = [...sources.map(({ field }) => field), ...empty].map((field) => `, ${ident(field.name)}`).join("");
+  const values = sources.map((source) => {
+    const at = changed.indexOf(source);
+    return at < 0 ? `, t.${ident(source.column)}` : `, r.c${at}`;
+  }).join("") + empty.map(() => ", NULL").join("");
+  const join = changed.length > 0 ? ` LEFT JOIN ${recastTable} AS r ON r.id = t.${id}` : "";
+  const rows = `INTO ${ident(fresh)}(_id${names}) SELECT t.${id}${values} FROM ${ident(model.name)} AS t${join}`;
+  try {
+    db.exec(`INSERT ${rows}`);
+  } catch (cause) {
+    if (faultOf(cause) !== "constraint") throw cause;
+    throw refused(
+      `The rows of ${model.name} don't fit the new schema: ${said(cause, model, fresh)}${
+        unfitRows(db, model, fresh, rows, id)
+      }`,
+      { cause },
+    );
+  }
+  db.exec(`DROP TABLE IF EXISTS ${recastTable}`);
+}
+
+/** SQLite's words about the new table, said of the model's. */
+function said(cause: unknown, model: Model, fresh: string): string {
+  return (cause as Error).message.replaceAll(`${fresh}.`, `${model.name}.`);
+}
+
+/** Which rows a refusal is about: those that are missing once all others are in. Empty where SQLite can't tell. */
+function unfitRows(db: Database, model: Model, fresh: string, rows: string, id: string): string {
+  try {
+    db.exec(`INSERT OR IGNORE ${rows}`);
+  } catch (error) {
+    // A value that a STRICT column can't hold is never ignored.
+    if (faultOf(error) !== "constraint") throw error;
+    return "";
+  }
+  const unfit = `FROM ${ident(model.name)} WHERE ${id} NOT IN (SELECT _id FROM ${ident(fresh)})`;
+  const ids = db.prepare(`SELECT ${id} AS id ${unfit} LIMIT ${rowsNamed}`).all().map((row) => String(row.id));
+  const more = Number(db.prepare(`SELECT count(*) AS n ${unfit}`).get()!.n) - ids.length;
+  if (ids.length === 0) return "";
+  return ` (row${ids.length > 1 ? "s" : ""} ${ids.join(", ")}${more > 0 ? ` and ${more} more` : ""})`;
+}
+
+/** Converts values into {@link recastTable}: a table, not memory, whatever the number of rows. */
+function collect(db: Database, model: Model, changed: readonly Source[], id: string): void {
+  db.exec(
+    `CREATE TABLE ${recastTable}(id INTEGER PRIMARY KEY, ${changed.map((_, i) => `c${i} ANY`).join(", ")}) STRICT`,
+  );
+  changed.forEach(({ field, column }, i) => {
+    const c = ident(column);
+    const read = db.prepare(
+      `SELECT ${id} AS id, ${exactSql(c)} FROM ${ident(model.name)} WHERE ${c} IS NOT NULL`,
+    );
+    const write = db.prepare(
+      `INSERT INTO ${recastTable}(id, c${i}) VALUES (?, ?) ON CONFLICT(id) DO UPDATE SET c${i} = excluded.c${i}`,
+    );
+    for (const row of read.iterate()) {
+      write.run(Number(row.id), cast(model, field, Number(row.id), exact(row)));
+    }
+  });
+}
+
+/** Reads a value of any type whole, as columns.ts does: the driver cuts a text at a NUL and refuses an integer beyond 2^53. */
+function exactSql(column: string): string {
+  return `typeof(${column}) AS type, CASE typeof(${column}) WHEN 'text' THEN CAST(${column} AS BLOB)
+       WHEN 'integer' THEN CAST(${column} AS TEXT) ELSE ${column} END AS value`;
+}
+
+/** The value of a row that {@link exactSql} read. */
+function exact({ type, value = null }: SqlRow): SqlValue {
+  if (type === "text") return textOf(value);
+  if (type !== "integer") return value;
+  const integer = BigInt(String(value));
+  return Number.isSafeInteger(Number(integer)) ? Number(integer) : integer;
+}
+
+function cast(model: Model, field: Field, id: number, value: SqlValue): SqlValue {
+  try {
+    return recast(field, value);
+  } catch (cause) {
+    const shown = value instanceof Uint8Array ? `${value.length} bytes` : String(value).slice(0, 80);
+    throw refused(`${model.name} row ${id}: ${field.name} = ${shown} can't become a ${field.type}`, { cause });
+  }
+}
+
+/** Makes a unique index; where rows clash, says which. */
+function makeUnique(db: Database, model: Model, index: UniqueIndex): void {
+  try {
+    db.exec(index.sql);
+  } catch (cause) {
+    if (faultOf(cause) !== "constraint") throw cause;
+    const twins = db.prepare(
+      `SELECT group_concat(_id, ', ') AS ids FROM ${ident(model.name)}
+       WHERE ${index.columns.map((c) => `${c} IS NOT NULL`).join(" AND ")}
+       GROUP BY ${index.columns.join(", ")} HAVING count(*) > 1 LIMIT 1`,
+    ).get();
+    const what = index.columns.join(", ");
+    throw refused(
+      `The rows of ${model.name} don't fit the new schema: ${what} must be unique, and the rows ${twins?.ids} share a value`,
+      { cause, hint: "Nothing was changed. Make these values differ under the old schema first." },
+    );
+  }
+}
+
+/** Makes an index or a trigger of an application again. It is not Twintable's to drop. */
+function restore(db: Database, model: Model, sql: string): void {
+  try {
+    db.exec(sql);
+  } catch (cause) {
+    throw refused(`An application's own object on ${model.name} does not fit the new schema: ${sql}`, {
+      cause,
+      hint: "Nothing was changed. Drop it, or make it anew, before the new schema comes.",
+    });
+  }
+}
+
+/** Whether no newer value of the field can be in the cloud: it never travels, or this device alone writes the items. */
+function isOwn(model: Model, field: Field): boolean {
+  return !field.synced || model.sync === "none" || (model.sync === "up" && model.scope === "device");
+}
+
+/** Gives own fields that are back the values that {@link keep} kept, and tells which got any. What does not fit stays aside. */
+function bringBack(db: Database, model: Model, sources: readonly Source[]): Field[] {
+  const missing = dataFields(model).filter((field) => !sources.some((source) => source.field === field));
+  return missing.filter((field) => isOwn(model, field) && bringFieldBack(db, model, field));
+}
+
+function bringFieldBack(db: Database, model: Model, field: Field): boolean {
+  // In the order in which they were kept: the newest of a row's values stays.
+  const kept = db.prepare(
+    `SELECT rowid AS id, row, key, ${exactSql("value")} FROM _sync_kept WHERE model = ? AND name = ? ORDER BY rowid`,
+  );
+  // A row of another key may have the `_id` by now.
+  const write = db.prepare(
+    `UPDATE OR IGNORE ${ident(model.name)} AS t SET ${ident(field.name)} = ?
+     WHERE _id = ? AND ${keyJsonSql(model, "t")} = ?`,
+  );
+  const drop = db.prepare("DELETE FROM _sync_kept WHERE rowid = ?");
+  let found = false;
+  for (const value of kept.iterate(model.name, field.name)) {
+    try {
+      if (write.changes(recast(field, exact(value)), Number(value.row), value.key!) === 0) continue;
+    } catch (error) {
+      // It means none of the type; or it is one that a STRICT column can't hold, which is not ignored.
+      if (error instanceof RangeError || error instanceof SyntaxError || faultOf(error) === "constraint") continue;
+      throw error;
+    }
+    drop.run(Number(value.id));
+    found = true;
+  }
+  return found;
+}
+
+/** Keeps the values of columns that the new schema lacks: nothing an application wrote is dropped silently. */
+function keep(db: Database, model: Model, fresh: string, removed: readonly string[], id: string): void {
+  for (const name of removed) {
+    db.exec(
+      `INSERT INTO _sync_kept(model, row, name, value, key)
+       SELECT ${literal(model.name)}, n._id, ${literal(name)}, t.${ident(name)}, ${keyJsonSql(model, "n")}
+       FROM ${ident(model.name)} AS t JOIN ${ident(fresh)} AS n ON n._id = t.${id} WHERE t.${ident(name)} IS NOT NULL`,
+    );
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * Takes the sync state out of a device's database. The rows may stay: at its next start an agent takes them in as it takes
+ * in any table that was there before it (`migrate.ts`). Or they go, too: then the database is as good as new, for another
+ * device or account.
+ *
+ * What was kept for people stays with the rows: `_rejected`, `_conflicts`, `_changes`, `_verify` and values of removed
+ * columns. All of it names keys or has values: where the rows go, it goes.
+ *
+ * @module
+ */
+import type { Database } from "../sqlite/driver.ts";
+import { ident } from "../store/sql.ts";
+import { applicationId, viewNames } from "../store/tables.ts";
+
+const stateTables = [
+  "_outbox",
+  "_inflight",
+  "_sync_items",
+  "_sync_channels",
+  "_sync_seen",
+  "_sync_aside",
+  "_sync_clock",
+  "_sync_flag",
+  "_sync_models",
+  "_sync",
+];
+const keptTables = ["_rejected", "_conflicts", "_changes", "_sync_kept", "_verify", "_sync_verify"];
+
+/** How many changes the cloud has not acknowledged: what a reset would lose, or send again. */
+export function unsentEntries(db: Database): number {
+  return Number(db.prepare("SELECT count(*) AS n FROM _outbox").get()!.n);
+}
+
+/**
+ * Resets a database in one transaction. No agent may run on it (hold its lease).
+ *
+ * @param rows whether the models' tables go, too
+ */
+export function resetDatabase(db: Database, { rows }: { readonly rows: boolean }): void {
+  db.exec("BEGIN IMMEDIATE");
+  try {
+    const models = db.prepare("SELECT name FROM _sync_models").all().map((row) => String(row.name));
+    const own = db.prepare(
+      "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE '\\_sync\\_%' ESCAPE '\\'",
+    ).all();
+    for (const { name } of own) db.exec(`DROP TRIGGER ${ident(String(name))}`);
+    for (const name of viewNames) db.exec(`DROP VIEW IF EXISTS ${name}`);
+    const tables = rows ? [...stateTables, ...keptTables, ...models] : stateTables;
+    for (const name of tables) db.exec(`DROP TABLE IF EXISTS ${ident(name)}`);
+    // What is kept for people has names that are Twintable's: the file stays marked as its own.
+    db.exec(`PRAGMA application_id = ${rows ? 0 : applicationId}; COMMIT`);
+  } catch (error) {
+    if (db.inTransaction) db.exec("ROLLBACK");
+    throw error;
+  }
+}

@@ -1,0 +1,227 @@
+/**
+ * What a new schema means for what is under way: changes that wait, cursors, records of keys. It runs in the migration's
+ * transaction, after the tables have their new form.
+ *
+ * | what changed | what happens |
+ * | --- | --- |
+ * | a model that comes down is new, is back, or its table or direction changed | a snapshot fills in what the cloud has |
+ * | a model begins to go up | its rows are sent |
+ * | a field begins to travel, or under another attribute name | rows that have a value are sent |
+ * | a field of an `up` model is back with its values | rows that have one are sent: the cloud may have lost them meanwhile |
+ * | a model stays on the device from now on | what waited of it is dropped: the rows have it |
+ * | a model is gone | its table is left alone; removals that waited are kept, and its rows taken in when it is back |
+ *
+ * Refused before anything is touched: a model whose rows would get other keys (`refuseRekeyed`), and one whose rows were
+ * local and would be measured by the cloud's (`none` to `down`).
+ *
+ * @module
+ */
+import { type Database, faultOf } from "../sqlite/driver.ts";
+import { SyncError } from "../../schema/errors.ts";
+import { compileSchema } from "../../schema/compile.ts";
+import type { Field, Identity, Model, Schema } from "../../schema/model.ts";
+import { parseJson } from "../../schema/json.ts";
+import type { Template } from "../../schema/template.ts";
+import type { Attributes } from "../../schema/values.ts";
+import { columnName } from "../store/columns.ts";
+import { itemFields } from "../store/ddl.ts";
+import { keyLookup } from "../store/key_lookup.ts";
+import { toColumnLeniently } from "./recast.ts";
+import { ident, nowMsSql } from "../store/sql.ts";
+import { keptRemoval } from "../store/tables.ts";
+import { outboxKinds } from "../store/triggers.ts";
+
+const goesUp = (model: Model) => model.sync === "up" || model.sync === "both";
+const comesDown = (model: Model) => model.sync === "down" || model.sync === "both";
+
+/** The schema that the file has now; undefined for a new file, and where this version can't compile it any more. */
+export function presentSchema(db: Database): Schema | undefined {
+  const text = db.prepare("SELECT value FROM _sync WHERE name = 'schema'").get()?.value;
+  if (typeof text !== "string") return undefined;
+  try {
+    return compileSchema(parseJson(text));
+  } catch {
+    // Written by another version of Twintable. Without it every value is checked, and every model counts as changed.
+    return undefined;
+  }
+}
+
+/** What a key is made of, by attribute: equal texts give every row the same key. */
+function keyText(model: Model): string {
+  const part = (template: Template) =>
+    template.parts.map((p) => {
+      if ("literal" in p) return p.literal;
+      const field = model.fields.find(({ name }) => name === p.field);
+      // A text and a number render alike; a date renders as it stands in the item.
+      const form = field?.type === "string" || field?.type === "number" ? "" : `${field?.type}${field?.isoDates}`;
+      return ["$", field?.attribute ?? p.field, p.width ?? "", p.pad ?? "", form];
+    });
+  return JSON.stringify([part(model.hashKey.template), model.sortKey && part(model.sortKey.template)]);
+}
+
+function has(db: Database, sql: string, ...values: number[]): boolean {
+  return db.prepare(`SELECT EXISTS (${sql}) AS found`).get(...values)!.found === 1;
+}
+
+/**
+ * Refuses what would make other items of a model's rows, or take them away.
+ *
+ * @param retyped the schema names an item's model in another attribute than before
+ */
+export function refuseImpossible(db: Database, number: number, model: Model, old: Model, retyped: boolean): void {
+  const rows = has(db, `SELECT 1 FROM ${ident(model.name)}`);
+  if (rows && old.sync === "none" && model.sync === "down") {
+    throw new SyncError(
+      "migration",
+      `The rows of ${model.name} are local, and the new schema would let the cloud's replace them`,
+      {
+        hint: "Nothing was changed. Delete or move these rows first, or let the model sync both ways.",
+      },
+    );
+  }
+  if (old.sync === "none" || (!retyped && keyText(old) === keyText(model))) return;
+  const known = rows || has(db, "SELECT 1 FROM _outbox WHERE model = ?", number) ||
+    has(db, "SELECT 1 FROM _sync_items WHERE model = ? AND base IS NOT NULL", number);
+  if (!known) return;
+  if (retyped) {
+    throw new SyncError(
+      "migration",
+      `The new schema has another typeField: the cloud has ${model.name}'s items by the old`,
+      {
+        hint: "Nothing was changed. Keep the typeField, or begin with a new file and a new table.",
+      },
+    );
+  }
+  throw new SyncError(
+    "migration",
+    `The new schema makes other keys of ${model.name}'s rows: the cloud has them under the old ones`,
+    {
+      hint: "Nothing was changed. Give the model with the new keys a new name, or begin with a new file.",
+    },
+  );
+}
+
+/**
+ * Takes up what the change of one model's schema means.
+ *
+ * @param old undefined for a model that is new or back
+ * @param returned fields whose values came back
+ */
+export function carryOver(
+  db: Database,
+  number: number,
+  model: Model,
+  old: Model | undefined,
+  returned: readonly Field[],
+): void {
+  if (!goesUp(model)) {
+    if (model.sync === "none") dropWaiting(db, number);
+    return;
+  }
+  bringRemovalsBack(db, number, model);
+  if (old?.sync === "none") return enqueue(db, number, model);
+  const fields = [...(old ? newlySent(old, model) : []), ...returned.filter((field) => field.synced)];
+  if (fields.length > 0) {
+    enqueue(
+      db,
+      number,
+      model,
+      fields.map(({ name }) => `${ident(name)} IS NOT NULL`).join(" OR "),
+    );
+  }
+}
+
+/**
+ * What the cloud's item holds for fields that the schema has only now, and that were carried in the base so far: left out
+ * of the row, a local change that is made before the snapshot comes would take it away from the cloud.
+ */
+export function fillNewFields(
+  db: Database,
+  number: number,
+  model: Model,
+  old: Model | undefined,
+  identity: Identity,
+): void {
+  if (!old) return;
+  const carried = new Set(itemFields(old).map((field) => field.attribute));
+  const names = new Set(old.fields.map((field) => field.name));
+  const fresh = itemFields(model).filter(({ attribute, name }) => !carried.has(attribute) && !names.has(name));
+  if (fresh.length === 0) return;
+  const { sql: where, values: valuesOf } = keyLookup(model, identity);
+  const bases = db.prepare("SELECT hash, sort, base FROM _sync_items WHERE model = ? AND base IS NOT NULL");
+  for (const { hash, sort, base } of bases.iterate(number)) {
+    const item = parseJson(base as string) as Attributes;
+    for (const field of fresh) {
+      const value = item[field.attribute];
+      if (value === undefined || value === null) continue;
+      try {
+        db.sql(
+          `UPDATE ${ident(model.name)} SET ${columnName(field)} = ? WHERE ${where}`,
+        ).run(toColumnLeniently(field, value), ...valuesOf([hash as string, sort as string]));
+      } catch (error) {
+        // A value that the new column can't hold: the snapshot sets the item aside, in the open.
+        if (!(error instanceof RangeError) && !(error instanceof SyntaxError) && faultOf(error) !== "constraint") {
+          throw error;
+        }
+      }
+    }
+  }
+}
+
+/** Whether the model has to be looked at whole in the cloud. */
+export function needsSnapshot(model: Model, old: Model | undefined, rebuilt: boolean): boolean {
+  return comesDown(model) && (rebuilt || !old || old.sync !== model.sync || old.scope !== model.scope);
+}
+
+/** Fields whose values the cloud has not had under their attribute's name, though the device may. */
+function newlySent(old: Model, model: Model): Field[] {
+  const sent = new Set(itemFields(old).map((field) => field.attribute));
+  const names = new Set(old.fields.filter((field) => !field.template).map((field) => field.name));
+  return itemFields(model).filter((field) => !sent.has(field.attribute) && names.has(field.name));
+}
+
+/** Looks at rows again. An update, not an insert: nobody knows whether the cloud has had them. */
+function enqueue(db: Database, number: number, model: Model, where = "TRUE"): void {
+  db.exec(
+    `INSERT INTO _outbox(model, row, kind, time, segment) SELECT ${number}, _id, ${outboxKinds.update}, ${nowMsSql}, ` +
+      `segment FROM ${ident(model.name)}, _sync_flag WHERE ${where}`,
+  );
+}
+
+function dropWaiting(db: Database, number: number): void {
+  db.prepare("DELETE FROM _outbox WHERE model = ?").run(number);
+  db.prepare("DELETE FROM _sync_items WHERE model = ?").run(number);
+  db.prepare("DELETE FROM _sync_aside WHERE model = ?").run(number);
+}
+
+/**
+ * Models of the file that the schema lacks: their tables stay, without triggers. Rows that wait are found in the table again
+ * when the model is back; removals are kept by themselves. What is set aside or to be fetched the snapshot brings then.
+ */
+export function letGo(db: Database, schema: Schema): void {
+  const gone = db.prepare(
+    "SELECT m.number, m.name FROM _sync_models AS m JOIN _sync AS s ON s.name = 'table:' || m.name",
+  ).all().filter(({ name }) => !schema.models.get(String(name))?.onDevice);
+  for (const { number, name } of gone) {
+    const values = [Number(number)];
+    db.prepare(
+      `INSERT INTO _sync_kept(model, row, name, value) SELECT ?, row, '${keptRemoval}',
+         json_object('time', time, 'segment', segment, 'hash', hash, 'sort', sort, 'key', key)
+       FROM _outbox WHERE model = ? AND key IS NOT NULL`,
+    ).run(String(name), ...values);
+    db.prepare("DELETE FROM _outbox WHERE model = ?").run(...values);
+    db.prepare("DELETE FROM _sync_aside WHERE model = ?").run(...values);
+    db.prepare("UPDATE _sync_items SET recheck = NULL, awaiting = 0 WHERE model = ?").run(...values);
+    db.prepare("DELETE FROM _sync WHERE name = ?").run(`table:${name}`);
+  }
+}
+
+function bringRemovalsBack(db: Database, number: number, model: Model): void {
+  db.prepare(
+    `INSERT INTO _outbox(model, row, kind, time, segment, hash, sort, key)
+     SELECT ?, row, ${outboxKinds.gone}, json_extract(value, '$.time'), json_extract(value, '$.segment'),
+       json_extract(value, '$.hash'), json_extract(value, '$.sort'), json_extract(value, '$.key')
+     FROM _sync_kept WHERE model = ? AND name = '${keptRemoval}'`,
+  ).run(number, model.name);
+  db.prepare(`DELETE FROM _sync_kept WHERE model = ? AND name = '${keptRemoval}'`).run(model.name);
+}

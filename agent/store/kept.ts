@@ -1,0 +1,154 @@
+/**
+ * What is kept for people: changes that the cloud refused (`_rejected`), versions that lost a conflict (`_conflicts`). They
+ * can be looked at, dropped, and put back as a local write, which is captured and sent as any other.
+ *
+ * Works on any connection of the file, beside an agent or without one. Putting back is one transaction: the row is as the
+ * kept version says, its entry is in the outbox, and the kept one is gone; or nothing is.
+ *
+ * @module
+ */
+import { type Attributes, jsonToDate, parseJson, renderKey, SyncError } from "../../schema.ts";
+import type { Identity, Model, Schema } from "../../schema/model.ts";
+import type { Key } from "../../protocol.ts";
+import type { Database } from "../sqlite/driver.ts";
+import { toSyncError } from "./faults.ts";
+import { TableRows } from "./rows.ts";
+
+/** The tables of what is kept. */
+export type KeptTable = "_rejected" | "_conflicts";
+
+/** One kept version. */
+export interface Kept {
+  readonly id: number;
+  readonly model: string;
+  /** The key's attributes. */
+  readonly key: unknown;
+  readonly op: string;
+  /** The item as tagged JSON, by attribute; absent for a removal, and where there was none to keep. */
+  readonly item?: Attributes;
+  /** `invalid`, `too-large`; or of a conflict: `stale`, `gone`, `yielded`, `overwritten`, `merged`, `revived`. */
+  readonly why: string;
+  /** A sentence, where the cloud gave one. */
+  readonly reason?: string;
+  /** When it was kept, ISO text in the cloud's time. */
+  readonly at: string;
+}
+
+/** Where kept versions are looked at: an open file, and the schema that it has. */
+export interface KeptIn {
+  readonly db: Database;
+  readonly schema: Schema;
+  readonly identity: Identity;
+}
+
+/** How kept versions are listed. */
+export interface KeptList {
+  /** This model's only. */
+  readonly model?: string;
+  /** Behind this number; default from the oldest. */
+  readonly after?: number;
+  /** Default 100. */
+  readonly limit?: number;
+}
+
+const columns: Record<KeptTable, string> = {
+  _rejected: "id, model, key, op, item, code AS why, reason, time",
+  _conflicts: "id, model, key, op, item, why, NULL AS reason, time",
+};
+
+/** The kept versions, oldest first. */
+export function listKept(db: Database, table: KeptTable, { model, after = 0, limit = 100 }: KeptList = {}): Kept[] {
+  const where = `id > ?${model === undefined ? "" : " AND model = ?"}`;
+  return db.sql(`SELECT ${columns[table]} FROM ${table} WHERE ${where} ORDER BY id LIMIT ?`)
+    .all(after, ...(model === undefined ? [] : [model]), limit).map(toKept);
+}
+
+/** One kept version. @throws SyncError `not-found` */
+export function keptOf(db: Database, table: KeptTable, id: number): Kept {
+  const row = db.sql(`SELECT ${columns[table]} FROM ${table} WHERE id = ?`).get(id);
+  if (!row) throw new SyncError("not-found", `${table} has no number ${id}`);
+  return toKept(row);
+}
+
+function toKept(row: Record<string, unknown>): Kept {
+  const item = row.item === null ? null : parseJson(row.item as string) as Attributes | null;
+  return {
+    id: Number(row.id),
+    model: row.model as string,
+    key: parseJson(row.key as string),
+    op: row.op as string,
+    ...(item === null ? {} : { item }),
+    why: row.why as string,
+    ...(row.reason === null ? {} : { reason: row.reason as string }),
+    at: new Date(Number(row.time)).toISOString(),
+  };
+}
+
+/** Forgets kept versions: one, or all, or all of a model. @returns how many */
+export function dropKept(
+  db: Database,
+  table: KeptTable,
+  which: { readonly id?: number; readonly model?: string },
+): number {
+  if (which.id !== undefined) return db.sql(`DELETE FROM ${table} WHERE id = ?`).changes(which.id);
+  if (which.model !== undefined) return db.sql(`DELETE FROM ${table} WHERE model = ?`).changes(which.model);
+  return db.sql(`DELETE FROM ${table}`).changes();
+}
+
+/** The row of a kept version's key as it is now, as an item; undefined: there is none. @throws SyncError as {@link restoreKept} */
+export function rowOfKept(file: KeptIn, kept: Kept): Attributes | undefined {
+  const { model, key } = placeOf(file, kept);
+  return new TableRows(file.db, model, file.identity).byKey(key)?.item;
+}
+
+/**
+ * Puts a kept version back as a local write: a removal removes the row, anything else makes it what the version says.
+ * Attributes that never leave the device stay as they are. Must not run inside a transaction of this connection.
+ *
+ * @param force although the row was written after the version was kept (as its `updated` says)
+ * @returns the number of the kept version that is gone now
+ * @throws SyncError `not-found`; `newer` without `force`; `invalid` where the version has no item or its model is no more;
+ *   `constraint`, `read-only`, `full`, `busy` of the write: nothing has changed then
+ */
+export function restoreKept(file: KeptIn, table: KeptTable, id: number, { force = false } = {}): Kept {
+  const { db } = file;
+  db.exec("BEGIN IMMEDIATE");
+  try {
+    const kept = keptOf(db, table, id);
+    if (kept.op !== "remove" && !kept.item) {
+      throw new SyncError("invalid", `number ${id} of ${table} has no item: its row was none by the schema`, {
+        hint: "correct the row itself: that is sent",
+      });
+    }
+    const { model, key } = placeOf(file, kept);
+    const rows = new TableRows(db, model, file.identity), row = rows.byKey(key);
+    const field = model.fields.find(({ name }) => name === model.updatedField);
+    const writtenMs = field && row && jsonToDate(field, row.item[field.attribute])?.getTime();
+    if (!force && writtenMs !== undefined && writtenMs > Date.parse(kept.at)) {
+      throw new SyncError("newer", `${nameOf(kept)} was written again at ${new Date(writtenMs).toISOString()}`, {
+        hint: "with force it is written over",
+      });
+    }
+    if (kept.op === "remove") rows.remove(key);
+    else rows.put(key, kept.item!);
+    db.sql(`DELETE FROM ${table} WHERE id = ?`).run(id);
+    db.exec("COMMIT");
+    return kept;
+  } catch (error) {
+    db.exec("ROLLBACK");
+    throw toSyncError(error, `Writing number ${id} of ${table} back`);
+  }
+}
+
+function placeOf({ schema, identity }: KeptIn, kept: Kept): { model: Model; key: Key } {
+  const model = schema.models.get(kept.model);
+  if (!model?.onDevice) throw new SyncError("invalid", `the schema has no model "${kept.model}" any more`);
+  const named = Array.isArray(kept.key) ? kept.item : kept.key as Attributes;
+  const key = renderKey(model, { ...kept.item, ...named }, identity);
+  if (!key) throw new SyncError("invalid", `${nameOf(kept)} does not say its key`);
+  return { model, key };
+}
+
+function nameOf({ model, key }: Kept): string {
+  return `${model} ${JSON.stringify(key)}`;
+}

@@ -1,0 +1,334 @@
+/**
+ * What an answer of the cloud does to a change, its key and its row: the table of rules §4. One transaction settles a
+ * whole batch: rows, records, outbox entries and the batch itself, so that a crash leaves either a batch that is sent
+ * again or everything settled.
+ *
+ * | answer | nothing newer pending on the key | newer pending |
+ * | --- | --- | --- |
+ * | ok, or stale showing the change's own version | base := sent; awaiting echo | same; the newer becomes sendable |
+ * | stale, newest (and `up` in a shared scope) | row, base := current; own → `_conflicts` | base := current without its version, newer stays and is judged by its own time; current unstamped: all yield |
+ * | stale, cloud | as above | all pending → `_conflicts`, row := current |
+ * | stale, device, or `up` in device scope | current → `_conflicts`; rebase, send again | rebase; the newest is sent |
+ * | stale, merge | base := current, row := merge, send again | same |
+ * | gone | row removed; own → `_conflicts` | all pending yield |
+ * | clock | new stamp, send again (the old one still counts as own) | same |
+ * | invalid, too-large | copy → `_rejected`; row := current | newer stays |
+ * | throttled, late | sent again, later | |
+ *
+ * @module
+ */
+import { type Attributes, jsonEquals } from "../../schema.ts";
+import type { Ack, Answer, Current, Version } from "../../protocol.ts";
+import { isPoison } from "./aside.ts";
+import type { Context } from "./context.ts";
+import type { Batch, Flight, InFlight } from "./flight.ts";
+import { comesDown, isTracked, type ItemRecord } from "./items.ts";
+import { type Candidate, joined } from "./outbox.ts";
+
+const accepted: Pick<Answer, "code"> & Partial<Answer> = { code: "ok" };
+
+/** Applies an acknowledgement to its batch. */
+export function settleAnswers(context: Context, inFlight: InFlight, batch: Batch, ack: Ack): void {
+  const { store, outbox, counters, clock, limits } = context;
+  const answers = new Map(ack.answers.map((answer) => [answer.at, answer]));
+  const settled = new Set<Flight>(), left: Flight[] = [], again: Flight[] = [];
+  let throttled = false;
+  batch.flights.forEach((flight, at) => {
+    if (flight.settled) return;
+    const code = answers.get(at)?.code ?? "ok";
+    if (code === "throttled" || code === "late") {
+      left.push(flight);
+      throttled ||= code === "throttled";
+    } else if (code === "clock") again.push(flight);
+    else settled.add(flight);
+  });
+  // An answer to nothing (all late): the batch stays as it is and goes out again with the time just learnt.
+  const untouched = left.length === batch.flights.length;
+  if (!untouched) {
+    store.tx(() => {
+      outbox.forget(joined([...settled].map((f) => f.entries)));
+      inFlight.remove(batch);
+      store.applying(() => {
+        batch.flights.forEach((flight, at) => {
+          if (settled.has(flight)) settle(context, flight, answers.get(at) ?? accepted);
+        });
+      });
+      for (const flight of again) requeue(context, flight);
+      store.setMeta("lastAck", clock.nowMs());
+    });
+    counters.acknowledged += settled.size;
+  }
+  const rest = untouched ? batch : left.length > 0 ? store.tx(() => inFlight.reissue(batch, left)) : undefined;
+  if (rest) {
+    rest.retryAtMs = undefined;
+    rest.attempts = throttled ? Math.min(batch.attempts, 16) : 0;
+    if (throttled) {
+      const waitMs = Math.min(limits.retryMaxMs, 250 * 2 ** rest.attempts);
+      rest.notBeforeMs = clock.monotonicMs() + waitMs * (0.5 + context.random() / 2);
+    }
+  }
+}
+
+/** A refused stamp: the change becomes a candidate again, with its entries, and remembers the versions that were its own. */
+function requeue(context: Context, flight: Flight): void {
+  const { outbox } = context;
+  const newer = outbox.waiting.get(flight.text);
+  const entry: Candidate = {
+    model: flight.model,
+    key: flight.key,
+    text: flight.text,
+    entries: newer ? joined([flight.entries, newer.entries]) : flight.entries,
+    upto: newer?.upto ?? flight.upto,
+    // Corrected by the offset just learnt: what the outbox recorded is read again where no newer entry says it.
+    ...(newer ? { timeMs: newer.timeMs, segment: newer.segment } : timeOf(context, flight)),
+    firstTimeMs: newer?.firstTimeMs ?? timeOf(context, flight).timeMs,
+    inserted: false,
+    removedKey: flight.keyAttributes,
+    prior: flight.stamps,
+  };
+  outbox.waiting.set(flight.text, entry);
+}
+
+function timeOf(context: Context, flight: Flight): { timeMs: number; segment: number } {
+  const row = context.store.db.sql("SELECT time, segment FROM _outbox WHERE seq = ?").get(flight.upto);
+  return row
+    ? { timeMs: Number(row.time), segment: Number(row.segment) }
+    : { timeMs: context.clock.clock.wallMs(), segment: 0 };
+}
+
+function sameVersion(a: Version | undefined, b: Version | undefined): boolean {
+  return a !== undefined && b !== undefined && a[0] === b[0] && a[1] === b[1];
+}
+
+/** Settles one change. The flight's own entries are deleted already: what is pending now is newer. */
+function settle(context: Context, flight: Flight, answer: Pick<Answer, "code"> & Partial<Answer>): void {
+  const { records } = context;
+  const untracked = !isTracked(flight.model) && flight.base === undefined;
+  // Nothing was known of this key, and nothing is to be: what measurements mostly are.
+  if (untracked && answer.code === "ok" && !answer.over) return;
+  const record = records.open(flight.model, flight.key);
+  // While in flight the batch remembers the stamp; from now on the record does.
+  if (isTracked(flight.model)) record.issued = Math.max(record.issued ?? 0, flight.change.stamp);
+  const ownStale = answer.code === "stale" && answer.current?.version !== undefined &&
+    flight.stamps.some((v) => sameVersion(v, answer.current!.version));
+  if (answer.code === "ok" || ownStale) {
+    written(context, flight, record, ownStale ? answer.current!.version! : flight.stamps.at(-1)!, answer.over);
+  } else if (answer.code === "invalid" || answer.code === "too-large") {
+    rejected(context, flight, record, answer);
+  } else if (answer.code === "gone") {
+    lost(context, flight, record, null, true);
+  } else stale(context, flight, record, answer.current ?? null);
+  records.save(record);
+}
+
+/** The change is in the table: it is the base now. Its echo is still to come where the model comes down. */
+export function written(context: Context, flight: Flight, record: ItemRecord, version: Version, over?: Current): void {
+  const { records, clock, counters } = context;
+  const { change, model } = flight;
+  context.asides.drop(flight.key);
+  if (over) {
+    counters.conflicts++;
+    records.conflict(model, flight.keyAttributes, "update", over.item, "overwritten", over.version, clock.nowMs());
+  }
+  if (change.op === "remove") {
+    record.base = undefined;
+    record.version = undefined;
+    if (isTracked(model)) record.gone = Math.max(record.gone ?? 0, change.stamp);
+  } else if (isTracked(model)) {
+    record.base = change.item;
+    record.version = version;
+  } else {
+    // An `up` model of one device keeps a base only while it rebases on something foreign.
+    record.base = undefined;
+    record.version = undefined;
+  }
+  if (comesDown(model)) record.awaiting = !flight.echoed;
+}
+
+function stale(context: Context, flight: Flight, record: ItemRecord, current: Current | null): void {
+  const { model } = flight;
+  if (model.sync === "up" && model.scope === "device") return rebase(context, flight, record, current);
+  if (model.sync === "up" || model.conflict === "newest") {
+    return lost(context, flight, record, current, current !== null && current.version === undefined);
+  }
+  if (model.conflict === "cloud") return lost(context, flight, record, current, true);
+  if (model.conflict === "device") return rebase(context, flight, record, current);
+  merge(context, flight, record, current);
+}
+
+/** The cloud's version stays. `all`: what is pending yields too; otherwise a newer local write stays, on the new base. */
+function lost(context: Context, flight: Flight, record: ItemRecord, current: Current | null, all: boolean): void {
+  const { store, records, outbox, clock, counters } = context;
+  const { model, key, change } = flight;
+  counters.conflicts++;
+  const keep = (op: string, item: Attributes | undefined, why: string) =>
+    records.conflict(model, flight.keyAttributes, op, item, why, flight.stamps.at(-1), clock.nowMs());
+  keep(change.op, change.item, current ? "stale" : "gone");
+  let newer = outbox.pending(model, key);
+  if (newer && all) {
+    const row = store.rows(model).byKey(key);
+    keep(row ? "update" : "remove", row?.item, "yielded");
+    outbox.drop(model, key);
+    newer = false;
+  }
+  if (newer) {
+    // It was not made from this version: with it, its stamp would be raised above it, and the older write would win. So its
+    // own time decides; and what the table has in the end is fetched.
+    record.base = current?.item;
+    record.version = undefined;
+    if (comesDown(model)) records.mark(record);
+  } else place(context, record, current, flight.keyAttributes);
+  if (comesDown(model)) record.awaiting = true;
+}
+
+/** The device's version stays: the cloud's is kept, and what the device has is sent again, made from it. */
+function rebase(context: Context, flight: Flight, record: ItemRecord, current: Current | null): void {
+  const { records, outbox, clock, counters } = context;
+  const { model, key } = flight;
+  if (current) {
+    counters.conflicts++;
+    records.conflict(
+      model,
+      flight.keyAttributes,
+      "update",
+      current.item,
+      "overwritten",
+      current.version,
+      clock.nowMs(),
+    );
+  }
+  record.base = current?.item;
+  record.version = current?.version;
+  outbox.append(model, key, flight.keyAttributes, clock.clock.wallMs());
+}
+
+/** Attribute by attribute: what the device changed since the base stays, the rest is the cloud's. The result is sent. */
+function merge(context: Context, flight: Flight, record: ItemRecord, current: Current | null): void {
+  const { store, records, outbox, clock, counters } = context;
+  const { model, key } = flight;
+  const row = store.rows(model).byKey(key);
+  if (!row || !current) {
+    // One side removed it: there is nothing to merge; the removal wins over an update, as everywhere.
+    if (!row && current) return rebase(context, flight, record, current);
+    return lost(context, flight, record, current, true);
+  }
+  const merged = mergeItems(flight.base ?? {}, store.rows(model).merged(row, flight.base), current.item);
+  try {
+    store.rows(model).put(key, merged.item);
+  } catch (error) {
+    // The merged item breaks a local constraint (the cloud's `unique` value is another row's here): the cloud's is taken.
+    if (!isPoison(store, error)) throw error;
+    return lost(context, flight, record, current, true);
+  }
+  context.asides.drop(key);
+  counters.conflicts++;
+  if (merged.clash) {
+    records.conflict(model, flight.keyAttributes, "update", current.item, "merged", current.version, clock.nowMs());
+  }
+  record.base = current.item;
+  record.version = current.version;
+  outbox.append(model, key, flight.keyAttributes, clock.clock.wallMs());
+}
+
+/** A three-way merge of items. `clash`: both sides changed an attribute, differently; the device's value was taken. */
+export function mergeItems(
+  base: Attributes,
+  mine: Attributes,
+  theirs: Attributes,
+): { item: Attributes; clash: boolean } {
+  const item: Record<string, Attributes[string]> = {};
+  let clash = false;
+  for (const name of new Set([...Object.keys(mine), ...Object.keys(theirs)])) {
+    const [b, m, t] = [base[name], mine[name], theirs[name]];
+    const same = (x?: Attributes[string], y?: Attributes[string]) =>
+      x === undefined || y === undefined ? x === y : jsonEquals(x, y);
+    const changed = !same(b, m);
+    if (changed && !same(b, t) && !same(m, t)) clash = true;
+    const value = changed ? m : t;
+    if (value !== undefined) item[name] = value;
+  }
+  return { item, clash };
+}
+
+/** Refused for good: kept in the open, and the row goes back to the table's. A newer local write stays. */
+function rejected(
+  context: Context,
+  flight: Flight,
+  record: ItemRecord,
+  answer: Pick<Answer, "code"> & Partial<Answer>,
+): void {
+  const { store, outbox, clock, counters } = context;
+  const { model, key, change } = flight;
+  counters.rejected++;
+  store.db.sql(
+    "INSERT INTO _rejected(model, key, op, item, code, reason, stamp, time) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+  ).run(
+    model.name,
+    JSON.stringify(flight.keyAttributes),
+    change.op,
+    change.item ? JSON.stringify(change.item) : null,
+    answer.code,
+    answer.reason ?? null,
+    change.stamp,
+    clock.nowMs(),
+  );
+  const current = answer.current ?? null;
+  // What is newer was made from the base as it is, and not from what the table has now: it is judged so (sim: refuse 5301639).
+  if (isTracked(model) && outbox.pending(model, key)) return;
+  // Without a record, a newer write shows by the row differing from what was sent, a removal by its absence (sim: refuse
+  // 5200046).
+  const row = store.rows(model).byKey(key);
+  const isAsSent = row && change.item ? store.rows(model).equals(row, change.item) : !row && !change.item;
+  if (isTracked(model) || isAsSent) place(context, record, current, flight.keyAttributes);
+  if (!isTracked(model)) record.base = record.version = undefined;
+}
+
+/**
+ * Makes row and base what the table has. An own version that is known to be removed is a duplicate that came back: it is
+ * removed again, and kept in `_conflicts`. An item that breaks a local constraint is set aside (`aside.ts`).
+ */
+export function place(
+  context: Context,
+  record: ItemRecord,
+  current: Current | null | undefined,
+  keyAttributes: Attributes,
+): void {
+  const { store, records, outbox, asides, identity, clock, counters } = context;
+  const { model, key } = record;
+  const version = current?.version;
+  const revived = version !== undefined && record.gone !== undefined && version[1] <= record.gone &&
+    version[0].slice(0, version[0].lastIndexOf("#")) === identity.deviceId;
+  if (revived) {
+    asides.drop(key);
+    store.rows(model).remove(key);
+    record.base = current!.item;
+    record.version = version;
+    counters.conflicts++;
+    records.conflict(model, keyAttributes, "create", current!.item, "revived", version, clock.nowMs());
+    outbox.append(model, key, keyAttributes, clock.clock.wallMs());
+    return;
+  }
+  asides.drop(key);
+  let changed: boolean;
+  try {
+    changed = records.replace(record, current);
+  } catch (error) {
+    // It doesn't stop the cursor.
+    if (!isPoison(store, error)) throw error;
+    return asides.add(record, current ?? null, error, clock.nowMs());
+  }
+  if (changed) tellApplied(context, record, current ?? null, keyAttributes);
+}
+
+/** Tells of a change from the cloud that is in its table now: `_changes`, `watch`. */
+export function tellApplied(
+  context: Context,
+  { model, key }: ItemRecord,
+  current: Current | null,
+  keyAttributes: Attributes,
+): void {
+  const op = current ? "put" : "remove";
+  context.counters.applied++;
+  context.changes.add(model, keyAttributes, op);
+  context.applied({ model, op, key, item: current?.item });
+}

@@ -1,0 +1,277 @@
+/**
+ * Items from the cloud that their table on the device can't take: a `unique` field's value that another row has, a value
+ * that a constraint refuses. Such an item waits in `_sync_aside`, in the open, and the cursor goes on. It leaves when it
+ * fits, when a newer version of it comes, when the device's own write to its key is in the table, or when the cloud
+ * removes it.
+ *
+ * It is tried again in the transaction that set it aside, once all other items of that page stand, so that a swap
+ * (A: x→y, B: y→x) or a ring inside one page is applied at once and no reader sees it half done; then after each message,
+ * some at a time, so that a thousand items that never fit cost the others nothing that grows; and every minute.
+ *
+ * Meanwhile the row stays as it was, and so does its base: a local write is then made from what the device had, and the
+ * cloud judges it so. A key with unsettled local changes is left to their settlement.
+ *
+ * @module
+ */
+import { type Attributes, parseJson, SyncError } from "../../schema.ts";
+import type { Model } from "../../schema/model.ts";
+import type { Current, Key, Version } from "../../protocol.ts";
+import type { Context } from "./context.ts";
+import type { InFlight } from "./flight.ts";
+import { type ItemRecord, keyAttributesOf, keyText } from "./items.ts";
+import { isEnvironmental } from "../store/faults.ts";
+import type { Store } from "../store/store.ts";
+import { clashingKeys, Park } from "../store/park.ts";
+
+/** Items tried after a message, beside those that its page set aside: a few milliseconds. */
+const triesMax = 64;
+/** Items that one ring of clashes may have. */
+const ringMax = 1024;
+/** How often a ring is tried without those that failed. Each time costs all of its rows. */
+const roundsMax = 8;
+
+/** An item that waits. */
+interface Waiting {
+  readonly model: Model;
+  readonly key: Key;
+  readonly text: string;
+  /** Null: the item was removed. */
+  readonly current: Current | null;
+  readonly keyAttributes: Attributes;
+}
+
+/**
+ * Whether an error is the item's, not the database's: then it stops nothing but this item. What an application's trigger
+ * says, or fails with, is so too; but one that rolled the transaction back leaves nothing to go on in.
+ */
+export function isPoison({ db }: Store, error: unknown): error is SyncError {
+  if (!(error instanceof SyncError) || !db.inTransaction) return false;
+  return error.code === "constraint" || error.code === "invalid" ||
+    (error.cause !== undefined && !isEnvironmental(error.cause));
+}
+
+/** The items set aside. Methods must run inside the store's transaction. */
+export class Asides {
+  /** Set aside since the last {@link retry}. */
+  readonly #fresh: Map<string, Key> = new Map();
+  /** Where the next round goes on. */
+  #after: Key = ["", ""];
+
+  /** False: nothing has waited since the start, so that a key need not be looked for. A transaction rolled back leaves it true. */
+  #maybeAny: boolean;
+
+  constructor(readonly store: Store) {
+    this.#maybeAny = this.any;
+  }
+
+  /** Whether anything waits. */
+  get any(): boolean {
+    return this.store.db.sql("SELECT 1 FROM _sync_aside LIMIT 1").get() !== undefined;
+  }
+
+  /** The model of the item that waits under a key. */
+  modelOf(key: Key): Model | undefined {
+    const row = this.store.db.sql("SELECT model FROM _sync_aside WHERE hash = ? AND sort = ?").get(...key);
+    return row && this.store.modelByNumber(Number(row.model));
+  }
+
+  /** Keeps an item that could not be put in its table, or (null) a removal that a trigger of an application refused. */
+  add(record: ItemRecord, current: Current | null, error: SyncError, timeMs: number): void {
+    const [hash, sort] = record.key;
+    // Without a row there is nothing that was made from the base: a later row of this key is a new one.
+    if (this.store.rows(record.model).idByKey(record.key) === undefined) record.base = record.version = undefined;
+    this.store.db.sql(
+      "INSERT OR REPLACE INTO _sync_aside(hash, sort, model, item, source, stamp, error, time) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    ).run(
+      hash,
+      sort,
+      this.store.number(record.model),
+      current && JSON.stringify(current.item),
+      current?.version?.[0] ?? null,
+      current?.version?.[1] ?? null,
+      error.message,
+      timeMs,
+    );
+    this.#fresh.set(keyText(record.key), record.key);
+    this.#maybeAny = true;
+  }
+
+  /** The key has another version now: what waited is superseded. */
+  drop(key: Key): void {
+    if (!this.#maybeAny) return;
+    this.store.db.sql("DELETE FROM _sync_aside WHERE hash = ? AND sort = ?").run(key[0], key[1]);
+  }
+
+  /** After a snapshot: what waited and was not in it is gone. Removals still wait. */
+  sweep(models: readonly Model[], channel: string): void {
+    for (const model of models) {
+      this.store.db.sql(
+        `DELETE FROM _sync_aside WHERE model = ? AND item IS NOT NULL AND NOT EXISTS (SELECT 1 FROM _sync_seen AS s
+         WHERE s.channel = ? AND s.hash = _sync_aside.hash AND s.sort = _sync_aside.sort)`,
+      ).run(this.store.number(model), channel);
+    }
+  }
+
+  /**
+   * Tries again what may fit now. With capture off (`store.applying`).
+   *
+   * @param placed told of each item that is in its table now
+   */
+  retry(
+    context: Context,
+    inFlight: InFlight,
+    placed: (record: ItemRecord, current: Current | null, keyAttributes: Attributes) => void,
+  ): void {
+    const settle = ({ model, key, current, text, keyAttributes }: Waiting) => {
+      const record = context.records.open(model, key);
+      record.base = current?.item;
+      record.version = current?.version;
+      this.drop(key);
+      placed(record, current, keyAttributes);
+      if (model.sync !== "down") context.records.save(record);
+      waiting.delete(text);
+    };
+    const waiting = this.#candidates(context, inFlight);
+    let progress = true;
+    while (progress) {
+      progress = false;
+      for (const one of waiting.values()) {
+        if (!this.#fits(one)) continue;
+        settle(one);
+        progress = true;
+      }
+      if (progress) continue;
+      const ring = this.#placeRing(context, inFlight, waiting);
+      ring.forEach(settle);
+      progress = ring.length > 0;
+    }
+  }
+
+  #candidates(context: Context, inFlight: InFlight): Map<string, Waiting> {
+    const found = new Map<string, Waiting>();
+    const add = (one: Waiting | undefined) => one && found.set(one.text, one);
+    for (const key of this.#fresh.values()) add(this.#load(context, inFlight, key));
+    this.#fresh.clear();
+    const rows = this.store.db.sql(
+      "SELECT hash, sort FROM _sync_aside WHERE (hash, sort) > (?, ?) ORDER BY hash, sort LIMIT ?",
+    ).all(...this.#after, triesMax);
+    const keys = rows.map((row): Key => [row.hash as string, row.sort as string]);
+    this.#after = keys.length < triesMax ? ["", ""] : keys.at(-1)!;
+    for (const key of keys) add(this.#load(context, inFlight, key));
+    return found;
+  }
+
+  /** The item that waits for the key, if it may be placed: nothing local is unsettled, nothing newer was asked for. */
+  #load(context: Context, inFlight: InFlight, key: Key): Waiting | undefined {
+    const row = this.store.db.sql("SELECT model, item, source, stamp FROM _sync_aside WHERE hash = ? AND sort = ?")
+      .get(...key);
+    const model = row && this.store.modelByNumber(Number(row.model));
+    if (!row || !model) return undefined;
+    const record = context.records.get(key);
+    if (record?.awaiting || record?.recheck !== undefined) return undefined;
+    if (inFlight.get(key) || (model.sync !== "down" && context.outbox.pending(model, key))) return undefined;
+    const version: Version | undefined = row.source === null ? undefined : [row.source as string, Number(row.stamp)];
+    const item = row.item === null ? undefined : parseJson(row.item as string) as Attributes;
+    const keyAttributes = keyAttributesOf(model, item ?? this.store.rows(model).byKey(key)?.item ?? {});
+    return {
+      model,
+      key,
+      text: keyText(key),
+      current: item ? { model: model.name, item, version } : null,
+      keyAttributes,
+    };
+  }
+
+  #fits({ model, key, current }: Waiting): boolean {
+    try {
+      const rows = this.store.rows(model);
+      if (current) rows.put(key, current.item);
+      else rows.remove(key);
+      return true;
+    } catch (error) {
+      if (!isPoison(this.store, error)) throw error;
+      return false;
+    }
+  }
+
+  #blockers({ model, key, current }: Waiting): Key[] {
+    return current ? clashingKeys(this.store.db, model, this.store.identity, key, current.item) : [];
+  }
+
+  /**
+   * The items that are in nobody's way but each other's, put in together. An item whose value one row outside of them has
+   * is none of them, nor is then any that waits for it.
+   */
+  #placeRing(context: Context, inFlight: InFlight, waiting: ReadonlyMap<string, Waiting>): Waiting[] {
+    const ring = new Map<string, Waiting>(), blockers = new Map<string, string[]>();
+    const look = [...waiting.values()];
+    for (let one = look.pop(); one; one = look.pop()) {
+      if (ring.has(one.text) || ring.size >= ringMax) continue;
+      const keys = this.#blockers(one);
+      // Refused for another reason than a clash: nobody's moving helps.
+      if (keys.length === 0) continue;
+      ring.set(one.text, one);
+      blockers.set(one.text, keys.map(keyText));
+      for (const key of keys) {
+        const other = waiting.get(keyText(key)) ?? this.#load(context, inFlight, key);
+        if (other) look.push(other);
+      }
+    }
+    for (let round = 0; round < roundsMax; round++) {
+      shrink(ring, blockers);
+      if (ring.size === 0) break;
+      // Where several want one value, it goes to one that makes room for others by it.
+      const wanted = new Set([...ring.keys()].flatMap((text) => blockers.get(text)!));
+      const order = [...ring.values()].sort((a, b) => Number(wanted.has(b.text)) - Number(wanted.has(a.text)));
+      const failed = this.#attempt(order);
+      if (failed.length === 0) return [...ring.values()];
+      for (const { text } of failed) ring.delete(text);
+    }
+    return [];
+  }
+
+  /** Puts all in, or none: then it returns those that failed, since another of them wants the same value. */
+  #attempt(ring: readonly Waiting[]): Waiting[] {
+    const { db, identity } = this.store;
+    const parks = new Map<Model, Park>(), failed: Waiting[] = [];
+    for (const { model } of ring) if (!parks.has(model)) parks.set(model, new Park(db, model, identity));
+    db.exec("SAVEPOINT _sync_ring");
+    try {
+      for (const { model, key } of ring) {
+        this.store.aim(model);
+        parks.get(model)!.take(key);
+      }
+      for (const one of ring) {
+        try {
+          const { model, key, current } = one;
+          this.store.aim(model);
+          if (!parks.get(model)!.put(key, current!.item)) this.store.rows(model).put(key, current!.item);
+        } catch (error) {
+          if (!isPoison(this.store, error)) throw error;
+          failed.push(one);
+        }
+      }
+      if (failed.length > 0) {
+        db.exec("ROLLBACK TO _sync_ring");
+        this.store.aim(undefined);
+      }
+    } finally {
+      // Where SQLite rolled the whole transaction back by itself (disk full), the savepoint is gone with it.
+      if (db.inTransaction) {
+        db.exec("RELEASE _sync_ring");
+        for (const park of parks.values()) park.close();
+      }
+    }
+    return failed;
+  }
+}
+
+/** Removes items with a blocker outside, until there is none. */
+function shrink(ring: Map<string, Waiting>, blockers: ReadonlyMap<string, readonly string[]>): void {
+  for (let before = -1; before !== ring.size;) {
+    before = ring.size;
+    for (const text of [...ring.keys()]) {
+      if (blockers.get(text)!.some((other) => !ring.has(other))) ring.delete(text);
+    }
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * What the parts of the agent's sync logic share: its ports, its tables, its limits and counters.
+ *
+ * @module
+ */
+import type { Identity, Model } from "../../schema/model.ts";
+import type { FromDevice, Key } from "../../protocol.ts";
+import type { Attributes } from "../../schema.ts";
+import type { DeviceClock } from "./clock.ts";
+import type { Asides } from "./aside.ts";
+import type { ChangesTable } from "./changes.ts";
+import type { ItemRecords } from "./items.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Store } from "../store/store.ts";
+
+/** Limits and periods of the sync logic; every one has a default in {@link defaultLimits}. */
+export interface Limits {
+  /** Batches in flight. */
+  readonly windowBatches: number;
+  /** Changes in a batch, up to the protocol's 1,000. */
+  readonly batchChangesMax: number;
+  /** JSON bytes of a batch, so that it fits one message of 128 KB; a single larger change travels in parts. */
+  readonly batchBytesMax: number;
+  /** JSON bytes of one change, above which it is not even sent: DynamoDB takes 400 KB, escapes and base64 less than ×6 of it. */
+  readonly changeBytesMax: number;
+  /** First wait for an answer before a message is sent again; doubles to `retryMaxMs`, with jitter. */
+  readonly retryMs: number;
+  readonly retryMaxMs: number;
+  /** The periodic sync, ±10 %: finds a last message that was lost with nothing behind it. */
+  readonly syncIntervalMs: number;
+  /** Rows of `_changes`, `_conflicts` and `_rejected` each that are kept. */
+  readonly historyMax: number;
+  /** Bytes of the items in `_conflicts` and `_rejected` each that are kept; the newest is, whatever its size. */
+  readonly historyBytesMax: number;
+  /** Outbox entries at which the policy for a full outbox sets in: see `capacity.ts`. */
+  readonly outboxMax: number;
+  /** Bytes of the database at which it sets in, too. Undefined: no cap. */
+  readonly databaseBytesMax?: number;
+  /** Bytes of the `-wal` file that can't be taken over because of a reader, from which on `_status` says so. */
+  readonly walWarnBytes: number;
+  /** How long a removed key's stamp is remembered. */
+  readonly goneKeptMs: number;
+  /** What is under way has this long to arrive before a verification looks at a key that seems to differ. */
+  readonly settleMs: number;
+}
+
+/** The limits that hold where nothing else is said. */
+export const defaultLimits: Limits = {
+  windowBatches: 4,
+  batchChangesMax: 1000,
+  batchBytesMax: 100 * 1024,
+  changeBytesMax: 2_400_000,
+  retryMs: 5_000,
+  retryMaxMs: 60_000,
+  syncIntervalMs: 300_000,
+  historyMax: 10_000,
+  historyBytesMax: 32 * 1024 * 1024,
+  // An entry is some 40 bytes: 200 MB.
+  outboxMax: 5_000_000,
+  walWarnBytes: 64 * 1024 * 1024,
+  goneKeptMs: 7 * 86_400_000,
+  settleMs: 2_000,
+};
+
+/** A change from the cloud that was applied, as `watch` and `_changes` tell it. */
+export interface AppliedChange {
+  readonly model: Model;
+  readonly op: "put" | "remove";
+  readonly key: Key;
+  readonly item?: Attributes;
+}
+
+/** Counters since the agent's start. */
+export interface Counters {
+  sent: number;
+  acknowledged: number;
+  conflicts: number;
+  rejected: number;
+  applied: number;
+  resent: number;
+  ignored: number;
+  failures: number;
+}
+
+/** The shared context. `send` returns false where the link is down. */
+export interface Context {
+  readonly store: Store;
+  readonly clock: DeviceClock;
+  readonly records: ItemRecords;
+  readonly outbox: Outbox;
+  readonly asides: Asides;
+  readonly changes: ChangesTable;
+  readonly identity: Identity;
+  /** Random for each start of the agent: `_source` is `<device>#<incarnation>`. */
+  readonly incarnation: string;
+  readonly limits: Limits;
+  readonly counters: Counters;
+  random(): number;
+  send(message: FromDevice): boolean;
+  /** Collects a change for `watch`; delivered after the transaction is committed. */
+  applied(change: AppliedChange): void;
+}

@@ -1,0 +1,421 @@
+/**
+ * The downlink: from the channel logs to the rows. One cursor a channel; an entry is applied exactly once, in order, with
+ * the cursor, in one transaction. What can't be applied in order is asked for from the cursor. The device compares no
+ * stamps: a key without unsettled local changes takes what comes; one with them is marked and fetched once they are
+ * settled (rules §6).
+ *
+ *            live seq = cursor+1, page from cursor
+ *   following ──────────────────────────────────▶ following
+ *       │ no cursor, other epoch, cursor out of the log                    ▲ last page: sweep, cursor := head
+ *       └────────────────────────▶ snapshot (live ignored, paged) ─────────┘
+ *
+ * @module
+ */
+import { channelsOf } from "../../schema.ts";
+import type {
+  Changes,
+  Channel,
+  CursorOf,
+  Entry,
+  FromCloud,
+  Items,
+  Key,
+  Page,
+  SnapshotPage,
+  Sync,
+} from "../../protocol.ts";
+import { fetchKeysMax } from "../../protocol.ts";
+import type { Context } from "./context.ts";
+import type { InFlight } from "./flight.ts";
+import { Incoming } from "./incoming.ts";
+import { keyText } from "./items.ts";
+import { sweepChannel } from "./snapshot.ts";
+
+/** Live messages held per channel while one before them is missing: reordering is a matter of a few. */
+const holdMax = 16;
+
+interface Request {
+  readonly id: string;
+  /** Asked before the page in front of its answer was applied: the answer lies waiting, and tells no time. */
+  readonly ahead?: true;
+  /** The serial of settlements when it was made: what was settled since is known better than the answer knows. */
+  readonly settledSerial: number;
+  /** Monotonic time when it was made, and after which it is asked again. */
+  readonly sentMs: number;
+  readonly overdueMs: number;
+}
+
+interface FetchRequest extends Request {
+  /** The recheck serial of each asked key. */
+  readonly serials: Map<string, number>;
+}
+
+interface Cursor {
+  epoch?: string;
+  seq?: number;
+  snapshot?: { epoch: string; head: number; after: string };
+  /** Cloud time at which a further snapshot is due: after an epoch change, entries that were lost may still be written. */
+  againMs?: number;
+}
+
+/** The receiving half of the agent. */
+export class Downlink {
+  readonly channels: readonly Channel[];
+  readonly #cursors: Map<Channel, Cursor> = new Map();
+  readonly #requests: Map<Channel, Request> = new Map();
+  /** The request for the page behind the one that has arrived and is not applied yet. */
+  readonly #ahead: Map<Channel, Request> = new Map();
+  readonly #held: Map<Channel, Map<number, Changes>> = new Map();
+  readonly #caughtUp: Set<Channel> = new Set();
+  readonly #incoming: Incoming;
+  #fetch: FetchRequest | undefined;
+  #timeRequest: Request | undefined;
+  #requestCounter = 0;
+  /** Counts settlements by answers; with each key, when it was settled last, while a request is out. */
+  #settledSerial = 0;
+  readonly #settledAt: Map<string, number> = new Map();
+
+  constructor(readonly context: Context, readonly inFlight: InFlight) {
+    this.#incoming = new Incoming(context, inFlight);
+    this.channels = channelsOf(context.store.schema, context.identity);
+    this.#snapshotAfterMigration();
+    this.restart();
+  }
+
+  /** Reads the cursors again and forgets every request: after a start, or after a transaction failed. */
+  restart(): void {
+    const { db } = this.context.store;
+    this.#cursors.clear();
+    for (const row of db.sql("SELECT * FROM _sync_channels").all()) {
+      this.#cursors.set(row.channel as string, {
+        epoch: row.epoch as string | undefined ?? undefined,
+        seq: row.seq === null ? undefined : Number(row.seq),
+        snapshot: row.snap_epoch === null ? undefined : {
+          epoch: row.snap_epoch as string,
+          head: Number(row.snap_head),
+          after: row.snap_after as string,
+        },
+        againMs: row.again === null ? undefined : Number(row.again),
+      });
+    }
+    this.disconnected();
+  }
+
+  /** A migration left columns empty that the cloud may have values for: the cursors are given up once. */
+  #snapshotAfterMigration(): void {
+    const { store } = this.context;
+    if (store.getMeta("resnapshot") === undefined) return;
+    store.tx(() => {
+      store.db.sql("UPDATE _sync_channels SET seq = NULL, snap_epoch = NULL, snap_head = NULL, snap_after = NULL")
+        .run();
+      store.setMeta("resnapshot", undefined);
+    });
+  }
+
+  disconnected(): void {
+    this.#requests.clear();
+    this.#ahead.clear();
+    this.#held.clear();
+    this.#caughtUp.clear();
+    this.#fetch = undefined;
+    this.#timeRequest = undefined;
+    this.#settledAt.clear();
+  }
+
+  /** The link is up: everything is asked for from where it stands. */
+  connected(): void {
+    this.disconnected();
+    this.sync();
+    this.fetch();
+  }
+
+  get caughtUp(): boolean {
+    return this.channels.every((channel) => this.#caughtUp.has(channel));
+  }
+
+  /** Where each channel stands, for `status`. */
+  cursors(): Record<Channel, { epoch?: string; seq?: number; snapshot?: boolean }> {
+    return Object.fromEntries(
+      this.channels.map((channel) => {
+        const cursor = this.#cursors.get(channel) ?? {};
+        return [channel, { epoch: cursor.epoch, seq: cursor.seq, snapshot: cursor.snapshot !== undefined }];
+      }),
+    );
+  }
+
+  #newRequest(): Request {
+    const sentMs = this.context.clock.monotonicMs();
+    return {
+      id: `${this.context.incarnation}/${++this.#requestCounter}`,
+      settledSerial: this.#settledSerial,
+      sentMs,
+      overdueMs: sentMs + this.context.limits.retryMs * (1 + this.context.random()),
+    };
+  }
+
+  /**
+   * Asks for channels from their cursors: those named, else all; a device that no channel concerns asks for the time.
+   * A channel that is asked already is not asked again, unless `force`.
+   */
+  sync(channels: readonly Channel[] = this.channels, force = true): void {
+    const asked = channels.filter((channel) => force || !this.#requests.has(channel));
+    if (asked.length === 0 && channels.length > 0) return;
+    const request = this.#newRequest();
+    for (const channel of asked) {
+      this.#requests.set(channel, request);
+      this.#ahead.delete(channel);
+    }
+    if (asked.length === 0) this.#timeRequest = request;
+    const message: Sync = { type: "sync", request: request.id, channels: asked.map((c) => this.#cursorOf(c)) };
+    this.context.send(message);
+  }
+
+  /**
+   * The question for what is behind a page that has arrived, where the page is the one that is awaited and says that there
+   * is more. It tells nobody that the page was applied: should that fail, the answer is ignored.
+   */
+  ahead(message: FromCloud): Sync | undefined {
+    if (message.type !== "page" && message.type !== "snapshot") return undefined;
+    const { channel } = message;
+    if (this.#requests.get(channel)?.id !== message.request || this.#ahead.has(channel)) return undefined;
+    const cursor = this.#cursors.get(channel) ?? {};
+    const next = message.type === "page" ? behindPage(cursor, message) : behindSnapshotPage(cursor, message);
+    if (!next) return undefined;
+    const request: Request = { ...this.#newRequest(), ahead: true };
+    this.#ahead.set(channel, request);
+    return { type: "sync", request: request.id, channels: [cursorOf(channel, next)] };
+  }
+
+  /** What {@link ahead} gave could not be sent: it is asked for when the page is applied. */
+  notAsked({ request }: Sync): void {
+    for (const [channel, { id }] of this.#ahead) if (id === request) this.#ahead.delete(channel);
+  }
+
+  /** Goes on behind a page that was applied: the question is out already, or is asked now. */
+  #goOn(channel: Channel): void {
+    const ahead = this.#ahead.get(channel);
+    this.#ahead.delete(channel);
+    if (ahead) this.#requests.set(channel, ahead);
+    else this.sync([channel]);
+  }
+
+  #cursorOf(channel: Channel): CursorOf {
+    return cursorOf(channel, this.#cursors.get(channel) ?? {});
+  }
+
+  /** Asks for keys that were marked and are settled now. One request is out at a time. */
+  fetch(): void {
+    const { records, outbox } = this.context;
+    if (this.#fetch) return;
+    const serials = new Map<string, number>(), keys: Key[] = [];
+    for (const { key, model, serial } of records.rechecks(4 * fetchKeysMax)) {
+      if (keys.length >= fetchKeysMax) break;
+      if (this.inFlight.get(key) || outbox.pending(model, key)) continue;
+      serials.set(keyText(key), serial);
+      keys.push(key);
+    }
+    if (keys.length === 0) return;
+    this.#fetch = { ...this.#newRequest(), serials };
+    this.context.send({ type: "fetch", request: this.#fetch.id, keys });
+  }
+
+  /** The uplink settled these keys: answers that were asked for before know less of them. */
+  settled(keys: Iterable<Key>): void {
+    this.#settledSerial++;
+    if (this.#requests.size === 0 && !this.#fetch) return this.#settledAt.clear();
+    for (const key of keys) this.#settledAt.set(keyText(key), this.#settledSerial);
+  }
+
+  /** The request with this id, if an answer to it is still wanted. */
+  requestOf(id: string): Pick<Request, "sentMs" | "ahead"> | undefined {
+    return [...this.#requests.values(), this.#fetch, this.#timeRequest].find((request) => request?.id === id);
+  }
+
+  /** The answer to a sync without channels. */
+  timed(request: string): void {
+    if (this.#timeRequest?.id === request) this.#timeRequest = undefined;
+    else this.#ignore();
+  }
+
+  #settledSince(key: Key, request: Request): boolean {
+    return this.#settledAt.size > 0 && (this.#settledAt.get(keyText(key)) ?? 0) > request.settledSerial;
+  }
+
+  /** What is due by time: overdue requests and further snapshots. Returns the next monotonic time that something is due. */
+  tick(): number {
+    const now = this.context.clock.monotonicMs();
+    const overdue = this.channels.filter((c) => (this.#requests.get(c)?.overdueMs ?? Infinity) <= now);
+    if (overdue.length > 0) this.sync(overdue);
+    if ((this.#fetch?.overdueMs ?? Infinity) <= now) {
+      this.#fetch = undefined;
+      this.fetch();
+    }
+    if ((this.#timeRequest?.overdueMs ?? Infinity) <= now) this.sync([]);
+    let due = Math.min(this.#fetch?.overdueMs ?? Infinity, this.#timeRequest?.overdueMs ?? Infinity);
+    for (const request of this.#requests.values()) due = Math.min(due, request.overdueMs);
+    for (const [channel, cursor] of this.#cursors) {
+      if (cursor.againMs === undefined || !this.context.clock.known) continue;
+      const leftMs = cursor.againMs - this.context.clock.nowMs();
+      if (leftMs > 0) due = Math.min(due, now + leftMs);
+      else this.#snapshotAgain(channel, cursor);
+    }
+    return due;
+  }
+
+  #snapshotAgain(channel: Channel, cursor: Cursor): void {
+    this.context.store.tx(() => this.#store(channel, { epoch: cursor.epoch }));
+    this.#caughtUp.delete(channel);
+    this.sync([channel]);
+  }
+
+  #store(channel: Channel, cursor: Cursor): void {
+    this.#cursors.set(channel, cursor);
+    this.context.store.db.sql(`
+      INSERT OR REPLACE INTO _sync_channels(channel, epoch, seq, snap_epoch, snap_head, snap_after, again)
+      VALUES (?, ?, ?, ?, ?, ?, ?)`).run(
+      channel,
+      cursor.epoch ?? null,
+      cursor.seq ?? null,
+      cursor.snapshot?.epoch ?? null,
+      cursor.snapshot?.head ?? null,
+      cursor.snapshot?.after ?? null,
+      cursor.againMs ?? null,
+    );
+  }
+
+  /** A live entry. Applied if it is the next; held for a moment if it is later; ignored if it is older. */
+  live(message: Changes): void {
+    const { channel } = message;
+    const cursor = this.#cursors.get(channel);
+    if (!this.channels.includes(channel) || cursor?.seq === undefined || cursor.snapshot) return this.#ignore();
+    if (message.epoch !== cursor.epoch) return this.sync([channel], false);
+    if (message.seq <= cursor.seq) return this.#ignore();
+    const held = this.#held.get(channel) ?? new Map<number, Changes>();
+    if (message.seq > cursor.seq + 1) {
+      if (held.size < holdMax) this.#held.set(channel, held.set(message.seq, message));
+      return this.sync([channel], false);
+    }
+    const run = [message];
+    for (let next = held.get(message.seq + 1); next; next = held.get(next.seq + 1)) run.push(next);
+    const last = run.at(-1)!.seq;
+    this.#apply(run.flatMap((m) => m.entries), () => this.#store(channel, { ...cursor, seq: last }));
+    for (const seq of [...held.keys()]) if (seq <= last) held.delete(seq);
+    this.fetch();
+  }
+
+  #ignore(): void {
+    this.context.counters.ignored++;
+  }
+
+  /** Takes a request that this answer belongs to, or undefined where it is outdated. */
+  #answered(channel: Channel, id: string): Request | undefined {
+    const request = this.#requests.get(channel);
+    if (request?.id !== id) {
+      this.#ignore();
+      return undefined;
+    }
+    this.#requests.delete(channel);
+    return request;
+  }
+
+  /** A catch-up page: the contiguous run behind the cursor. */
+  page(page: Page): void {
+    const { channel } = page;
+    const request = this.#answered(channel, page.request);
+    if (!request) return;
+    const cursor = this.#cursors.get(channel) ?? {};
+    if (cursor.snapshot || page.from !== cursor.seq || page.epoch !== cursor.epoch) return this.sync([channel]);
+    this.#apply(page.entries, () => this.#store(channel, { ...cursor, seq: page.to }), request);
+    if (page.more) this.#goOn(channel);
+    else this.#caughtUp.add(channel);
+    this.fetch();
+  }
+
+  /** A page of a snapshot; the last one sweeps what was not seen, and sets the cursor. */
+  snapshot(page: SnapshotPage): void {
+    const { store, clock } = this.context;
+    const { channel } = page;
+    const request = this.#answered(channel, page.request);
+    if (!request) return;
+    const cursor = this.#cursors.get(channel) ?? {};
+    const state = cursor.snapshot;
+    const first = page.after === undefined;
+    if (!first && (!state || state.after !== page.after || state.epoch !== page.epoch)) {
+      // Not the one that is under way: begin anew.
+      store.tx(() => this.#store(channel, { epoch: cursor.epoch }));
+      return this.sync([channel]);
+    }
+    const head = first ? page.head : state!.head;
+    this.#apply(page.entries, () => {
+      const { db } = store;
+      if (first) db.sql("DELETE FROM _sync_seen WHERE channel = ?").run(channel);
+      db.sql(
+        "INSERT OR IGNORE INTO _sync_seen(channel, hash, sort) SELECT ?, value ->> 0, value ->> 1 FROM json_each(?)",
+      ).run(channel, JSON.stringify(page.entries.map(({ key }) => key)));
+      if (page.next !== undefined) {
+        this.#store(channel, { ...cursor, seq: undefined, snapshot: { epoch: page.epoch, head, after: page.next } });
+        return;
+      }
+      sweepChannel(this.context, this.inFlight, channel);
+      const changed = cursor.epoch !== undefined && cursor.epoch !== page.epoch;
+      this.#store(channel, { epoch: page.epoch, seq: head, againMs: changed ? clock.nowMs() + 60_000 : undefined });
+    }, request);
+    this.#goOn(channel);
+    this.fetch();
+  }
+
+  /** Fetched keys. The answer for a key is void if it was dirtied, settled or marked again since it was asked for. */
+  items(message: Items): void {
+    const { store, records, outbox } = this.context;
+    const request = this.#fetch;
+    if (request?.id !== message.request) return this.#ignore();
+    this.#fetch = undefined;
+    store.tx(() =>
+      store.applying(() => {
+        for (const entry of message.entries) {
+          const record = records.get(entry.key);
+          if (!record || record.recheck !== request.serials.get(keyText(entry.key))) continue;
+          if (this.#settledSince(entry.key, request)) continue;
+          if (this.inFlight.get(entry.key) || outbox.pending(record.model, entry.key)) continue;
+          record.recheck = undefined;
+          record.awaiting = false;
+          this.#incoming.place(record, entry);
+          records.save(record);
+        }
+      })
+    );
+    this.fetch();
+  }
+
+  /** Applies entries and whatever goes with them (the cursor), in one transaction. */
+  #apply(entries: readonly Entry[], also: () => void, request?: Request): void {
+    const { store, outbox, clock } = this.context;
+    store.tx(() => {
+      store.applying(() => {
+        const quiet = outbox.empty && this.inFlight.batches.size === 0;
+        for (const entry of entries) {
+          this.#incoming.apply(entry, quiet, request !== undefined && this.#settledSince(entry.key, request));
+        }
+        also();
+      });
+      store.setMeta("lastSync", clock.nowMs());
+    });
+  }
+}
+
+function cursorOf(channel: Channel, { epoch, seq, snapshot }: Cursor): CursorOf {
+  return { channel, ...(seq !== undefined ? { epoch, seq } : {}), ...(snapshot ? { snapshot } : {}) };
+}
+
+/** The cursor behind a page that is to be applied next; undefined where nothing is to be asked for behind it. */
+function behindPage(cursor: Cursor, page: Page): Cursor | undefined {
+  const follows = page.more && !cursor.snapshot && page.from === cursor.seq && page.epoch === cursor.epoch;
+  return follows ? { epoch: page.epoch, seq: page.to } : undefined;
+}
+
+function behindSnapshotPage(cursor: Cursor, { epoch, head, after, next }: SnapshotPage): Cursor | undefined {
+  const state = cursor.snapshot;
+  const follows = after === undefined || (state?.after === after && state.epoch === epoch);
+  if (!follows || next === undefined) return undefined;
+  return { snapshot: { epoch, head: after === undefined ? head : state!.head, after: next } };
+}

@@ -1,0 +1,153 @@
+/**
+ * Batches in flight: what was sent and not answered yet. A batch is stored before it is first sent and resent
+ * byte-identical (but for the time of transmission), because its stamps name exactly this content. It goes in the
+ * transaction that settles its last change.
+ *
+ * @module
+ */
+import type { Model } from "../../schema/model.ts";
+import { type Attributes, parseJson, renderKey } from "../../schema.ts";
+import { type Change, changeText, type Key, type Version, withList } from "../../protocol.ts";
+import { keyAttributesOf, keyText } from "./items.ts";
+import type { Runs } from "./outbox.ts";
+import type { Store } from "../store/store.ts";
+
+/** One change in flight. */
+export interface Flight {
+  readonly model: Model;
+  readonly key: Key;
+  readonly text: string;
+  /** The key fields' attributes: how the key is named in `_conflicts` and in a hint. */
+  readonly keyAttributes: Attributes;
+  readonly change: Change;
+  /** The base's attributes when the change was made: what a merge is made against. */
+  readonly base?: Attributes;
+  readonly entries: Runs;
+  readonly upto: number;
+  /** This state's own versions: the one it is sent with, last, and those of earlier transmissions. */
+  readonly stamps: Version[];
+  /** Settled by something else than its answer (its removal came down first): it is not sent again, its answer ignored. */
+  settled?: boolean;
+  /** Its echo came down before its answer: with the answer the key is clean at once. In memory only; forgotten, it costs a fetch. */
+  echoed?: boolean;
+}
+
+/** A batch in flight. */
+export interface Batch {
+  readonly id: string;
+  /** `<device>#<incarnation>` of its changes. */
+  readonly source: string;
+  readonly flights: Flight[];
+  /** Of models that only sync up: sent as soon as the cloud's time is known. */
+  readonly upOnly: boolean;
+  /** Monotonic time of the last transmission. */
+  sentMs?: number;
+  /** Monotonic time at which it is sent again; undefined: not sent since the link came up. */
+  retryAtMs?: number;
+  /** Transmissions since the last answer of any kind. */
+  attempts: number;
+  /** Monotonic time before which it is not sent again (throttled). */
+  notBeforeMs?: number;
+}
+
+/** The batches in flight, in memory and in `_inflight`. */
+export class InFlight {
+  readonly batches: Map<string, Batch> = new Map();
+  readonly #byKey: Map<string, Flight> = new Map();
+
+  constructor(readonly store: Store, readonly deviceId: string) {}
+
+  get(key: Key): Flight | undefined {
+    return this.#byKey.size === 0 ? undefined : this.#byKey.get(keyText(key));
+  }
+
+  has(text: string): boolean {
+    return this.#byKey.has(text);
+  }
+
+  /** Reads `_inflight`: after a start, or after a transaction failed. */
+  restart(): void {
+    this.batches.clear();
+    this.#byKey.clear();
+    for (const row of this.store.db.sql("SELECT batch, payload FROM _inflight ORDER BY serial").all()) {
+      const id = row.batch as string;
+      const stored = parseJson(row.payload as string) as unknown as { upOnly: boolean; flights: StoredFlight[] };
+      const flights = stored.flights.flatMap((flight) => this.#restored(flight, this.#sourceOf(id)));
+      const batch = this.#hold({ id, source: this.#sourceOf(id), flights, upOnly: stored.upOnly, attempts: 0 });
+      // A new schema has models no more that are in it: an answer's indexes would no longer fit.
+      if (flights.length < stored.flights.length) this.store.tx(() => this.reissue(batch, flights));
+    }
+  }
+
+  /** A flight from what is stored of it; none where the schema has its model no more. */
+  #restored({ change, base, entries, upto, prior = [] }: StoredFlight, source: string): Flight[] {
+    const model = this.store.schema.models.get(change.model);
+    if (!model?.onDevice || model.sync === "none") return [];
+    const keyAttributes = change.key ?? keyAttributesOf(model, change.item!);
+    const key = renderKey(model, keyAttributes, this.store.identity);
+    if (!key) return [];
+    const stamps: Version[] = [...prior, [source, change.stamp]];
+    return [{ model, key, text: keyText(key), keyAttributes, change, base, entries, upto, stamps }];
+  }
+
+  #sourceOf(batchId: string): string {
+    return `${this.deviceId}#${batchId.slice(0, batchId.lastIndexOf("/"))}`;
+  }
+
+  #hold(batch: Batch): Batch {
+    this.batches.set(batch.id, batch);
+    for (const flight of batch.flights) if (!flight.settled) this.#byKey.set(flight.text, flight);
+    return batch;
+  }
+
+  /** A new batch number: counts on across starts, so that no answer to an older batch can be taken for this one's. */
+  #nextId(incarnation: string): { id: string; serial: number } {
+    const serial = Number(this.store.getMeta("batchSerial") ?? 0) + 1;
+    this.store.setMeta("batchSerial", serial);
+    return { id: `${incarnation}/${serial}`, serial };
+  }
+
+  /** Stores a new batch. Must run inside the transaction that gave the stamps; the caller sends after it is committed. */
+  add(incarnation: string, flights: Flight[], upOnly: boolean): Batch {
+    const { id, serial } = this.#nextId(incarnation);
+    const payload = withList({ upOnly }, "flights", flights.map(storedText));
+    this.store.db.sql("INSERT INTO _inflight(batch, serial, payload) VALUES (?, ?, ?)").run(id, serial, payload);
+    return this.#hold({ id, source: this.#sourceOf(id), flights, upOnly, attempts: 0 });
+  }
+
+  /** Removes a batch; its unsettled flights are the caller's to keep or to settle. Must run inside a transaction. */
+  remove(batch: Batch): void {
+    this.batches.delete(batch.id);
+    for (const flight of batch.flights) {
+      if (this.#byKey.get(flight.text) === flight) this.#byKey.delete(flight.text);
+    }
+    this.store.db.sql("DELETE FROM _inflight WHERE batch = ?").run(batch.id);
+  }
+
+  /**
+   * Puts what is left of a batch under a new id, with its own incarnation, so that an answer to the old one, whose
+   * indexes no longer fit, is ignored. Returns the new batch, if anything is left.
+   */
+  reissue(batch: Batch, left: Flight[]): Batch | undefined {
+    this.remove(batch);
+    if (left.length === 0) return undefined;
+    return this.add(batch.source.slice(this.deviceId.length + 1), left, batch.upOnly);
+  }
+
+  /** Takes one change out because something else settled it; the batch is reissued when it is next sent. */
+  settle(flight: Flight): void {
+    flight.settled = true;
+    if (this.#byKey.get(flight.text) === flight) this.#byKey.delete(flight.text);
+  }
+}
+
+/** What is stored of a flight; the rest follows from it. */
+interface StoredFlight extends Pick<Flight, "change" | "base" | "entries" | "upto"> {
+  readonly prior?: Version[];
+}
+
+function storedText({ change, base, entries, upto, stamps }: Flight): string {
+  const rest: Omit<StoredFlight, "change"> = { base, entries, upto };
+  const text = JSON.stringify(stamps.length > 1 ? { ...rest, prior: stamps.slice(0, -1) } : rest);
+  return `${text.slice(0, -1)},"change":${changeText(change)}}`;
+}

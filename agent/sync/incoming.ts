@@ -1,0 +1,167 @@
+/**
+ * What one entry of a channel does to its key: the table of rules §6. The device compares no stamps.
+ *
+ * | key | mark | item, or its absence |
+ * | --- | --- | --- |
+ * | clean | equal version: nothing; else recheck | row and base := it |
+ * | pending, in flight | recheck, unless it is the echo of what is in flight | the same |
+ * | awaiting echo | equal: clean; else recheck | identical to the base: clean; else recheck |
+ * | any, with `was` | – | `gone` := max; a flight of that version is settled |
+ *
+ * @module
+ */
+import { type Attributes, jsonEquals } from "../../schema.ts";
+import type { Model } from "../../schema/model.ts";
+import type { Current, Entry, Key, Version } from "../../protocol.ts";
+import { place as placeItem } from "./answers.ts";
+import type { Context } from "./context.ts";
+import type { Flight, InFlight } from "./flight.ts";
+import { comesDown, type ItemRecord, keyAttributesOf } from "./items.ts";
+
+/** Applies entries to keys. */
+export class Incoming {
+  readonly #context: Context;
+  readonly #inFlight: InFlight;
+
+  constructor(context: Context, inFlight: InFlight) {
+    this.#context = context;
+    this.#inFlight = inFlight;
+  }
+
+  #modelOf(entry: Entry, record: ItemRecord | undefined): Model | undefined {
+    const name = entry.current?.model ?? entry.mark?.model;
+    if (name === undefined) return record?.model ?? this.#modelByKey(entry.key);
+    const model = this.#context.store.schema.models.get(name);
+    return model?.onDevice && comesDown(model) ? model : undefined;
+  }
+
+  /** The model of an absent item that has no record: the one whose table holds a row with its key, or could not. */
+  #modelByKey(key: Key): Model | undefined {
+    for (const model of this.#context.store.schema.models.values()) {
+      if (!model.onDevice || !comesDown(model)) continue;
+      if (this.#context.store.rows(model).idByKey(key) !== undefined) return model;
+    }
+    return this.#context.asides.modelOf(key);
+  }
+
+  /**
+   * One entry: the table of rules §6. Must run inside the transaction that moves the cursor, with capture off.
+   *
+   * @param quiet nothing is pending or in flight anywhere: then no key needs to be looked at
+   * @param outdated the key was settled after this page was asked for, so that the page may not know of it
+   */
+  apply(entry: Entry, quiet: boolean, outdated: boolean): void {
+    const { records, outbox } = this.#context;
+    let record = records.get(entry.key);
+    const model = this.#modelOf(entry, record);
+    if (!model || !comesDown(model)) {
+      this.#context.counters.ignored++;
+      return;
+    }
+    record ??= records.open(model, entry.key);
+    if (outdated) record.awaiting = true;
+    if (entry.was) record.gone = Math.max(record.gone ?? 0, entry.was[1]);
+    else if (entry.removed) this.#removedUnstamped(record, entry);
+    const flight = this.#inFlight.get(entry.key);
+    if (flight && entry.was) this.#cameAndWent(flight, record, entry.was);
+    const unsettled = !quiet && (this.#inFlight.get(entry.key) !== undefined || outbox.pending(model, entry.key));
+    if (flight && !flight.settled && isEchoOf(flight, entry)) flight.echoed = true;
+    else if (unsettled) {
+      if (flight) flight.echoed = false;
+      records.mark(record);
+    } else if (entry.mark) {
+      const [source, stamp] = entry.mark.version;
+      const equal = record.version?.[0] === source && record.version[1] === stamp;
+      if (!equal || record.base === undefined) records.mark(record);
+      else {
+        record.awaiting = false;
+        // Removed, and back with the same version: a duplicate of the write, which came after the removal.
+        if (entry.was && stamp <= entry.was[1]) this.place(record, { ...entry, current: ownOf(record) });
+      }
+    } else if (record.awaiting) {
+      if (this.#isBase(record, entry)) {
+        record.awaiting = false;
+        // Mostly the row is as it says, and is left alone: applications are not told of their own writes. Not so where a
+        // duplicate brought it back, or a new schema has a column for what the base only carried (sim: versions 4020804).
+        this.place(record, entry);
+      } else records.mark(record);
+    } else if (record.recheck !== undefined) records.mark(record);
+    else this.place(record, entry);
+    if (model.sync === "down") this.#untrack(record);
+    records.save(record);
+  }
+
+  /**
+   * An item without a version was removed: which of this device's writes it was made over, nobody can say, so all of them
+   * count as removed. Not so the last one where its echo was not seen, or stands in this entry: that one may have been
+   * made after the removal, by an application that replaced the item.
+   */
+  #removedUnstamped(record: ItemRecord, entry: Entry): void {
+    const flight = this.#inFlight.get(record.key);
+    const issued = Math.max(record.issued ?? 0, ...flight?.stamps.map(([, stamp]) => stamp) ?? []);
+    const shown = (entry.mark?.version ?? entry.current?.version)?.[1] === issued;
+    const unseen = shown || (flight ? flight.change.op !== "remove" : record.awaiting && record.base !== undefined);
+    const gone = unseen ? issued - 1 : issued;
+    if (gone > 0) record.gone = Math.max(record.gone ?? 0, gone);
+  }
+
+  /** A model that only comes down is never sent: its record says nothing once the row is in place. */
+  #untrack(record: ItemRecord): void {
+    if (record.recheck !== undefined || record.awaiting) return;
+    record.base =
+      record.version =
+      record.gone =
+      record.issued =
+        undefined;
+  }
+
+  /** The entry is exactly the record's base: the awaited echo of this device's own write. */
+  #isBase(record: ItemRecord, { current }: Entry): boolean {
+    if (!current || !record.base) return current === undefined && record.base === undefined;
+    const version = current.version;
+    if (version?.[0] !== record.version?.[0] || version?.[1] !== record.version?.[1]) return false;
+    return sameAttributes(current.item, record.base);
+  }
+
+  /** Makes row and base what the entry says. */
+  place(record: ItemRecord, entry: Entry): void {
+    const item = entry.current?.item ?? record.base ?? this.#context.store.rows(record.model).byKey(record.key)?.item;
+    placeItem(this.#context, record, entry.current ?? null, keyAttributesOf(record.model, item ?? {}));
+  }
+
+  /**
+   * A write of this device that was removed again before its answer came: settled as written, never sent again. Where a
+   * newer local write waits, it is made from what was written; else the key is fetched.
+   */
+  #cameAndWent(flight: Flight, record: ItemRecord, was: Version): void {
+    const { outbox, records } = this.#context;
+    const own = flight.stamps.find(([source, stamp]) => source === was[0] && stamp === was[1]);
+    if (!own || flight.change.op === "remove") return;
+    outbox.forget(flight.entries);
+    this.#inFlight.settle(flight);
+    if (outbox.pending(record.model, record.key)) {
+      record.base = flight.change.item;
+      record.version = own;
+    }
+    records.mark(record);
+  }
+}
+
+/** The entry shows what the flight wrote: its answer will say no more than that. */
+function isEchoOf({ change, stamps }: Flight, { current, mark }: Entry): boolean {
+  const version = mark?.version ?? current?.version;
+  if (change.op === "remove") return current === undefined && mark === undefined;
+  const [source, stamp] = stamps.at(-1)!;
+  if (version?.[0] !== source || version[1] !== stamp) return false;
+  return mark !== undefined || sameAttributes(current!.item, change.item!);
+}
+
+/** The record's base as the item that the table has. */
+function ownOf({ model, base, version }: ItemRecord): Current {
+  return { model: model.name, item: base!, version };
+}
+
+function sameAttributes(a: Attributes, b: Attributes): boolean {
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every((n) => n in b && jsonEquals(a[n]!, b[n]!));
+}

@@ -1,0 +1,190 @@
+/**
+ * What the agent knows of each key beside its row: the **base** (the table's item that the row was made from), whether the
+ * echo of its own write is awaited, whether it must be fetched again, and which stamp was removed last. It stands in the
+ * side table `_sync_items`, by key, because `INSERT OR REPLACE` wipes a row and everything in it.
+ *
+ *            local write                 ack: base := sent              mark or item seen
+ *   clean ─────────────▶ pending ─▶ in flight ─────────▶ awaiting echo ─────────▶ clean
+ *     ▲                     ▲___________│ newer write                │ anything unexpected
+ *     └───────────── fetched ◀───────────── recheck ◀────────────────┘
+ *
+ * Only **tracked** models have a record for each key: those that come down, and those that other devices may write (`up`
+ * in a shared scope). An `up` model of one device has one only while it is rebased on a foreign item.
+ *
+ * @module
+ */
+import type { Model } from "../../schema/model.ts";
+import { type Attributes, fieldOf, parseJson } from "../../schema.ts";
+import type { Current, Key, Version } from "../../protocol.ts";
+import type { Store } from "../store/store.ts";
+
+/** The agent's record of one key. */
+export interface ItemRecord {
+  readonly key: Key;
+  readonly model: Model;
+  /** The attributes of the table's item that the row came from, unknown ones included. Undefined: the table has none, as far as known. */
+  base?: Attributes;
+  /** The base's version; undefined where the item has no stamp (something wrote it that does not know of Twintable). */
+  version?: Version;
+  /** The agent's own write was acknowledged and has not come back yet. */
+  awaiting: boolean;
+  /** Set: fetch the key once it is settled. A serial number, so that an answer to an older question is told apart. */
+  recheck?: number;
+  /** The highest stamp that is known to be removed from the table. */
+  gone?: number;
+  /** The stamp given last to a change of this key. */
+  issued?: number;
+  /** It stands in the table: saving it when it says nothing any more has something to delete. */
+  stored?: boolean;
+}
+
+/** A key as one text, for maps; the length in front makes it injective. */
+export function keyText(key: Key): string {
+  return `${key[0].length}:${key[0]}${key[1]}`;
+}
+
+/** Whether the model's keys have records: everything but an `up` model of one device. */
+export function isTracked(model: Model): boolean {
+  return model.sync === "both" || (model.sync === "up" && model.scope !== "device");
+}
+
+/** Whether the cloud sends items of this model down. */
+export function comesDown(model: Model): boolean {
+  return model.sync === "both" || model.sync === "down";
+}
+
+/** Whether the device sends changes of this model up. */
+export function goesUp(model: Model): boolean {
+  return model.sync === "both" || model.sync === "up";
+}
+
+/** The key fields' attributes among an item's: how `Change.key`, `_conflicts` and hints name a key. */
+export function keyAttributesOf(model: Model, item: Attributes): Attributes {
+  const attributes: Record<string, Attributes[string]> = {};
+  for (const name of model.keyFields) {
+    const { attribute } = fieldOf(model, name)!;
+    if (attribute in item) attributes[attribute] = item[attribute]!;
+  }
+  return attributes;
+}
+
+/** Reads and writes records. Every writing method must run inside the store's transaction. */
+export class ItemRecords {
+  #recheckSerial: number;
+
+  constructor(readonly store: Store) {
+    this.#recheckSerial = Number(
+      store.db.sql("SELECT coalesce(max(recheck), 0) AS n FROM _sync_items WHERE recheck IS NOT NULL").get()!.n,
+    );
+  }
+
+  get(key: Key): ItemRecord | undefined {
+    const row = this.store.db.sql("SELECT * FROM _sync_items WHERE hash = ? AND sort = ?").get(key[0], key[1]);
+    if (!row) return undefined;
+    const model = this.store.modelByNumber(Number(row.model));
+    if (!model) return undefined;
+    return {
+      key,
+      model,
+      base: row.base === null ? undefined : parseJson(row.base as string) as Attributes,
+      version: row.source === null ? undefined : [row.source as string, Number(row.stamp)],
+      awaiting: row.awaiting === 1,
+      recheck: row.recheck === null ? undefined : Number(row.recheck),
+      gone: row.gone === null ? undefined : Number(row.gone),
+      issued: row.issued === null ? undefined : Number(row.issued),
+      stored: true,
+    };
+  }
+
+  /** The record of a key, or a new one that is not stored until {@link save}. */
+  open(model: Model, key: Key): ItemRecord {
+    return this.get(key) ?? { key, model, awaiting: false };
+  }
+
+  /** Stores a record; one that says nothing any more is deleted. */
+  save(record: ItemRecord): void {
+    const { key, base, version, awaiting, recheck, gone, issued } = record;
+    if (base === undefined && !awaiting && recheck === undefined && gone === undefined && issued === undefined) {
+      if (record.stored) this.store.db.sql("DELETE FROM _sync_items WHERE hash = ? AND sort = ?").run(key[0], key[1]);
+      record.stored = false;
+      return;
+    }
+    record.stored = true;
+    this.store.db.sql(`
+      INSERT INTO _sync_items(hash, sort, model, source, stamp, base, awaiting, recheck, gone, issued)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      ON CONFLICT(hash, sort) DO UPDATE SET model = excluded.model, source = excluded.source, stamp = excluded.stamp,
+        base = excluded.base, awaiting = excluded.awaiting, recheck = excluded.recheck, gone = excluded.gone,
+        issued = excluded.issued`).run(
+      key[0],
+      key[1],
+      this.store.number(record.model),
+      version?.[0] ?? null,
+      version?.[1] ?? null,
+      base === undefined ? null : JSON.stringify(base),
+      awaiting ? 1 : 0,
+      recheck ?? null,
+      gone ?? null,
+      issued ?? null,
+    );
+  }
+
+  /** Marks a record to be fetched again; the caller saves it. */
+  mark(record: ItemRecord): void {
+    record.recheck = ++this.#recheckSerial;
+  }
+
+  /** Keys that wait to be fetched, oldest first. */
+  rechecks(limit: number): { key: Key; model: Model; serial: number }[] {
+    return this.store.db.sql(
+      "SELECT hash, sort, model, recheck FROM _sync_items WHERE recheck IS NOT NULL ORDER BY recheck LIMIT ?",
+    ).all(limit).flatMap((row) => {
+      const model = this.store.modelByNumber(Number(row.model));
+      return model
+        ? [{ key: [row.hash as string, row.sort as string] as const, model, serial: Number(row.recheck) }]
+        : [];
+    });
+  }
+
+  /**
+   * Makes the row and the base what the table has (`current`, or absent). The record is changed, not saved. Must run
+   * inside `applying`, so that it is not captured. A row that breaks a local constraint throws `SyncError("constraint")`.
+   *
+   * A row that says the same already is left alone: the application may have spelled a value in another way (a date, JSON
+   * text), and its own write that comes back is no change.
+   *
+   * @returns whether there was anything to change
+   */
+  replace(record: ItemRecord, current: Current | undefined | null): boolean {
+    const rows = this.store.rows(record.model);
+    const changed = current ? rows.replace(record.key, current.item) : rows.remove(record.key);
+    // Only now: an item that the table refused leaves row and base as they were.
+    record.base = current?.item;
+    record.version = current?.version;
+    return changed;
+  }
+
+  /** Keeps a version that lost, in the open. */
+  conflict(
+    model: Model,
+    key: Attributes | Key,
+    op: string,
+    item: Attributes | undefined,
+    why: string,
+    version?: Version,
+    timeMs = 0,
+  ): void {
+    this.store.db.sql(
+      "INSERT INTO _conflicts(model, key, op, item, why, source, stamp, time) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    ).run(
+      model.name,
+      JSON.stringify(key),
+      op,
+      item ? JSON.stringify(item) : null,
+      why,
+      version?.[0] ?? null,
+      version?.[1] ?? null,
+      timeMs,
+    );
+  }
+}

@@ -1,0 +1,357 @@
+/**
+ * The outbox: local changes that are not acknowledged yet. Capture triggers append an entry `(model, row)` for each
+ * write, in the writer's own transaction, in whatever process; an entry is only a **hint** that a key may have changed.
+ * What is sent follows from the row as it is now and its base, so reading coalesces: all entries of a key become one
+ * candidate.
+ *
+ * Entries are deleted when what they stand for is settled, in the transaction that settles it. `scanned` is how far they
+ * were read; it lives in memory, a restart reads from the start again. Sequence numbers may be used again once the table
+ * has been emptied, which only this agent does: {@link forget} then takes `scanned` back.
+ *
+ * @module
+ */
+import type { Model } from "../../schema/model.ts";
+import { type Attributes, parseJson, renderKey, SyncError } from "../../schema.ts";
+import type { Key, Version } from "../../protocol.ts";
+import { isTracked, keyText } from "./items.ts";
+import type { LocalRow, Store } from "../store/store.ts";
+
+/** Outbox entries as runs of sequence numbers, both ends included. */
+export type Runs = [from: number, to: number][];
+
+/** Kinds of entries, as the capture triggers write them. */
+export const entryKind = { insert: 1, update: 2, remove: 3 } as const;
+
+/** A key with unsent entries. */
+export interface Candidate {
+  readonly model: Model;
+  readonly key: Key;
+  readonly text: string;
+  entries: Runs;
+  /** The newest entry: up to it the row's state is covered; its time becomes the stamp's. */
+  upto: number;
+  timeMs: number;
+  segment: number;
+  /** When the key's oldest unsent entry was recorded: the creation's time where it is an insert. */
+  firstTimeMs: number;
+  /** The key's oldest unsent entry is its insert, or its removal before its insert was sent: no state of it was ever sent. */
+  inserted: boolean;
+  /** The key fields' attributes, where an entry of a removal gave them. */
+  removedKey?: Attributes;
+  /** The row as the scan read it: valid for the transaction of that scan only. */
+  row?: LocalRow;
+  scan?: number;
+  /** The newest entry that was read is a removal: a row that is there all the same has an insert that was not. */
+  removed?: boolean;
+  /** Versions that an earlier transmission of this state had, and that still count as its own (after a `clock` answer). */
+  prior: Version[];
+  /** Not before this monotonic time: a removal that waits until no older creation can still arrive. */
+  holdUntilMs?: number;
+}
+
+/** Adds a sequence number that is larger than all before it. */
+export function extend(runs: Runs, seq: number): void {
+  const last = runs.at(-1);
+  if (last && last[1] + 1 === seq) last[1] = seq;
+  else runs.push([seq, seq]);
+}
+
+/** The union of runs, sorted, neighbours joined. */
+export function joined(lists: Iterable<Runs>): Runs {
+  const all = [...lists].flat().sort((a, b) => a[0] - b[0]);
+  const out: Runs = [];
+  for (const [from, to] of all) {
+    const last = out.at(-1);
+    if (last && from <= last[1] + 1) last[1] = Math.max(last[1], to);
+    else out.push([from, to]);
+  }
+  return out;
+}
+
+/** Rows by their model's number and their `_id`. */
+class RowSet {
+  readonly #byModel: Map<number, Set<number>> = new Map();
+
+  add(model: number, row: number): void {
+    const rows = this.#byModel.get(model);
+    if (rows) rows.add(row);
+    else this.#byModel.set(model, new Set([row]));
+  }
+
+  /** Whether it was there. */
+  delete(model: number, row: number): boolean {
+    return this.#byModel.get(model)?.delete(row) ?? false;
+  }
+
+  clear(): void {
+    this.#byModel.clear();
+  }
+}
+
+/** Reads, coalesces and deletes outbox entries. Not a queue of its own: the table is. */
+export class Outbox {
+  /** Keys that were read and are not sent yet, oldest first. Bounded by {@link waitingMax}. */
+  readonly waiting: Map<string, Candidate> = new Map();
+  #scanned = 0;
+  #transaction = 0;
+  /** Rows whose insert is unsent: a key that loses such a row was never sent. SQLite gives row numbers again, keys it doesn't. */
+  readonly #inserts: RowSet = new RowSet();
+  /** The lowest head since {@link markSeen}: numbers above it are newer than that call, even if they were given before. */
+  #lowestHead: number;
+  /** Entries that batches restored after a start have claimed. */
+  #claimed: Set<number> = new Set();
+
+  /** Keys read ahead at most; reading stops there until some are sent. */
+  static readonly waitingMax = 4096;
+  /** Entries that are read together, at least and at most. What a batch leaves over has to be read again for the next one. */
+  static readonly #chunkMin = 32;
+  static readonly #chunkMax = 512;
+
+  constructor(readonly store: Store) {
+    this.#lowestHead = this.head();
+  }
+
+  /** Begins again from the table: after a start, or after a transaction failed. `inflight`: entries that are claimed. */
+  restart(inflight: Iterable<Runs>): void {
+    this.waiting.clear();
+    this.#inserts.clear();
+    this.#scanned = 0;
+    this.#claimed = new Set();
+    for (const runs of inflight) {
+      for (const [from, to] of runs) for (let seq = from; seq <= to; seq++) this.#claimed.add(seq);
+    }
+  }
+
+  /** The highest sequence number in the table, 0 when it is empty. */
+  head(): number {
+    return Number(this.store.db.sql("SELECT coalesce(max(seq), 0) AS seq FROM _outbox").get()!.seq);
+  }
+
+  /** A number that all entries made since the last {@link markSeen} are above. */
+  get seen(): number {
+    return this.#lowestHead;
+  }
+
+  /** What is there now was seen. */
+  markSeen(): void {
+    this.#lowestHead = this.head();
+  }
+
+  #emptied(): void {
+    const head = this.head();
+    this.#scanned = Math.min(this.#scanned, head);
+    this.#lowestHead = Math.min(this.#lowestHead, head);
+  }
+
+  /** How many entries have not been read: an upper bound, runs that were deleted included. */
+  unread(): number {
+    return Math.max(0, this.head() - this.#scanned);
+  }
+
+  /** Whether nothing at all is pending or in flight: then every key is clean, without looking. */
+  get empty(): boolean {
+    return this.store.db.sql("SELECT 1 FROM _outbox LIMIT 1").get() === undefined;
+  }
+
+  /**
+   * Reads the next chunk of entries into {@link waiting}. Must run inside a transaction. Returns false at the end.
+   * Entries that resolve to nothing (their row was removed or replaced later, which has its own entry) are deleted.
+   *
+   * @param wanted how many keys the caller can use: a hint
+   */
+  scan(wanted: number = Outbox.#chunkMax): boolean {
+    if (this.waiting.size >= Outbox.waitingMax) return false;
+    const chunk = Math.min(Outbox.#chunkMax, Math.max(Outbox.#chunkMin, Math.ceil(wanted)));
+    const entries = this.store.db.sql(
+      "SELECT seq, model, row, kind, time, segment, key FROM _outbox WHERE seq > ? ORDER BY seq LIMIT ?",
+    ).all(this.#scanned, chunk);
+    const dead: Runs = [];
+    const rows = this.#rowsOf(entries);
+    for (const entry of entries) {
+      const seq = Number(entry.seq);
+      this.#scanned = seq;
+      if (this.#claimed.delete(seq)) continue;
+      const kind = Number(entry.kind), of = Number(entry.model), row = Number(entry.row);
+      const neverSent = kind === entryKind.insert || (kind === entryKind.remove && this.#inserts.delete(of, row));
+      if (kind === entryKind.insert) this.#inserts.add(of, row);
+      const model = this.store.modelByNumber(Number(entry.model));
+      const read = rows.get(Number(entry.model))?.get(Number(entry.row));
+      const found = read && kind !== entryKind.remove
+        ? { key: read.key, row: read }
+        : model && this.#find(model, entry);
+      if (!found) {
+        extend(dead, seq);
+        continue;
+      }
+      const candidate = this.#add(model!, found.key, seq, neverSent, Number(entry.time), Number(entry.segment));
+      candidate.row = found.row;
+      candidate.removed = kind === entryKind.remove;
+      candidate.scan = this.#transaction;
+      if (entry.key !== null) candidate.removedKey = parseJson(entry.key as string) as Attributes;
+    }
+    if (dead.length > 0) this.forget(dead);
+    return entries.length === chunk;
+  }
+
+  /** The rows that entries name, by model and `_id`, read together: one statement a model, not one a row. */
+  #rowsOf(entries: readonly Record<string, unknown>[]): Map<number, ReadonlyMap<number, LocalRow>> {
+    const ids = new Map<number, Set<number>>();
+    for (const { model, row, kind } of entries) {
+      if (Number(kind) === entryKind.remove) continue;
+      const number = Number(model);
+      const known = ids.get(number);
+      if (known) known.add(Number(row));
+      else ids.set(number, new Set([Number(row)]));
+    }
+    const rows = new Map<number, ReadonlyMap<number, LocalRow>>();
+    for (const [number, some] of ids) {
+      const model = this.store.modelByNumber(number);
+      if (model && some.size > 1) rows.set(number, this.store.rows(model).byIds([...some]));
+    }
+    return rows;
+  }
+
+  /** The key that an entry is about, and its row where the entry names one. */
+  #find(model: Model, entry: Record<string, unknown>): { key: Key; row?: LocalRow } | undefined {
+    const rows = this.store.rows(model);
+    if (Number(entry.kind) !== entryKind.remove) {
+      try {
+        const row = rows.byId(Number(entry.row));
+        return row && { key: row.key, row };
+      } catch (error) {
+        if (!(error instanceof SyncError) || error.code !== "invalid") throw error;
+        // A row that is none by the schema: the uplink shows it, when it comes to it; here, where no key leads to it.
+        const key = rows.keyById(Number(entry.row));
+        if (key && rows.idByKey(key) === Number(entry.row)) return { key };
+        this.store.db.sql(
+          "INSERT INTO _rejected(model, key, op, code, reason, time) VALUES (?, ?, 'update', 'invalid', ?, ?)",
+        ).run(model.name, JSON.stringify(key ?? {}), error.message, Number(entry.time));
+        return undefined;
+      }
+    }
+    if (entry.key === null) return undefined;
+    const key = renderKey(model, parseJson(entry.key as string) as Attributes, this.store.identity);
+    return key && { key };
+  }
+
+  /** Begins a transaction in which rows that {@link scan} read may be used as they were read. */
+  begin(): void {
+    this.#transaction++;
+  }
+
+  /** The candidate's row as it is now. */
+  rowOf(candidate: Candidate): LocalRow | undefined {
+    if (candidate.row === undefined || candidate.scan !== this.#transaction) {
+      candidate.row = this.store.rows(candidate.model).byKey(candidate.key);
+      candidate.scan = this.#transaction;
+      if (isTracked(candidate.model) && this.unread() > 0) this.#retime(candidate);
+    }
+    return candidate.row;
+  }
+
+  /** A row is sent as it is now, and so with the time of its newest entry, even where that has not been read yet. */
+  #retime(candidate: Candidate): void {
+    const { db } = this.store, after = this.#scanned;
+    const [hash, sort] = candidate.key;
+    const newest = "AND seq > ? ORDER BY seq DESC LIMIT 1";
+    const ofRow = candidate.row && db.sql(
+      `SELECT seq, time, segment FROM _outbox WHERE model = ${
+        this.store.number(candidate.model)
+      } AND row = ? ${newest}`,
+    ).get(candidate.row.id, after);
+    const ofKey = db.sql(`SELECT seq, time, segment FROM _outbox WHERE hash = ? AND sort = ? ${newest}`)
+      .get(hash, sort, after);
+    const entry = Number(ofRow?.seq ?? 0) > Number(ofKey?.seq ?? 0) ? ofRow : ofKey;
+    if (entry) Object.assign(candidate, { timeMs: Number(entry.time), segment: Number(entry.segment) });
+  }
+
+  #add(model: Model, key: Key, seq: number, neverSent: boolean, timeMs: number, segment: number): Candidate {
+    const text = keyText(key);
+    const known = this.waiting.get(text);
+    if (known) {
+      extend(known.entries, seq);
+      return Object.assign(known, { upto: seq, timeMs, segment });
+    }
+    const candidate: Candidate = {
+      model,
+      key,
+      text,
+      entries: [[seq, seq]],
+      upto: seq,
+      timeMs,
+      segment,
+      firstTimeMs: timeMs,
+      inserted: neverSent,
+      prior: [],
+    };
+    this.waiting.set(text, candidate);
+    return candidate;
+  }
+
+  /** A candidate was sent: a later removal of its row's key is no longer one of an unsent row. */
+  taken(candidate: Candidate): void {
+    this.waiting.delete(candidate.text);
+    // By its key where it could not be read: it is rejected, not held.
+    const id = candidate.row?.id ?? this.store.rows(candidate.model).idByKey(candidate.key);
+    if (id !== undefined) this.#inserts.delete(this.store.number(candidate.model), id);
+  }
+
+  /** Deletes entries. Must run inside the transaction that settles what they stood for. */
+  forget(runs: Runs): void {
+    for (const [from, to] of runs) {
+      this.store.db.sql("DELETE FROM _outbox WHERE seq BETWEEN ? AND ?").run(from, to);
+      // The number may be given again: a claim on it would hide the new entry for ever.
+      if (this.#claimed.size > 0) { for (let seq = from; seq <= to; seq++) this.#claimed.delete(seq); }
+    }
+    this.#emptied();
+  }
+
+  /** Appends a hint of the agent's own: look at this key again. */
+  append(model: Model, key: Key, keyAttributes: Attributes, timeMs: number): void {
+    const { db } = this.store;
+    const id = this.store.rows(model).idByKey(key);
+    const number = this.store.number(model);
+    if (id !== undefined) {
+      db.sql(
+        "INSERT INTO _outbox(model, row, kind, time, segment) SELECT ?, ?, 2, ?, segment FROM _sync_flag",
+      ).run(number, id, Math.round(timeMs));
+    } else {
+      db.sql(
+        `INSERT INTO _outbox(model, row, kind, time, segment, hash, sort, key)
+         SELECT ?, NULL, 3, ?, segment, ?, ?, ? FROM _sync_flag`,
+      ).run(number, Math.round(timeMs), key[0], key[1], JSON.stringify(keyAttributes));
+    }
+  }
+
+  /** Whether a key of a tracked model has local changes that are not in flight. */
+  pending(model: Model, key: Key): boolean {
+    return this.waiting.has(keyText(key)) || this.#unreadOf(model, key).length > 0;
+  }
+
+  /**
+   * The key's entries that were not read yet. Those that were read belong to whichever key their row had then: it may be
+   * another one, whose change waits or is in flight, and a row whose key has changed since must not be taken for changed.
+   * An index answers it: partial, literal model number.
+   */
+  #unreadOf(model: Model, key: Key): Runs {
+    const { db } = this.store, found: Runs = [];
+    const id = this.store.rows(model).idByKey(key);
+    const byRow = `SELECT seq FROM _outbox WHERE model = ${
+      this.store.number(model)
+    } AND row = ? AND kind < 3 AND seq > ?`;
+    const byKey = "SELECT seq FROM _outbox WHERE hash = ? AND sort = ? AND seq > ?";
+    const entries = id === undefined ? [] : db.sql(byRow).all(id, this.#scanned);
+    for (const entry of [...entries, ...db.sql(byKey).all(key[0], key[1], this.#scanned)]) {
+      const seq = Number(entry.seq);
+      if (!this.#claimed.has(seq)) found.push([seq, seq]);
+    }
+    return found;
+  }
+
+  /** Drops all entries of a key of a tracked model: its pending changes yield. */
+  drop(model: Model, key: Key): void {
+    const waiting = this.waiting.get(keyText(key));
+    if (waiting) this.waiting.delete(waiting.text);
+    this.forget(joined([this.#unreadOf(model, key), waiting?.entries ?? []]));
+  }
+}

@@ -1,0 +1,360 @@
+/**
+ * The uplink: from the outbox to the cloud. Reads candidates, gives each a stamp, stores the batch, sends it, and sends
+ * it again until it is answered. At most one change per key is in flight; the window is across keys. An idle link sends
+ * at once; a busy one sends when a full batch has gathered or everything in flight is answered, as Nagle does.
+ *
+ * Durable writes, in order: (1) batch and stamps, before the first transmission: a crash behind it sends the same bytes
+ * again; (2) the answer's effects, outbox entries and the batch together (`answers.ts`): a crash before it asks again, and
+ * the equal version is answered `ok`.
+ *
+ * @module
+ */
+import { type Attributes, dateToJson, digest, fieldOf, jsonToDate, SyncError } from "../../schema.ts";
+import type { Model } from "../../schema/model.ts";
+import type { Ack, Base, Change, Version } from "../../protocol.ts";
+import { batchChangesMax, changeText } from "../../protocol.ts";
+import { place, settleAnswers } from "./answers.ts";
+import type { Context } from "./context.ts";
+import type { Batch, Flight, InFlight } from "./flight.ts";
+import { comesDown, isTracked, type ItemRecord, keyAttributesOf } from "./items.ts";
+import { type Candidate, joined, type Runs } from "./outbox.ts";
+import { lastSendSlackMs, RecentSends } from "./recent_sends.ts";
+import { isEnvironmental } from "../store/faults.ts";
+import type { LocalRow } from "../store/store.ts";
+
+/** A base's stamp is respected up to this far ahead of now: the cloud counts later ones as none (rules §2). */
+const stampAheadMaxMs = 120_000;
+/** A removed version's stamp is respected up to this far ahead of now. */
+const goneAheadMaxMs = 60_000;
+
+/** The sending half of the agent. Plain state machine: call {@link pump} when something may have become sendable. */
+export class Uplink {
+  /** Every channel is caught up: only then may two-way models be sent, lest a removal that waits there is undone. */
+  caughtUp = false;
+  readonly #sends: RecentSends;
+  #stampCounter = 0;
+  /** How many changes make a full batch now: lower where items are large. */
+  #fullBatch: number;
+
+  constructor(readonly context: Context, readonly inFlight: InFlight) {
+    this.#fullBatch = this.#batchMax;
+    const last = Number(context.store.getMeta("lastSend") ?? 0);
+    this.#sends = new RecentSends(last, context.clock.monotonicMs());
+  }
+
+  get #batchMax(): number {
+    return Math.min(this.context.limits.batchChangesMax, batchChangesMax);
+  }
+
+  /** The link came up: what is in flight is unsent as far as anybody knows. */
+  connected(): void {
+    for (const batch of this.inFlight.batches.values()) {
+      batch.retryAtMs = undefined;
+      batch.attempts = 0;
+      batch.notBeforeMs = undefined;
+    }
+  }
+
+  /** Sends whatever may be sent now: first what is in flight and unsent or overdue, then new batches while the window has room. */
+  pump(): void {
+    const { clock, limits } = this.context;
+    if (!clock.known) return;
+    for (const batch of [...this.inFlight.batches.values()]) {
+      if (this.#isDue(batch) && !this.#transmit(batch)) return;
+    }
+    while (this.inFlight.batches.size < limits.windowBatches) {
+      if (!this.#worthABatch()) return;
+      const batch = this.#nextBatch();
+      if (!batch) return;
+      if (!this.#transmit(batch)) return;
+    }
+  }
+
+  #worthABatch(): boolean {
+    const { outbox } = this.context;
+    const unsent = outbox.waiting.size + outbox.unread();
+    return unsent >= (this.inFlight.batches.size === 0 ? 1 : this.#fullBatch);
+  }
+
+  #mayGo(upOnly: boolean): boolean {
+    return upOnly || this.caughtUp;
+  }
+
+  #isDue(batch: Batch): boolean {
+    if (!this.#mayGo(batch.upOnly)) return false;
+    const now = this.context.clock.monotonicMs();
+    if (batch.notBeforeMs !== undefined && now < batch.notBeforeMs) return false;
+    return batch.retryAtMs === undefined || now >= batch.retryAtMs;
+  }
+
+  /** How long an answer is waited for: doubling, capped, jittered by half. */
+  #patienceMs(batch: Batch): number {
+    const { retryMs, retryMaxMs } = this.context.limits;
+    return Math.min(retryMaxMs, retryMs * 2 ** batch.attempts) * (0.75 + this.context.random() / 2);
+  }
+
+  /** The next monotonic time at which {@link pump} has something to do by itself; what is due already it has done. */
+  nextDueMs(): number {
+    const { clock, outbox } = this.context;
+    if (!clock.known) return Infinity;
+    const times: (number | undefined)[] = [];
+    for (const { retryAtMs, notBeforeMs } of this.inFlight.batches.values()) times.push(retryAtMs, notBeforeMs);
+    for (const { holdUntilMs } of outbox.waiting.values()) times.push(holdUntilMs);
+    const now = clock.monotonicMs();
+    return Math.min(Infinity, ...times.filter((at): at is number => at !== undefined && at > now));
+  }
+
+  #transmit(batch: Batch): boolean {
+    const { store, clock, counters } = this.context;
+    let sending: Batch | undefined = batch;
+    if (batch.flights.some((f) => f.settled)) {
+      sending = store.tx(() => this.inFlight.reissue(batch, batch.flights.filter((f) => !f.settled)));
+      if (!sending) return true;
+    }
+    this.#noteSend();
+    const now = clock.monotonicMs();
+    for (const { text, change, model } of sending.flights) {
+      if (change.op === "create" || model.sync === "up") this.#sends.note(text, now, change.stamp);
+    }
+    if (sending.attempts > 0) counters.resent++;
+    sending.sentMs = now;
+    sending.retryAtMs = now + this.#patienceMs(sending);
+    sending.attempts++;
+    counters.sent += sending.flights.length;
+    return this.context.send({
+      type: "up",
+      batch: sending.id,
+      sent: clock.nowMs(),
+      changes: sending.flights.map((f) => f.change),
+    });
+  }
+
+  /**
+   * Durably, before a transmission, the first or a later one: when the last one was, a few seconds more or less. A start that
+   * took the time of the first for it let a removal go while a copy of a later one was still under way, which brought the
+   * item back (sim: late 1000178).
+   */
+  #noteSend(): void {
+    const { store, clock } = this.context;
+    const now = clock.nowMs(), noted = store.getMeta("lastSend");
+    if (noted !== undefined && Math.abs(now - Number(noted)) < lastSendSlackMs) return;
+    store.tx(() => store.setMeta("lastSend", now));
+  }
+
+  /** Builds and stores the next batch. All of one kind: either of models that only sync up, or of those that come down too. */
+  #nextBatch(): Batch | undefined {
+    const { store, outbox, incarnation, limits } = this.context;
+    return store.tx(() => {
+      outbox.begin();
+      const flights: Flight[] = [], nothing: Runs[] = [], done: Candidate[] = [];
+      let upOnly: boolean | undefined, bytes = 0, more = true;
+      const visited = new Set<string>();
+      while (flights.length < this.#batchMax && bytes < limits.batchBytesMax) {
+        for (const candidate of outbox.waiting.values()) {
+          if (visited.has(candidate.text)) continue;
+          visited.add(candidate.text);
+          const kind = !comesDown(candidate.model);
+          if (upOnly !== undefined && kind !== upOnly) continue;
+          if (!this.#mayGo(kind) || this.inFlight.has(candidate.text)) continue;
+          const built = this.#buildOrReject(candidate);
+          if (built === "hold") continue;
+          done.push(candidate);
+          if (built === "nothing") {
+            nothing.push(candidate.entries);
+            continue;
+          }
+          const size = changeText(built.change).length;
+          if (size > limits.changeBytesMax) {
+            this.#tooLarge(built, size);
+            nothing.push(candidate.entries);
+            continue;
+          }
+          flights.push(built);
+          upOnly = kind;
+          bytes += size;
+          if (flights.length >= this.#batchMax || bytes >= limits.batchBytesMax) break;
+        }
+        if (!more || flights.length >= this.#batchMax || bytes >= limits.batchBytesMax) break;
+        more = outbox.scan(this.#fullBatch - flights.length);
+        if (!more && outbox.waiting.size === visited.size) break;
+      }
+      for (const candidate of done) outbox.taken(candidate);
+      if (nothing.length > 0) outbox.forget(joined(nothing));
+      if (flights.length === 0) return undefined;
+      this.#fullBatch = bytes >= limits.batchBytesMax ? flights.length : this.#batchMax;
+      return this.inFlight.add(incarnation, flights, upOnly!);
+    });
+  }
+
+  /** A row that is none by the schema (a table altered behind it) is shown in `_rejected`, and holds up nothing. */
+  #buildOrReject(candidate: Candidate): Flight | "nothing" | "hold" {
+    try {
+      return this.#build(candidate);
+    } catch (error) {
+      if (!(error instanceof SyncError) || error.code !== "invalid") throw error;
+      const { store, counters, clock } = this.context;
+      counters.rejected++;
+      store.db.sql(
+        "INSERT INTO _rejected(model, key, op, code, reason, time) VALUES (?, ?, 'update', 'invalid', ?, ?)",
+      ).run(candidate.model.name, JSON.stringify(candidate.key), error.message, clock.nowMs());
+      return "nothing";
+    }
+  }
+
+  /** Turns a candidate into a change, from the row as it is now and its base; `nothing` where they say that nothing is to be sent. */
+  #build(candidate: Candidate): Flight | "nothing" | "hold" {
+    const { store, records, outbox, clock, incarnation, identity } = this.context;
+    const { model, key } = candidate;
+    const row = outbox.rowOf(candidate);
+    const record = records.open(model, key);
+    const op = this.#operation(candidate, record, row);
+    if (!op) return "nothing";
+    // Without a base, the insert must be read first: read after its state was sent, it would say that nothing was sent.
+    if (row && candidate.removed && !isTracked(model) && outbox.unread() > 0) return "hold";
+    // A hint may have come by a row number that was given again: an item that is as the table has it is not sent.
+    if (op === "update" && isTracked(model) && store.rows(model).equals(row!, record.base!)) return "nothing";
+    if (op === "remove") {
+      // Only its own entry tells the key's attributes: what was read so far is of the row that is gone.
+      if (!record.base && !candidate.removedKey && outbox.unread() > 0) return "hold";
+      candidate.holdUntilMs ??= this.#sends.safeFromMs(candidate.text, clock.monotonicMs(), clock.nowMs());
+      if (clock.monotonicMs() < candidate.holdUntilMs) return "hold";
+    }
+    const stamp = this.#stamp(candidate, record);
+    // Above a base from the near future: until its time has come nearly the cloud would refuse it, again and again.
+    const earlyMs = stamp / 1000 - clock.nowMs() - goneAheadMaxMs;
+    if (earlyMs > 0) {
+      candidate.holdUntilMs = clock.monotonicMs() + Math.ceil(earlyMs);
+      return "hold";
+    }
+    const source = `${identity.deviceId}#${incarnation}`;
+    const base = record.base && baseOf(model, record.base, record.version);
+    const keyAttributes = keyAttributesOf(model, row?.item ?? record.base ?? candidate.removedKey ?? {});
+    const change: Change = row
+      ? { model: model.name, op, item: this.#stampedItem(candidate, row, record.base, stamp, op), stamp, base }
+      : { model: model.name, op, key: keyAttributes, stamp, base };
+    return {
+      model,
+      key,
+      text: candidate.text,
+      keyAttributes,
+      change,
+      base: record.base,
+      entries: candidate.entries,
+      upto: candidate.upto,
+      stamps: [...candidate.prior, [source, stamp]],
+    };
+  }
+
+  #operation(candidate: Candidate, record: ItemRecord, row?: LocalRow): Change["op"] | undefined {
+    if (row) return record.base ? "update" : "create";
+    if (record.base) return "remove";
+    // An `up` model of one device has no base to tell whether the table has the item: only a row that was inserted and
+    // removed again without ever having been sent is known to be unknown there.
+    return isTracked(candidate.model) || candidate.inserted ? undefined : "remove";
+  }
+
+  /** rules §2: at first send; never one that was issued for this key, and above what it replaces. */
+  #stamp(candidate: Candidate, record: ItemRecord): number {
+    const { clock } = this.context;
+    const now = clock.nowMs();
+    this.#stampCounter = (this.#stampCounter + 1) % 1000;
+    const own = Math.floor(clock.correctedMs(candidate.timeMs, candidate.segment)) * 1000 + this.#stampCounter;
+    let stamp = own;
+    const base = record.version?.[1];
+    if (base !== undefined && base <= (now + stampAheadMaxMs) * 1000) stamp = Math.max(stamp, base + 1);
+    if (record.gone !== undefined && record.gone <= (now + goneAheadMaxMs) * 1000) {
+      stamp = Math.max(stamp, record.gone + 1);
+    }
+    // A model of one device that only syncs up has no base to say what the table has.
+    const sent = isTracked(candidate.model) ? undefined : this.#sends.stampOf(candidate.text);
+    if (sent !== undefined && sent <= (now + stampAheadMaxMs) * 1000) stamp = Math.max(stamp, sent + 1);
+    // Raised twice above the same one, it would be the same stamp.
+    if (stamp > own && record.issued !== undefined) stamp = Math.max(stamp, record.issued + 1);
+    while (stamp === record.issued || candidate.prior.some((v) => v[1] === stamp)) stamp++;
+    return stamp;
+  }
+
+  /**
+   * The item as it is sent: untouched attributes as the base has them, `updated` set from the stamp, and `created` too on
+   * a creation where the row got it by default, at its commit. The row follows where that moved them.
+   */
+  #stampedItem(
+    candidate: Candidate,
+    row: LocalRow,
+    base: Attributes | undefined,
+    stamp: number,
+    op: string,
+  ): Attributes {
+    const { store, clock } = this.context;
+    const { model } = candidate;
+    const rows = store.rows(model);
+    let item = rows.merged(row, base);
+    const moved: { created?: number; updated?: number } = {};
+    for (const which of ["created", "updated"] as const) {
+      const name = which === "created" ? model.createdField : model.updatedField;
+      const field = name === undefined ? undefined : fieldOf(model, name);
+      if (!field || !field.synced) continue;
+      const has = item[field.attribute] == null ? undefined : jsonToDate(field, item[field.attribute]!)?.getTime();
+      let wanted = Math.floor(stamp / 1000);
+      if (which === "created") {
+        if (op !== "create" || has === undefined || Math.abs(has - candidate.firstTimeMs) > 2000) continue;
+        wanted = Math.floor(clock.correctedMs(candidate.firstTimeMs, candidate.segment));
+      }
+      if (has === wanted) continue;
+      item = { ...item, [field.attribute]: dateToJson(field, new Date(wanted)) };
+      moved[which] = wanted;
+    }
+    if (moved.created !== undefined || moved.updated !== undefined) {
+      try {
+        store.applying(() => rows.setTimestamps(row.id, moved));
+      } catch (error) {
+        // A trigger of an application may not want it: the item is sent with its times all the same.
+        if (isEnvironmental(error) || !store.db.inTransaction) throw error;
+      }
+    }
+    return item;
+  }
+
+  #tooLarge(flight: Flight, bytes: number): void {
+    const { store, counters, clock } = this.context;
+    const { change } = flight;
+    counters.rejected++;
+    store.db.sql(
+      "INSERT INTO _rejected(model, key, op, item, code, reason, stamp, time) VALUES (?, ?, ?, ?, 'too-large', ?, ?, ?)",
+    ).run(
+      change.model,
+      JSON.stringify(flight.keyAttributes),
+      change.op,
+      JSON.stringify(change.item ?? null),
+      `the change is ${bytes} bytes as JSON; an item of a DynamoDB table holds 400 KB`,
+      change.stamp,
+      clock.nowMs(),
+    );
+    // The table never saw it: the row goes back to what the table has.
+    const record = this.context.records.open(flight.model, flight.key);
+    const current = record.base ? { model: change.model, item: record.base, version: record.version } : null;
+    store.applying(() => place(this.context, record, current, flight.keyAttributes));
+    this.context.records.save(record);
+  }
+
+  /** An answer. Unknown batches (answered already, or of a rolled-back database) are ignored. */
+  acknowledged(ack: Ack): void {
+    const batch = this.inFlight.batches.get(ack.batch);
+    if (!batch) {
+      this.context.counters.ignored++;
+      return;
+    }
+    settleAnswers(this.context, this.inFlight, batch, ack);
+  }
+}
+
+/** What a change says of its base: the version, and the content where a version can't decide (rules §3). */
+function baseOf(model: Model, known: Attributes, version: Version | undefined): Base {
+  // An attribute that has ceased to travel may still stand in the base: the cloud compares what it would have itself.
+  const local = model.fields.filter((field) => !field.synced && field.attribute in known);
+  const item = local.length === 0
+    ? known
+    : Object.fromEntries(Object.entries(known).filter(([name]) => !local.some(({ attribute }) => attribute === name)));
+  if (version && (model.conflict === "newest" || model.sync === "up")) return { version, digest: digest(item) };
+  return { version, item };
+}

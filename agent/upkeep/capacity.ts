@@ -1,0 +1,173 @@
+/**
+ * The device's disk stays bounded while it is offline for months. At the cap the policy is what the schema says, and never
+ * silent: rows of models with `keep: 'newest'` that were not sent give way, the oldest first, and are counted; where that
+ * makes no room, applications' writes to synced models are refused with an SQL error that says so, until changes have been
+ * sent. Models that say `keep: 'newest'` are never refused. At the cap of bytes their oldest rows that were sent give way,
+ * too, once none is unsent: the cloud has them.
+ *
+ * The cap is kept by the agent, about once a second: a fast writer overshoots it by what it writes meanwhile. Capture
+ * itself only reads the flag. Rejected: counting in the triggers, which would cost every write of a healthy device.
+ *
+ * @module
+ */
+import type { Model } from "../../schema/model.ts";
+import type { Context } from "../sync/context.ts";
+import type { Facts } from "./facts.ts";
+import type { InFlight } from "../sync/flight.ts";
+import { extend, type Runs } from "../sync/outbox.ts";
+import { ident } from "../store/sql.ts";
+import { fullOf } from "../store/triggers.ts";
+
+/** Between the cap and this part of it nothing changes, so that the flag doesn't flap. */
+const roomShare = 0.9;
+/** Rows that give way in one transaction: some milliseconds. */
+const dropChunk = 2_000;
+/** Transactions of that in one round. */
+const chunksMax = 50;
+/** A large outbox takes SQLite long to count: then it is counted this often only. */
+const largeOutbox = 200_000, largeCountMs = 10_000;
+
+/** Keeps the caps. {@link Capacity.check} must not run inside a transaction. */
+export class Capacity {
+  readonly #context: Context;
+  readonly #inFlight: InFlight;
+  readonly #facts: Facts;
+  readonly #keeping: ReadonlyMap<number, Model>;
+  #nextCountMs = 0;
+  /** One of {@link fullOf}. */
+  #full: number;
+
+  constructor(context: Context, inFlight: InFlight, facts: Facts) {
+    this.#context = context;
+    this.#inFlight = inFlight;
+    this.#facts = facts;
+    const { store } = context;
+    this.#keeping = new Map(
+      [...store.schema.models.values()].filter((m) => m.onDevice && m.keep === "newest").map((
+        model,
+      ) => [store.number(model), model]),
+    );
+    this.#full = Number(store.db.sql('SELECT "full" FROM _sync_flag').get()!.full);
+    this.#tell();
+  }
+
+  /** Whether applications' writes are refused now. */
+  get full(): boolean {
+    return this.#full !== fullOf.nothing;
+  }
+
+  /** Looks at the caps and acts. Returns whether outbox entries were dropped: what was read of them is void. */
+  check(): boolean {
+    const { clock, limits } = this.#context;
+    const now = clock.monotonicMs();
+    const span = this.#span();
+    const near = span >= limits.outboxMax * roomShare || this.full || limits.databaseBytesMax !== undefined;
+    if (!near || now < this.#nextCountMs) return false;
+    this.#nextCountMs = span > largeOutbox ? now + largeCountMs : 0;
+    let fill = this.#fill(span);
+    let dropped = 0;
+    if (Math.max(fill.outbox, fill.size) >= 1 && this.#keeping.size > 0) {
+      for (let n = 0; n < chunksMax && Math.max(fill.outbox, fill.size) >= roomShare; n++) {
+        const rows = this.#drop();
+        if (rows === 0 && (fill.size < roomShare || this.#dropSent() === 0)) break;
+        dropped += rows;
+        fill = this.#fill(this.#span());
+      }
+    }
+    const cap = this.full ? roomShare : 1;
+    const full = fill.outbox >= cap ? fullOf.outbox : fill.size >= cap ? fullOf.size : fullOf.nothing;
+    if (full !== this.#full) this.#setFull(full);
+    return dropped > 0;
+  }
+
+  /** An upper bound of the number of entries, for nothing. */
+  #span(): number {
+    const row = this.#context.store.db.sql(
+      "SELECT (SELECT max(seq) FROM _outbox) - (SELECT min(seq) FROM _outbox) + 1 AS n",
+    ).get()!;
+    return Number(row.n ?? 0);
+  }
+
+  /** How full each is: 1 is the cap. */
+  #fill(span: number): { readonly outbox: number; readonly size: number } {
+    const { store, limits } = this.#context;
+    const count = span < limits.outboxMax * roomShare
+      ? span
+      : Number(store.db.sql("SELECT count(*) AS n FROM _outbox").get()!.n);
+    const size = limits.databaseBytesMax === undefined ? 0 : this.#usedBytes() / limits.databaseBytesMax;
+    return { outbox: count / limits.outboxMax, size };
+  }
+
+  /** The bytes of the database that hold something: free pages are used before the file grows. */
+  #usedBytes(): number {
+    const { db } = this.#context.store;
+    const pragma = (name: string) => Number(Object.values(db.sql(`PRAGMA ${name}`).get()!)[0]);
+    return (pragma("page_count") - pragma("freelist_count")) * pragma("page_size");
+  }
+
+  #setFull(full: number): void {
+    const { store } = this.#context;
+    store.tx(() => store.db.sql('UPDATE _sync_flag SET "full" = ?').run(full));
+    this.#full = full;
+    this.#tell();
+  }
+
+  #tell(): void {
+    const sentences = {
+      [fullOf.outbox]: "the outbox is full: writes to synced models are refused until changes have been sent",
+      [fullOf.size]:
+        "the database has reached its size limit: writes to synced models are refused until rows are deleted " +
+        "or changes have been sent",
+    };
+    this.#facts.problem("outbox", sentences[this.#full as keyof typeof sentences]);
+  }
+
+  /** Drops the oldest rows that the cloud has already. Returns how many. */
+  #dropSent(): number {
+    const { store } = this.#context;
+    return store.tx(() =>
+      store.applying(() => {
+        let dropped = 0;
+        for (const [number, model] of this.#keeping) {
+          const rows = store.db.sql(
+            `SELECT _id FROM ${
+              ident(model.name)
+            } WHERE _id NOT IN (SELECT row FROM _outbox WHERE model = ${number} AND ` +
+              `row IS NOT NULL) ORDER BY _id LIMIT ${dropChunk}`,
+          ).all();
+          if (rows.length > 0) dropped += store.rows(model).removeIds(rows.map(({ _id }) => Number(_id)));
+        }
+        return dropped;
+      })
+    );
+  }
+
+  /** Drops the oldest rows that are neither sent nor in flight. Returns how many. */
+  #drop(): number {
+    const { store, outbox } = this.#context;
+    const flying = [...this.#inFlight.batches.values()].flatMap((batch) => batch.flights.flatMap((f) => f.entries));
+    const isFlying = (seq: number) => flying.some(([from, to]) => seq >= from && seq <= to);
+    const models = [...this.#keeping.keys()].map((number) => `model = ${number}`).join(" OR ");
+    return store.tx(() => {
+      const entries = store.db.sql(
+        `SELECT seq, model, row FROM _outbox WHERE (${models}) AND kind < 3 ORDER BY seq LIMIT ${dropChunk}`,
+      ).all().filter((entry) => !isFlying(Number(entry.seq)));
+      const runs: Runs = [], rows = new Map<number, Set<number>>();
+      for (const entry of entries) {
+        extend(runs, Number(entry.seq));
+        const number = Number(entry.model);
+        rows.set(number, (rows.get(number) ?? new Set()).add(Number(entry.row)));
+      }
+      let dropped = 0;
+      store.applying(() => {
+        for (const [number, ids] of rows) {
+          dropped += store.rows(this.#keeping.get(number)!).removeIds([...ids]);
+        }
+      });
+      store.setMeta("dropped", Number(store.getMeta("dropped") ?? 0) + dropped);
+      outbox.forget(runs);
+      // Entries whose rows had gone already make room, too.
+      return Math.max(dropped, entries.length > 0 ? 1 : 0);
+    });
+  }
+}

@@ -1,0 +1,72 @@
+/**
+ * What the agent tells other processes of itself, in `_sync` for the `_status` view: link, last error, what is wrong now.
+ *
+ * Guarantee: what changed is written as soon as the database takes a write. A full disk takes none: what it was full for is
+ * told by then, and the agent's own `status()` has it meanwhile.
+ *
+ * @module
+ */
+import { SyncError } from "../../schema/errors.ts";
+import type { Store } from "../store/store.ts";
+
+/** Names of facts, as `_sync` has them. */
+export type FactName = "connected" | "lastError" | "lastErrorAt" | "problem" | "walBytes";
+
+/** The kinds of trouble that `problem` names, each with a sentence of its own. */
+export type ProblemKind = "storage" | "outbox" | "wal";
+
+/** The agent's facts. */
+export class Facts {
+  readonly #store: Store;
+  readonly #values: Map<FactName, string | number | undefined> = new Map();
+  readonly #unwritten: Set<FactName> = new Set();
+  readonly #problems: Map<ProblemKind, string> = new Map();
+
+  constructor(store: Store) {
+    this.#store = store;
+    for (const name of ["problem", "walBytes"] as const) this.set(name, undefined);
+  }
+
+  get(name: FactName): string | number | undefined {
+    return this.#values.get(name);
+  }
+
+  /** Sets a fact; undefined removes it. {@link write} stores it. */
+  set(name: FactName, value: string | number | undefined): void {
+    if (this.#values.has(name) && this.#values.get(name) === value) return;
+    this.#values.set(name, value);
+    this.#unwritten.add(name);
+  }
+
+  /** An error, and when it was: ms since 1970. */
+  error(text: string | undefined, atMs: number): void {
+    this.set("lastError", text);
+    this.set("lastErrorAt", text === undefined ? undefined : Math.round(atMs));
+  }
+
+  /** What is wrong now, as a sentence; undefined: it is over. */
+  problem(kind: ProblemKind, sentence: string | undefined): void {
+    if (sentence === undefined) this.#problems.delete(kind);
+    else this.#problems.set(kind, sentence);
+    this.set("problem", [...this.#problems.values()].join("; ") || undefined);
+  }
+
+  /**
+   * Writes what changed. False: the database takes no write now; the next call tries again.
+   *
+   * @throws what is no fault of the storage
+   */
+  write(): boolean {
+    if (this.#unwritten.size === 0) return true;
+    try {
+      this.#store.tx(() => {
+        for (const name of this.#unwritten) this.#store.setMeta(name, this.#values.get(name));
+      });
+    } catch (error) {
+      if (error instanceof SyncError) return false;
+      throw error;
+    }
+    this.#unwritten.clear();
+    return true;
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * The WAL stays bounded, or the user is told. SQLite can't take over what it has written since the oldest open read
+ * transaction began: a reader that stays open for hours (a query that is never finished, a forgotten `BEGIN`) makes the
+ * `-wal` file grow with every write. Nothing but ending that reader helps; the agent says so in `_status`.
+ *
+ * @module
+ */
+import type { Context } from "../sync/context.ts";
+import type { Facts } from "./facts.ts";
+
+/** `walBytes` is told in steps of 1 MiB. */
+const stepBytes = 1024 * 1024;
+
+/** Looks at the WAL. {@link WalWatch.check} must not run inside a transaction. */
+export class WalWatch {
+  readonly #context: Context;
+  readonly #facts: Facts;
+  #blockedSinceMs: number | undefined;
+
+  constructor(context: Context, facts: Facts) {
+    this.#context = context;
+    this.#facts = facts;
+  }
+
+  /** Takes over what can be, and looks what is left. A passive checkpoint waits for nobody. */
+  check(): void {
+    const { store, limits, clock } = this.#context;
+    const { log, checkpointed } = store.db.sql("PRAGMA wal_checkpoint(PASSIVE)").get()!;
+    // -1: not a WAL database (in memory).
+    if (Number(log) < 0) return;
+    const pageBytes = Number(store.db.sql("PRAGMA page_size").get()!.page_size);
+    const leftBytes = (Number(log) - Number(checkpointed)) * pageBytes;
+    // In steps: the exact number would be written at every look, and grow by that.
+    this.#facts.set("walBytes", Math.floor(Number(log) * pageBytes / stepBytes) * stepBytes);
+    if (leftBytes < limits.walWarnBytes) {
+      this.#blockedSinceMs = undefined;
+      return this.#facts.problem("wal", undefined);
+    }
+    // Once may be a reader that is about to end.
+    if (this.#blockedSinceMs === undefined) this.#blockedSinceMs = clock.clock.wallMs();
+    else {
+      const since = new Date(this.#blockedSinceMs).toISOString();
+      this.#facts.problem(
+        "wal",
+        `the -wal file can't be taken over since ${since} and has grown to ${Math.round(leftBytes / 1_000_000)} MB: ` +
+          "an application keeps a read transaction open",
+      );
+    }
+  }
+}

@@ -1,0 +1,142 @@
+/**
+ * Looks at one key that seems to differ: whether it does, in what, who changed behind whose back; and mends it by the rules
+ * of conflicts.
+ *
+ * | the row and its base | the table's item and the base | what it is | mended by |
+ * | --- | --- | --- | --- |
+ * | differ | equal or not | a local change that was not captured | a hint in the outbox: it goes up as any change |
+ * | equal | differ | a change of the table that never arrived | a fetch |
+ * | of a model that only comes down | – | the table is right | a fetch |
+ * | of a model that only syncs up | – | the device is right | a hint in the outbox |
+ *
+ * A key with changes under way is not judged: what differs there is on its way.
+ *
+ * @module
+ */
+import { type Attributes, isExpired, jsonEquals, SyncError } from "../../schema.ts";
+import type { Model } from "../../schema/model.ts";
+import { type Current, itemDigest, type Key } from "../../protocol.ts";
+import type { Context } from "../sync/context.ts";
+import type { InFlight } from "../sync/flight.ts";
+import { comesDown, goesUp, isTracked, keyAttributesOf } from "../sync/items.ts";
+import type { LocalRow } from "../store/store.ts";
+import type { Difference } from "./report.ts";
+
+/** What a look at a key has found. `mend` repairs it; it must run inside a transaction. */
+export type Verdict =
+  | "equal"
+  | "unsettled"
+  | (Omit<Difference, "model" | "mended"> & { readonly mend?: () => void });
+
+/** Attributes that a model's rows have: what a model that only syncs up is compared by. */
+export function rowAttributes(model: Model): string[] {
+  return model.fields.filter((field) => field.synced && !field.template).map(({ attribute }) => attribute);
+}
+
+/** The digest of a row as the cloud would make it of the same item; of one that has expired, undefined: it counts as absent. */
+export function rowDigest(context: Context, model: Model, row: LocalRow): string | undefined {
+  const { store, records, clock } = context;
+  if (isExpired(model, row.item, clock.nowMs())) return undefined;
+  if (!comesDown(model)) {
+    return itemDigest(row.key, Object.fromEntries(Object.entries(row.item).filter(([, value]) => value !== null)));
+  }
+  const base = isTracked(model) ? records.get(row.key)?.base : undefined;
+  return itemDigest(row.key, store.rows(model).merged(row, base));
+}
+
+/** Whether a local change of the key is on its way up. */
+function isChanging({ outbox, store }: Context, inFlight: InFlight, model: Model, key: Key): boolean {
+  if (inFlight.get(key)) return true;
+  if (!goesUp(model) || outbox.empty) return false;
+  return isTracked(model) ? outbox.pending(model, key) : isWaiting(store, model, key);
+}
+
+/** Of a model without an index by row: the newest entries are looked through, older ones count as on their way. */
+function isWaiting(store: Context["store"], model: Model, key: Key): boolean {
+  const id = store.rows(model).idByKey(key), number = store.number(model);
+  const entries = store.db.sql("SELECT model, row FROM _outbox ORDER BY seq DESC LIMIT 10001").all();
+  return entries.length > 10_000 || entries.some((e) => Number(e.model) === number && Number(e.row) === id);
+}
+
+/**
+ * Looks at a key of a model that comes down, with the table's item as it is now.
+ *
+ * @param patient an echo that is awaited may still come
+ */
+export function judge(
+  context: Context,
+  inFlight: InFlight,
+  model: Model,
+  key: Key,
+  current: Current | undefined,
+  patient: boolean,
+): Verdict {
+  const { store, records, clock, asides } = context;
+  if (isChanging(context, inFlight, model, key)) return "unsettled";
+  const rows = store.rows(model), record = records.open(model, key), { base } = record;
+  const item = current && !isExpired(model, current.item, clock.nowMs()) ? current.item : undefined;
+  const row = readRow(context, model, key);
+  const readable = row === "unreadable" ? undefined : row;
+  if (row !== "unreadable" && (row ? item !== undefined && rows.equals(row, item) : !item)) return "equal";
+  if (record.recheck !== undefined || (record.awaiting && patient)) return "unsettled";
+  const named = keyAttributesOf(model, readable?.item ?? item ?? base ?? {});
+  const fetch = () => {
+    records.mark(record);
+    records.save(record);
+  };
+  const hint = () => context.outbox.append(model, key, named, clock.clock.wallMs());
+  if (asides.modelOf(key)) {
+    return { key: named, what: "set aside", detail: "the table's item breaks a constraint of the device's table" };
+  }
+  if (row === "unreadable") {
+    const detail = "the row has a value that its column's type does not allow";
+    return { key: named, what: "unreadable on the device", detail, mend: goesUp(model) ? undefined : fetch };
+  }
+  const what = row && item ? "differs" : row ? "only on the device" : "only in the cloud";
+  const which = row && item ? `${differing(model, row.item, item).join(", ")}; ` : "";
+  if (!goesUp(model)) return { key: named, what, detail: `${which}the device only reads it`, mend: fetch };
+  const changedHere = row ? !base || !rows.equals(row, base) : base !== undefined;
+  if (!changedHere) return { key: named, what, detail: `${which}a change of the table never arrived`, mend: fetch };
+  const changedThere = item ? !base || !jsonEquals(item, base) : base !== undefined;
+  const who = changedThere ? "both sides changed" : "the device's side changed and it was not captured";
+  return { key: named, what, detail: which + who, mend: hint };
+}
+
+/** Looks at a key of a model that only syncs up, with the digest of the table's item as it is now. */
+export function judgeUp(
+  context: Context,
+  inFlight: InFlight,
+  model: Model,
+  key: Key,
+  digest: string | undefined,
+): Verdict {
+  if (isChanging(context, inFlight, model, key)) return "unsettled";
+  const row = readRow(context, model, key);
+  if (row === "unreadable") {
+    const detail = "the row has a value that its column's type does not allow";
+    return { key: {}, what: "unreadable on the device", detail };
+  }
+  const own = row && rowDigest(context, model, row);
+  // A row that is gone or has expired says nothing about the table: devices purge what they have sent.
+  if (!row || own === undefined || own === digest) return "equal";
+  const named = keyAttributesOf(model, row.item);
+  const mend = () => context.outbox.append(model, key, named, context.clock.clock.wallMs());
+  return digest === undefined
+    ? { key: named, what: "only on the device", detail: "the table does not have it", mend }
+    : { key: named, what: "differs", detail: "the table's item is another one", mend };
+}
+
+/** The key's row; undefined where there is none, or it has expired. */
+export function readRow({ store, clock }: Context, model: Model, key: Key): LocalRow | undefined | "unreadable" {
+  try {
+    const row = store.rows(model).byKey(key);
+    return row && !isExpired(model, row.item, clock.nowMs()) ? row : undefined;
+  } catch (error) {
+    if (error instanceof SyncError && error.code === "invalid") return "unreadable";
+    throw error;
+  }
+}
+
+function differing(model: Model, a: Attributes, b: Attributes): string[] {
+  return rowAttributes(model).filter((name) => !jsonEquals(a[name] ?? null, b[name] ?? null));
+}

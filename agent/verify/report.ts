@@ -1,0 +1,100 @@
+/**
+ * What a verification was asked for and what it has come to, in the database: whoever asks, in whatever process, leaves a
+ * row in `_sync_verify` and reads the report there; what differs stands in `_verify`.
+ *
+ * @module
+ */
+import type { Attributes } from "../../schema.ts";
+import type { Store } from "../store/store.ts";
+
+/** What is asked for. */
+export interface VerifyOptions {
+  /** Names of models; default all that sync. */
+  readonly models?: readonly string[];
+  /** Mend what differs. Default false. */
+  readonly repair?: boolean;
+  /** Keys that are mended in a second at most: default 50. */
+  readonly keysPerSecond?: number;
+  /** The cloud asked, under this id: it is told of the report. */
+  readonly request?: string;
+}
+
+/** One model's part of a report. */
+export interface ModelReport {
+  /** Rows that were compared. */
+  rows: number;
+  differences: number;
+  mended: number;
+}
+
+/** What a verification has come to. Times are ms since 1970 by the device's clock. */
+export interface VerifyReport {
+  /** `waiting`: for the agent, or for the link to come up. */
+  state: "waiting" | "running" | "done";
+  startedMs?: number;
+  endedMs?: number;
+  differences: number;
+  /** Of the differences, those that are none any more. */
+  mended: number;
+  /** Keys that had changes under way whenever they were looked at: nothing is said of them. */
+  unsettled: number;
+  models: Record<string, ModelReport>;
+}
+
+/** A key that differs, as `_verify` has it. */
+export interface Difference {
+  readonly model: string;
+  readonly key: Attributes;
+  readonly what: "differs" | "only on the device" | "only in the cloud" | "set aside" | "unreadable on the device";
+  /** A sentence: which attributes, and who changed behind whose back. */
+  readonly detail: string;
+  readonly mended: boolean;
+}
+
+/** Differences that are kept. All are counted and mended. */
+export const differencesMax = 1000;
+/** Reports that are kept. */
+const reportsMax = 20;
+
+/** Asks for a verification. @returns its number */
+export function askVerify(db: Store["db"], options: VerifyOptions): number {
+  const row = db.sql("INSERT INTO _sync_verify(options) VALUES (?) RETURNING id").get(JSON.stringify(options))!;
+  db.sql("DELETE FROM _sync_verify WHERE id <= ?").run(Number(row.id) - reportsMax);
+  return Number(row.id);
+}
+
+/** The report of a verification as it stands. @throws RangeError where there is none of this number */
+export function verifyReport(db: Store["db"], id: number): VerifyReport {
+  const row = db.sql("SELECT report FROM _sync_verify WHERE id = ?").get(id);
+  if (!row) throw new RangeError(`there is no verification ${id}`);
+  return row.report === null ? newReport("waiting") : JSON.parse(row.report as string) as VerifyReport;
+}
+
+/** A report that says nothing yet. */
+export function newReport(state: VerifyReport["state"]): VerifyReport {
+  return { state, differences: 0, mended: 0, unsettled: 0, models: {} };
+}
+
+/** The oldest verification that is asked for and not done. */
+export function nextVerify(db: Store["db"]): { id: number; options: VerifyOptions } | undefined {
+  const row = db.sql(
+    "SELECT id, options FROM _sync_verify WHERE report IS NULL OR report ->> 'state' <> 'done' ORDER BY id LIMIT 1",
+  ).get();
+  return row && { id: Number(row.id), options: JSON.parse(row.options as string) as VerifyOptions };
+}
+
+/** Keeps a report. */
+export function keepReport({ db }: Pick<Store, "db">, id: number, report: VerifyReport): void {
+  db.sql("UPDATE _sync_verify SET report = ? WHERE id = ?").run(JSON.stringify(report), id);
+}
+
+/** The differences that the last verification found, at most {@link differencesMax}. */
+export function differences(db: Store["db"], limit = differencesMax): Difference[] {
+  return db.sql("SELECT model, key, what, detail, mended FROM _verify ORDER BY id LIMIT ?").all(limit).map((row) => ({
+    model: row.model as string,
+    key: JSON.parse(row.key as string) as Attributes,
+    what: row.what as Difference["what"],
+    detail: row.detail as string,
+    mended: Number(row.mended) === 1,
+  }));
+}

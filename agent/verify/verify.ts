@@ -1,0 +1,319 @@
+/**
+ * Verification: finds the rows that differ from the table's items, without the items being sent, and mends them where it is
+ * told to. For what the protocol can't see: a row altered behind the triggers, a table restored from a backup, a bug.
+ *
+ *   walk     a channel's ranges are compared by digest; one that differs is asked for item by item; rows of a model that
+ *            only syncs up are asked for by key (`walk.ts`)
+ *   settle   keys that seem to differ wait until what is under way has arrived: an ordinary sync, and a moment more
+ *   look     each is fetched and compared again; only what differs now is a difference; mended keys are looked at again
+ *
+ * Guarantee: nothing is written but what `repair` mends, and that goes the ways of any change. Memory is bounded by a range
+ * and by {@link suspectsMax}; the cloud keeps nothing. A lost message is asked for again; a restart begins anew.
+ *
+ * @module
+ */
+import type { Model } from "../../schema/model.ts";
+import {
+  type Digests,
+  type Entry,
+  fetchKeysMax,
+  type FromDevice,
+  type Items,
+  type Key,
+  probeKeysMax,
+} from "../../protocol.ts";
+import type { Context } from "../sync/context.ts";
+import type { Downlink } from "../sync/downlink.ts";
+import type { InFlight } from "../sync/flight.ts";
+import { comesDown, goesUp, keyText } from "../sync/items.ts";
+import { modelsOf } from "../sync/snapshot.ts";
+import { judge, judgeUp, type Verdict } from "./keys.ts";
+import {
+  differences,
+  differencesMax,
+  keepReport,
+  newReport,
+  nextVerify,
+  type VerifyOptions,
+  type VerifyReport,
+} from "./report.ts";
+import { ChannelWalk, type Finder, probe, RowWalk, seenName, type Walk } from "./walk.ts";
+
+/** Keys that wait to be looked at; from there on no range is walked. */
+const suspectsMax = 1000;
+/** How long a look waits for the ordinary sync. */
+const catchUpMaxMs = 60_000;
+/** How long a key is looked at again that has changes under way, or is being mended: a removal may be held for 30 s. */
+const patienceMs = 90_000;
+/** Looks at a key whose echo is awaited, before it is judged without. */
+const echoLooks = 5;
+/** How often new requests are looked for, and a report is written. */
+const noticeMs = 1_000;
+/** Of the report that the cloud gets. */
+const toldMax = 100;
+
+/** A key that seems to differ. */
+interface Suspect {
+  readonly model: Model;
+  readonly key: Key;
+  looks: number;
+  /** When it was looked at first. */
+  sinceMs?: number;
+  /** It was a difference and has been mended; its number in `_verify`, 0 beyond what is kept. */
+  mending?: number;
+}
+
+interface Run {
+  readonly id: number;
+  readonly options: VerifyOptions;
+  readonly report: VerifyReport;
+  readonly walks: Walk[];
+  readonly suspects: Suspect[];
+  /** What is settling or being looked at. */
+  look?: { readonly suspects: Suspect[]; readonly sinceMs: number };
+  ask?: { readonly request: string; readonly message: FromDevice; overdueMs: number };
+  notBeforeMs: number;
+  keptMs: number;
+}
+
+/** See the module. Methods must run inside the twin's guard. */
+export class Verify {
+  readonly #context: Context;
+  readonly #inFlight: InFlight;
+  readonly #downlink: Downlink;
+  #run: Run | undefined;
+  #nextLookMs = 0;
+  #counter = 0;
+
+  constructor(context: Context, inFlight: InFlight, downlink: Downlink) {
+    this.#context = context;
+    this.#inFlight = inFlight;
+    this.#downlink = downlink;
+  }
+
+  /** Memory is void: what was under way begins anew. */
+  restart(): void {
+    this.#run = undefined;
+    this.#nextLookMs = 0;
+  }
+
+  /** The link is down: what was asked is asked again when it is up. */
+  disconnected(): void {
+    if (this.#run) this.#run.ask = undefined;
+  }
+
+  /** Something was asked for: it is begun with the next {@link tick}. */
+  notice(): void {
+    this.#nextLookMs = 0;
+  }
+
+  /** What is due by time; while the link is up. Returns the next monotonic time that something is due. */
+  tick(): number {
+    const now = this.#now();
+    if (!this.#run && now >= this.#nextLookMs) {
+      this.#nextLookMs = now + noticeMs;
+      this.#begin(now);
+    }
+    const run = this.#run;
+    if (!run) return Infinity;
+    if (run.ask && now >= run.ask.overdueMs) this.#send(run, run.ask.message);
+    this.#advance(run);
+    if (this.#run && now >= run.keptMs + noticeMs) this.#keep(run);
+    return Math.max(now + 1, Math.min(run.ask?.overdueMs ?? run.notBeforeMs, now + noticeMs));
+  }
+
+  #now(): number {
+    return this.#context.clock.monotonicMs();
+  }
+
+  #begin(now: number): void {
+    const { store, clock } = this.#context;
+    const found = nextVerify(store.db);
+    if (!found) return;
+    const { id, options } = found;
+    const wanted = (model: Model) => options.models === undefined || options.models.includes(model.name);
+    const report = Object.assign(newReport("running"), { startedMs: Math.round(clock.clock.wallMs()) });
+    const suspects: Suspect[] = [];
+    const finder: Finder = {
+      suspect: (model, key) => void suspects.push({ model, key, looks: 0 }),
+      counted: ({ name }, rows) => void (report.models[name]!.rows += rows),
+      get full() {
+        return suspects.length >= suspectsMax;
+      },
+    };
+    const channels = this.#downlink.channels.flatMap((channel) => {
+      const models = modelsOf(this.#context, channel).filter(wanted);
+      return models.length > 0 ? [new ChannelWalk(this.#context, channel, models, finder)] : [];
+    });
+    const up = [...store.schema.models.values()]
+      .filter((model) => model.onDevice && goesUp(model) && !comesDown(model) && wanted(model))
+      .map((model) => new RowWalk(this.#context, model, finder));
+    const walks: Walk[] = [...channels, ...up];
+    for (const { name } of walks.flatMap(({ models }) => [...models])) {
+      report.models[name] = { rows: 0, differences: 0, mended: 0 };
+    }
+    this.#run = { id, options, report, walks, suspects, notBeforeMs: now, keptMs: -Infinity };
+    store.tx(() => {
+      store.db.sql("DELETE FROM _verify").run();
+      this.#forgetSeen();
+    });
+  }
+
+  #forgetSeen(): void {
+    for (const channel of this.#downlink.channels) {
+      this.#context.store.db.sql("DELETE FROM _sync_seen WHERE channel = ?").run(seenName(channel));
+    }
+  }
+
+  #keep(run: Run): void {
+    run.keptMs = this.#now();
+    this.#context.store.tx(() => keepReport(this.#context.store, run.id, run.report));
+  }
+
+  #ask(run: Run, message: (request: string) => FromDevice): void {
+    this.#send(run, message(`${this.#context.incarnation}v/${++this.#counter}`));
+  }
+
+  #send(run: Run, message: FromDevice): void {
+    const { limits, random } = this.#context;
+    const request = (message as { request: string }).request;
+    run.ask = { request, message, overdueMs: this.#now() + limits.retryMs * (1 + random()) };
+    this.#context.send(message);
+  }
+
+  /** Does the next thing, if nothing is awaited. */
+  #advance(run: Run): void {
+    if (run.ask || this.#now() < run.notBeforeMs) return;
+    if (run.look) return this.#look(run, run.look);
+    if (run.suspects.length > 0) {
+      const { model } = run.suspects[0]!;
+      const alike = (s: Suspect) => comesDown(model) ? comesDown(s.model) : s.model === model;
+      const most = Math.min(fetchKeysMax, probeKeysMax);
+      const length = run.suspects.findIndex((suspect, i) => i === most || !alike(suspect));
+      run.look = { suspects: run.suspects.splice(0, length < 0 ? run.suspects.length : length), sinceMs: this.#now() };
+      this.#downlink.sync(undefined, false);
+      run.notBeforeMs = this.#now() + this.#context.limits.settleMs;
+      return;
+    }
+    const [walk] = run.walks;
+    if (!walk) return this.#finish(run);
+    const step = walk.step();
+    if (typeof step === "function") return this.#ask(run, step);
+    if (step === undefined) run.walks.shift();
+    this.#advance(run);
+  }
+
+  /** The answer to a comparison or a probe. */
+  digests(message: Digests): void {
+    const run = this.#answered(message.request);
+    if (!run) return;
+    if (run.look) this.#lookedUp(run, run.look, message);
+    else run.walks[0]!.answered(message);
+    this.#advance(run);
+  }
+
+  #answered(request: string): Run | undefined {
+    const run = this.#run;
+    if (run?.ask?.request !== request) {
+      this.#context.counters.ignored++;
+      return undefined;
+    }
+    run.ask = undefined;
+    return run;
+  }
+
+  /** Asks for what the table has of the suspects now, once what was under way has arrived. */
+  #look(run: Run, { suspects, sinceMs }: NonNullable<Run["look"]>): void {
+    if (!this.#downlink.caughtUp && this.#now() < sinceMs + catchUpMaxMs) {
+      run.notBeforeMs = this.#now() + this.#context.limits.settleMs / 4;
+      return;
+    }
+    const { model } = suspects[0]!, keys = suspects.map(({ key }) => key);
+    if (comesDown(model)) this.#ask(run, (request) => ({ type: "fetch", request, keys }));
+    else this.#ask(run, probe(model, keys));
+  }
+
+  /** Fetched items. False: they are not for this. */
+  items(message: Items): boolean {
+    const run = this.#run;
+    if (!run?.look || run.ask?.request !== message.request) return false;
+    run.ask = undefined;
+    const found = new Map(message.entries.map((entry) => [keyText(entry.key), entry]));
+    this.#judgeAll(run, run.look.suspects, ({ model, key, looks }) => {
+      const entry: Entry | undefined = found.get(keyText(key));
+      return entry && judge(this.#context, this.#inFlight, model, key, entry.current, looks < echoLooks);
+    });
+    this.#advance(run);
+    return true;
+  }
+
+  #lookedUp(run: Run, { suspects }: NonNullable<Run["look"]>, { items = [] }: Digests): void {
+    const found = new Map(items.map((item) => [keyText(item.key), item.digest]));
+    this.#judgeAll(
+      run,
+      suspects,
+      ({ model, key }) => judgeUp(this.#context, this.#inFlight, model, key, found.get(keyText(key))),
+    );
+  }
+
+  /** Judges suspects and mends what differs; what is to be looked at again goes behind the others. */
+  #judgeAll(run: Run, suspects: readonly Suspect[], verdictOf: (suspect: Suspect) => Verdict | undefined): void {
+    const { store } = this.#context;
+    let acted = 0;
+    store.tx(() => {
+      for (const suspect of suspects) {
+        const verdict = verdictOf(suspect);
+        suspect.looks++;
+        suspect.sinceMs ??= this.#now();
+        if (verdict === "equal") this.#mended(run, suspect);
+        else if (verdict === undefined || verdict === "unsettled" || suspect.mending !== undefined) {
+          // Without a verdict: the answer would have been too large with it.
+          if (this.#now() < suspect.sinceMs + patienceMs) run.suspects.push(suspect);
+          else if (suspect.mending === undefined) run.report.unsettled++;
+        } else {
+          suspect.mending = this.#differs(run, suspect, verdict);
+          if (!run.options.repair || !verdict.mend) continue;
+          verdict.mend();
+          acted++;
+          run.suspects.push(suspect);
+        }
+      }
+      keepReport(store, run.id, run.report);
+    });
+    run.look = undefined;
+    run.notBeforeMs = this.#now() + acted * 1000 / (run.options.keysPerSecond ?? 50);
+    if (acted > 0) this.#downlink.fetch();
+  }
+
+  #differs({ report }: Run, { model }: Suspect, { key, what, detail }: Exclude<Verdict, string>): number {
+    const { store, clock } = this.#context;
+    report.differences++;
+    report.models[model.name]!.differences++;
+    if (report.differences > differencesMax) return 0;
+    store.db.sql("INSERT INTO _verify(model, key, what, detail, mended, time) VALUES (?, ?, ?, ?, 0, ?)")
+      .run(model.name, JSON.stringify(key), what, detail, Math.round(clock.nowMs()));
+    return Number(store.db.sql("SELECT max(id) AS id FROM _verify").get()!.id);
+  }
+
+  #mended({ report }: Run, { model, mending }: Suspect): void {
+    if (mending === undefined) return;
+    report.mended++;
+    report.models[model.name]!.mended++;
+    this.#context.store.db.sql("UPDATE _verify SET mended = 1 WHERE id = ?").run(mending);
+  }
+
+  #finish(run: Run): void {
+    const { store, clock } = this.#context;
+    Object.assign(run.report, { state: "done", endedMs: Math.round(clock.clock.wallMs()) });
+    store.tx(() => {
+      keepReport(store, run.id, run.report);
+      this.#forgetSeen();
+    });
+    this.#run = undefined;
+    this.#nextLookMs = 0;
+    const { request } = run.options;
+    if (request === undefined) return;
+    const told = { ...run.report, found: differences(store.db, toldMax) };
+    this.#context.send({ type: "verified", request, report: JSON.parse(JSON.stringify(told)) });
+  }
+}

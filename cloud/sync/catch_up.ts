@@ -1,0 +1,212 @@
+/**
+ * Catch-up: what a device asks for. A `sync` is answered for each channel with one page: the contiguous run of the log
+ * from the device's cursor, or, where there is none, a page of a snapshot. A `fetch` is answered with the items as they
+ * are. Nothing is kept here between two requests, and memory is bounded by a page.
+ *
+ * A device is answered for its own channels only, and gets no item that is not of one of them, whatever it asks for.
+ *
+ * @module
+ */
+import type { Channel, CursorOf, Entry, Fetch, FromCloud, Items, Page, SnapshotPage, Sync } from "../../protocol.ts";
+import type { Identity, Schema } from "../../schema/model.ts";
+import type { ChannelLog, LogEntry, LogState } from "./channel_log.ts";
+import { downChannelOf } from "./visible.ts";
+import { buildEntries, entryOf, keyText, mergeKeys } from "./entries.ts";
+import { messageBytesMax } from "./fan_out.ts";
+import { itemSizeBytes } from "../table/item_size.ts";
+import { lags, type PageLimits, snapshotPart, sourcesOf } from "./snapshot.ts";
+import type { Table } from "../table/port.ts";
+
+/** What catch-up works on. */
+export interface CatchUpContext {
+  readonly schema: Schema;
+  readonly data: Pick<Table, "get" | "query">;
+  readonly log: Pick<ChannelLog, "read" | "state" | "epoch" | "headBefore">;
+  readonly limits: PageLimits;
+  now(): number;
+}
+
+/** Pages of about one MQTT payload, and 500 items. */
+export const defaultPageLimits: PageLimits = { pageItemsMax: 500, pageBytesMax: 100 * 1024 };
+/** A secondary index lags by less than this: a snapshot from one goes on from the head as it was that long ago. */
+export const indexLagMaxMs = 60_000;
+/**
+ * Log entries that are read together for one page: few at first, for some are as large as a page; then as many as the page
+ * seems to lack, but no more than so many times what was read: the next ones may be larger.
+ */
+const runFirst = 2, runGrowth = 8, runMax = 192;
+/** Bytes of items that the answer to a `fetch` carries at most; the device asks again for what is missing. */
+const fetchBytesMax = 2 * 1024 * 1024;
+
+/** The channels that an identity may ask for: its own three, whether or not the cloud's schema has models on them. */
+export function ownChannels(identity: Identity): Channel[] {
+  return [`device:${identity.deviceId}`, `account:${identity.accountId}`, "global"];
+}
+
+/** Answers a sync: one message for each channel that is the device's, or the time alone. `ignored`: channels that are not. */
+export async function answerSync(
+  context: CatchUpContext,
+  identity: Identity,
+  sync: Sync,
+): Promise<{ messages: FromCloud[]; ignored: number }> {
+  const own = new Set(ownChannels(identity));
+  const cursors = new Map(sync.channels.filter(({ channel }) => own.has(channel)).map((c) => [c.channel, c]));
+  const messages: FromCloud[] = [];
+  for (const cursor of cursors.values()) {
+    messages.push(await channelPage(context, identity, sync.request, cursor));
+  }
+  if (messages.length === 0) messages.push({ type: "time", request: sync.request, time: context.now() });
+  return { messages, ignored: sync.channels.length - cursors.size };
+}
+
+async function channelPage(
+  context: CatchUpContext,
+  identity: Identity,
+  request: string,
+  cursor: CursorOf,
+): Promise<Page | SnapshotPage> {
+  const { channel, snapshot } = cursor;
+  const epoch = await context.log.epoch(channel);
+  if (snapshot) {
+    const goesOn = snapshot.epoch === epoch ? snapshot : undefined;
+    return await snapshotPage(context, identity, request, channel, goesOn);
+  }
+  const page = cursor.epoch === epoch && cursor.seq !== undefined
+    ? await logPage(context, identity, request, channel, epoch, cursor.seq)
+    : undefined;
+  return page ?? await snapshotPage(context, identity, request, channel);
+}
+
+/** The contiguous run behind `seq`; undefined where the log doesn't have it, or it is too large for a message. */
+async function logPage(
+  context: CatchUpContext,
+  identity: Identity,
+  request: string,
+  channel: Channel,
+  epoch: string,
+  seq: number,
+): Promise<Page | undefined> {
+  let run = await readRun(context, channel, seq);
+  if (run.taken.length === 0) {
+    const { head, opening } = await context.log.state(channel);
+    if (head < seq) return undefined;
+    // An entry may have been appended between the two reads; if it is still not there, the run has a gap.
+    if (head > seq) run = await readRun(context, channel, seq);
+    const isNext = opening && head === seq + 1;
+    if (head > seq && run.taken.length === 0 && !isNext) return undefined;
+  }
+  const { taken, more } = run;
+  const keys = mergeKeys(taken.map((entry) => entry.keys));
+  const { entries, bytes } = await buildEntries(context, channel, identity, keys);
+  if (bytes > messageBytesMax) return undefined;
+  const to = seq + taken.length;
+  return { type: "page", request, channel, epoch, from: seq, to, more, entries, time: context.now() };
+}
+
+/** The entries behind `seq` that make one page; `more`: there may be more of them. */
+async function readRun(
+  { log, limits }: CatchUpContext,
+  channel: Channel,
+  seq: number,
+): Promise<{ taken: readonly LogEntry[]; more: boolean }> {
+  const run: LogEntry[] = [];
+  const page = new PageSize(limits);
+  for (let step = runFirst; run.length < runMax && !page.full; step = page.lacking(run.length)) {
+    const read = await log.read(channel, seq + run.length, step);
+    for (const entry of read) {
+      if (!page.takes(entry)) return { taken: run, more: true };
+      run.push(entry);
+    }
+    if (read.length < step) return { taken: run, more: false };
+  }
+  return { taken: run, more: true };
+}
+
+/** The size of a page that is made of log entries, by the sizes that the log knows. */
+class PageSize {
+  readonly #sizes = new Map<string, number>();
+  #bytes = 0;
+
+  constructor(readonly limits: PageLimits) {}
+
+  /** Adds an entry; false where it makes too much of the page, which then ends before it. The first always fits. */
+  takes({ keys }: LogEntry): boolean {
+    const isFirst = this.#sizes.size === 0;
+    for (const { key, bytes } of keys) {
+      const text = keyText(key);
+      this.#bytes += bytes - (this.#sizes.get(text) ?? 0);
+      this.#sizes.set(text, bytes);
+    }
+    return isFirst || this.#filled <= 1;
+  }
+
+  get full(): boolean {
+    return this.#filled >= 1;
+  }
+
+  get #filled(): number {
+    const { pageItemsMax, pageBytesMax } = this.limits;
+    return Math.max(this.#sizes.size / pageItemsMax, this.#bytes / pageBytesMax);
+  }
+
+  /** How many entries more the page may take, as large as the `count` that it has. */
+  lacking(count: number): number {
+    const estimate = Math.ceil(count * (1 / this.#filled - 1));
+    return Math.max(1, Math.min(estimate, count * runGrowth, runMax - count));
+  }
+}
+
+async function snapshotPage(
+  context: CatchUpContext,
+  identity: Identity,
+  request: string,
+  channel: Channel,
+  goesOn?: { readonly epoch: string; readonly head: number; readonly after: string },
+): Promise<SnapshotPage> {
+  const { schema, data, limits } = context;
+  if (goesOn) {
+    const part = await snapshotPart(schema, data, channel, identity, limits, goesOn.after);
+    if (part) {
+      const { epoch, head, after } = goesOn;
+      return { type: "snapshot", request, channel, epoch, head, after, ...part, time: context.now() };
+    }
+  }
+  // The head first: what changes from here on is in the log behind it.
+  const state = await context.log.state(channel);
+  const head = await snapshotHead(context, channel, identity, state);
+  const part = await snapshotPart(schema, data, channel, identity, limits);
+  return { type: "snapshot", request, channel, epoch: state.epoch, head, ...part!, time: context.now() };
+}
+
+/**
+ * The head that a snapshot goes on from. A number whose entry is not put yet is behind it: should its appender die, whoever
+ * puts it tells of an item that is not in the table yet (sim: long 5105532). Where the items come from an index that lags,
+ * so is what was appended lately.
+ */
+async function snapshotHead(
+  { schema, log }: CatchUpContext,
+  channel: Channel,
+  identity: Identity,
+  { head, opening }: LogState,
+): Promise<number> {
+  if (opening) return head - 1;
+  return lags(schema, sourcesOf(schema, channel, identity)) ? await log.headBefore(channel, head, indexLagMaxMs) : head;
+}
+
+/** Answers a fetch: each key once, until the answer is large. An item that is not of the device's channels does not exist. */
+export async function answerFetch(context: CatchUpContext, identity: Identity, fetch: Fetch): Promise<Items> {
+  const keys = [...new Map(fetch.keys.map((key) => [keyText(key), key])).values()];
+  const items = await context.data.get(keys);
+  const own = new Set(ownChannels(identity));
+  const entries: Entry[] = [];
+  let bytes = 0;
+  for (const [i, key] of keys.entries()) {
+    const item = items[i];
+    const channel = downChannelOf(context.schema, item);
+    const isOwn = channel !== undefined && own.has(channel);
+    if (item && isOwn) bytes += itemSizeBytes(item);
+    if (i > 0 && bytes > fetchBytesMax) break;
+    entries.push(isOwn ? entryOf(context.schema, channel, identity, key, item) : { key });
+  }
+  return { type: "items", request: fetch.request, entries, time: context.now() };
+}

@@ -1,0 +1,430 @@
+/**
+ * The channel log: for each channel the ordered history of which keys changed, in the log table. Sequence numbers are
+ * contiguous **by construction**: an entry is put at last+1 on the condition that nothing is there. There is no counter
+ * and no transaction, and any number of workers may append.
+ *
+ * In the log table:
+ * - `log#<channel>` / `<seq, 16 digits>`: an entry, with `expires`;
+ * - `floor#<channel>` / `floor`: `{epoch, atLeast}`, which never expires: no number up to `atLeast` is given again once
+ *   the log's entries are gone. It is raised 64 ahead, so that it costs a 64th of a write an entry;
+ * - `epoch` / `epoch`: the epoch of all channels at once, renewed where the change stream lost history.
+ *
+ * The **head** is the last entry's number, or `atLeast` where there is no entry. An appender that finds none raises the
+ * floor to exactly the number that it takes: 64 ahead, a reader in between would take the floor for the head and ignore
+ * the next 63 entries. For the same reason a last entry that is about to expire counts as none.
+ *
+ * A channel's **epoch** is both epochs as one text. A cursor of another epoch means nothing.
+ *
+ * @module
+ */
+import type { Channel, Key, Mark, Version } from "../../protocol.ts";
+import { SyncError } from "../../schema.ts";
+import type { Item } from "../../schema/values.ts";
+import { absent, all, any, equals } from "../table/condition.ts";
+import type { Table } from "../table/port.ts";
+
+/** A key that changed, as an entry holds it. */
+export interface LogKey {
+  readonly key: Key;
+  /** The item's size when it changed, about: pages are made up by it before any item is read. */
+  readonly bytes: number;
+  /** The channel's own device wrote this version: no item need be sent. */
+  readonly mark?: Mark;
+  /** The version that a removal took away; kept where the key was inserted again in the same entry. */
+  readonly was?: Version;
+  /** An item was removed that had no version. */
+  readonly removed?: boolean;
+}
+
+/** One entry. */
+export interface LogEntry {
+  readonly seq: number;
+  /** When it was appended, the cloud's time. */
+  readonly timeMs: number;
+  readonly keys: readonly LogKey[];
+}
+
+/** Options of a {@link ChannelLog}. */
+export interface ChannelLogOptions {
+  readonly now: () => number;
+  /** Numbers in [0, 1), for epochs. */
+  readonly random: () => number;
+  /** How long an entry is kept: default 7 days, at least a minute. A device away for longer takes a snapshot. */
+  readonly retentionMs?: number;
+}
+
+interface Head {
+  readonly floor: Floor;
+  readonly last: number;
+  /** There is an entry at `last` that will outlive the next append. */
+  readonly live: boolean;
+  /** When this was known to be so. */
+  readonly atMs: number;
+}
+
+interface Floor {
+  readonly epoch: string;
+  readonly atLeast: number;
+  /** When it was raised last, the cloud's time; 0: never. */
+  readonly raisedMs: number;
+}
+
+/** Where a channel's log stands. */
+export interface LogState {
+  readonly epoch: string;
+  readonly head: number;
+  /**
+   * There is no entry at all, and the floor was raised less than a minute ago: the entry `head` has not been put yet, and
+   * soon will be. Entries live longer than that, so that it can't be one that is gone.
+   */
+  readonly opening?: true;
+}
+
+const floorStep = 64;
+const defaultRetentionMs = 7 * 86_400_000;
+const cachedChannelsMax = 10_000;
+/** Other workers append as well; each attempt loses to one of them at least, so that this many means a fault. */
+const appendAttemptsMax = 100;
+/** How long the epoch of all channels is remembered. */
+const epochCacheMs = 5_000;
+/** See {@link LogState.opening}. An entry is kept for a minute at least. */
+const openingMaxMs = 60_000;
+
+/** Reads and appends. Keeps what it knows of each channel's head in memory: a guess that each append verifies. */
+export class ChannelLog {
+  readonly #table: Table;
+  readonly #now: () => number;
+  readonly #random: () => number;
+  readonly #retentionMs: number;
+  readonly #heads = new Map<Channel, Head>();
+  readonly #appending = new Map<Channel, Promise<unknown>>();
+  #epoch: { readonly value: string; readonly atMs: number } | undefined;
+
+  constructor(table: Table, options: ChannelLogOptions) {
+    this.#table = table;
+    this.#now = options.now;
+    this.#random = options.random;
+    this.#retentionMs = options.retentionMs ?? defaultRetentionMs;
+    if (!(this.#retentionMs >= 60_000)) {
+      throw new RangeError(`the log's retention is ${this.#retentionMs} ms: 60,000 or more is wanted`);
+    }
+  }
+
+  /** What is about to expire is not built on: far less than an entry lives. */
+  get #marginMs(): number {
+    return Math.min(600_000, this.#retentionMs / 4);
+  }
+
+  /** What is remembered of a head is trusted for this long. */
+  get #trustMs(): number {
+    return Math.min(60_000, this.#marginMs);
+  }
+
+  /**
+   * Appends an entry behind the last one. Durable when it resolves. Appended twice is harmless: it is read twice.
+   *
+   * @throws SyncError `unavailable` (retryable) where the table is not reached, is throttled, or the log too contended.
+   */
+  append(channel: Channel, keys: readonly LogKey[]): Promise<{ epoch: string; seq: number }> {
+    // One after the other within the process: they would only refuse each other.
+    const before = this.#appending.get(channel) ?? Promise.resolve();
+    const result = before.then(() => this.#append(channel, keys));
+    const settled = result.catch(() => undefined).then(() => {
+      if (this.#appending.get(channel) === settled) this.#appending.delete(channel);
+    });
+    this.#appending.set(channel, settled);
+    return result;
+  }
+
+  async #append(channel: Channel, keys: readonly LogKey[]): Promise<{ epoch: string; seq: number }> {
+    for (let attempt = 0; attempt < appendAttemptsMax; attempt++) {
+      const head = await this.#appendHead(channel);
+      const seq = head.last + 1;
+      // The floor first: a crash in between leaves a floor that is too high, which at worst costs a snapshot.
+      const floor = seq > head.floor.atLeast
+        ? await this.#raise(channel, head.floor, head.live ? seq + floorStep - 1 : seq)
+        : head.floor;
+      // A put that stalls must not begin when entries that others made behind this head may be gone by age: nothing would
+      // stand at its number, which was given before (sim: clock2 4002046).
+      if (floor && await this.#put(channel, seq, keys, head.atMs + 1.5 * this.#trustMs)) {
+        // Too long after the floor was raised others may have gone on behind this number: it may be read by nobody.
+        if (!head.live && !this.#isFresh(floor)) {
+          this.#heads.delete(channel);
+          continue;
+        }
+        this.#remember(channel, { floor, last: seq, live: true, atMs: this.#now() });
+        return { epoch: await this.#fullEpoch(floor), seq };
+      }
+      this.#heads.delete(channel);
+    }
+    throw new SyncError("unavailable", `the log of ${channel} refused ${appendAttemptsMax} appends`, {
+      retryable: true,
+    });
+  }
+
+  async #appendHead(channel: Channel): Promise<Head> {
+    const known = this.#heads.get(channel);
+    if (known && this.#now() - known.atMs < this.#trustMs) return known;
+    const { floor, last } = await this.#load(channel);
+    const live = last !== undefined && Number(last.expires) * 1000 > this.#now() + this.#marginMs;
+    const lastSeq = last === undefined ? 0 : seqOf(last);
+    return { floor, live, last: live ? lastSeq : this.#lastOfNone(floor, lastSeq), atMs: this.#now() };
+  }
+
+  /**
+   * What the next number stands behind where no entry will last: the floor, for the entry may go at any moment; but a floor
+   * that was raised just now is for an entry that is not put yet. Its number is for whoever puts it first. Left out, it
+   * would be a gap for good if that appender died, and each device would need a snapshot, which tells of no removal.
+   */
+  #lastOfNone(floor: Floor, lastSeq: number): number {
+    const opening = floor.atLeast > lastSeq && this.#isFresh(floor);
+    return opening ? floor.atLeast - 1 : Math.max(floor.atLeast, lastSeq);
+  }
+
+  #isFresh(floor: Floor): boolean {
+    return this.#now() - floor.raisedMs < openingMaxMs;
+  }
+
+  #remember(channel: Channel, head: Head): void {
+    this.#heads.delete(channel);
+    this.#heads.set(channel, head);
+    if (this.#heads.size > cachedChannelsMax) this.#heads.delete(this.#heads.keys().next().value!);
+  }
+
+  /**
+   * The floor first: it is raised far ahead only behind an entry, which is seen then. The other way round, a floor that was
+   * raised behind the first entry, put between the two reads, would be taken for that of a log without any, and be gone on
+   * from, beside the appender who knows better.
+   */
+  async #load(channel: Channel): Promise<{ floor: Floor; last: Item | undefined }> {
+    const [item] = await this.#table.get([floorKey(channel)]);
+    const floor = item ? floorOf(item) : await this.#makeFloor(channel);
+    return { floor, last: await this.#last(channel) };
+  }
+
+  async #makeFloor(channel: Channel): Promise<Floor> {
+    const last = await this.#last(channel);
+    return await this.#floor(channel, last === undefined ? 0 : seqOf(last));
+  }
+
+  async #last(channel: Channel): Promise<Item | undefined> {
+    const page = await this.#table.query({ index: "primary", hash: `log#${channel}`, reverse: true, limit: 1 });
+    return page.items[0];
+  }
+
+  /** The channel's floor, made if there is none yet. */
+  async #floor(channel: Channel, atLeast = 0): Promise<Floor> {
+    const [item] = await this.#table.get([floorKey(channel)]);
+    if (item) return floorOf(item);
+    const made: Floor = { epoch: this.#newEpoch(), atLeast, raisedMs: 0 };
+    const item2 = await this.#putOrCurrent(floorItem(channel, made));
+    return item2 ? floorOf(item2) : made;
+  }
+
+  /** Puts an item where there is none; otherwise gives the one that is there. */
+  async #putOrCurrent(item: Item): Promise<Item | undefined> {
+    const [result] = await this.#table.write([{ op: "put", item, condition: absent }]);
+    if (result?.outcome === "written") return undefined;
+    if (result?.outcome === "refused" && result.current) return result.current;
+    throw throttled();
+  }
+
+  /** Raises the floor; undefined where somebody else changed it meanwhile. */
+  async #raise(channel: Channel, floor: Floor, atLeast: number): Promise<Floor | undefined> {
+    const raised: Floor = { epoch: floor.epoch, atLeast, raisedMs: this.#now() };
+    const item = floorItem(channel, raised);
+    const condition = any(absent, all(equals("epoch", floor.epoch), equals("atLeast", floor.atLeast)));
+    const [result] = await this.#table.write([{ op: "put", item, condition }]);
+    if (result?.outcome === "written") return raised;
+    if (result?.outcome === "refused") return undefined;
+    throw throttled();
+  }
+
+  /** False where the number is taken, or it was too late to begin. */
+  async #put(channel: Channel, seq: number, keys: readonly LogKey[], deadline: number): Promise<boolean> {
+    const now = this.#now();
+    const item: Item = {
+      ...keyAttributes(entryKey(channel, seq)),
+      expires: Math.ceil((now + this.#retentionMs) / 1000),
+      time: now,
+      keys: JSON.stringify(keys.map(packKey)),
+    };
+    const [result] = await this.#table.write([{ op: "put", item, condition: absent }], { deadline });
+    if (result?.outcome === "written") return true;
+    if (result?.outcome === "refused" || result?.outcome === "late") return false;
+    if (result?.outcome === "too-large" || result?.outcome === "invalid") {
+      throw new SyncError(result.outcome, `a log entry of ${channel}: ${result.message}`);
+    }
+    throw throttled();
+  }
+
+  /** The contiguous run of entries behind `seq`, `limit` at most: empty where the next one is not in the log. */
+  async read(channel: Channel, seq: number, limit: number): Promise<LogEntry[]> {
+    const entries: LogEntry[] = [];
+    let after: string | undefined;
+    do {
+      const page = await this.#table.query({
+        index: "primary",
+        hash: `log#${channel}`,
+        sortAfter: sortOf(seq),
+        limit: limit - entries.length,
+        after,
+      });
+      for (const item of page.items) {
+        if (seqOf(item) !== seq + entries.length + 1) return entries;
+        entries.push(entryOf(item));
+      }
+      after = page.next;
+    } while (after !== undefined && entries.length < limit);
+    return entries;
+  }
+
+  /** The channel's epoch and head, as the table has them now. */
+  async state(channel: Channel): Promise<LogState> {
+    const { floor, last } = await this.#load(channel);
+    const epoch = await this.#fullEpoch(floor);
+    if (last !== undefined) return { epoch, head: seqOf(last) };
+    return { epoch, head: floor.atLeast, ...(this.#isFresh(floor) ? { opening: true } : {}) };
+  }
+
+  /** The channel's epoch, as the table has it now. */
+  async epoch(channel: Channel): Promise<string> {
+    return await this.#fullEpoch(await this.#floor(channel));
+  }
+
+  /**
+   * The head as it was `ageMs` ago: everything appended since lies behind it. For a snapshot from an index that lags.
+   *
+   * @param head The head now, from {@link state}.
+   */
+  async headBefore(channel: Channel, head: number, ageMs: number): Promise<number> {
+    const since = this.#now() - ageMs;
+    let after: string | undefined, oldest = head;
+    do {
+      const page = await this.#table.query({
+        index: "primary",
+        hash: `log#${channel}`,
+        reverse: true,
+        limit: 100,
+        after,
+      });
+      for (const item of page.items) {
+        const seq = seqOf(item);
+        if (seq > head) continue;
+        // A gap, or an old entry: what is behind it is contiguous and younger.
+        if (seq !== oldest || Number(item.time) < since) return oldest;
+        oldest = seq - 1;
+      }
+      after = page.next;
+    } while (after !== undefined);
+    return oldest;
+  }
+
+  /**
+   * Begins a new epoch, in one channel or (none given) in all: every device takes a snapshot. For lost history only.
+   */
+  async beginEpoch(channel?: Channel): Promise<void> {
+    const value = this.#newEpoch();
+    if (channel === undefined) {
+      await this.#write({ ...keyAttributes(epochKey), value });
+      this.#epoch = { value, atMs: this.#now() };
+      return;
+    }
+    for (let attempt = 0; attempt < appendAttemptsMax; attempt++) {
+      const floor = await this.#floor(channel);
+      const item = floorItem(channel, { ...floor, epoch: value });
+      const condition = all(equals("epoch", floor.epoch), equals("atLeast", floor.atLeast));
+      const [result] = await this.#table.write([{ op: "put", item, condition }]);
+      if (result?.outcome === "throttled") throw throttled();
+      if (result?.outcome !== "written") continue;
+      this.#heads.delete(channel);
+      return;
+    }
+    throw throttled();
+  }
+
+  async #write(item: Item): Promise<void> {
+    const [result] = await this.#table.write([{ op: "put", item }]);
+    if (result?.outcome !== "written") throw throttled();
+  }
+
+  #newEpoch(): string {
+    return Math.floor(this.#random() * 36 ** 8).toString(36).padStart(8, "0");
+  }
+
+  async #fullEpoch(floor: Floor): Promise<string> {
+    return `${await this.#globalEpoch()}-${floor.epoch}`;
+  }
+
+  async #globalEpoch(): Promise<string> {
+    if (this.#epoch && this.#now() - this.#epoch.atMs < epochCacheMs) return this.#epoch.value;
+    const [item] = await this.#table.get([epochKey]);
+    let value = item?.value as string | undefined;
+    if (value === undefined) {
+      const made = this.#newEpoch();
+      value = (await this.#putOrCurrent({ ...keyAttributes(epochKey), value: made }))?.value as string ?? made;
+    }
+    this.#epoch = { value, atMs: this.#now() };
+    return value;
+  }
+}
+
+function throttled(): SyncError {
+  return new SyncError("unavailable", "the log table is throttled", { retryable: true });
+}
+
+const epochKey: Key = ["epoch", "epoch"];
+
+function floorKey(channel: Channel): Key {
+  return [`floor#${channel}`, "floor"];
+}
+
+function entryKey(channel: Channel, seq: number): Key {
+  return [`log#${channel}`, sortOf(seq)];
+}
+
+/** 16 digits hold every safe integer, and sort as the numbers do. */
+function sortOf(seq: number): string {
+  return String(seq).padStart(16, "0");
+}
+
+function keyAttributes([hash, sort]: Key): { hash: string; sort: string } {
+  return { hash, sort };
+}
+
+function seqOf(item: Item): number {
+  return Number(item.sort);
+}
+
+function floorItem(channel: Channel, { epoch, atLeast, raisedMs }: Floor): Item {
+  return { ...keyAttributes(floorKey(channel)), epoch, atLeast, time: raisedMs };
+}
+
+function floorOf(item: Item): Floor {
+  return { epoch: String(item.epoch), atLeast: Number(item.atLeast), raisedMs: Number(item.time ?? 0) };
+}
+
+function entryOf(item: Item): LogEntry {
+  const keys = JSON.parse(item.keys as string) as PackedKey[];
+  return { seq: seqOf(item), timeMs: Number(item.time), keys: keys.map(unpackKey) };
+}
+
+/** hash, sort, bytes, mark or 0, was or 0 or 1 (removed without a version); trailing zeros are left out. */
+type PackedMark = [model: string, source: string, stamp: number];
+type PackedKey = [hash: string, sort: string, bytes: number, mark?: PackedMark | 0, was?: Version | 0 | 1];
+
+function packKey({ key: [hash, sort], bytes, mark, was, removed }: LogKey): PackedKey {
+  const last = was ?? (removed ? 1 : 0);
+  const packed: PackedMark | 0 = mark ? [mark.model, ...mark.version] : 0;
+  if (last !== 0) return [hash, sort, bytes, packed, last];
+  return packed ? [hash, sort, bytes, packed] : [hash, sort, bytes];
+}
+
+function unpackKey([hash, sort, bytes, mark, was]: PackedKey): LogKey {
+  return {
+    key: [hash, sort],
+    bytes,
+    ...(mark ? { mark: { model: mark[0], version: [mark[1], mark[2]] } } : {}),
+    ...(was === 1 ? { removed: true } : was ? { was } : {}),
+  };
+}

@@ -1,0 +1,125 @@
+/**
+ * The cloud's half of a verification: digests of what a channel has, range by range, so that a device finds what differs
+ * without the items being sent. A range is the items of a few queries, in the order of the listing that a snapshot reads.
+ * Nothing is kept here between two requests.
+ *
+ * A device is answered for its own channels and keys only (I4).
+ *
+ * @module
+ */
+import {
+  type Channel,
+  type Compare,
+  type Digests,
+  DigestSum,
+  type ItemDigest,
+  itemDigest,
+  type Key,
+  type Probe,
+} from "../../protocol.ts";
+import { channelOf, isExpired, modelOf } from "../../schema.ts";
+import type { Identity, Model, Schema } from "../../schema/model.ts";
+import type { Attributes, Item } from "../../schema/values.ts";
+import { type CatchUpContext, ownChannels } from "./catch_up.ts";
+import { currentOf, goesUp } from "./visible.ts";
+import { isPrimary, listed, type Source, sourcesOf, startOf, tokenOf } from "./snapshot.ts";
+
+/** Items of a range, about: as many as a page has. */
+const rangeItems = 500;
+const queryLimit = 100;
+const queriesMax = 20;
+
+/** Answers a comparison; undefined where the channel is not the device's. */
+export async function answerCompare(
+  context: CatchUpContext,
+  identity: Identity,
+  compare: Compare,
+): Promise<Digests | undefined> {
+  const { schema, now } = context, { request, channel, after } = compare;
+  if (!ownChannels(identity).includes(channel)) return undefined;
+  const sources = sourcesOf(schema, channel, identity);
+  // A token of a listing that is no more: from the start.
+  const { at, token } = (after === undefined ? undefined : startOf(sources, after)) ?? { at: 0, token: undefined };
+  const source = sources[at];
+  if (!source) return { type: "digests", request, models: [], time: now() };
+  const range = await rangeOf(context, source, token) ?? (await rangeOf(context, source, undefined))!;
+  const isOrdered = isPrimary(schema, source.index);
+  const sums = new Map([...source.models].map((name) => [name, new DigestSum()]));
+  const items: ItemDigest[] = [];
+  for (const { key, item } of range.items) {
+    const model = modelOf(schema, item)!;
+    const digest = digestOf(schema, model, channel, identity, key, item, now());
+    if (digest === undefined) continue;
+    sums.get(model.name)!.add(digest);
+    items.push({ model: model.name, key, digest });
+  }
+  const next = range.next !== undefined
+    ? tokenOf(source, range.next)
+    : at + 1 < sources.length
+    ? tokenOf(sources[at + 1]!, undefined)
+    : undefined;
+  const last = range.items.at(-1)?.key[1];
+  return {
+    type: "digests",
+    request,
+    ...(isOrdered ? { hash: source.hash } : {}),
+    ...(isOrdered && range.next !== undefined && last !== undefined ? { to: last } : {}),
+    models: [...sums].map(([model, { count, digest }]) => ({ model, count, digest })),
+    ...(compare.each || !isOrdered ? { items } : {}),
+    ...(next === undefined ? {} : { next }),
+    time: now(),
+  };
+}
+
+/** A few queries' items. Never without any where more follow: the range's end is its last item's key. */
+async function rangeOf(
+  { schema, data }: CatchUpContext,
+  source: Source,
+  token: string | undefined,
+): Promise<{ items: { key: Key; item: Item }[]; next?: string } | undefined> {
+  const items: { key: Key; item: Item }[] = [];
+  const fromDevice = token !== undefined;
+  for (let queries = 0;; queries++) {
+    const page = await listed(schema, data, source, queryLimit, token, fromDevice);
+    if (!page) return undefined;
+    items.push(...page.items);
+    token = page.next;
+    if (token === undefined || items.length >= rangeItems || (queries >= queriesMax && items.length > 0)) {
+      return { items, next: token };
+    }
+  }
+}
+
+function digestOf(
+  schema: Schema,
+  model: Model,
+  channel: Channel,
+  identity: Identity,
+  key: Key,
+  item: Item,
+  nowMs: number,
+): string | undefined {
+  if (channelOf(model, item) !== channel) return undefined;
+  const { item: attributes } = currentOf(schema, model, item, identity);
+  return isExpired(model, attributes, nowMs) ? undefined : itemDigest(key, attributes);
+}
+
+/** Answers a probe: each key once. A key of another model, device or account has no item. */
+export async function answerProbe(context: CatchUpContext, identity: Identity, probe: Probe): Promise<Digests> {
+  const { schema, data, now } = context;
+  const model = schema.models.get(probe.model), own = ownChannels(identity);
+  const found = model && goesUp(model) ? await data.get(probe.keys) : [];
+  const items = probe.keys.map((key, i): ItemDigest => {
+    const item = found[i];
+    if (!item || modelOf(schema, item) !== model || !own.includes(channelOf(model!, item) ?? "")) {
+      return { model: probe.model, key };
+    }
+    const { item: attributes } = currentOf(schema, model!, item, identity);
+    return { model: probe.model, key, digest: itemDigest(key, only(attributes, probe.attributes)) };
+  });
+  return { type: "digests", request: probe.request, models: [], items, time: now() };
+}
+
+function only(item: Attributes, names: readonly string[]): Attributes {
+  return Object.fromEntries(names.filter((name) => Object.hasOwn(item, name)).map((name) => [name, item[name]!]));
+}

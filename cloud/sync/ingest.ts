@@ -1,0 +1,261 @@
+/**
+ * Ingest: a device's batch into the data table. One conditional write for each change, no read before it; what was refused
+ * comes back with the item that stood in the way. A change never fails its batch.
+ *
+ * Idempotent: a batch that is delivered twice finds its own versions in the table and is answered `ok` again. Durable when
+ * it returns. The changes of one batch are independent of each other and written in no order.
+ *
+ * @module
+ */
+import type { Ack, Answer, Change, Current, Key, Up, Version } from "../../protocol.ts";
+import {
+  checkAttributes,
+  completeItem,
+  digest,
+  fieldOfAttribute,
+  jsonEquals,
+  renderKey,
+  stripItem,
+  SyncError,
+  versionOf,
+} from "../../schema.ts";
+import type { Identity, Model, Schema } from "../../schema/model.ts";
+import type { Attributes, Item } from "../../schema/values.ts";
+import { ConditionTooLargeError } from "../table/condition_limit.ts";
+import { attributeOf, currentOf, goesUp, isOwn } from "./visible.ts";
+import { keyText } from "./entries.ts";
+import { aheadMaxMs, Conditions } from "./ingest_condition.ts";
+import type { DataTable, Write, WriteResult } from "../table/port.ts";
+
+/** A transmission older than this is not processed: a stalled worker's old create must not come back after a removal. */
+export const transmissionAgeMaxMs = 30_000;
+
+/** What ingest works on. */
+export interface IngestContext {
+  readonly schema: Schema;
+  readonly tables: { readonly data: Pick<DataTable, "write" | "get"> };
+  /** The cloud's clock, ms. */
+  now(): number;
+}
+
+/** A change that is fit to be written. */
+interface Prepared {
+  readonly at: number;
+  readonly change: Change;
+  readonly model: Model;
+  readonly key: Key;
+  /** Absent for a removal. */
+  readonly item?: Item;
+  readonly version: Version;
+}
+
+/** A change that is not: its answer, and its key where one could be rendered, for the current item. */
+interface Unfit {
+  readonly answer: Answer;
+  readonly model?: Model;
+  readonly key?: Key;
+}
+
+/**
+ * Writes a batch of the device that `identity` names; it was taken from the topic and the registry, never from the batch.
+ *
+ * @throws SyncError `unavailable` (retryable) where the table can't be reached: part of the batch may be written then.
+ */
+export async function ingest(context: IngestContext, identity: Identity, up: Up): Promise<Ack> {
+  const answers = isLate(up, context.now()) ? allLate(up) : await process(context, identity, up);
+  return { type: "ack", batch: up.batch, time: context.now(), answers };
+}
+
+/** An acknowledgement that asks for everything again: for a batch that could not be processed. */
+export function throttledAck(up: Up, now: number): Ack {
+  return { type: "ack", batch: up.batch, time: now, answers: up.changes.map((_, at) => ({ at, code: "throttled" })) };
+}
+
+/** A `sent` well ahead of the cloud's clock would outlive its lateness: the device learns the time and sends it again. */
+function isLate(up: Up, now: number): boolean {
+  return now - up.sent > transmissionAgeMaxMs || up.sent - now > aheadMaxMs;
+}
+
+function allLate(up: Up): Answer[] {
+  return up.changes.map((_, at) => ({ at, code: "late" }));
+}
+
+async function process(context: IngestContext, identity: Identity, up: Up): Promise<Answer[]> {
+  const incarnation = up.batch.slice(0, Math.max(up.batch.lastIndexOf("/"), 0)) || up.batch;
+  const source = `${identity.deviceId}#${incarnation}`;
+  const prepared: Prepared[] = [], unfit: Unfit[] = [];
+  const keys = new Set<string>();
+  up.changes.forEach((change, at) => {
+    const result = prepare(context, identity, change, at, source);
+    if ("answer" in result) return unfit.push(result);
+    const known = keys.size;
+    if (keys.add(keyText(result.key)).size > known) prepared.push(result);
+    else unfit.push({ answer: { at, code: "throttled" } });
+  });
+  // Looked at again just before each write: the table gives up what would begin later.
+  const deadline = Math.min(up.sent, context.now()) + transmissionAgeMaxMs;
+  const results = await write(context, identity, prepared, deadline);
+  const answers: Answer[] = [];
+  prepared.forEach((change, i) => {
+    const result = results[i]!;
+    if (result.outcome === "too-large" || result.outcome === "invalid") {
+      const { at, model, key } = change;
+      unfit.push({ answer: { at, code: result.outcome, reason: result.message }, model, key });
+      return;
+    }
+    const answer = answerOf(context, identity, change, result);
+    if (answer) answers.push(answer);
+  });
+  answers.push(...await withCurrent(context, identity, unfit));
+  return answers.sort((a, b) => a.at - b.at);
+}
+
+function prepare(
+  { schema, now }: IngestContext,
+  identity: Identity,
+  change: Change,
+  at: number,
+  source: string,
+): Prepared | Unfit {
+  const model = schema.models.get(change.model);
+  const invalid = (reason: string, key?: Key): Unfit => ({ answer: { at, code: "invalid", reason }, model, key });
+  if (!model) return invalid(`the cloud's schema has no model ${JSON.stringify(change.model)}`);
+  if (!goesUp(model)) return invalid(`${model.name} does not sync up`);
+  const attributes = change.op === "remove" ? change.key : change.item;
+  if (!attributes) {
+    return invalid(`a ${change.op} of ${model.name} carries no ${change.op === "remove" ? "key" : "item"}`);
+  }
+  const key = renderKey(model, attributes, identity);
+  const foreign = foreignIdentity(model, attributes, identity);
+  if (foreign) return invalid(foreign, key);
+  if (change.stamp > (now() + aheadMaxMs) * 1000) return { answer: { at, code: "clock" } };
+  const version: Version = [source, change.stamp];
+  if (change.op === "remove") {
+    return key ? { at, change, model, key, version } : invalid(`the key of ${model.name} can't be rendered`);
+  }
+  try {
+    const item = completeItem(schema, model, attributes, identity, key);
+    const reason = checkAttributes(model, item);
+    if (reason !== undefined) return invalid(reason, key);
+    Object.assign(item, { _source: source, _stamp: change.stamp });
+    return { at, change, model, key: key!, item, version };
+  } catch (error) {
+    if (error instanceof SyncError && error.code === "invalid") return invalid(error.message, key);
+    throw error;
+  }
+}
+
+/** An identity in the payload that is not the sender's own is a fault of the device, not to be mended silently. */
+function foreignIdentity(model: Model, attributes: Attributes, identity: Identity): string | undefined {
+  for (const name of model.identityFields) {
+    const value = attributes[attributeOf(model, name)];
+    if (value !== undefined && value !== identity[name]) {
+      return `${model.name} names a ${name} that is not the sender's`;
+    }
+  }
+  return undefined;
+}
+
+/** Writes; where the table can't take some conditions whole, once more with narrow ones in their place. */
+async function write(
+  context: IngestContext,
+  identity: Identity,
+  prepared: readonly Prepared[],
+  deadline: number,
+): Promise<WriteResult[]> {
+  if (prepared.length === 0) return [];
+  const { schema, tables } = context;
+  const conditions = new Conditions({ schema, identity, now: context.now() });
+  const writeOf = ({ model, change, key, item }: Prepared, narrow: boolean): Write => {
+    const condition = conditions.of(model, change, narrow);
+    return item ? { op: "put", item, condition, isNew: change.op === "create" } : { op: "delete", key, condition };
+  };
+  const writes = prepared.map((change) => writeOf(change, false));
+  try {
+    return await tables.data.write(writes, { deadline });
+  } catch (error) {
+    if (!(error instanceof ConditionTooLargeError)) throw error;
+    for (const i of error.at) writes[i] = writeOf(prepared[i]!, true);
+    return await tables.data.write(writes, { deadline });
+  }
+}
+
+/** What the device is told of a write; undefined: plainly `ok`. */
+function answerOf(
+  context: IngestContext,
+  identity: Identity,
+  prepared: Prepared,
+  result: Exclude<WriteResult, { outcome: "too-large" | "invalid" }>,
+): Answer | undefined {
+  const { schema } = context;
+  const { at, change, model, version } = prepared;
+  switch (result.outcome) {
+    case "throttled":
+    case "late":
+      return { at, code: result.outcome };
+    case "written": {
+      const over = result.old && overwritten(context, identity, prepared, result.old);
+      return over ? { at, code: "ok", over } : undefined;
+    }
+    case "refused": {
+      const { current } = result;
+      if (!current) {
+        // Removal wins over an update. A create's condition holds on absence, so that only a race can have led here.
+        return change.op === "remove" ? undefined : { at, code: change.op === "update" ? "gone" : "throttled" };
+      }
+      if (!isOwn(schema, model, current, identity)) {
+        return {
+          at,
+          code: "invalid",
+          current: null,
+          reason: `the key is taken by an item that is no ${model.name} of this device`,
+        };
+      }
+      const there = versionOf(current);
+      if (there && there[0] === version[0] && there[1] === version[1]) return undefined;
+      return { at, code: "stale", current: currentOf(schema, model, current, identity) };
+    }
+  }
+}
+
+/**
+ * The old item, where the write took away something that its device had not seen: an item without a version, or of the
+ * base's version, whose content is not the base's. A version that lost by its stamp is superseded, and no surprise.
+ */
+function overwritten(
+  { schema }: IngestContext,
+  identity: Identity,
+  { change, model }: Prepared,
+  old: Item,
+): Current | undefined {
+  const there = versionOf(old), { base } = change;
+  const isBase = there && base?.version && there[0] === base.version[0] && there[1] === base.version[1];
+  if (there && !isBase) return undefined;
+  const content = stripItem(schema, model, old, identity);
+  if (base?.item) return sameContent(model, content, base.item) ? undefined : currentOf(schema, model, old, identity);
+  if (base?.digest !== undefined) {
+    return digest(content) === base.digest ? undefined : currentOf(schema, model, old, identity);
+  }
+  // Nothing says what the base held: its version vouches for it, and without one there was no base.
+  return isBase ? undefined : currentOf(schema, model, old, identity);
+}
+
+/** Attributes that never leave a device may stand in a base; the table never has them. */
+function sameContent(model: Model, content: Attributes, base: Attributes): boolean {
+  const synced = Object.entries(base).filter(([attribute]) => fieldOfAttribute(model, attribute)?.synced !== false);
+  return jsonEquals(content, Object.fromEntries(synced));
+}
+
+/** Adds the current items to refusals for good: the device puts them back in place of what was refused. */
+async function withCurrent(context: IngestContext, identity: Identity, unfit: readonly Unfit[]): Promise<Answer[]> {
+  const keys = unfit.flatMap(({ key }) => key ? [key] : []);
+  if (keys.length === 0) return unfit.map(({ answer }) => answer);
+  const items = await context.tables.data.get(keys);
+  let next = 0;
+  return unfit.map(({ answer, model, key }) => {
+    if (!key || !model) return answer;
+    const item = items[next++];
+    const isVisible = item && isOwn(context.schema, model, item, identity);
+    return { ...answer, current: isVisible ? currentOf(context.schema, model, item, identity) : null };
+  });
+}

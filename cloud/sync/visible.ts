@@ -1,0 +1,45 @@
+/**
+ * The table's items as a device may see them. One place decides what is a device's to see or to write, so that ingest,
+ * catch-up and fan-out can't differ.
+ *
+ * @module
+ */
+import type { Channel, Current } from "../../protocol.ts";
+import { channelOf, fieldOf, modelOf, stripItem, versionOf } from "../../schema.ts";
+import type { Identity, Model, Schema } from "../../schema/model.ts";
+import type { Item } from "../../schema/values.ts";
+
+/** Whether the cloud sends items of this model to devices. */
+export function comesDown(model: Model): boolean {
+  return model.onDevice && model.inCloud && (model.sync === "down" || model.sync === "both");
+}
+
+/** Whether devices send changes of this model. */
+export function goesUp(model: Model): boolean {
+  return model.onDevice && model.inCloud && (model.sync === "up" || model.sync === "both");
+}
+
+/** The channel that an item's changes enter; undefined where the item never goes down. */
+export function downChannelOf(schema: Schema, item: Item | undefined): Channel | undefined {
+  const model = item && modelOf(schema, item);
+  return model && comesDown(model) ? channelOf(model, item) : undefined;
+}
+
+/** An item as a message carries it. */
+export function currentOf(schema: Schema, model: Model, item: Item, identity?: Identity): Current {
+  return { model: model.name, item: stripItem(schema, model, item, identity), version: versionOf(item) };
+}
+
+/** The attribute in the table of a field by name; a name that no field has is its own attribute. */
+export function attributeOf(model: Model, name: string): string {
+  return fieldOf(model, name)?.attribute ?? name;
+}
+
+/**
+ * Whether an item under a key that this identity rendered is an item of the model and of that identity. Templates are not
+ * injective (`a` and `b:c` make the same text as `a:b` and `c`), so a key alone proves nothing.
+ */
+export function isOwn(schema: Schema, model: Model, item: Item, identity: Identity): boolean {
+  return item[schema.typeField] === model.name &&
+    model.identityFields.every((name) => item[attributeOf(model, name)] === identity[name]);
+}

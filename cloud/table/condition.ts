@@ -1,0 +1,145 @@
+/**
+ * Conditions on an item: builders, and their meaning. `evaluate` is the definition; the DynamoDB adapter compiles the same
+ * tree to a ConditionExpression, so nothing here may mean more than DynamoDB can say: a comparison with an absent
+ * attribute, or one of another type, is false, and `not` of it therefore true.
+ *
+ * @module
+ */
+import type { Condition } from "./port.ts";
+import type { Item, Json } from "../../schema/values.ts";
+import { jsonEquals } from "../../schema.ts";
+
+/** True where there is an item. */
+export const exists: Condition = { kind: "exists" };
+/** True where there is none. */
+export const absent: Condition = { kind: "absent" };
+
+/** The attribute is present and deeply equal. */
+export function equals(attribute: string, value: Json): Condition {
+  return { kind: "equals", attribute, value };
+}
+
+/** The attribute is of the value's type and lower. Texts compare by their UTF-8 bytes. */
+export function less(attribute: string, value: number | string): Condition {
+  return { kind: "less", attribute, value };
+}
+
+/** The attribute is of the value's type and lower or equal. */
+export function atMost(attribute: string, value: number | string): Condition {
+  return { kind: "atMost", attribute, value };
+}
+
+/** The attribute is of the value's type and higher. */
+export function greater(attribute: string, value: number | string): Condition {
+  return { kind: "greater", attribute, value };
+}
+
+/** The attribute is a text that begins so. */
+export function beginsWith(attribute: string, prefix: string): Condition {
+  return { kind: "beginsWith", attribute, prefix };
+}
+
+/** All of them hold. Must not be empty. */
+export function all(...of: readonly Condition[]): Condition {
+  return join("all", of);
+}
+
+/** One of them holds at least. Must not be empty. */
+export function any(...of: readonly Condition[]): Condition {
+  return join("any", of);
+}
+
+/** It does not hold. */
+export function not(of: Condition): Condition {
+  return { kind: "not", of };
+}
+
+function join(kind: "all" | "any", of: readonly Condition[]): Condition {
+  const [first] = of;
+  if (!first) throw new RangeError(`a condition "${kind}" was given no parts: at least one is wanted`);
+  return of.length === 1 ? first : { kind, of };
+}
+
+/** Whether the condition holds for the item (undefined: there is none). */
+export function evaluate(condition: Condition, item: Item | undefined): boolean {
+  switch (condition.kind) {
+    case "exists":
+      return item !== undefined;
+    case "absent":
+      return item === undefined;
+    case "has":
+      return valueOf(item, condition.attribute) !== undefined;
+    case "lacks":
+      return valueOf(item, condition.attribute) === undefined;
+    case "equals": {
+      const value = valueOf(item, condition.attribute);
+      return value !== undefined && jsonEquals(value, condition.value);
+    }
+    case "beginsWith": {
+      const value = valueOf(item, condition.attribute);
+      return typeof value === "string" && value.startsWith(condition.prefix);
+    }
+    case "less":
+    case "atMost":
+    case "greater": {
+      const value = valueOf(item, condition.attribute);
+      const order = value === undefined ? undefined : compare(value, condition.value);
+      if (order === undefined) return false;
+      return condition.kind === "less" ? order < 0 : condition.kind === "atMost" ? order <= 0 : order > 0;
+    }
+    case "all":
+      return condition.of.every((part) => evaluate(part, item));
+    case "any":
+      return condition.of.some((part) => evaluate(part, item));
+    case "not":
+      return !evaluate(condition.of, item);
+  }
+}
+
+function valueOf(item: Item | undefined, attribute: string): Json | undefined {
+  return item !== undefined && Object.hasOwn(item, attribute) ? item[attribute] : undefined;
+}
+
+/** The order of two values of one type; undefined where their types differ. */
+function compare(value: Json, other: number | string): number | undefined {
+  if (typeof other === "string") return typeof value === "string" ? compareText(value, other) : undefined;
+  if (typeof value === "number") return value - other;
+  const decimal = value !== null && typeof value === "object" && (value as { readonly $n?: Json }).$n;
+  return typeof decimal === "string" ? compareDecimals(decimal, String(other)) : undefined;
+}
+
+/** Compares texts by their UTF-8 bytes, as DynamoDB and SQLite do. UTF-16 order differs beyond the basic plane. */
+export function compareText(a: string, b: string): number {
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i++) {
+    const x = a.charCodeAt(i), y = b.charCodeAt(i);
+    // A surrogate stands for a code point above every other unit of 16 bits.
+    if (x !== y) return (isSurrogate(x) ? x + 0x10000 : x) - (isSurrogate(y) ? y + 0x10000 : y);
+  }
+  return a.length - b.length;
+}
+
+function isSurrogate(unit: number): boolean {
+  return unit >= 0xd800 && unit <= 0xdfff;
+}
+
+/** Compares decimal texts exactly: a number of 38 digits is not what a double makes of it. */
+export function compareDecimals(a: string, b: string): number {
+  const x = decimalParts(a), y = decimalParts(b);
+  if (x.sign !== y.sign) return x.sign - y.sign;
+  if (x.sign === 0) return 0;
+  const magnitude = x.point !== y.point ? x.point - y.point : x.digits < y.digits ? -1 : x.digits > y.digits ? 1 : 0;
+  return x.sign * magnitude;
+}
+
+/** Sign, digits without outer zeros, and where the decimal point stands before the first digit. */
+function decimalParts(text: string): { sign: number; digits: string; point: number } {
+  const match = /^([+-]?)(\d*)\.?(\d*)(?:e([+-]?\d+))?$/i.exec(text);
+  if (!match) throw new RangeError(`"${text}" is not a decimal number`);
+  const [, sign, whole = "", fraction = "", exponent = "0"] = match;
+  const all = whole + fraction;
+  const leading = all.length - all.replace(/^0+/, "").length;
+  const digits = all.slice(leading).replace(/0+$/, "");
+  if (digits === "") return { sign: 0, digits, point: 0 };
+  return { sign: sign === "-" ? -1 : 1, digits, point: whole.length + Number(exponent) - leading };
+}

@@ -1,0 +1,24 @@
+/**
+ * The one way in which a condition can be beyond a table: DynamoDB takes expressions of at most 4 KB with 300 operators.
+ * Stands outside of the adapter, so that ingest can name the error without importing an adapter.
+ *
+ * @module
+ */
+import { SyncError } from "../../schema/errors.ts";
+
+/**
+ * Conditions that the table can't evaluate. Thrown by `Table.write` before any of its writes has begun, so that the caller
+ * can put narrower conditions in place of those at `at` and write again.
+ */
+export class ConditionTooLargeError extends SyncError {
+  override name = "ConditionTooLargeError";
+  /** Indexes of the writes whose conditions are too large, ascending; never empty. */
+  readonly at: readonly number[];
+
+  constructor(at: readonly number[]) {
+    super("condition-too-large", `the conditions of ${at.length} writes are beyond 4 KB or 300 operators`, {
+      hint: "compare fewer attributes",
+    });
+    this.at = at;
+  }
+}

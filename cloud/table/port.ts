@@ -1,0 +1,122 @@
+/**
+ * The `Table` port: what the cloud half needs of a table. Two adapters: embedded (SQLite, in process) and DynamoDB. One
+ * contract suite runs over both (`tests/cloud/table_contract.ts`). Items are tagged JSON, complete (keys included).
+ *
+ * The cloud uses two tables through this port: the **data table** (the application's, with a change stream) and the **log
+ * table** (the channel log, its floors, the device registry, leases and stream positions; no stream).
+ *
+ * @module
+ */
+import type { Key } from "../../protocol.ts";
+import type { Item, Json } from "../../schema/values.ts";
+
+/**
+ * A condition on the current item. Comparisons are false where the attribute is absent or of another type.
+ * `sameItem` is true where every given attribute is present and deeply equal.
+ */
+export type Condition =
+  | { readonly kind: "exists" }
+  | { readonly kind: "absent" }
+  | { readonly kind: "equals"; readonly attribute: string; readonly value: Json }
+  | { readonly kind: "less" | "atMost" | "greater"; readonly attribute: string; readonly value: number | string }
+  | { readonly kind: "has" | "lacks"; readonly attribute: string }
+  | { readonly kind: "beginsWith"; readonly attribute: string; readonly prefix: string }
+  | { readonly kind: "all" | "any"; readonly of: readonly Condition[] }
+  | { readonly kind: "not"; readonly of: Condition };
+
+/**
+ * One conditional write. Without `condition` it is unconditional. `isNew`: most likely there is no such item, and the condition
+ * holds then; a table may try with that alone first, where that costs less.
+ */
+export type Write =
+  | { readonly op: "put"; readonly item: Item; readonly condition?: Condition; readonly isNew?: boolean }
+  | { readonly op: "delete"; readonly key: Key; readonly condition?: Condition };
+
+/**
+ * What became of a write. `old`/`current`: the item before it (written) or the one that the condition failed on.
+ * `throttled`: not done, may be tried again. `late`: not begun before the deadline. `too-large`: above 400 KB.
+ * `invalid`: an item or key that the table can't hold whatever its size (an empty key, a number of 39 digits, 33 levels of
+ * nesting, an index's key attribute of another type). Both are final for this item and say nothing about the others.
+ */
+export type WriteResult =
+  | { readonly outcome: "written"; readonly old?: Item }
+  | { readonly outcome: "refused"; readonly current?: Item }
+  | { readonly outcome: "throttled" | "late" }
+  | { readonly outcome: "too-large"; readonly message: string }
+  | { readonly outcome: "invalid"; readonly message: string };
+
+/** Lists items of one hash value in the order of their sort value (UTF-8 bytes). */
+export interface Query {
+  /** `primary` or a secondary index's name. A secondary index may lag; its items are complete all the same. */
+  readonly index: string;
+  readonly hash: string;
+  /** Only sort values that begin so. */
+  readonly sortPrefix?: string;
+  /** Only sort values greater than this (primary index). */
+  readonly sortAfter?: string;
+  readonly reverse?: boolean;
+  readonly limit: number;
+  /** The token of the page before. */
+  readonly after?: string;
+}
+
+/** A page of items; `next` is the token for the one behind it. A page may be short, even empty, with a `next`. */
+export interface ItemPage {
+  readonly items: readonly Item[];
+  readonly next?: string;
+}
+
+/** A table of items with a primary key. All methods throw `SyncError` (`unavailable`, retryable) where the table can't be reached. */
+export interface Table {
+  /** Strongly consistent. The result is in the order of the keys; duplicates are allowed. Any number of keys. */
+  get(keys: readonly Key[]): Promise<(Item | undefined)[]>;
+  /**
+   * Makes each write, independently of the others, each of another key; results in their order. A write that would begin
+   * later than `deadline` (ms of the adapter's clock) is `late`.
+   */
+  write(writes: readonly Write[], options?: { deadline?: number; signal?: AbortSignal }): Promise<WriteResult[]>;
+  query(query: Query): Promise<ItemPage>;
+  /** All items, in no order that means anything. */
+  scan(options: { limit: number; after?: string }): Promise<ItemPage>;
+  close(): Promise<void>;
+}
+
+/** One change of the data table, in the order of its key's changes. */
+export interface StreamRecord {
+  readonly key: Key;
+  readonly old?: Item;
+  readonly new?: Item;
+}
+
+/** Records that were read together; `checkpoint` stores the position behind them, after they were handled. */
+export interface StreamBatch {
+  /** May be empty: what there was is unwanted, and still to be checkpointed. */
+  readonly records: readonly StreamRecord[];
+  checkpoint(): Promise<void>;
+}
+
+/**
+ * The data table's change stream, read in order per key. `lost` in a batch's place says that history was trimmed before
+ * it was read: every channel must begin a new epoch.
+ */
+export interface ChangeStream {
+  /** Batches until the signal aborts. Waits by itself while there is nothing. A batch that is not checkpointed comes again after a restart. */
+  batches(signal: AbortSignal): AsyncIterable<StreamBatch | { readonly lost: true }>;
+}
+
+/** What of a stream is wanted. */
+export interface StreamOptions {
+  /** Values of the typeField whose items concern nobody: a record that has no other image may be left out. Default: none. */
+  readonly unwanted?: readonly string[];
+}
+
+/** A data table: a table with its stream. */
+export interface DataTable extends Table {
+  stream(options?: StreamOptions): ChangeStream;
+}
+
+/** Both tables of a cloud. */
+export interface Tables {
+  readonly data: DataTable;
+  readonly log: Table;
+}

@@ -1,0 +1,146 @@
+/**
+ * Tables that were there before Twintable: whatever their form, their rows are taken in; what is no table of rows, or is
+ * somebody else's, is refused with what to do, and the file stays as it was.
+ */
+import assert from "node:assert/strict";
+import { openDatabase } from "../../../agent/sqlite/driver.ts";
+import { resetDatabase } from "../../../agent/migration/reset.ts";
+import { SyncError } from "../../../schema.ts";
+import { compiled, StoreFile } from "../store_fixture.ts";
+
+/** Makes the file's content by SQL alone, as somebody did who knew nothing of Twintable. */
+function made(file: StoreFile, sql: string): void {
+  const db = openDatabase(file.path);
+  db.exec(sql);
+  db.close();
+}
+
+const taken: Record<string, { sql: string; rows: string; kept?: string }> = {
+  "without a rowid": {
+    sql:
+      "CREATE TABLE Setting(name TEXT PRIMARY KEY, value) WITHOUT ROWID; INSERT INTO Setting VALUES ('b', 2), ('a', 1)",
+    rows: "1:a:1 2:b:2",
+  },
+  "with an _id that is no integer": {
+    sql: "CREATE TABLE Setting(_id TEXT PRIMARY KEY, name, value); INSERT INTO Setting VALUES ('q', 'a', 1)",
+    rows: "1:a:1",
+    kept: "1:_id:q",
+  },
+  "with an integer _id, in capitals": {
+    sql: "CREATE TABLE Setting(_ID INTEGER PRIMARY KEY, name, value); INSERT INTO Setting VALUES (7, 'a', 1)",
+    rows: "7:a:1",
+  },
+  "with a column named rowid": {
+    sql: "CREATE TABLE Setting(rowid TEXT, name, value); INSERT INTO Setting VALUES ('zz', 'a', 1)",
+    rows: "1:a:1",
+    kept: "1:rowid:zz",
+  },
+  "with columns of every name of a rowid": {
+    sql: "CREATE TABLE Setting(rowid, oid, _rowid_, name, value); INSERT INTO Setting VALUES (1, 2, NULL, 'a', 1)",
+    rows: "1:a:1",
+    kept: "1:oid:2 1:rowid:1",
+  },
+  "with computed columns, and columns named as the key's": {
+    sql:
+      "CREATE TABLE Setting(name, value, twice AS (value * 2), pk, sk); INSERT INTO Setting(name, value) VALUES ('a', 1)",
+    rows: "1:a:1",
+  },
+  "with an index and a trigger of its own": {
+    sql: "CREATE TABLE Setting(name TEXT PRIMARY KEY, value) WITHOUT ROWID; INSERT INTO Setting VALUES ('a', 1); " +
+      "CREATE TABLE log(x); CREATE INDEX mine ON Setting(value); " +
+      "CREATE TRIGGER told AFTER INSERT ON Setting BEGIN INSERT INTO log VALUES (new.name); END",
+    rows: "1:a:1",
+  },
+};
+
+for (const [what, { sql, rows, kept = "" }] of Object.entries(taken)) {
+  Deno.test(`onboard: the rows of a table ${what} are taken in`, () => {
+    using file = new StoreFile();
+    made(file, sql);
+    const store = file.open();
+    const list = (sql: string) => store.db.prepare(sql).all().map((row) => Object.values(row).join(":")).join(" ");
+    assert.equal(list("SELECT _id, name, value FROM Setting ORDER BY _id"), rows);
+    assert.equal(list("SELECT row, name, value FROM _sync_kept ORDER BY name"), kept);
+    const waiting = list("SELECT row FROM _outbox ORDER BY row");
+    assert.equal(waiting, rows.replace(/:\S*/g, ""), "each is sent");
+    if (!what.includes("trigger")) return;
+    store.db.exec("INSERT INTO Setting(name) VALUES ('b')");
+    assert.equal(list("SELECT x FROM log"), "b");
+    assert.equal(list("SELECT count(*) FROM sqlite_master WHERE name = 'mine'"), "1");
+  });
+}
+
+const refused: Record<string, { sql: string; message: RegExp }> = {
+  "a view": {
+    sql: "CREATE TABLE x(name, value); CREATE VIEW Setting AS SELECT * FROM x",
+    message: /^Setting is a view, not a table$/,
+  },
+  "a virtual table": {
+    sql: "CREATE VIRTUAL TABLE Setting USING fts5(name, value)",
+    message: /^Setting is a virtual table, not a table$/,
+  },
+  "texts in UTF-16": {
+    sql: "PRAGMA encoding = 'UTF-16'; CREATE TABLE Setting(name, value); INSERT INTO Setting VALUES ('é', '12')",
+    message: /^The file's texts are UTF-16le, not UTF-8$/,
+  },
+  "rows without a key": {
+    sql: "CREATE TABLE Setting(name, value); INSERT INTO Setting VALUES ('a', 1), (NULL, 2), (NULL, 3)",
+    message: /NOT NULL constraint failed: Setting\.name \(rows 2, 3\)$/,
+  },
+  "rows of one key": {
+    sql: "CREATE TABLE Setting(name, value); INSERT INTO Setting VALUES ('a', 1), ('a', 2)",
+    message: /must be unique, and the rows 1, 2 share a value$/,
+  },
+  "a table of another owner under the outbox's name": {
+    sql: "CREATE TABLE _outbox(x); INSERT INTO _outbox VALUES (1)",
+    message: /^The table _outbox is none of Twintable's, which needs that name$/,
+  },
+  "a view of another owner under the status' name": {
+    sql: "CREATE VIEW _STATUS AS SELECT 1 AS x",
+    message: /^The view _STATUS is none of Twintable's/,
+  },
+};
+
+for (const [what, { sql, message }] of Object.entries(refused)) {
+  Deno.test(`onboard: ${what}: refused, and the file is as it was`, () => {
+    using file = new StoreFile();
+    made(file, sql);
+    const before = file.shell(".dump");
+    for (let i = 0; i < 2; i++) {
+      assert.throws(
+        () => file.open(),
+        (error) =>
+          error instanceof SyncError && error.code === "migration" && message.test(error.message) &&
+          /^Nothing was changed\. \S/.test(error.hint!),
+      );
+    }
+    assert.equal(file.shell(".dump"), before);
+    assert.equal(file.shell("PRAGMA application_id"), "0");
+  });
+}
+
+Deno.test("onboard: after a reset the file is taken in again, with what is kept for people; with its rows, nothing is left in it", () => {
+  using file = new StoreFile();
+  const keep = () =>
+    file.shell(`INSERT INTO Setting(name, value) VALUES ('a', 'secret');
+    INSERT INTO _rejected(model, item) VALUES ('Setting', 'secret');
+    INSERT INTO _verify(model, key, mended) VALUES ('Setting', '{"name":"secret"}', 0);
+    INSERT INTO _sync_kept(model, value) VALUES ('Setting', 'secret')`);
+  const reset = (rows: boolean) => {
+    const db = openDatabase(file.path);
+    resetDatabase(db, { rows });
+    db.close();
+  };
+  file.open().close();
+  keep();
+  reset(false);
+  assert.equal(file.shell("SELECT name FROM Setting"), "a");
+  file.open().close();
+  assert.equal(file.shell("SELECT count(*) FROM _rejected"), "1");
+  assert.equal(file.shell("SELECT count(*) FROM _pending"), "1");
+  reset(true);
+  assert.equal(file.shell("SELECT name FROM sqlite_master WHERE name <> 'sqlite_sequence'"), "");
+  assert.equal(file.shell("PRAGMA application_id"), "0");
+  const models = [...compiled.models.values()].filter((model) => model.onDevice).map(({ name }) => name);
+  assert.deepEqual(file.open().migration.created.sort(), models.sort());
+});
