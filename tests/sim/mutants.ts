@@ -25,6 +25,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const parts = [
   "agent",
   "cloud",
+  "mqtt",
   "protocol",
   "schema",
   "tests/sim",
