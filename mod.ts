@@ -39,6 +39,8 @@ export {
   type KeptApi,
   type KeptList,
   openAgent,
+  type Problem,
+  type ProblemName,
   type VerifyOptions,
   type VerifyReport,
   type WaitOptions,

@@ -19,6 +19,7 @@ import { type ModelApi, modelApi } from "./api/models.ts";
 import type { Clock, Transport } from "./ports.ts";
 import { openStore, type Store } from "./store/store.ts";
 import { Twin } from "./twin.ts";
+import type { Problem } from "./upkeep/problems.ts";
 import {
   askVerify,
   type Difference,
@@ -31,6 +32,7 @@ import { watchCommits } from "./sqlite/commit_watch.ts";
 import { type WatchedChange, Watchers, type WatchOptions } from "./api/watchers.ts";
 
 export type { Kept, KeptList } from "./store/kept.ts";
+export type { Problem, ProblemName } from "./upkeep/problems.ts";
 export type { Difference, VerifyOptions, VerifyReport } from "./verify/report.ts";
 export type { WatchedChange, WatchOptions } from "./api/watchers.ts";
 
@@ -77,8 +79,10 @@ export interface AgentStatus {
   readonly conflicts: number;
   /** Items from the cloud that their table can't take, and that are tried again. */
   readonly aside: number;
-  /** What is wrong now, as a sentence: the disk or the outbox is full, the WAL can't be taken over. */
+  /** What is wrong now, in sentences, the most important first. */
   readonly problem?: string;
+  /** The same one by one, by name. */
+  readonly problems: readonly Problem[];
   /** The outbox is full: writes to synced models are refused. */
   readonly full: boolean;
   /** Rows of models with `keep: "newest"` that gave way unsent, since the database was made. */
@@ -358,6 +362,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
       conflicts: count("_conflicts"),
       aside: count("_sync_aside"),
       problem: this.#twin.facts.get("problem") as string | undefined,
+      problems: this.#twin.context.problems.list,
       full: this.#twin.capacity.full,
       dropped: Number(store.getMeta("dropped") ?? 0),
       oldest: store.db.sql("SELECT oldest FROM _status").get()!.oldest as string | null ?? undefined,

@@ -24,6 +24,7 @@ import { Facts } from "./upkeep/facts.ts";
 import { InFlight } from "./sync/flight.ts";
 import { ItemRecords } from "./sync/items.ts";
 import { Outbox } from "./sync/outbox.ts";
+import { Problems } from "./upkeep/problems.ts";
 import type { Clock, Transport } from "./ports.ts";
 import type { Store } from "./store/store.ts";
 import { Uplink } from "./sync/uplink.ts";
@@ -94,8 +95,10 @@ export class Twin {
       failures: 0,
     };
     const outbox = new Outbox(store), clock = new DeviceClock(options.clock, store, outbox);
+    this.facts = new Facts(store);
     this.context = {
       store,
+      problems: new Problems(this.facts, () => store.now()),
       clock,
       records: new ItemRecords(store),
       outbox,
@@ -115,8 +118,7 @@ export class Twin {
     this.uplink = new Uplink(this.context, this.inFlight);
     this.downlink = new Downlink(this.context, this.inFlight);
     this.verify = new Verify(this.context, this.inFlight, this.downlink);
-    this.facts = new Facts(store);
-    this.capacity = new Capacity(this.context, this.inFlight, this.facts);
+    this.capacity = new Capacity(this.context, this.inFlight);
     this.#wal = new WalWatch(this.context, this.facts);
     this.#recordConnection(false);
   }
@@ -353,7 +355,7 @@ export class Twin {
   #guard(step: () => void): void {
     try {
       step();
-      if (this.#faults > 0) this.facts.problem("storage", undefined);
+      if (this.#faults > 0) this.context.problems.clear("storage");
       this.#faults = 0;
       for (const message of this.#outgoing.splice(0)) this.options.transport.send(message);
     } catch (error) {
@@ -374,7 +376,7 @@ export class Twin {
     const message = error instanceof Error ? error.message : String(error);
     this.facts.error(message, clock.nowMs());
     const full = error instanceof SyncError && error.code === "full";
-    this.facts.problem("storage", full ? "the disk is full: syncing goes on when there is space" : message);
+    this.context.problems.raise("storage", full ? "the disk is full: syncing goes on when there is space" : message);
     const waitMs = Math.min(30_000, 500 * 2 ** Math.min(this.#faults++, 6)) * (0.75 + random() / 2);
     this.#pausedUntilMs = clock.monotonicMs() + waitMs;
     this.options.onFault?.(error);

@@ -4,6 +4,8 @@
  *
  * @module
  */
+import type { DatabaseSync } from "node:sqlite";
+import type { Problem } from "../agent/upkeep/problems.ts";
 import { defineCommand } from "./command.ts";
 import { isLeased, readDevice } from "./device_file.ts";
 
@@ -14,8 +16,10 @@ export interface FileStatus {
   /** An agent has the file open. */
   readonly running: boolean;
   readonly connected: boolean;
-  /** What is wrong now, as a sentence. */
+  /** What is wrong now, in sentences, the most important first. */
   readonly problem: string | null;
+  /** The same one by one: its name, its sentence, since when (ms since 1970 by the device's clock). */
+  readonly problems: readonly Problem[];
   readonly outbox: number;
   /** When the oldest change that waits was made. */
   readonly oldest: string | null;
@@ -51,6 +55,7 @@ export function readStatus(path: string): FileStatus {
       running,
       connected: running && row.connected === 1,
       problem: text("problem"),
+      problems: problemsOf(db),
       outbox: Number(row.outbox),
       oldest: text("oldest"),
       full: row.full === 1,
@@ -72,6 +77,11 @@ export function readStatus(path: string): FileStatus {
   });
 }
 
+function problemsOf(db: DatabaseSync): Problem[] {
+  const text = db.prepare("SELECT value FROM _sync WHERE name = 'problems'").get()?.value;
+  return typeof text === "string" ? JSON.parse(text) : [];
+}
+
 function lines(status: FileStatus): string[] {
   const state = status.connected ? "connected" : status.running ? "not connected" : "no agent is running";
   const cursors = Object.entries(status.cursors).map(([channel, cursor]) =>
@@ -79,7 +89,7 @@ function lines(status: FileStatus): string[] {
   );
   return [
     `device     ${status.device} of account ${status.account}: ${state}`,
-    ...(status.problem ? [`problem    ${status.problem}`] : []),
+    ...status.problems.map(({ sentence }) => `problem    ${sentence}`),
     `outbox     ${status.outbox}, in flight ${status.inflight}${status.dropped ? `, dropped ${status.dropped}` : ""}`,
     ...(status.oldest ? [`waiting    since ${status.oldest}`] : []),
     `rejected   ${status.rejected}, conflicts ${status.conflicts}, set aside ${status.aside}`,

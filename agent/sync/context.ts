@@ -11,6 +11,7 @@ import type { Asides } from "./aside.ts";
 import type { ChangesTable } from "./changes.ts";
 import type { ItemRecords } from "./items.ts";
 import type { Outbox } from "./outbox.ts";
+import type { Problems } from "../upkeep/problems.ts";
 import type { Store } from "../store/store.ts";
 
 /** Limits and periods of the sync logic; every one has a default in {@link defaultLimits}. */
@@ -95,6 +96,8 @@ export interface Context {
   readonly incarnation: string;
   readonly limits: Limits;
   readonly counters: Counters;
+  /** What is wrong now, by name: raise and clear yours. */
+  readonly problems: Problems;
   random(): number;
   send(message: FromDevice): boolean;
   /** Collects a change for `watch`; delivered after the transaction is committed. */

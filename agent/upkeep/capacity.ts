@@ -12,7 +12,6 @@
  */
 import type { Model } from "../../schema/model.ts";
 import type { Context } from "../sync/context.ts";
-import type { Facts } from "./facts.ts";
 import type { InFlight } from "../sync/flight.ts";
 import { extend, type Runs } from "../sync/outbox.ts";
 import { ident } from "../store/sql.ts";
@@ -31,16 +30,14 @@ const largeOutbox = 200_000, largeCountMs = 10_000;
 export class Capacity {
   readonly #context: Context;
   readonly #inFlight: InFlight;
-  readonly #facts: Facts;
   readonly #keeping: ReadonlyMap<number, Model>;
   #nextCountMs = 0;
   /** One of {@link fullOf}. */
   #full: number;
 
-  constructor(context: Context, inFlight: InFlight, facts: Facts) {
+  constructor(context: Context, inFlight: InFlight) {
     this.#context = context;
     this.#inFlight = inFlight;
-    this.#facts = facts;
     const { store } = context;
     this.#keeping = new Map(
       [...store.schema.models.values()].filter((m) => m.onDevice && m.keep === "newest").map((
@@ -119,7 +116,9 @@ export class Capacity {
         "the database has reached its size limit: writes to synced models are refused until rows are deleted " +
         "or changes have been sent",
     };
-    this.#facts.problem("outbox", sentences[this.#full as keyof typeof sentences]);
+    const sentence = sentences[this.#full as keyof typeof sentences];
+    if (sentence) this.#context.problems.raise("outbox", sentence);
+    else this.#context.problems.clear("outbox");
   }
 
   /** Drops the oldest rows that the cloud has already. Returns how many. */

@@ -1,5 +1,5 @@
 /**
- * What the agent tells other processes of itself, in `_sync` for the `_status` view: link, last error, what is wrong now.
+ * What the agent tells other processes of itself, in `_sync` for the `_status` view: link, last error, what is wrong now (`problems.ts`).
  *
  * Guarantee: what changed is written as soon as the database takes a write. A full disk takes none: what it was full for is
  * told by then, and the agent's own `status()` has it meanwhile.
@@ -10,21 +10,17 @@ import { SyncError } from "../../schema/errors.ts";
 import type { Store } from "../store/store.ts";
 
 /** Names of facts, as `_sync` has them. */
-export type FactName = "connected" | "lastError" | "lastErrorAt" | "problem" | "walBytes";
-
-/** The kinds of trouble that `problem` names, each with a sentence of its own. */
-export type ProblemKind = "storage" | "outbox" | "wal";
+export type FactName = "connected" | "lastError" | "lastErrorAt" | "problem" | "problems" | "walBytes";
 
 /** The agent's facts. */
 export class Facts {
   readonly #store: Store;
   readonly #values: Map<FactName, string | number | undefined> = new Map();
   readonly #unwritten: Set<FactName> = new Set();
-  readonly #problems: Map<ProblemKind, string> = new Map();
 
   constructor(store: Store) {
     this.#store = store;
-    for (const name of ["problem", "walBytes"] as const) this.set(name, undefined);
+    this.set("walBytes", undefined);
   }
 
   get(name: FactName): string | number | undefined {
@@ -42,13 +38,6 @@ export class Facts {
   error(text: string | undefined, atMs: number): void {
     this.set("lastError", text);
     this.set("lastErrorAt", text === undefined ? undefined : Math.round(atMs));
-  }
-
-  /** What is wrong now, as a sentence; undefined: it is over. */
-  problem(kind: ProblemKind, sentence: string | undefined): void {
-    if (sentence === undefined) this.#problems.delete(kind);
-    else this.#problems.set(kind, sentence);
-    this.set("problem", [...this.#problems.values()].join("; ") || undefined);
   }
 
   /**

@@ -24,7 +24,7 @@ export class WalWatch {
 
   /** Takes over what can be, and looks what is left. A passive checkpoint waits for nobody. */
   check(): void {
-    const { store, limits, clock } = this.#context;
+    const { store, limits, clock, problems } = this.#context;
     const { log, checkpointed } = store.db.sql("PRAGMA wal_checkpoint(PASSIVE)").get()!;
     // -1: not a WAL database (in memory).
     if (Number(log) < 0) return;
@@ -34,15 +34,15 @@ export class WalWatch {
     this.#facts.set("walBytes", Math.floor(Number(log) * pageBytes / stepBytes) * stepBytes);
     if (leftBytes < limits.walWarnBytes) {
       this.#blockedSinceMs = undefined;
-      return this.#facts.problem("wal", undefined);
+      return problems.clear("wal");
     }
     // Once may be a reader that is about to end.
     if (this.#blockedSinceMs === undefined) this.#blockedSinceMs = clock.clock.wallMs();
     else {
       const since = new Date(this.#blockedSinceMs).toISOString();
-      this.#facts.problem(
+      problems.raise(
         "wal",
-        `the -wal file can't be taken over since ${since} and has grown to ${Math.round(leftBytes / 1_000_000)} MB: ` +
+        `the WAL has grown to ${Math.round(leftBytes / 1_000_000)} MB and cannot be checkpointed since ${since}: ` +
           "an application keeps a read transaction open",
       );
     }
