@@ -1,37 +1,20 @@
 /**
  * Planted bugs: each turns off one rule of the sync protocol, or one ordering, by a textual change of the production code.
- * The simulation must find every one (`mutants.ts`).
+ * The simulation must find every one (`mutants.ts`). Those that break something else stand in files of their own, by topic,
+ * and name the test that must fail.
  *
  * @module
  */
 
-/** A textual change. `find` must stand in the file exactly once. */
-export interface Patch {
-  readonly file: string;
-  readonly find: string;
-  readonly replace: string;
-}
-
-/** A planted bug. */
-export interface Mutant {
-  readonly name: string;
-  /** The rule or order that it breaks. */
-  readonly breaks: string;
-  /** Families that are looked at first. */
-  readonly families: readonly string[];
-  readonly patches: readonly Patch[];
-}
-
-function one(name: string, breaks: string, families: string, file: string, find: string, replace: string): Mutant {
-  return { name, breaks, families: families.split(" "), patches: [{ file, find, replace }] };
-}
+import { type Mutant, one } from "./mutant.ts";
+import { outside } from "./mutants_outside.ts";
 
 const uplink = "agent/sync/uplink.ts", answers = "agent/sync/answers.ts", incoming = "agent/sync/incoming.ts";
 const downlink = "agent/sync/downlink.ts", outbox = "agent/sync/outbox.ts", twin = "agent/twin.ts";
 const condition = "cloud/sync/ingest_condition.ts", ingest = "cloud/sync/ingest.ts", fanOut = "cloud/sync/fan_out.ts";
 const log = "cloud/sync/channel_log.ts", catchUp = "cloud/sync/catch_up.ts", service = "cloud/sync/service.ts";
 
-/** The planted bugs, in the order of the rules. */
+/** All planted bugs: first the simulation's, in the order of the rules. */
 export const mutants: readonly Mutant[] = [
   // ---- identity (rules §1)
   one(
@@ -674,4 +657,5 @@ export const mutants: readonly Mutant[] = [
     `condition: absent }], { deadline });`,
     `condition: absent }]);`,
   ),
+  ...outside,
 ];

@@ -1,52 +1,47 @@
 /**
- * `deno task sim:mutants`: a simulation that can't see planted bugs proves nothing. Each mutant is applied to a copy of the
- * tree and run until an invariant is violated: with the seed that found it last (`mutant_seeds.json`), then in its own
- * families, then in all. One that survives fails the run, and so does one whose text is no longer found: a mutant must not
- * rot.
+ * `deno task sim:mutants`: tests that can't see planted bugs prove nothing. Each mutant is applied to a copy of the tree. One
+ * that the simulation must find is run until an invariant is violated: with the seed that found it last
+ * (`mutant_seeds.json`), then in its own families, then in all. One that names a test file as its guard must make a test of
+ * this file fail, by an assertion: not by a module that can't be loaded. One that survives fails the run, and so does one
+ * whose text is no longer found: a mutant must not rot.
  *
  *     deno task sim:mutants [--unseen] [--only NAME[,NAME]] [--jobs N] [--seconds S] [--check] [--note]
  *
- * Run are those whose seed is written down; `--unseen` searches for seeds of the others, and `--note` writes down what is
- * found. A mutant without a seed counts for nothing: the rule that it breaks is guarded by other tests, if at all.
+ * It runs those with a guard or a recorded seed. `--unseen` searches for seeds of the others, and `--note` records what it
+ * finds. A mutant without either counts for nothing: the rule that it breaks is guarded by other tests, if at all.
  *
  * @module
  */
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { families, plan } from "./families.ts";
-import { type Mutant, mutants } from "./mutant_list.ts";
+import type { GuardedMutant, Mutant, SimMutant } from "./mutant.ts";
+import { mutants } from "./mutant_list.ts";
 import { run } from "./run.ts";
 import { withScratch } from "./scratch.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-/** What a simulation is made of. */
-const parts = [
-  "agent",
-  "cloud",
-  "mqtt",
-  "protocol",
-  "schema",
-  "tests/sim",
-  "protocol.ts",
-  "schema.ts",
-  "deno.json",
-  "deno.lock",
-];
+/** What is no part of the tree: history, and what tasks make. */
+const left = [".git", ".twintable", "coverage", "dist", "node_modules"];
+/** A guard that runs longer than this hangs, which is no verdict. */
+const guardMsMax = 180_000;
 
 const notes = `${root}/tests/sim/mutant_seeds.json`;
 /** By mutant, the family and seed that found it last. */
 export const noted: Record<string, [family: string, seed: number]> = JSON.parse(readFileSync(notes, "utf8"));
 
 /** A violation that a mutant caused. */
-interface Catch {
+interface Violation {
   readonly family: string;
   readonly seed: number;
   readonly message: string;
   /** Runs until then. */
   readonly runs: number;
 }
+
+/** What found a mutant: the simulation, or the tests of its guard that failed. */
+type Catch = Violation | { readonly failed: readonly string[] };
 
 interface Verdict {
   readonly mutant: Mutant;
@@ -56,8 +51,15 @@ interface Verdict {
   readonly flawed?: string;
 }
 
+/** Whether CI runs it: what must find it is known. */
+export function isKnown(mutant: Mutant): boolean {
+  return "guard" in mutant || noted[mutant.name] !== undefined;
+}
+
 /** Why a mutant can't be applied; undefined where it can. */
-export function rotten({ patches }: Mutant): string | undefined {
+export function rotten(mutant: Mutant): string | undefined {
+  const { patches } = mutant;
+  if ("guard" in mutant && !existsSync(`${root}/${mutant.guard}`)) return `${mutant.guard} is not here`;
   for (const { file, find } of patches) {
     const count = readFileSync(`${root}/${file}`, "utf8").split(find).length - 1;
     if (count !== 1) return `${file} has ${count} times: ${find}`;
@@ -92,7 +94,11 @@ async function simulate(tree: string, args: readonly string[]): Promise<{ code: 
 }
 
 /** Runs a copy until it fails: these seeds, or for so long. */
-async function attempt(tree: string, names: readonly string[], which: readonly string[]): Promise<Catch | undefined> {
+async function attempt(
+  tree: string,
+  names: readonly string[],
+  which: readonly string[],
+): Promise<Violation | undefined> {
   const { stdout } = await simulate(tree, ["--quick", "--family", names.join(","), ...which]);
   const found = /^family (\w+), seed (\d+): (.*)$/m.exec(stdout);
   if (!found) return undefined;
@@ -100,26 +106,73 @@ async function attempt(tree: string, names: readonly string[], which: readonly s
   return { family: found[1]!, seed: Number(found[2]), message: found[3]!, runs };
 }
 
+async function simulated(tree: string, folder: string, mutant: SimMutant, seconds: number): Promise<Verdict> {
+  const time = ["--minutes", String(seconds / 60)], [family, seed] = noted[mutant.name] ?? [];
+  const caught = (family && await attempt(tree, [family], ["--seeds", `${seed}..${seed}`])) ||
+    await attempt(tree, mutant.families, time) || await attempt(tree, Object.keys(families), time);
+  if (caught) {
+    const { failure } = await run(plan(caught.family, caught.seed), { folder });
+    if (failure) return { mutant, flawed: `seed ${caught.seed} of ${caught.family} fails without any mutant` };
+  }
+  return { mutant, caught };
+}
+
+/** The tests of a guard that fail; or why the run says nothing. */
+async function failing(tree: string, { guard, filter }: GuardedMutant): Promise<readonly string[] | string> {
+  const command = new Deno.Command(Deno.execPath(), {
+    args: ["test", "-A", "--no-check", ...(filter === undefined ? [] : ["--filter", filter]), guard],
+    cwd: tree,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+    env: { NO_COLOR: "1" },
+    signal: AbortSignal.timeout(guardMsMax),
+  });
+  const { signal, ...output } = await command.output();
+  const text = new TextDecoder().decode(output.stdout) + new TextDecoder().decode(output.stderr);
+  if (signal) return `${guard} did not end within ${guardMsMax / 1000} s`;
+  const [, passed, failed] = /^(?:ok|FAILED) \| (\d+) passed.*? \| (\d+) failed/m.exec(text) ?? [];
+  if (passed === undefined) return `${guard} can't be run:\n${text}`;
+  if (/\(uncaught error\)/.test(text)) return `${guard} fails outside of its tests:\n${text}`;
+  if (Number(passed) + Number(failed) === 0) return `${guard} has no test that runs${filter ? `: ${filter}` : ""}`;
+  return [...text.matchAll(/^(\S.*) \.\.\. FAILED/gm)].map(([, name]) => name!);
+}
+
+/** By guard, why it says nothing: it fails without any mutant, or runs nothing. */
+const unfit = new Map<string, Promise<string | undefined>>();
+
+async function guardedBy(tree: string, mutant: GuardedMutant): Promise<Verdict> {
+  const text = `${mutant.guard}#${mutant.filter ?? ""}`;
+  // As long as one tree has the mutant, the other may try the guard without: the original tree is never altered.
+  let why = unfit.get(text);
+  if (!why) {
+    why = failing(root, mutant).then((result) =>
+      typeof result === "string"
+        ? result
+        : result.length > 0
+        ? `${text} fails without any mutant: ${result[0]}`
+        : undefined
+    );
+    unfit.set(text, why);
+  }
+  const failed = await failing(tree, mutant), flawed = await why ?? (typeof failed === "string" ? failed : undefined);
+  if (flawed !== undefined) return { mutant, flawed };
+  return { mutant, ...(failed.length > 0 ? { caught: { failed: failed as readonly string[] } } : {}) };
+}
+
 async function judge(tree: string, folder: string, mutant: Mutant, seconds: number): Promise<Verdict> {
-  const restore = apply(tree, mutant), time = ["--minutes", String(seconds / 60)];
-  const [family, seed] = noted[mutant.name] ?? [];
+  const restore = apply(tree, mutant);
   try {
-    const caught = (family && await attempt(tree, [family], ["--seeds", `${seed}..${seed}`])) ||
-      await attempt(tree, mutant.families, time) || await attempt(tree, Object.keys(families), time);
-    if (caught) {
-      const { failure } = await run(plan(caught.family, caught.seed), { folder });
-      if (failure) return { mutant, flawed: `seed ${caught.seed} of ${caught.family} fails without any mutant` };
-    }
-    return { mutant, caught };
+    return "guard" in mutant ? await guardedBy(tree, mutant) : await simulated(tree, folder, mutant, seconds);
   } finally {
     restore();
   }
 }
 
 function copyTree(to: string): string {
-  for (const part of parts) {
-    mkdirSync(dirname(`${to}/${part}`), { recursive: true });
-    cpSync(`${root}/${part}`, `${to}/${part}`, { recursive: true });
+  mkdirSync(to, { recursive: true });
+  for (const name of readdirSync(root)) {
+    if (!left.includes(name)) cpSync(`${root}/${name}`, `${to}/${name}`, { recursive: true });
   }
   return to;
 }
@@ -135,8 +188,8 @@ async function main(): Promise<number> {
       unseen: { type: "boolean", default: false },
     },
   });
-  const chosen = mutants.filter(({ name }) =>
-    (values.only?.split(",").some((part) => name.includes(part)) ?? true) && values.unseen === !noted[name]
+  const chosen = mutants.filter((mutant) =>
+    (values.only?.split(",").some((part) => mutant.name.includes(part)) ?? true) && values.unseen === !isKnown(mutant)
   );
   const rot = chosen.flatMap((mutant) => rotten(mutant) ?? []);
   for (const line of rot) console.log(line);
@@ -157,18 +210,14 @@ async function main(): Promise<number> {
     }));
   });
   console.log("\n| mutant | breaks | caught by | after |\n|---|---|---|---|");
-  for (const mutant of chosen) {
-    const { caught } = verdicts.find((verdict) => verdict.mutant === mutant)!;
-    const by = caught ? `\`${caught.family}\` ${caught.seed}: ${caught.message.split(" ", 1)[0]}` : "**nothing**";
-    console.log(`| ${mutant.name} | ${mutant.breaks} | ${by} | ${caught ? `${caught.runs} runs` : ""} |`);
-  }
+  for (const mutant of chosen) console.log(rowOf(verdicts.find((verdict) => verdict.mutant === mutant)!));
   const survived = verdicts.filter(({ caught }) => caught === undefined).length;
   console.log(`sim:mutants: ${verdicts.length} mutants, ${survived} survived`);
   return survived > 0 ? 1 : 0;
 }
 
 function note({ mutant, caught }: Verdict): void {
-  if (caught) noted[mutant.name] = [caught.family, caught.seed];
+  if (caught && "family" in caught) noted[mutant.name] = [caught.family, caught.seed];
   const sorted = mutants.flatMap(({ name }) =>
     noted[name] ? [`  ${JSON.stringify(name)}: ${pairOf(noted[name])}`] : []
   );
@@ -179,10 +228,20 @@ function pairOf([family, seed]: readonly [string, number]): string {
   return `["${family}", ${seed}]`;
 }
 
+function rowOf({ mutant, caught }: Verdict): string {
+  const [by, after] = !caught
+    ? ["**nothing**", ""]
+    : "family" in caught
+    ? [`\`${caught.family}\` ${caught.seed}: ${caught.message.split(" ", 1)[0]}`, `${caught.runs} runs`]
+    : [`\`${(mutant as GuardedMutant).guard}\``, `${caught.failed.length} failed`];
+  return `| ${mutant.name} | ${mutant.breaks} | ${by} | ${after} |`;
+}
+
 function lineOf({ mutant, caught, flawed }: Verdict): string {
   if (flawed !== undefined) return `FLAWED   ${mutant.name}: ${flawed}`;
   if (!caught) return `SURVIVED ${mutant.name}`;
-  return `caught   ${mutant.name}: ${caught.family} ${caught.seed}: ${caught.message}`.slice(0, 160);
+  const by = "family" in caught ? `${caught.family} ${caught.seed}: ${caught.message}` : caught.failed[0]!;
+  return `caught   ${mutant.name}: ${by}`.slice(0, 160);
 }
 
 if (import.meta.main) Deno.exit(await main());

@@ -203,6 +203,10 @@ export function brokerContract(name: string, make: () => Promise<TestBroker>, ig
       topic.down("dev-2"),
       topic.up("dev-2"),
       topic.account("other"),
+      // Ids that begin with the device's own, or are the beginning of it.
+      topic.account("acme2"),
+      topic.account("acm"),
+      topic.down("dev-10"),
       topic.presence("dev-2"),
       "#",
       "tt/#",
@@ -221,7 +225,8 @@ export function brokerContract(name: string, make: () => Promise<TestBroker>, ig
     other.link.send(upOf(1, 10));
     await until("its message arrived", () => cloud.got.length === 1);
     await cloud.publisher.publish({ device: "dev-2" }, itemsOf(1, 1));
-    await cloud.publisher.publish({ account: "other" }, itemsOf(2, 1));
+    for (const account of ["other", "acme2", "acm"]) await cloud.publisher.publish({ account }, itemsOf(2, 1));
+    await cloud.publisher.publish({ device: "dev-10" }, itemsOf(2, 1));
     await until("the other device has its message", () => other.events.messages.length === 1);
     await cloud.publisher.publish({ device: "dev-1" }, itemsOf(3, 1));
     await until("the own message came", () => seen.includes(topic.down("dev-1")));
