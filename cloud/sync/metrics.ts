@@ -25,8 +25,11 @@ export interface ServiceMetrics {
   readonly streamLost: number;
 }
 
+/** The counters as the service's parts count them. */
+export type Counters = { -readonly [name in keyof ServiceMetrics]: number };
+
 /** Counters that begin at nothing. */
-export function noMetrics(): { -readonly [name in keyof ServiceMetrics]: number } {
+export function noMetrics(): Counters {
   return {
     messagesReceived: 0,
     messagesRepeated: 0,

@@ -12,7 +12,7 @@ import { outside } from "./mutants_outside.ts";
 const uplink = "agent/sync/uplink.ts", answers = "agent/sync/answers.ts", incoming = "agent/sync/incoming.ts";
 const downlink = "agent/sync/downlink.ts", outbox = "agent/sync/outbox.ts", twin = "agent/twin.ts";
 const condition = "cloud/sync/ingest_condition.ts", ingest = "cloud/sync/ingest.ts", fanOut = "cloud/sync/fan_out.ts";
-const log = "cloud/sync/channel_log.ts", catchUp = "cloud/sync/catch_up.ts", service = "cloud/sync/service.ts";
+const log = "cloud/sync/channel_log.ts", catchUp = "cloud/sync/catch_up.ts", passing = "cloud/sync/passing.ts";
 
 /** All planted bugs: first the simulation's, in the order of the rules. */
 export const mutants: readonly Mutant[] = [
@@ -321,7 +321,7 @@ export const mutants: readonly Mutant[] = [
     "checkpoint before fan-out",
     "§5: append, read, publish, then checkpoint",
     "zombies reread",
-    service,
+    passing,
     `if (!await this.fanOutRecords(batch.records, signal)) return;`,
     `await batch.checkpoint();
     if (!await this.fanOutRecords(batch.records, signal)) return;`,
@@ -367,8 +367,8 @@ export const mutants: readonly Mutant[] = [
     "lost history ignored",
     "§5: where the stream lost history, all channels begin a new epoch",
     "logloss",
-    service,
-    `if ("lost" in batch) await this.#historyLost(signal);`,
+    passing,
+    `if ("lost" in batch) await this.#historyIsLost(signal);`,
     `if ("lost" in batch) continue;`,
   ),
   one(

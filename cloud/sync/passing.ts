@@ -1,0 +1,203 @@
+/**
+ * Passing the stream on: from the data table's change stream to the channel logs and the devices. An outage is waited out;
+ * a record that can't be passed on for another reason is dropped, counted and logged, and delays nothing but itself.
+ *
+ * @module
+ */
+import { getLogger } from "@logtape/logtape";
+import type { Changes } from "../../protocol.ts";
+import { SyncError } from "../../schema.ts";
+import { backoffMs, mapBounded } from "./bounded.ts";
+import { fanOut, type FanOutContext, independentParts } from "./fan_out.ts";
+import { type Publisher, targetOf } from "../publishers/port.ts";
+import { isOutage } from "./faults.ts";
+import type { Counters } from "./metrics.ts";
+import { comesDown } from "./visible.ts";
+import type { ChannelLog } from "./channel_log.ts";
+import type { DataTable, StreamBatch, StreamRecord } from "../table/port.ts";
+
+/** What passing the stream on needs. */
+export interface PassingContext extends FanOutContext {
+  readonly data: DataTable;
+  readonly log: ChannelLog;
+  readonly publisher: Publisher;
+  readonly metrics: Counters;
+  readonly random: () => number;
+  readonly pause: (ms: number, signal?: AbortSignal) => Promise<void>;
+}
+
+/** Attempts at a record that fails for another reason than an outage, before it is dropped. */
+const recordAttemptsMax = 3;
+const publishesAtOnce = 64;
+/** Parts of an event that are passed on at once. */
+const partsAtOnce = 16;
+const logger = getLogger(["twintable", "cloud"]);
+
+/** See the module. */
+export class StreamPassing {
+  readonly #metrics: Counters;
+
+  constructor(readonly context: PassingContext) {
+    this.#metrics = context.metrics;
+  }
+
+  /**
+   * Reads the data table's stream and passes it on, until the signal aborts. An outage is waited out; a record that can't
+   * be passed on for another reason is dropped after {@link recordAttemptsMax} attempts, counted and logged.
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    // Nobody reads them: most of what a fleet sends is measurements.
+    const unwanted = [...this.context.schema.models.values()].filter((model) => !comesDown(model)).map(({ name }) =>
+      name
+    );
+    for (let attempt = 0; !signal.aborted; attempt++) {
+      try {
+        for await (const batch of this.context.data.stream({ unwanted }).batches(signal)) {
+          if ("lost" in batch) await this.#historyIsLost(signal);
+          else await this.#pass(batch, signal);
+          attempt = 0;
+          if (signal.aborted) return;
+        }
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#metrics.streamFailures++;
+        logger.error("the change stream stopped and is read again: {error}", { error });
+        await this.context.pause(backoffMs(attempt, this.context.random), signal);
+      }
+    }
+  }
+
+  async #historyIsLost(signal: AbortSignal): Promise<void> {
+    this.#metrics.streamLost++;
+    logger.error("the change stream lost history: all devices take a snapshot");
+    await this.#untilDone("a new epoch", signal, () => this.context.log.beginEpoch());
+  }
+
+  /**
+   * Makes all devices take a snapshot: for records of the stream that were given up before they were handed in.
+   *
+   * @throws SyncError where the log table fails.
+   */
+  async historyLost(): Promise<void> {
+    logger.error("history of the change stream is said to be lost: all devices take a snapshot");
+    await this.context.log.beginEpoch();
+    this.#metrics.streamLost++;
+  }
+
+  async #pass(batch: StreamBatch, signal: AbortSignal): Promise<void> {
+    this.#metrics.recordsRead += batch.records.length;
+    if (!await this.fanOutRecords(batch.records, signal)) return;
+    // After publishing. A crash before this line delivers the batch again, which is appended and published again.
+    await this.#untilDone("the stream's checkpoint", signal, () => batch.checkpoint());
+  }
+
+  /**
+   * Appends records to their channels' logs and publishes them. Appending and publishing are repeated apart: while only
+   * the broker is away, the logs must not grow with each attempt.
+   *
+   * @returns false where the signal aborted first: the records are to be handed in again.
+   */
+  async fanOutRecords(records: readonly StreamRecord[], signal: AbortSignal): Promise<boolean> {
+    const messages = await this.#append(records, signal);
+    if (!messages) return false;
+    return await this.#untilDone("live messages", signal, () => this.#publishAll(messages));
+  }
+
+  /**
+   * As {@link fanOutRecords}, but tells which records were passed on when the signal aborted: one channel that fails holds up
+   * no other. The records of a channel succeed or fail together, and so keep their order when they are handed in again.
+   *
+   * @returns the indexes of the records that are to be handed in again, ascending.
+   */
+  async fanOutParts(records: readonly StreamRecord[], signal: AbortSignal): Promise<number[]> {
+    this.#metrics.recordsRead += records.length;
+    const failed = new Set(records.keys());
+    const work = mapBounded(independentParts(this.context.schema, records), partsAtOnce, async (part) => {
+      if (!await this.fanOutRecords(part.map((at) => records[at]!), signal)) return;
+      for (const at of part) failed.delete(at);
+    });
+    // A request that is under way when time is up is not waited for. It may still succeed: then its records come twice.
+    await Promise.race([work, aborted(signal)]);
+    return [...failed];
+  }
+
+  /** The records' messages; undefined where the signal aborted. */
+  async #append(records: readonly StreamRecord[], signal: AbortSignal): Promise<Changes[] | undefined> {
+    let faults = 0;
+    for (let attempt = 0; !signal.aborted; attempt++) {
+      try {
+        return await fanOut(this.context, records);
+      } catch (error) {
+        this.#metrics.streamFailures++;
+        logger.warn("fan-out of {count} records failed: {error}", { count: records.length, error });
+        if (!isOutage(error) && ++faults === recordAttemptsMax) return await this.#appendApart(records, signal, error);
+        await this.context.pause(backoffMs(attempt, this.context.random), signal);
+      }
+    }
+    return undefined;
+  }
+
+  /** One record among these can't be passed on: each by itself, so that it alone is dropped. */
+  async #appendApart(
+    records: readonly StreamRecord[],
+    signal: AbortSignal,
+    error: unknown,
+  ): Promise<Changes[] | undefined> {
+    if (records.length === 1) {
+      this.#metrics.recordsDropped++;
+      logger.error("the change of {key} is dropped: {error}", { key: records[0]!.key, error });
+      return [];
+    }
+    const messages: Changes[] = [];
+    for (const record of records) {
+      const own = await this.#append([record], signal);
+      if (!own) return undefined;
+      messages.push(...own);
+    }
+    return messages;
+  }
+
+  async #publishAll(messages: Changes[]): Promise<void> {
+    await mapBounded(messages.splice(0), publishesAtOnce, async (message) => {
+      const to = targetOf(message.channel);
+      if (!to) return;
+      try {
+        await this.context.publisher.publish(to, message);
+        this.#metrics.messagesPublished++;
+        this.#metrics.entriesPublished += message.entries.length;
+      } catch (error) {
+        this.#metrics.publishFailed++;
+        // Refused for good (a message that can't be encoded): it is in the log, and the device will ask.
+        if (isOutage(error)) messages.push(message);
+        else logger.error("a live message of {channel} is refused: {error}", { channel: message.channel, error });
+      }
+    });
+    if (messages.length > 0) {
+      throw new SyncError("unavailable", `${messages.length} live messages could not be published`, {
+        retryable: true,
+      });
+    }
+  }
+
+  /** Repeats until it succeeds; false where the signal aborted before. */
+  async #untilDone(what: string, signal: AbortSignal, work: () => Promise<void>): Promise<boolean> {
+    for (let attempt = 0; !signal.aborted; attempt++) {
+      try {
+        await work();
+        return true;
+      } catch (error) {
+        this.#metrics.streamFailures++;
+        logger.warn("{what} failed and is tried again: {error}", { what, error });
+        await this.context.pause(backoffMs(attempt, this.context.random), signal);
+      }
+    }
+    return false;
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
