@@ -10,6 +10,7 @@ import { schema } from "../examples/schema.ts";
 import { compileSchema } from "../schema.ts";
 import { connect } from "./support/sql.ts";
 import { TempDir } from "./support/temp_dir.ts";
+import { testWith } from "./support/tools.ts";
 import { openTestCloud, type TestCloud } from "./support/test_cloud.ts";
 
 const page = fileURLToPath(new URL("../docs/device-database.md", import.meta.url));
@@ -59,7 +60,7 @@ function keepVersions(path: string): void {
     .run("Setting", '{"name":"python"}', "update", '{"name":"python","value":9}', "stale", now);
 }
 
-Deno.test("docs: every example of the device database's page runs", async () => {
+testWith("sh", "sqlite3", "python3")("docs: every example of the device database's page runs", async () => {
   using dir = new TempDir();
   const compiled = compileSchema(schema);
   await using cloud = await openTestCloud({ schema: compiled });

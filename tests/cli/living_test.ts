@@ -8,6 +8,9 @@ import { TempDir } from "../support/temp_dir.ts";
 import { Program } from "../support/process.ts";
 import { shell } from "../support/sql.ts";
 import { example, run } from "./run.ts";
+import { testWith } from "../support/tools.ts";
+
+const withShell = testWith("sqlite3");
 
 Deno.test("cli: backup, restore and reset do what they say, and refuse what would lose changes", async () => {
   using dir = new TempDir();
@@ -56,7 +59,7 @@ Deno.test("cli: backup, restore and reset do what they say, and refuse what woul
   assert.equal(agent.model("Setting").get({ name: "a" })!.value, 1);
 });
 
-Deno.test("cli: an agent says at its start what somebody had dropped from the file", async () => {
+withShell("cli: an agent says at its start what somebody had dropped from the file", async () => {
   using dir = new TempDir();
   const path = dir.file("device.db");
   await (await openAgent({ schema, device: "d-1", account: "a-1", path })).close();

@@ -12,6 +12,9 @@ import { TempDir } from "../support/temp_dir.ts";
 import { openTestCloud } from "../support/test_cloud.ts";
 import { until } from "../support/until.ts";
 import { run } from "./run.ts";
+import { testWith } from "../support/tools.ts";
+
+const withShell = testWith("sqlite3");
 
 /** Alters rows in the `sqlite3` shell as somebody does who has dropped the triggers, and puts these back. */
 async function behind(path: string, sql: string): Promise<void> {
@@ -23,55 +26,58 @@ async function behind(path: string, sql: string): Promise<void> {
   );
 }
 
-Deno.test("cli: verify finds and mends rows altered behind the triggers, through the agent that runs on the file, or by its own", async () => {
-  using dir = new TempDir();
-  await using cloud = await openTestCloud();
-  const token = await cloud.token("dev-1", "acme");
-  const connection = ["--schema", writeSchema(dir.path), "--mqtt", cloud.mqttUrl, "--password", token];
-  let path: string;
-  {
-    await using agent = await startAgent(dir, { mqttUrl: cloud.mqttUrl, token });
-    path = agent.path;
-    await shell(
-      path,
-      "INSERT INTO Setting(name, value) VALUES ('a', 1), ('b', 2); INSERT INTO Board(name) VALUES ('x');",
-    );
-    await until("both are in the cloud", async () => (await cloud.items("Setting")).length === 2);
-    const equal = await run("verify", "--db", path);
-    assert.equal(equal.code, 0, equal.stderr);
-    assert.match(equal.stdout, /^model +rows +differ +mended\n/);
-    assert.match(equal.stdout, /\nSetting +2 +0 +0\n[^]*\nequal\n$/);
+withShell(
+  "cli: verify finds and mends rows altered behind the triggers, through the agent that runs on the file, or by its own",
+  async () => {
+    using dir = new TempDir();
+    await using cloud = await openTestCloud();
+    const token = await cloud.token("dev-1", "acme");
+    const connection = ["--schema", writeSchema(dir.path), "--mqtt", cloud.mqttUrl, "--password", token];
+    let path: string;
+    {
+      await using agent = await startAgent(dir, { mqttUrl: cloud.mqttUrl, token });
+      path = agent.path;
+      await shell(
+        path,
+        "INSERT INTO Setting(name, value) VALUES ('a', 1), ('b', 2); INSERT INTO Board(name) VALUES ('x');",
+      );
+      await until("both are in the cloud", async () => (await cloud.items("Setting")).length === 2);
+      const equal = await run("verify", "--db", path);
+      assert.equal(equal.code, 0, equal.stderr);
+      assert.match(equal.stdout, /^model +rows +differ +mended\n/);
+      assert.match(equal.stdout, /\nSetting +2 +0 +0\n[^]*\nequal\n$/);
 
-    await behind(path, "UPDATE Setting SET value = 7 WHERE name = 'a'");
-    const found = await run("verify", "--db", path, "--model", "Setting");
-    assert.equal(found.code, 1, found.stdout);
-    assert.match(
-      found.stdout,
-      /\nSetting \{"name":"a"\}: differs: value; .*not captured\n1 differ, 0 of them mended\n$/,
+      await behind(path, "UPDATE Setting SET value = 7 WHERE name = 'a'");
+      const found = await run("verify", "--db", path, "--model", "Setting");
+      assert.equal(found.code, 1, found.stdout);
+      assert.match(
+        found.stdout,
+        /\nSetting \{"name":"a"\}: differs: value; .*not captured\n1 differ, 0 of them mended\n$/,
+      );
+      const mended = await run("verify", "--db", path, "--repair", "--json");
+      assert.equal(mended.code, 0, mended.stderr);
+      const report = JSON.parse(mended.stdout);
+      assert.deepEqual([report.differences, report.mended, report.found[0].mended], [1, 1, true]);
+      await assertTwinned(cloud, path, "Setting");
+      const unknown = await run("verify", "--db", path, "--model", "Nothing");
+      assert.deepEqual([unknown.code, /no model "Nothing"/.test(unknown.stderr)], [2, true]);
+      await agent.stop();
+    }
+    await behind(path, "DELETE FROM Board");
+    const without = await run("verify", "--db", path);
+    assert.deepEqual(
+      [without.code, /no agent runs on .*--schema and --mqtt/.test(without.stderr)],
+      [2, true],
+      without.stderr,
     );
-    const mended = await run("verify", "--db", path, "--repair", "--json");
-    assert.equal(mended.code, 0, mended.stderr);
-    const report = JSON.parse(mended.stdout);
-    assert.deepEqual([report.differences, report.mended, report.found[0].mended], [1, 1, true]);
-    await assertTwinned(cloud, path, "Setting");
-    const unknown = await run("verify", "--db", path, "--model", "Nothing");
-    assert.deepEqual([unknown.code, /no model "Nothing"/.test(unknown.stderr)], [2, true]);
-    await agent.stop();
-  }
-  await behind(path, "DELETE FROM Board");
-  const without = await run("verify", "--db", path);
-  assert.deepEqual(
-    [without.code, /no agent runs on .*--schema and --mqtt/.test(without.stderr)],
-    [2, true],
-    without.stderr,
-  );
-  const own = await run("verify", "--db", path, "--repair", ...connection);
-  assert.equal(own.code, 0, own.stdout + own.stderr);
-  assert.match(own.stdout, /Board \{"name":"x"\}: only in the cloud: .*\(mended\)\n/);
-  assert.deepEqual(await cloud.items("Board"), []);
-  const wrong = await run("verify", "--db", path, ...connection.slice(0, -1), "wrong");
-  assert.deepEqual([wrong.code, /refused these credentials/.test(wrong.stderr)], [1, true], wrong.stderr);
-});
+    const own = await run("verify", "--db", path, "--repair", ...connection);
+    assert.equal(own.code, 0, own.stdout + own.stderr);
+    assert.match(own.stdout, /Board \{"name":"x"\}: only in the cloud: .*\(mended\)\n/);
+    assert.deepEqual(await cloud.items("Board"), []);
+    const wrong = await run("verify", "--db", path, ...connection.slice(0, -1), "wrong");
+    assert.deepEqual([wrong.code, /refused these credentials/.test(wrong.stderr)], [1, true], wrong.stderr);
+  },
+);
 
 Deno.test("cli: verify asks devices from the cloud, and says which are not connected", async () => {
   using dir = new TempDir();

@@ -10,6 +10,7 @@ import { openDevice } from "../support/device.ts";
 import { connect, count, query, type Row, shell } from "../support/sql.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { openTestCloud } from "../support/test_cloud.ts";
+import { testWith } from "../support/tools.ts";
 import { until } from "../support/until.ts";
 import { fuzzSeed, runs } from "./mutate.ts";
 
@@ -38,49 +39,52 @@ const value = fc.oneof(
   fc.uint8Array({ maxLength: 20 }),
 );
 
-Deno.test("fuzz: rows of every storage class in an unguarded table are sent or rejected by name, and hold up nothing", async () => {
-  using dir = new TempDir();
-  await using cloud = await openTestCloud();
-  await using device = await openDevice(dir, cloud);
-  device.exec("INSERT INTO Setting(name, value) VALUES ('first', 1)");
-  await device.settle();
-  await unguard(device.path, "Setting");
-  let made = 0;
-  {
-    using db = connect(device.path);
-    const columns = ["name", "value", "text", "slot", "created", "updated"];
-    const insert = db.prepare(
-      `INSERT INTO Setting(${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")})`,
-    );
-    fc.assert(
-      fc.property(fc.array(value, { minLength: 6, maxLength: 6 }), (values) => {
-        try {
-          insert.run(...values);
-          made++;
-        } catch (error) {
-          // Keys and unique fields are still unique; a blob in a key is none.
-          assert.match(
-            String(error),
-            /UNIQUE|constraint|refused|malformed|datatype|JSON cannot hold/,
-            `${error} (FUZZ_SEED=${fuzzSeed})`,
-          );
-        }
-      }),
-      runs(150),
-    );
-  }
-  assert.ok(made > 20, `${made} rows could be made at all`);
-  device.exec("INSERT INTO Setting(name, value) VALUES ('last', 1); INSERT INTO Board(name) VALUES ('other')");
-  await device.agent.flush({ timeoutMs: 30_000 });
-  const items = await cloud.items();
-  assert.ok(items.some(({ name }) => name === "last") && items.some(({ name }) => name === "other"));
-  const sent = items.length - 3, rejected = device.count("SELECT count(DISTINCT key) FROM _rejected");
-  assert.ok(sent + rejected > made / 2, `${made} made, ${sent} sent, ${rejected} rejected (FUZZ_SEED=${fuzzSeed})`);
-  assert.equal(device.query("SELECT problem FROM _status")[0]!.problem, null);
-  // What comes down still finds its row.
-  await cloud.put("Setting", { name: "first", value: 2 }, { deviceId: "dev-1", accountId: "acme" });
-  await until("it is here", () => device.count("SELECT value FROM Setting WHERE name = 'first'") === 2);
-});
+testWith("sqlite3")(
+  "fuzz: rows of every storage class in an unguarded table are sent or rejected by name, and hold up nothing",
+  async () => {
+    using dir = new TempDir();
+    await using cloud = await openTestCloud();
+    await using device = await openDevice(dir, cloud);
+    device.exec("INSERT INTO Setting(name, value) VALUES ('first', 1)");
+    await device.settle();
+    await unguard(device.path, "Setting");
+    let made = 0;
+    {
+      using db = connect(device.path);
+      const columns = ["name", "value", "text", "slot", "created", "updated"];
+      const insert = db.prepare(
+        `INSERT INTO Setting(${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")})`,
+      );
+      fc.assert(
+        fc.property(fc.array(value, { minLength: 6, maxLength: 6 }), (values) => {
+          try {
+            insert.run(...values);
+            made++;
+          } catch (error) {
+            // Keys and unique fields are still unique; a blob in a key is none.
+            assert.match(
+              String(error),
+              /UNIQUE|constraint|refused|malformed|datatype|JSON cannot hold/,
+              `${error} (FUZZ_SEED=${fuzzSeed})`,
+            );
+          }
+        }),
+        runs(150),
+      );
+    }
+    assert.ok(made > 20, `${made} rows could be made at all`);
+    device.exec("INSERT INTO Setting(name, value) VALUES ('last', 1); INSERT INTO Board(name) VALUES ('other')");
+    await device.agent.flush({ timeoutMs: 30_000 });
+    const items = await cloud.items();
+    assert.ok(items.some(({ name }) => name === "last") && items.some(({ name }) => name === "other"));
+    const sent = items.length - 3, rejected = device.count("SELECT count(DISTINCT key) FROM _rejected");
+    assert.ok(sent + rejected > made / 2, `${made} made, ${sent} sent, ${rejected} rejected (FUZZ_SEED=${fuzzSeed})`);
+    assert.equal(device.query("SELECT problem FROM _status")[0]!.problem, null);
+    // What comes down still finds its row.
+    await cloud.put("Setting", { name: "first", value: 2 }, { deviceId: "dev-1", accountId: "acme" });
+    await until("it is here", () => device.count("SELECT value FROM Setting WHERE name = 'first'") === 2);
+  },
+);
 
 Deno.test("fuzz: messages of any shape from the cloud leave an agent that goes on", () => {
   fc.assert(

@@ -13,6 +13,7 @@ import { checkEqual, type Row, rowsOf, unknownOf } from "./oracle.ts";
 import { schema as schemaArbitrary } from "./schemas.ts";
 import { script, seeding } from "./scripts.ts";
 import { type Process, SecondProcess } from "../support/second_process.ts";
+import { testWith } from "../support/tools.ts";
 import { Twinned } from "./twinned.ts";
 
 /** What happens before both sides come to rest again. */
@@ -68,40 +69,43 @@ function env(name: string): string | undefined {
   return Deno.env.get(name);
 }
 
-Deno.test("property: whatever SQL does on the device and applications do in the cloud, both sides end equal", async () => {
-  await using second = new SecondProcess();
-  const counts = { statements: 0, refused: 0, rows: 0, messages: 0 };
-  const run = async (twinned: Twinned, { process, statements = [] }: Round) => {
-    const errors = await second.run(process, twinned.path, statements);
-    counts.statements += statements.length;
-    counts.refused += errors.length;
-    if (env("PROPERTY_ERRORS")) { for (const error of errors) console.log(error); }
-  };
-  await fc.assert(
-    fc.asyncProperty(scenario, async ({ schema, rounds }) => {
-      await using twinned = new Twinned(schema);
-      // What is set aside may find its place in any later round: then nobody is alone with the rows any more.
-      let clashed = false;
-      for (const round of rounds) {
-        clashed ||= round.clashing === true;
-        if (clashed || (round.statements && round.edits)) await both(twinned, round, run);
-        else if (round.statements) await deviceOnly(twinned, round, run);
-        else if (round.edits) await cloudOnly(twinned, round);
-        await checkEqual(twinned);
-      }
-      counts.messages += twinned.messages;
-      for (const model of schema.models.values()) counts.rows += rowsOf(twinned, model).size;
-    }),
-    {
-      numRuns: Number(env("PROPERTY_RUNS") ?? usualRuns),
-      seed: env("PROPERTY_SEED") ? Number(env("PROPERTY_SEED")) : undefined,
-      path: env("PROPERTY_PATH"),
-      endOnFailure: env("PROPERTY_SHRINK") === undefined,
-    },
-  );
-  console.log(`property: ${JSON.stringify(counts)}`);
-  assert.ok(counts.refused < counts.statements / 2, "most statements must be right, else little is tried");
-});
+testWith("sqlite3", "python3")(
+  "property: whatever SQL does on the device and applications do in the cloud, both sides end equal",
+  async () => {
+    await using second = new SecondProcess();
+    const counts = { statements: 0, refused: 0, rows: 0, messages: 0 };
+    const run = async (twinned: Twinned, { process, statements = [] }: Round) => {
+      const errors = await second.run(process, twinned.path, statements);
+      counts.statements += statements.length;
+      counts.refused += errors.length;
+      if (env("PROPERTY_ERRORS")) { for (const error of errors) console.log(error); }
+    };
+    await fc.assert(
+      fc.asyncProperty(scenario, async ({ schema, rounds }) => {
+        await using twinned = new Twinned(schema);
+        // What is set aside may find its place in any later round: then nobody is alone with the rows any more.
+        let clashed = false;
+        for (const round of rounds) {
+          clashed ||= round.clashing === true;
+          if (clashed || (round.statements && round.edits)) await both(twinned, round, run);
+          else if (round.statements) await deviceOnly(twinned, round, run);
+          else if (round.edits) await cloudOnly(twinned, round);
+          await checkEqual(twinned);
+        }
+        counts.messages += twinned.messages;
+        for (const model of schema.models.values()) counts.rows += rowsOf(twinned, model).size;
+      }),
+      {
+        numRuns: Number(env("PROPERTY_RUNS") ?? usualRuns),
+        seed: env("PROPERTY_SEED") ? Number(env("PROPERTY_SEED")) : undefined,
+        path: env("PROPERTY_PATH"),
+        endOnFailure: env("PROPERTY_SHRINK") === undefined,
+      },
+    );
+    console.log(`property: ${JSON.stringify(counts)}`);
+    assert.ok(counts.refused < counts.statements / 2, "most statements must be right, else little is tried");
+  },
+);
 
 type Run = (twinned: Twinned, round: Round) => Promise<void>;
 

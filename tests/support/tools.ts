@@ -1,13 +1,21 @@
 /**
- * Programs that some tests run beside Deno. On a machine with only Node the tests that need them are skipped, and say so;
- * CI has them all.
+ * Programs that some tests run beside Deno. On a machine with only Node the tests that need them are skipped; why is told at
+ * once, and again at the end of `deno task test` (`tests/main.ts`). CI has them all, and fails in place of skipping.
+ *
+ * A helper that starts such a program is reached only by tests that say so, with {@link toolsMissing} or {@link testWith}.
  *
  * @module
  */
 import { delimiter, join } from "node:path";
 
-function isHere(name: string): boolean {
-  return (Deno.env.get("PATH") ?? "").split(delimiter).some((folder) => {
+// A daemon's own folder is often not in a user's path: Debian puts Mosquitto there.
+const daemonFolders = ["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"];
+const folders = (Deno.env.get("PATH") ?? "").split(delimiter);
+Deno.env.set("PATH", [...folders, ...daemonFolders.filter((folder) => !folders.includes(folder))].join(delimiter));
+
+/** Whether a program is in the path. */
+export function toolHere(name: string): boolean {
+  return Deno.env.get("PATH")!.split(delimiter).some((folder) => {
     try {
       return Deno.statSync(join(folder || ".", name)).isFile;
     } catch {
@@ -17,15 +25,43 @@ function isHere(name: string): boolean {
   });
 }
 
+/** The test file that asks; the module that was started, where that can't be told. */
+function askingFile(): string {
+  const frames = new Error().stack?.split("\n").slice(1) ?? [];
+  return frames.map((frame) => frame.match(/\/tests\/(\S+_test\.ts)/)?.[1]).find((file) => file !== undefined) ??
+    Deno.mainModule.split("/tests/").at(-1)!;
+}
+
 /**
- * Whether one of these programs is missing here, which is printed as the reason for a skip: `ignore: toolsMissing("sqlite3")`.
- * Under `CI=true` it throws in place of skipping.
+ * Tells that some of a file's tests can't run here, and why. Where `TWINTABLE_SKIPS` names a file, it is noted there, for the
+ * list at the end.
+ *
+ * @throws {Error} with the reason under `CI=true`
  */
-export function toolsMissing(...names: string[]): boolean {
-  const missing = names.filter((name) => !isHere(name));
-  if (missing.length === 0) return false;
-  const reason = `this machine has no ${missing.join(", no ")}`;
+export function reportSkip(reason: string): void {
   if (Deno.env.get("CI") === "true") throw new Error(reason);
-  console.log(`skipped: tests that need it, since ${reason}`);
-  return true;
+  const note = `${askingFile()}: ${reason}`;
+  console.log(`skipped: ${note}`);
+  const notes = Deno.env.get("TWINTABLE_SKIPS");
+  if (notes) Deno.writeTextFileSync(notes, `${note}\n`, { append: true });
+}
+
+/** Why a test that needs these programs can't run here; undefined where it can. Tells it, see {@link reportSkip}. */
+export function toolsMissingBecause(...names: string[]): string | undefined {
+  const missing = names.filter((name) => !toolHere(name));
+  if (missing.length === 0) return undefined;
+  const reason = `this machine has no ${missing.join(", no ")}`;
+  reportSkip(reason);
+  return reason;
+}
+
+/** Whether one of these programs is missing here: `ignore: toolsMissing("sqlite3")`. */
+export function toolsMissing(...names: string[]): boolean {
+  return toolsMissingBecause(...names) !== undefined;
+}
+
+/** A `Deno.test` for tests that need these programs. */
+export function testWith(...names: string[]): (name: string, fn: () => void | Promise<void>) => void {
+  const ignore = toolsMissing(...names);
+  return (name, fn) => Deno.test({ name, ignore, fn });
 }

@@ -6,6 +6,9 @@ import { modelApi, plainItem } from "../../../agent/api/models.ts";
 import type { Store } from "../../../agent/store/store.ts";
 import { compileSchema, defineSchema, SyncError } from "../../../schema.ts";
 import { compiled, type exampleSchema, memoryStore, StoreFile } from "../store_fixture.ts";
+import { testWith } from "../../support/tools.ts";
+
+const withShell = testWith("sqlite3");
 
 type Example = typeof exampleSchema;
 
@@ -82,7 +85,7 @@ Deno.test("models: update changes what is given, null removes, upsert does eithe
   store.close();
 });
 
-Deno.test("models: errors are told apart by their code", () => {
+withShell("models: errors are told apart by their code", () => {
   using file = new StoreFile();
   const store = file.open();
   const settings = modelApi<Example, "Setting">(store, "Setting");

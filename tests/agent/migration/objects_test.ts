@@ -7,11 +7,14 @@ import { SyncError } from "../../../schema.ts";
 import { modelApi } from "../../../agent/api/models.ts";
 import { Twinned } from "../../property/twinned.ts";
 import { compiled, type exampleSchema, StoreFile } from "../store_fixture.ts";
+import { testWith } from "../../support/tools.ts";
+
+const withShell = testWith("sqlite3");
 
 const objects = (file: StoreFile) =>
   file.shell("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY type, name");
 
-Deno.test("objects: each trigger, index and view that was dropped is made anew, and is named", () => {
+withShell("objects: each trigger, index and view that was dropped is made anew, and is named", () => {
   using file = new StoreFile();
   file.open().close();
   const before = objects(file);
@@ -31,7 +34,7 @@ Deno.test("objects: each trigger, index and view that was dropped is made anew, 
   }
 });
 
-Deno.test("objects: a trigger that was altered is as it was, an application's own objects and columns stay", () => {
+withShell("objects: a trigger that was altered is as it was, an application's own objects and columns stay", () => {
   using file = new StoreFile();
   file.open().close();
   const before = objects(file);
@@ -48,22 +51,25 @@ Deno.test("objects: a trigger that was altered is as it was, an application's ow
   assert.equal(file.shell("SELECT name, mine FROM Setting"), "a|m");
 });
 
-Deno.test("objects: a unique index is not made anew over rows that share its value; a renamed column is kept aside", () => {
-  using file = new StoreFile();
-  file.open().close();
-  file.shell(`DROP INDEX "_sync_Setting.unique.slot"; INSERT INTO Setting(name, slot) VALUES ('a', 1), ('b', 1)`);
-  const refused = (error: unknown) =>
-    error instanceof SyncError && error.code === "migration" && /"slot" must be unique/.test(error.message);
-  for (let i = 0; i < 2; i++) assert.throws(() => file.open(), refused);
-  file.shell("DELETE FROM Setting WHERE name = 'b'");
-  assert.deepEqual(file.open().migration.rebuilt, ["Setting"]);
-  file.shell("UPDATE Setting SET value = 'v'; ALTER TABLE Setting RENAME COLUMN value TO worth");
-  assert.ok(file.open().migration.rebuilt.includes("Setting"));
-  assert.equal(file.shell("SELECT name, value FROM Setting"), "a|");
-  assert.equal(file.shell("SELECT name, value FROM _sync_kept"), "worth|v");
-});
+withShell(
+  "objects: a unique index is not made anew over rows that share its value; a renamed column is kept aside",
+  () => {
+    using file = new StoreFile();
+    file.open().close();
+    file.shell(`DROP INDEX "_sync_Setting.unique.slot"; INSERT INTO Setting(name, slot) VALUES ('a', 1), ('b', 1)`);
+    const refused = (error: unknown) =>
+      error instanceof SyncError && error.code === "migration" && /"slot" must be unique/.test(error.message);
+    for (let i = 0; i < 2; i++) assert.throws(() => file.open(), refused);
+    file.shell("DELETE FROM Setting WHERE name = 'b'");
+    assert.deepEqual(file.open().migration.rebuilt, ["Setting"]);
+    file.shell("UPDATE Setting SET value = 'v'; ALTER TABLE Setting RENAME COLUMN value TO worth");
+    assert.ok(file.open().migration.rebuilt.includes("Setting"));
+    assert.equal(file.shell("SELECT name, value FROM Setting"), "a|");
+    assert.equal(file.shell("SELECT name, value FROM _sync_kept"), "worth|v");
+  },
+);
 
-Deno.test("objects: a file made of a dump is this device's, and marked as such again", () => {
+withShell("objects: a file made of a dump is this device's, and marked as such again", () => {
   using file = new StoreFile();
   file.open().close();
   file.shell("INSERT INTO Setting(name, value) VALUES ('a', 'v')");

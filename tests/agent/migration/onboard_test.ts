@@ -7,6 +7,9 @@ import { openDatabase } from "../../../agent/sqlite/driver.ts";
 import { resetDatabase } from "../../../agent/migration/reset.ts";
 import { SyncError } from "../../../schema.ts";
 import { compiled, StoreFile } from "../store_fixture.ts";
+import { testWith } from "../../support/tools.ts";
+
+const withShell = testWith("sqlite3");
 
 /** Makes the file's content by SQL alone, as somebody did who knew nothing of Twintable. */
 function made(file: StoreFile, sql: string): void {
@@ -102,7 +105,7 @@ const refused: Record<string, { sql: string; message: RegExp }> = {
 };
 
 for (const [what, { sql, message }] of Object.entries(refused)) {
-  Deno.test(`onboard: ${what}: refused, and the file is as it was`, () => {
+  withShell(`onboard: ${what}: refused, and the file is as it was`, () => {
     using file = new StoreFile();
     made(file, sql);
     const before = file.shell(".dump");
@@ -119,28 +122,31 @@ for (const [what, { sql, message }] of Object.entries(refused)) {
   });
 }
 
-Deno.test("onboard: after a reset the file is taken in again, with what is kept for people; with its rows, nothing is left in it", () => {
-  using file = new StoreFile();
-  const keep = () =>
-    file.shell(`INSERT INTO Setting(name, value) VALUES ('a', 'secret');
+withShell(
+  "onboard: after a reset the file is taken in again, with what is kept for people; with its rows, nothing is left in it",
+  () => {
+    using file = new StoreFile();
+    const keep = () =>
+      file.shell(`INSERT INTO Setting(name, value) VALUES ('a', 'secret');
     INSERT INTO _rejected(model, item) VALUES ('Setting', 'secret');
     INSERT INTO _verify(model, key, mended) VALUES ('Setting', '{"name":"secret"}', 0);
     INSERT INTO _sync_kept(model, value) VALUES ('Setting', 'secret')`);
-  const reset = (rows: boolean) => {
-    const db = openDatabase(file.path);
-    resetDatabase(db, { rows });
-    db.close();
-  };
-  file.open().close();
-  keep();
-  reset(false);
-  assert.equal(file.shell("SELECT name FROM Setting"), "a");
-  file.open().close();
-  assert.equal(file.shell("SELECT count(*) FROM _rejected"), "1");
-  assert.equal(file.shell("SELECT count(*) FROM _pending"), "1");
-  reset(true);
-  assert.equal(file.shell("SELECT name FROM sqlite_master WHERE name <> 'sqlite_sequence'"), "");
-  assert.equal(file.shell("PRAGMA application_id"), "0");
-  const models = [...compiled.models.values()].filter((model) => model.onDevice).map(({ name }) => name);
-  assert.deepEqual(file.open().migration.created.sort(), models.sort());
-});
+    const reset = (rows: boolean) => {
+      const db = openDatabase(file.path);
+      resetDatabase(db, { rows });
+      db.close();
+    };
+    file.open().close();
+    keep();
+    reset(false);
+    assert.equal(file.shell("SELECT name FROM Setting"), "a");
+    file.open().close();
+    assert.equal(file.shell("SELECT count(*) FROM _rejected"), "1");
+    assert.equal(file.shell("SELECT count(*) FROM _pending"), "1");
+    reset(true);
+    assert.equal(file.shell("SELECT name FROM sqlite_master WHERE name <> 'sqlite_sequence'"), "");
+    assert.equal(file.shell("PRAGMA application_id"), "0");
+    const models = [...compiled.models.values()].filter((model) => model.onDevice).map(({ name }) => name);
+    assert.deepEqual(file.open().migration.created.sort(), models.sort());
+  },
+);

@@ -4,7 +4,11 @@
  */
 import assert from "node:assert/strict";
 import type { Store } from "../../../agent/store/store.ts";
+import { testWith } from "../../support/tools.ts";
 import { compiled, StoreFile } from "../store_fixture.ts";
+
+const withShell = testWith("sqlite3");
+const withBoth = testWith("sqlite3", "python3");
 
 type Entry = [model: string, kind: number, rowOrKey: number | string];
 
@@ -29,10 +33,11 @@ function goneKeys(store: Store): string[] {
 }
 
 for (const process of ["sqlite3", "python3"] as const) {
+  const testIt = testWith(...new Set(["sqlite3", process]));
   const run = (file: StoreFile, sql: string) =>
     process === "sqlite3" ? file.shell(sql) : file.python(`db.executescript(${JSON.stringify(sql)})`);
 
-  Deno.test(`capture: INSERT, UPDATE and DELETE by ${process} are recorded with row, time and key`, () => {
+  testIt(`capture: INSERT, UPDATE and DELETE by ${process} are recorded with row, time and key`, () => {
     using file = new StoreFile();
     const store = file.open();
     const before = Date.now();
@@ -47,7 +52,7 @@ for (const process of ["sqlite3", "python3"] as const) {
     assert.deepEqual([segment, hash, sort], [1, "device#dev-1", "setting#a"]);
   });
 
-  Deno.test(`capture: REPLACE by ${process} records the rows that it evicts`, () => {
+  testIt(`capture: REPLACE by ${process} records the rows that it evicts`, () => {
     using file = new StoreFile();
     const store = file.open();
     run(file, "INSERT INTO Setting(name, slot) VALUES ('a', 1), ('b', 2), ('c', 3)");
@@ -65,7 +70,7 @@ for (const process of ["sqlite3", "python3"] as const) {
     assert.equal(file.shell("SELECT group_concat(name) FROM Setting"), "d");
   });
 
-  Deno.test(`capture: an UPSERT by ${process} on the named attributes updates the row in place`, () => {
+  testIt(`capture: an UPSERT by ${process} on the named attributes updates the row in place`, () => {
     using file = new StoreFile();
     const store = file.open();
     run(file, "INSERT INTO Setting(name, note) VALUES ('a', 'kept')");
@@ -81,7 +86,7 @@ for (const process of ["sqlite3", "python3"] as const) {
     assert.deepEqual(entries(store).filter(([, kind]) => kind !== 3), []);
   });
 
-  Deno.test(`capture: a change of a key attribute by ${process} is the old key lost and the row updated`, () => {
+  testIt(`capture: a change of a key attribute by ${process} is the old key lost and the row updated`, () => {
     using file = new StoreFile();
     const store = file.open();
     run(file, "INSERT INTO Setting(name) VALUES ('a')");
@@ -95,7 +100,7 @@ for (const process of ["sqlite3", "python3"] as const) {
   });
 }
 
-Deno.test("capture: 10,000 rows in one transaction of Python are 10,000 entries, a rolled-back one is none", () => {
+withBoth("capture: 10,000 rows in one transaction of Python are 10,000 entries, a rolled-back one is none", () => {
   using file = new StoreFile();
   const store = file.open();
   file.python(`
@@ -114,7 +119,7 @@ db.execute("COMMIT")
   assert.equal(store.db.sql("SELECT count(DISTINCT sk) AS n FROM Telemetry").get()!.n, 10_000);
 });
 
-Deno.test("capture: DELETE without WHERE and UPDATE … FROM record each row", () => {
+withShell("capture: DELETE without WHERE and UPDATE … FROM record each row", () => {
   using file = new StoreFile();
   const store = file.open();
   file.shell(`
@@ -127,7 +132,7 @@ Deno.test("capture: DELETE without WHERE and UPDATE … FROM record each row", (
   assert.deepEqual(goneKeys(store), ['{"name":"a"}', '{"name":"b"}', '{"name":"c"}']);
 });
 
-Deno.test("capture: with recursive triggers nothing loops, nothing is missed", () => {
+withShell("capture: with recursive triggers nothing loops, nothing is missed", () => {
   using file = new StoreFile();
   const store = file.open();
   file.shell(`
@@ -141,7 +146,7 @@ Deno.test("capture: with recursive triggers nothing loops, nothing is missed", (
   assert.ok(Math.abs(Date.parse(updated) - Date.now()) < 60_000, updated);
 });
 
-Deno.test("capture: a change of nothing but attributes that never leave the device is not recorded", () => {
+withShell("capture: a change of nothing but attributes that never leave the device is not recorded", () => {
   using file = new StoreFile();
   const store = file.open();
   file.shell("INSERT INTO Setting(name, updated) VALUES ('a', '2020-01-01T00:00:00.000Z'); DELETE FROM _outbox;");
@@ -150,7 +155,7 @@ Deno.test("capture: a change of nothing but attributes that never leave the devi
   assert.equal(file.shell("SELECT updated FROM Setting"), "2020-01-01T00:00:00.000Z");
 });
 
-Deno.test("capture: an UPDATE sets updated, unless it gives one itself", () => {
+withShell("capture: an UPDATE sets updated, unless it gives one itself", () => {
   using file = new StoreFile();
   file.open();
   file.shell("INSERT INTO Setting(name, updated) VALUES ('a', '2020-01-01T00:00:00.000Z')");
@@ -160,7 +165,7 @@ Deno.test("capture: an UPDATE sets updated, unless it gives one itself", () => {
   assert.equal(file.shell("SELECT updated FROM Setting"), "2019-01-01T00:00:00.000Z");
 });
 
-Deno.test("capture: what the agent applies is not recorded, and no other connection sees the flag", () => {
+withShell("capture: what the agent applies is not recorded, and no other connection sees the flag", () => {
   using file = new StoreFile();
   const store = file.open();
   const rows = store.rows(setting);
@@ -195,7 +200,7 @@ Deno.test("capture: what the agent applies is not recorded, and no other connect
   assert.equal(entries(store).length, 1);
 });
 
-Deno.test("capture: a model that only comes down is read-only for everyone but the agent", () => {
+withBoth("capture: a model that only comes down is read-only for everyone but the agent", () => {
   using file = new StoreFile();
   const store = file.open();
   const message = /Command is read-only on the device \(its sync is "down"\)/;
@@ -210,28 +215,31 @@ Deno.test("capture: a model that only comes down is read-only for everyone but t
   assert.deepEqual(entries(store), []);
 });
 
-Deno.test("capture: a row of another device or account is refused where the key names it, and is data elsewhere", () => {
-  using file = new StoreFile();
-  file.open();
-  assert.throws(
-    () => file.shell("INSERT INTO Setting(deviceId, name) VALUES ('dev-2', 'a')"),
-    /rows of deviceId dev-1 only/,
-  );
-  assert.throws(
-    () => file.shell("INSERT INTO Scratch(deviceId, id) VALUES ('dev-2', 'a')"),
-    /rows of deviceId dev-1 only/,
-  );
-  file.shell("INSERT INTO Setting(deviceId, name) VALUES ('dev-1', 'a')");
-  assert.throws(() => file.shell("UPDATE Setting SET deviceId = 'dev-2'"), /rows of deviceId dev-1 only/);
-  assert.throws(
-    () => file.shell("INSERT INTO Thing(accountId, kind, n) VALUES ('x', 'a', 1)"),
-    /rows of accountId acme only/,
-  );
-  file.shell("INSERT INTO Thing(deviceId, kind, n) VALUES ('dev-2', 'a', 1)");
-  assert.equal(file.shell("SELECT deviceId FROM Thing"), "dev-2");
-});
+withShell(
+  "capture: a row of another device or account is refused where the key names it, and is data elsewhere",
+  () => {
+    using file = new StoreFile();
+    file.open();
+    assert.throws(
+      () => file.shell("INSERT INTO Setting(deviceId, name) VALUES ('dev-2', 'a')"),
+      /rows of deviceId dev-1 only/,
+    );
+    assert.throws(
+      () => file.shell("INSERT INTO Scratch(deviceId, id) VALUES ('dev-2', 'a')"),
+      /rows of deviceId dev-1 only/,
+    );
+    file.shell("INSERT INTO Setting(deviceId, name) VALUES ('dev-1', 'a')");
+    assert.throws(() => file.shell("UPDATE Setting SET deviceId = 'dev-2'"), /rows of deviceId dev-1 only/);
+    assert.throws(
+      () => file.shell("INSERT INTO Thing(accountId, kind, n) VALUES ('x', 'a', 1)"),
+      /rows of accountId acme only/,
+    );
+    file.shell("INSERT INTO Thing(deviceId, kind, n) VALUES ('dev-2', 'a', 1)");
+    assert.equal(file.shell("SELECT deviceId FROM Thing"), "dev-2");
+  },
+);
 
-Deno.test("capture: entries of a key are found through indexes, bulk inserts of measurements touch none", () => {
+withShell("capture: entries of a key are found through indexes, bulk inserts of measurements touch none", () => {
   using file = new StoreFile();
   const store = file.open();
   const plan = (sql: string) => store.db.prepare(`EXPLAIN QUERY PLAN ${sql}`).all().map((row) => row.detail).join("\n");
@@ -269,7 +277,7 @@ Deno.test("capture: _pending of one model costs nothing for what waits of others
   assert.ok(own < all / 20, `${own} ms for two keys, ${all} ms for all`);
 });
 
-Deno.test("capture: _pending shows each key that waits, _status the counts", () => {
+withShell("capture: _pending shows each key that waits, _status the counts", () => {
   using file = new StoreFile();
   file.open();
   file.shell(

@@ -5,6 +5,9 @@ import assert from "node:assert/strict";
 import { tableSql, uniqueIndexes } from "../../../agent/store/ddl.ts";
 import { compileSchema } from "../../../schema.ts";
 import { compiled, identity, memoryStore, StoreFile } from "../store_fixture.ts";
+import { testWith } from "../../support/tools.ts";
+
+const withShell = testWith("sqlite3");
 
 Deno.test("ddl: the table and indexes of an example model are these", () => {
   const setting = compiled.models.get("Setting")!;
@@ -34,7 +37,7 @@ Deno.test("ddl: the table and indexes of an example model are these", () => {
   ]);
 });
 
-Deno.test("ddl: a plain INSERT in the sqlite3 shell makes a complete item", () => {
+withShell("ddl: a plain INSERT in the sqlite3 shell makes a complete item", () => {
   using file = new StoreFile();
   const store = file.open();
   const before = Date.now();
@@ -69,7 +72,7 @@ Deno.test("ddl: ULIDs and UUIDs made by SQL do not repeat within a statement", (
   store.close();
 });
 
-Deno.test("ddl: what the schema does not allow is refused, with a sentence that names the column", () => {
+withShell("ddl: what the schema does not allow is refused, with a sentence that names the column", () => {
   using file = new StoreFile();
   file.open();
   const refused: [string, RegExp][] = [

@@ -5,7 +5,11 @@
 import assert from "node:assert/strict";
 import type { Store } from "../../../agent/store/store.ts";
 import { SecondProcess } from "../../support/second_process.ts";
+import { testWith } from "../../support/tools.ts";
 import { StoreFile } from "../store_fixture.ts";
+
+const withShell = testWith("sqlite3");
+const withBoth = testWith("sqlite3", "python3");
 
 interface Case {
   readonly what: string;
@@ -184,32 +188,35 @@ function hinted(store: Store): Set<string> {
 
 for (const process of ["sqlite3", "python3"] as const) {
   for (const recursive of ["OFF", "ON"]) {
-    Deno.test(`sql: every kind of statement of ${process} is captured with recursive_triggers ${recursive}`, async () => {
-      using file = new StoreFile();
-      await using second = new SecondProcess();
-      const store = file.open();
-      for (const { what, sql, rows, changed } of cases) {
-        store.db.exec(`DELETE FROM Setting; ${setup}; DELETE FROM _outbox`);
-        const errors = await second.run(process, file.path, [`PRAGMA recursive_triggers = ${recursive}`, sql].flat());
-        // What fails is a constraint, as the case wants it; never the script or a trigger.
-        for (const error of errors) assert.match(error, /UNIQUE constraint failed/, what);
-        assert.equal(rowsOf(store), rows, what);
-        const names = hinted(store);
-        for (const name of changed.split(" ")) {
-          if (name !== "") assert.ok(names.has(name), `${what}: nothing leads to ${name}, only to ${[...names]}`);
+    withBoth(
+      `sql: every kind of statement of ${process} is captured with recursive_triggers ${recursive}`,
+      async () => {
+        using file = new StoreFile();
+        await using second = new SecondProcess();
+        const store = file.open();
+        for (const { what, sql, rows, changed } of cases) {
+          store.db.exec(`DELETE FROM Setting; ${setup}; DELETE FROM _outbox`);
+          const errors = await second.run(process, file.path, [`PRAGMA recursive_triggers = ${recursive}`, sql].flat());
+          // What fails is a constraint, as the case wants it; never the script or a trigger.
+          for (const error of errors) assert.match(error, /UNIQUE constraint failed/, what);
+          assert.equal(rowsOf(store), rows, what);
+          const names = hinted(store);
+          for (const name of changed.split(" ")) {
+            if (name !== "") assert.ok(names.has(name), `${what}: nothing leads to ${name}, only to ${[...names]}`);
+          }
+          if (changed === "") {
+            // A hint too many (a REPLACE or IGNORE that came to nothing) is looked at and dropped; it must be no insert.
+            const inserts = store.db.sql("SELECT count(*) AS n FROM _outbox WHERE kind = 1").get()!.n;
+            assert.equal(inserts, 0, what);
+          }
+          assert.equal(store.db.sql("SELECT applying FROM _sync_flag").get()!.applying, 0, what);
         }
-        if (changed === "") {
-          // A hint too many (a REPLACE or IGNORE that came to nothing) is looked at and dropped; it must be no insert.
-          const inserts = store.db.sql("SELECT count(*) AS n FROM _outbox WHERE kind = 1").get()!.n;
-          assert.equal(inserts, 0, what);
-        }
-        assert.equal(store.db.sql("SELECT applying FROM _sync_flag").get()!.applying, 0, what);
-      }
-    });
+      },
+    );
   }
 }
 
-Deno.test("sql: a database that is attached to another one is written like any", () => {
+withBoth("sql: a database that is attached to another one is written like any", () => {
   using file = new StoreFile();
   const store = file.open();
   file.shell(`
@@ -232,7 +239,7 @@ app.executescript("""
   assert.deepEqual([...hinted(store)].sort(), ["a", "b", "c"]);
 });
 
-Deno.test("sql: .import of the sqlite3 shell fills a table by way of a temporary one", () => {
+withShell("sql: .import of the sqlite3 shell fills a table by way of a temporary one", () => {
   using file = new StoreFile();
   const store = file.open();
   const csv = `${file.folder}/in.csv`;
@@ -246,7 +253,7 @@ Deno.test("sql: .import of the sqlite3 shell fills a table by way of a temporary
   assert.equal(rowsOf(store), "a:1:it's, quoted b::é😀");
 });
 
-Deno.test("sql: VACUUM keeps rows, _ids, the outbox and the mark of whose file it is", () => {
+withShell("sql: VACUUM keeps rows, _ids, the outbox and the mark of whose file it is", () => {
   using file = new StoreFile();
   const store = file.open();
   file.shell("INSERT INTO Setting(_id, name) VALUES (7, 'a'), (9, 'b'); DELETE FROM Setting WHERE _id = 7; VACUUM");

@@ -6,6 +6,9 @@ import { openDatabase } from "../../../agent/sqlite/driver.ts";
 import { openStore } from "../../../agent/store/store.ts";
 import { compileSchema, SyncError } from "../../../schema.ts";
 import { compiled, exampleSchema, identity, memoryStore, StoreFile } from "../store_fixture.ts";
+import { testWith } from "../../support/tools.ts";
+
+const withShell = testWith("sqlite3");
 
 const code = (wanted: string, message?: RegExp) => (error: unknown) =>
   error instanceof SyncError && error.code === wanted && (message === undefined || message.test(error.message));
@@ -38,7 +41,7 @@ Deno.test("store: a new file is its owner's alone, in WAL mode, and opens again 
   again.close();
 });
 
-Deno.test("store: what is not this device's database is refused, with the way out, and left as it is", () => {
+withShell("store: what is not this device's database is refused, with the way out, and left as it is", () => {
   using file = new StoreFile();
   file.open().close();
   const other = (patch: object) => () =>
@@ -123,7 +126,7 @@ Deno.test("store: a lock that another process holds is a retryable fault, a full
   assert.equal(store.db.sql("SELECT count(*) AS n FROM _outbox").get()!.n, 0);
 });
 
-Deno.test("store: a new schema keeps rows, _ids, the outbox and what an application made on the tables", () => {
+withShell("store: a new schema keeps rows, _ids, the outbox and what an application made on the tables", () => {
   using file = new StoreFile();
   file.open().close();
   file.shell(`
@@ -161,7 +164,7 @@ Deno.test("store: a new schema keeps rows, _ids, the outbox and what an applicat
   assert.equal(store.db.prepare("PRAGMA integrity_check").get()!.integrity_check, "ok");
 });
 
-Deno.test("store: a schema that the rows don't fit is refused with the reason and changes nothing", () => {
+withShell("store: a schema that the rows don't fit is refused with the reason and changes nothing", () => {
   using file = new StoreFile();
   file.open().close();
   file.shell("INSERT INTO Setting(name, value) VALUES ('a', 'x')");
@@ -183,7 +186,7 @@ Deno.test("store: a schema that the rows don't fit is refused with the reason an
   file.open();
 });
 
-Deno.test("store: a new model gets a table, a removed one keeps its rows without triggers, numbers stay", () => {
+withShell("store: a new model gets a table, a removed one keeps its rows without triggers, numbers stay", () => {
   using file = new StoreFile();
   const first = file.open();
   const numbers = [...compiled.models.values()].map((model) => [model.name, first.number(model)]);
