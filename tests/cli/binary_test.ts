@@ -5,11 +5,12 @@
 import assert from "node:assert/strict";
 import { binary, procMissing, Program } from "../support/process.ts";
 import { count, query } from "../support/sql.ts";
+import { skipped } from "../support/tools.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
 import { example, run } from "./run.ts";
 
-if (!binary) console.log("binary: skipped, TWINTABLE_BINARY names no compiled program; .ci/run makes one");
+const ignore = skipped(binary ? undefined : "TWINTABLE_BINARY names no compiled program; .ci/run makes one");
 
 interface Status {
   readonly connected: boolean;
@@ -24,7 +25,7 @@ async function statusOf(path: string): Promise<Status | undefined> {
 Deno.test({
   name:
     "binary: with an agent's permissions alone it keeps a device in step, survives kill -9, and needs no environment",
-  ignore: !binary,
+  ignore,
   async fn() {
     using folder = new TempDir();
     const schema = folder.file("schema.json");
@@ -108,7 +109,7 @@ Deno.test({
 
 Deno.test({
   name: "binary: what needs more than an agent's permissions ends in one line that says so",
-  ignore: !binary,
+  ignore,
   async fn() {
     const { code, stderr } = await new Deno.Command(binary!, { args: ["schema", "check", example] }).output();
     assert.equal(code, 1);

@@ -79,7 +79,7 @@ withShell(
   },
 );
 
-Deno.test("cli: verify asks devices from the cloud, and says which are not connected", async () => {
+withShell("cli: verify asks devices from the cloud, and says which are not connected", async () => {
   using dir = new TempDir();
   const [port, mqttPort] = [await freePort(), await freePort()];
   const table = `embedded:${dir.file("cloud.db")}`, schema = writeSchema(dir.path);

@@ -6,6 +6,7 @@ import type { Ack, FromCloud } from "../../protocol.ts";
 import { compileSchema, SyncError } from "../../schema.ts";
 import { authorityCert, serverCert, serverKey, tlsMissing } from "../support/certificates.ts";
 import { freePort, mosquittoMissing, startMosquitto } from "../support/mosquitto.ts";
+import { skipped } from "../support/tools.ts";
 import { until } from "../support/until.ts";
 
 const schema = compileSchema({
@@ -87,15 +88,15 @@ test("with an embedded broker and table a change goes up and one comes down", as
   assert.match(metrics, /mqtt_published/);
 });
 
-const tlsTest = `with TLS at the broker the devices use it${tlsMissing ? `: ${tlsMissing}` : ""}`;
+const tlsTest = "with TLS at the broker the devices use it";
 test(tlsTest, async () => {
   await using cloud = await cloudOf({ broker: { tls: { cert: serverCert, key: serverKey } } });
   const token = await cloud.registry.add("dev-1", "acme");
   await mainPath(cloud, `mqtts://localhost:${cloud.mqttPort}`, token, authorityCert);
-}, tlsMissing !== undefined);
+}, skipped(tlsMissing));
 
 test(
-  `with Mosquitto a change goes up and one comes down${mosquittoMissing ? `: ${mosquittoMissing}` : ""}`,
+  "with Mosquitto a change goes up and one comes down",
   async () => {
     const internal = { username: "twintable-cloud", password: "secret" };
     const broker = await startMosquitto({ devices: [{ ...identity, token: "t" }], internal });
@@ -108,7 +109,7 @@ test(
       await broker.stop();
     }
   },
-  mosquittoMissing !== undefined,
+  skipped(mosquittoMissing),
 );
 
 test("a broker that refuses the worker's credentials ends the start with that reason", async () => {

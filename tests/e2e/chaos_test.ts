@@ -12,14 +12,14 @@ import { type NetworkFault, networkFaults } from "../support/chaos_proxy.ts";
 import { type ChaosDevice, chaosMissing, ChaosSystem } from "../support/chaos_system.ts";
 import { statusOf } from "../support/device.ts";
 import { query } from "../support/sql.ts";
-import { toolsMissing } from "../support/tools.ts";
+import { skipped, toolsMissing } from "../support/tools.ts";
 import { until } from "../support/until.ts";
 
 const chaosMs = Number(Deno.env.get("TWINTABLE_CHAOS_SECONDS") ?? 30) * 1000;
 const seed = Number(Deno.env.get("TWINTABLE_CHAOS_SEED") ?? crypto.getRandomValues(new Uint32Array(1))[0]);
 /** What heals has this long to come to rest: workers take over leases, agents try again after a minute at most. */
 const restMs = 120_000;
-const ignore = toolsMissing("faketime", "python3") || chaosMissing !== undefined;
+const ignore = toolsMissing("faketime", "python3") || skipped(chaosMissing);
 const diskMissing = ignore ? undefined : await badDiskMissing();
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));

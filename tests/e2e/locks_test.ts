@@ -12,7 +12,7 @@ import { writeSchema } from "../support/schema.ts";
 import { shell } from "../support/sql.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { openTestCloud } from "../support/test_cloud.ts";
-import { reportSkip, toolsMissing } from "../support/tools.ts";
+import { skipped, toolsMissing } from "../support/tools.ts";
 import { until } from "../support/until.ts";
 
 const notLinux = Deno.build.os !== "linux";
@@ -117,6 +117,5 @@ Deno.test({
 /** Some containers forbid tracing: the test above guards the same by its effect. */
 function noTracing(): boolean {
   const { success } = new Deno.Command("strace", { args: ["-o", "/dev/null", "true"], stderr: "null" }).outputSync();
-  if (!success) reportSkip("strace can't trace here");
-  return !success;
+  return skipped(success ? undefined : "strace can't trace here");
 }

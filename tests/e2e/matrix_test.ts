@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import type { Device } from "../support/device.ts";
+import { skipped } from "../support/tools.ts";
 import { brokerKinds, openWorld, tableKinds, type TableSource, type World } from "../support/world.ts";
 import { until } from "../support/until.ts";
 
@@ -176,8 +177,8 @@ for (const table of await tableKinds()) {
     // Two workers need a stream that two may tail.
     if (table.name === "embedded" && broker.workers) continue;
     Deno.test({
-      name: `matrix: ${table.name}, ${broker.name}${missing ? `: ${missing}` : ""}`,
-      ignore: missing !== undefined,
+      name: `matrix: ${table.name}, ${broker.name}`,
+      ignore: skipped(missing),
       sanitizeOps: false,
       sanitizeResources: false,
       async fn(t) {

@@ -7,6 +7,7 @@ import { assertTwinned } from "../support/compare.ts";
 import { type Device, openDevice } from "../support/device.ts";
 import { mosquittoMissing, startMosquitto } from "../support/mosquitto.ts";
 import { connect } from "../support/sql.ts";
+import { skipped } from "../support/tools.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { openTestCloud, type TestCloud } from "../support/test_cloud.ts";
 
@@ -78,7 +79,7 @@ Deno.test({
   name: `size: items of every size up to 350 KB travel both ways at once through Mosquitto${
     mosquittoMissing ? `: skipped, ${mosquittoMissing}` : ""
   }`,
-  ignore: mosquittoMissing !== undefined,
+  ignore: skipped(mosquittoMissing),
   async fn() {
     using dir = new TempDir();
     const internal = { username: "worker", password: "worker-password" };

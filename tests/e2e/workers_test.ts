@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { emulators } from "../support/dynamo.ts";
 import { FaultProxy } from "../support/fault_proxy.ts";
 import { type Mosquitto, mosquittoMissing, startMosquitto } from "../support/mosquitto.ts";
+import { skipped } from "../support/tools.ts";
 import { procMissing, Program } from "../support/process.ts";
 import { type Device, openDevice } from "../support/device.ts";
 import { e2eCompiled, writeSchema } from "../support/schema.ts";
@@ -148,7 +149,7 @@ class Site implements AsyncDisposable {
 const test = (name: string, fn: () => Promise<void>) =>
   Deno.test({
     name: `workers: ${name}${missing ? `: ${missing}` : ""}`,
-    ignore: missing !== undefined,
+    ignore: skipped(missing),
     sanitizeOps: false,
     sanitizeResources: false,
     fn,

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { reportSkip } from "./tools.ts";
+import { skipped } from "./tools.ts";
 import { until } from "./until.ts";
 
 /** What is wrong with the disk: writes find it full, or a sync takes 300 ms. */
@@ -49,7 +49,7 @@ export async function badDiskMissing(): Promise<string | undefined> {
     return undefined;
   } catch (error) {
     const reason = `no strace on other processes here: ${(error as Error).message.split("\n")[0]}`;
-    reportSkip(reason);
+    skipped(reason);
     return reason;
   } finally {
     sleeper.kill("SIGKILL");

@@ -8,7 +8,7 @@ import { mkdir, mkdtemp, rename, rm, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "./mosquitto.ts";
-import { reportSkip, toolHere } from "./tools.ts";
+import { missingTools, skipped } from "./tools.ts";
 import { until } from "./until.ts";
 
 /** An emulator that is running, with nothing in it. */
@@ -48,7 +48,8 @@ async function dynoxide(): Promise<EmulatorKind> {
 async function dynamodbLocal(): Promise<EmulatorKind> {
   const name = "dynamodb-local";
   return await kindOf(name, async () => {
-    if (!toolHere("java")) throw new Error("this machine has no java");
+    const missing = missingTools("java");
+    if (missing !== undefined) throw new Error(missing);
     await run("java", ["-version"]);
     const cwd = join(await fetchPackage(localPackage), "emulator");
     const fixed = ["-Xmx512m", "-Djava.library.path=DynamoDBLocal_lib", "-DDDB_LOCAL_TELEMETRY=0"];
@@ -65,7 +66,7 @@ async function kindOf(
     return { name, missing: undefined, start: await prepare() };
   } catch (cause) {
     const missing = `${name} can't be used here: ${(cause as Error).message}`;
-    reportSkip(missing);
+    skipped(missing);
     return { name, missing, start: () => Promise.reject(new Error(missing)) };
   }
 }

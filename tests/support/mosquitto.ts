@@ -8,7 +8,7 @@ import { pbkdf2Sync, randomBytes } from "node:crypto";
 import net from "node:net";
 import mqtt from "mqtt";
 import { topics } from "../../protocol.ts";
-import { toolsMissingBecause } from "./tools.ts";
+import { missingTools } from "./tools.ts";
 import { until } from "./until.ts";
 
 /** A device that may log in. */
@@ -43,7 +43,7 @@ export interface Mosquitto {
 }
 
 /** Why Mosquitto can't be used here, or undefined. A test that needs it is skipped with this reason. */
-export const mosquittoMissing: string | undefined = toolsMissingBecause("mosquitto");
+export const mosquittoMissing: string | undefined = missingTools("mosquitto");
 
 /** A port that was free a moment ago. */
 export function freePort(): Promise<number> {

@@ -13,8 +13,7 @@ const daemonFolders = ["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"];
 const folders = (Deno.env.get("PATH") ?? "").split(delimiter);
 Deno.env.set("PATH", [...folders, ...daemonFolders.filter((folder) => !folders.includes(folder))].join(delimiter));
 
-/** Whether a program is in the path. */
-export function toolHere(name: string): boolean {
+function toolHere(name: string): boolean {
   return Deno.env.get("PATH")!.split(delimiter).some((folder) => {
     try {
       return Deno.statSync(join(folder || ".", name)).isFile;
@@ -33,31 +32,30 @@ function askingFile(): string {
 }
 
 /**
- * Tells that some of a file's tests can't run here, and why. Where `TWINTABLE_SKIPS` names a file, it is noted there, for the
- * list at the end.
+ * Whether a test is skipped, for a reason that is told: `ignore: skipped(mosquittoMissing)`. Where `TWINTABLE_SKIPS` names a
+ * file, the reason is noted there, for the list at the end.
  *
  * @throws {Error} with the reason under `CI=true`
  */
-export function reportSkip(reason: string): void {
+export function skipped(reason: string | undefined): boolean {
+  if (reason === undefined) return false;
   if (Deno.env.get("CI") === "true") throw new Error(reason);
   const note = `${askingFile()}: ${reason}`;
   console.log(`skipped: ${note}`);
   const notes = Deno.env.get("TWINTABLE_SKIPS");
   if (notes) Deno.writeTextFileSync(notes, `${note}\n`, { append: true });
+  return true;
 }
 
-/** Why a test that needs these programs can't run here; undefined where it can. Tells it, see {@link reportSkip}. */
-export function toolsMissingBecause(...names: string[]): string | undefined {
+/** Why a test that needs these programs can't run here; undefined where it can. */
+export function missingTools(...names: string[]): string | undefined {
   const missing = names.filter((name) => !toolHere(name));
-  if (missing.length === 0) return undefined;
-  const reason = `this machine has no ${missing.join(", no ")}`;
-  reportSkip(reason);
-  return reason;
+  return missing.length === 0 ? undefined : `this machine has no ${missing.join(", no ")}`;
 }
 
-/** Whether one of these programs is missing here: `ignore: toolsMissing("sqlite3")`. */
+/** Whether a test is skipped since one of these programs is missing here: `ignore: toolsMissing("sqlite3")`. */
 export function toolsMissing(...names: string[]): boolean {
-  return toolsMissingBecause(...names) !== undefined;
+  return skipped(missingTools(...names));
 }
 
 /** A `Deno.test` for tests that need these programs. */

@@ -11,6 +11,7 @@ import { SyncError } from "../../../schema/errors.ts";
 import { encode, type FromCloud, type Up } from "../../../protocol.ts";
 import { authorityCert, deviceCert, deviceKey, serverCert, serverKey, tlsMissing } from "../../support/certificates.ts";
 import { mosquittoMissing, startMosquitto } from "../../support/mosquitto.ts";
+import { skipped } from "../../support/tools.ts";
 import { until } from "../../support/until.ts";
 import { brokerContract, internalUser, type TestBroker, testCloud, testDevices, testLink } from "./broker_contract.ts";
 
@@ -34,15 +35,15 @@ async function mosquitto(): Promise<TestBroker> {
 
 brokerContract("embedded", embedded);
 brokerContract(
-  mosquittoMissing ? `mosquitto: ${mosquittoMissing}` : "mosquitto",
+  "mosquitto",
   mosquitto,
-  mosquittoMissing !== undefined,
+  skipped(mosquittoMissing),
 );
 
 brokerContract(
-  mosquittoMissing ? `mosquitto, MQTT 5: ${mosquittoMissing}` : "mosquitto, MQTT 5",
+  "mosquitto, MQTT 5",
   async () => ({ ...await mosquitto(), protocolVersion: 5 as const }),
-  mosquittoMissing !== undefined,
+  skipped(mosquittoMissing),
 );
 
 const test = (name: string, fn: () => Promise<void>, ignore = false) =>
@@ -236,7 +237,7 @@ test("broker: connections above the limit are closed, and a place that gets free
 });
 
 const tlsTest = "broker: over TLS a device gets in by its certificate or its token, and trusts only its authority";
-test(tlsMissing ? `${tlsTest}: ${tlsMissing}` : tlsTest, async () => {
+test(tlsTest, async () => {
   const broker = await startBroker({
     authenticate,
     identityOf: (deviceId) => Promise.resolve(known(deviceId)),
@@ -279,9 +280,9 @@ test(tlsMissing ? `${tlsTest}: ${tlsMissing}` : tlsTest, async () => {
   await until("the workers' plain listener refuses a device", () => backDoor.refused);
   await backDoor.close();
   await broker.close();
-}, tlsMissing !== undefined);
+}, skipped(tlsMissing));
 
-test(`link: over TLS at Mosquitto${mosquittoMissing ? `: ${mosquittoMissing}` : ""}`, async () => {
+test("link: over TLS at Mosquitto", async () => {
   const broker = await startMosquitto({
     devices: testDevices,
     internal: internalUser,
@@ -310,7 +311,7 @@ test(`link: over TLS at Mosquitto${mosquittoMissing ? `: ${mosquittoMissing}` : 
   await link.close();
   await cloud.close();
   await broker.stop();
-}, mosquittoMissing !== undefined);
+}, skipped(mosquittoMissing));
 
 test("broker: a port that is taken is one clear error", async () => {
   const broker = await embedded();
@@ -339,7 +340,7 @@ Deno.test({
   name: `receiver: two workers share the messages, and a message in parts reaches exactly one${
     mosquittoMissing ? `: ${mosquittoMissing}` : ""
   }`,
-  ignore: mosquittoMissing !== undefined,
+  ignore: skipped(mosquittoMissing),
   sanitizeOps: false,
   sanitizeResources: false,
   async fn() {
