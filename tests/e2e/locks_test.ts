@@ -43,7 +43,7 @@ Deno.test({
 
 Deno.test({
   name: "locks: an agent holds its lock on the database through starts, syncs, checkpoints, commands and lost links",
-  ignore: notLinux,
+  ignore: notLinux || toolsMissing("sqlite3"),
   async fn() {
     using dir = new TempDir();
     await using cloud = await openTestCloud();

@@ -8,10 +8,11 @@
  */
 import { delimiter, join } from "node:path";
 
-// A daemon's own folder is often not in a user's path: Debian puts Mosquitto there.
+// A daemon's own folder is often not in a user's path: Debian puts Mosquitto there. CI asks for the path as it is, to try a bare machine.
 const daemonFolders = ["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"];
 const folders = (Deno.env.get("PATH") ?? "").split(delimiter);
-Deno.env.set("PATH", [...folders, ...daemonFolders.filter((folder) => !folders.includes(folder))].join(delimiter));
+const added = Deno.env.has("TWINTABLE_PATH_AS_IS") ? [] : daemonFolders.filter((folder) => !folders.includes(folder));
+Deno.env.set("PATH", [...folders, ...added].join(delimiter));
 
 function toolHere(name: string): boolean {
   return Deno.env.get("PATH")!.split(delimiter).some((folder) => {
