@@ -27,7 +27,7 @@
  */
 export { checkAttributes } from "./schema/check.ts";
 export { compileSchema } from "./schema/compile.ts";
-export { dateToJson, isExpired, jsonToDate } from "./schema/dates.ts";
+export { dateToJson, expiryAgeMaxMs, isExpired, jsonToDate } from "./schema/dates.ts";
 export { SchemaError, SyncError, type SyncErrorOptions } from "./schema/errors.ts";
 export { generateValue, ulid, uuid } from "./schema/generate.ts";
 export {

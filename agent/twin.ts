@@ -31,7 +31,8 @@ import { Uplink } from "./sync/uplink.ts";
 import { Verify } from "./verify/verify.ts";
 import { askVerify } from "./verify/report.ts";
 import { WalWatch } from "./upkeep/wal_watch.ts";
-import { purgeExpired, trimHistory } from "./upkeep/housekeeping.ts";
+import { trimHistory } from "./upkeep/housekeeping.ts";
+import { purgeExpired } from "./upkeep/purge.ts";
 
 /** The clock is looked at this often at least, so that a jump is noticed before much is recorded with it. */
 const clockCheckMs = 1_000;

@@ -35,9 +35,24 @@ export function jsonToDate(field: DateField, json: Json | undefined): Date | und
   return Number.isNaN(date.getTime()) ? undefined : date;
 }
 
-/** Whether the item's expiry time has come: it counts as absent, whether or not anything has removed it yet. */
+/**
+ * An expiry time longer ago than this is none: DynamoDB never deletes an item whose TTL lies more than five years back, so
+ * that a zero, or a number that is no time, does no harm. A little less than five years: what DynamoDB deletes all the same
+ * comes down as a removal, while a row purged here that lives there would be missed.
+ */
+export const expiryAgeMaxMs = 5 * 365 * 86_400_000;
+
+/**
+ * Whether the item's expiry time has come: it counts as absent, whether or not anything has removed it yet.
+ *
+ * The one definition, on the device and in the cloud, is DynamoDB's: a **number** of seconds, not in the future and not more
+ * than five years ago. A text, or milliseconds taken for seconds (a time far in the future), never expires.
+ */
 export function isExpired(model: Model, item: Attributes, nowMs: number): boolean {
   if (model.ttlField === undefined) return false;
   const field = model.fields.find(({ name }) => name === model.ttlField)!;
-  return (jsonToDate(field, item[field.attribute])?.getTime() ?? Infinity) <= nowMs;
+  const seconds = item[field.attribute];
+  if (typeof seconds !== "number") return false;
+  const ms = seconds * 1000;
+  return ms <= nowMs && ms > nowMs - expiryAgeMaxMs;
 }

@@ -98,8 +98,23 @@ function dateToItem(field: Field, value: SqlValue): Json {
   return field.isoDates ? new Date(ms).toISOString() : ms;
 }
 
+/** What a date column holds, in ms: years 0 to 9999 as text, JavaScript's dates as a number. */
+const isoFirstMs = Date.parse("0000-01-01T00:00:00.000Z"), isoLastMs = Date.parse("9999-12-31T23:59:59.999Z");
+const dateMaxMs = 8.64e15;
+
+/**
+ * An expiry time is seconds, whatever number stands there: so DynamoDB reads it (`schema/dates.ts`). Of one beyond all dates,
+ * which milliseconds taken for seconds mostly are, the column holds the last date: the item never expires, and says so.
+ */
+function expiryToColumn(field: Field, json: Json): SqlValue {
+  const ms = (typeof json === "number" ? json : Number(jsonToNumberText(json))) * 1000;
+  const [first, last] = field.isoDates ? [isoFirstMs, isoLastMs] : [-dateMaxMs, dateMaxMs];
+  return msToColumn(field, Math.min(last, Math.max(first, ms)));
+}
+
 function dateToColumn(field: Field, json: Json): SqlValue {
-  if (typeof json === "number") return msToColumn(field, field.ttl ? json * 1000 : json);
+  if (field.ttl && (typeof json === "number" || isBigNumber(json))) return expiryToColumn(field, json);
+  if (typeof json === "number") return msToColumn(field, json);
   if (typeof json !== "string") throw new RangeError("is no date");
   const ms = dateTextToMs(json) ?? Date.parse(json);
   if (Number.isNaN(ms)) throw new RangeError("is no date");

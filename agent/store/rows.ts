@@ -82,13 +82,6 @@ export interface Rows {
   range(hash: string, after: string, to: string | undefined, limit: number): RangeRow[];
   /** Rows behind `afterId` by `_id`, as {@link range}. */
   after(afterId: number, limit: number): (RangeRow & { readonly id: number })[];
-  /**
-   * Deletes rows whose expiry time has come, among the `scan` rows behind `afterId` by `_id`: a look at the whole of a
-   * large table would hold up its writers.
-   *
-   * @returns how many were deleted, and the last `_id` that was looked at; undefined at the table's end
-   */
-  purgeExpired(nowMs: number, afterId: number, scan: number): { readonly removed: number; readonly last?: number };
 }
 
 /** {@link Rows} of a model that has a table. */
@@ -319,20 +312,6 @@ export class TableRows implements Rows {
       if (!(error instanceof SyncError) || error.code !== "invalid") throw error;
       return { key };
     }
-  }
-
-  purgeExpired(nowMs: number, afterId: number, scan: number): { readonly removed: number; readonly last?: number } {
-    const field = this.model.fields.find((f) => f.name === this.model.ttlField);
-    if (!field || field.template) return { removed: 0 };
-    const last = this.db.sql(`SELECT max(_id) AS last, count(*) AS n FROM
-      (SELECT _id FROM ${this.#table} WHERE _id > ? ORDER BY _id LIMIT ?)`).get(afterId, scan)!;
-    if (last.last == null) return { removed: 0 };
-    // Not by comparing texts: an application may have written any of SQLite's ISO spellings.
-    const expired = field.isoDates ? `julianday(${columnName(field)}) <= julianday(?)` : `${columnName(field)} <= ?`;
-    this.aim();
-    const removed = this.db.sql(`DELETE FROM ${this.#table} WHERE _id > ? AND _id <= ? AND ${expired}`)
-      .changes(afterId, last.last, msToColumn(field, nowMs));
-    return Number(last.n) < scan ? { removed } : { removed, last: Number(last.last) };
   }
 
   /** An item's value, or what stands for one that the table needs and the item lacks. */

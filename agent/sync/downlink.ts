@@ -337,6 +337,9 @@ export class Downlink {
     const { channel } = page;
     const request = this.#answered(channel, page.request);
     if (!request) return;
+    // A snapshot sets epoch and cursor: live messages held from before belong to the log's former life. Their numbers fit
+    // the new one by chance, and an absence of then would be the last word (rules-additions 0).
+    this.#held.delete(channel);
     const cursor = this.#cursors.get(channel) ?? {};
     const state = cursor.snapshot;
     const first = page.after === undefined;

@@ -16,7 +16,7 @@ import type { Current, Entry, Key, Version } from "../../protocol.ts";
 import { place as placeItem } from "./answers.ts";
 import type { Context } from "./context.ts";
 import type { Flight, InFlight } from "./flight.ts";
-import { comesDown, type ItemRecord, keyAttributesOf } from "./items.ts";
+import { comesDown, expiresByText, type ItemRecord, keyAttributesOf } from "./items.ts";
 
 /** Applies entries to keys. */
 export class Incoming {
@@ -105,9 +105,13 @@ export class Incoming {
     if (gone > 0) record.gone = Math.max(record.gone ?? 0, gone);
   }
 
-  /** A model that only comes down is never sent: its record says nothing once the row is in place. */
+  /**
+   * A model that only comes down is never sent: its record says nothing once the row is in place. But whether the row can
+   * expire only the base tells, where that has its time in a text.
+   */
   #untrack(record: ItemRecord): void {
     if (record.recheck !== undefined || record.awaiting) return;
+    if (record.base && expiresByText(record.model, record.base)) return;
     record.base =
       record.version =
       record.gone =

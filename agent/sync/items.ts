@@ -14,7 +14,7 @@
  * @module
  */
 import type { Model } from "../../schema/model.ts";
-import { type Attributes, fieldOf, parseJson } from "../../schema.ts";
+import { type Attributes, fieldOf, isExpired, parseJson } from "../../schema.ts";
 import type { Current, Key, Version } from "../../protocol.ts";
 import type { Store } from "../store/store.ts";
 
@@ -56,6 +56,20 @@ export function comesDown(model: Model): boolean {
 /** Whether the device sends changes of this model up. */
 export function goesUp(model: Model): boolean {
   return model.sync === "both" || model.sync === "up";
+}
+
+/**
+ * Whether the row of a record has expired. Not where the table's item says its time in a text, as some writer put it: the
+ * row holds a date then, and the table never deletes the item by it.
+ */
+export function isRowExpired(model: Model, item: Attributes, base: Attributes | undefined, nowMs: number): boolean {
+  return isExpired(model, item, nowMs) && !(base && expiresByText(model, base));
+}
+
+/** Whether an item's expiry time is a text, which is none to the table. */
+export function expiresByText(model: Model, item: Attributes): boolean {
+  const field = model.ttlField === undefined ? undefined : fieldOf(model, model.ttlField);
+  return field !== undefined && typeof item[field.attribute] === "string";
 }
 
 /** The key fields' attributes among an item's: how `Change.key`, `_conflicts` and hints name a key. */

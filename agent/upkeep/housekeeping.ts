@@ -1,10 +1,8 @@
 /**
- * Housekeeping of the agent's own tables: what would grow for ever is trimmed, expired rows are purged. A purge is not
- * captured: the table's own TTL removes the item there.
+ * Housekeeping of the agent's own tables: what would grow for ever is trimmed. Expired rows are `purge.ts`'s.
  *
  * @module
  */
-import type { Model } from "../../schema/model.ts";
 import type { Context } from "../sync/context.ts";
 import { keptRemoval } from "../store/tables.ts";
 
@@ -37,27 +35,4 @@ export function trimHistory({ store, limits, clock }: Context): void {
       WHERE base IS NULL AND recheck IS NULL AND gone IS NULL AND (awaiting = 0 AND issued IS NULL OR issued < ?)
     `).run(goneBefore);
   });
-}
-
-/** Rows that one transaction looks at: some milliseconds. */
-const purgeScanRows = 10_000;
-/** Transactions in a row for one model: a backlog of expired rows goes within minutes. */
-const purgesMax = 20;
-
-/**
- * Purges expired rows of every model: from the table's oldest rows on while there are any, and a further part of the
- * table, another one each round, for rows that were given an early expiry. `positions` remembers where.
- */
-export function purgeExpired({ store, clock }: Context, positions: Map<string, number>): void {
-  const models = [...store.schema.models.values()].filter((model) => model.onDevice && model.ttlField !== undefined);
-  // Offline after a restart the time is not known, but what had expired before is expired.
-  const nowMs = models.length > 0 ? clock.atLeastMs() : undefined;
-  if (nowMs === undefined) return;
-  const purge = (model: Model, after: number) =>
-    store.tx(() => store.applying(() => store.rows(model).purgeExpired(nowMs, after, purgeScanRows)));
-  for (const model of models) {
-    for (let n = 0; n < purgesMax && purge(model, 0).removed > 0; n++);
-    const after = positions.get(model.name) ?? 0;
-    positions.set(model.name, purge(model, after).last ?? 0);
-  }
 }

@@ -18,7 +18,7 @@ import type { Model } from "../../schema/model.ts";
 import { type Current, itemDigest, type Key } from "../../protocol.ts";
 import type { Context } from "../sync/context.ts";
 import type { InFlight } from "../sync/flight.ts";
-import { comesDown, goesUp, isTracked, keyAttributesOf } from "../sync/items.ts";
+import { comesDown, goesUp, isRowExpired, isTracked, keyAttributesOf } from "../sync/items.ts";
 import type { LocalRow } from "../store/store.ts";
 import type { Difference } from "./report.ts";
 
@@ -36,11 +36,11 @@ export function rowAttributes(model: Model): string[] {
 /** The digest of a row as the cloud would make it of the same item; of one that has expired, undefined: it counts as absent. */
 export function rowDigest(context: Context, model: Model, row: LocalRow): string | undefined {
   const { store, records, clock } = context;
-  if (isExpired(model, row.item, clock.nowMs())) return undefined;
+  const base = records.get(row.key)?.base;
+  if (isRowExpired(model, row.item, base, clock.nowMs())) return undefined;
   if (!comesDown(model)) {
     return itemDigest(row.key, Object.fromEntries(Object.entries(row.item).filter(([, value]) => value !== null)));
   }
-  const base = isTracked(model) ? records.get(row.key)?.base : undefined;
   return itemDigest(row.key, store.rows(model).merged(row, base));
 }
 
@@ -127,10 +127,14 @@ export function judgeUp(
 }
 
 /** The key's row; undefined where there is none, or it has expired. */
-export function readRow({ store, clock }: Context, model: Model, key: Key): LocalRow | undefined | "unreadable" {
+export function readRow(
+  { store, records, clock }: Context,
+  model: Model,
+  key: Key,
+): LocalRow | undefined | "unreadable" {
   try {
     const row = store.rows(model).byKey(key);
-    return row && !isExpired(model, row.item, clock.nowMs()) ? row : undefined;
+    return row && !isRowExpired(model, row.item, records.get(key)?.base, clock.nowMs()) ? row : undefined;
   } catch (error) {
     if (error instanceof SyncError && error.code === "invalid") return "unreadable";
     throw error;

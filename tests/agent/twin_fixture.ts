@@ -160,6 +160,7 @@ export class Scripted implements Disposable {
   }
 
   #sync({ request, channels }: Extract<FromDevice, { type: "sync" }>): void {
+    if (channels.length === 0) this.twin.onMessage({ type: "time", request, time: this.nowMs + this.aheadMs });
     for (const { seq } of channels) {
       const base = { request, channel, epoch: "e", time: this.nowMs + this.aheadMs };
       const entries = [...this.table].filter(([, c]) => c.model === "Slot").map(([text, current]): Entry => ({

@@ -155,3 +155,33 @@ Deno.test("downlink: messages of one moment share a transaction; a fault leaves 
   assert.equal(device.twin.downlink.cursors()[channel]!.seq, 3);
   assert.equal(device.store.db.sql("SELECT count(*) AS n FROM _changes").get()!.n, 2);
 });
+
+Deno.test("downlink: a live message held for reordering is not applied in another epoch (rule 0)", () => {
+  using device = opened();
+  const { twin, requestOf } = device;
+  const item = (name: string, n = 1): Entry => ({
+    key: ["device#dev-1", `slot#${name}`],
+    current: { model: "Slot", item: { name, slot: `of ${name}` }, version: ["other#1", n] },
+  });
+  const snapshot = (epoch: string, entry: Entry): FromCloud => ({
+    ...{ type: "snapshot", request: requestOf(), channel, epoch, head: 4, entries: [entry], time },
+  });
+  const end = (epoch: string): FromCloud => ({
+    ...{ type: "page", request: requestOf(), channel, epoch, from: 4, to: 4, more: false, entries: [], time },
+  });
+  const live = (epoch: string, seq: number, entry: Entry): FromCloud => ({
+    ...{ type: "changes", channel, epoch, seq, entries: [entry], time },
+  });
+  // The first question is for what is behind the empty snapshot of `opened`: the log was lost since.
+  twin.onMessage(snapshot("e1", item("A")));
+  twin.onMessage(end("e1"));
+  // Entry 6 of the old epoch (A was removed there) comes before entry 5: held.
+  twin.onMessage(live("e1", 6, { key: ["device#dev-1", "slot#A"] }));
+  // The question for the gap is answered by the new epoch: the log was lost. A exists (it was written again).
+  twin.onMessage(snapshot("e2", item("A", 2)));
+  twin.onMessage(end("e2"));
+  assert.equal(device.names(), "A");
+  twin.onMessage(live("e2", 5, item("B")));
+  assert.equal(device.names(), "A,B");
+  assert.equal(device.store.db.sql("SELECT seq FROM _sync_channels").get()!.seq, 5);
+});

@@ -2,7 +2,6 @@
  * What the agent keeps for people and for itself does not grow for ever: each of its own tables has a bound.
  */
 import assert from "node:assert/strict";
-import { memoryStore } from "../store_fixture.ts";
 import { Scripted } from "../twin_fixture.ts";
 
 const count = (device: Scripted, what: string) => Number(device.rows(`SELECT count(*) AS n FROM ${what}`)[0]!.n);
@@ -67,26 +66,4 @@ Deno.test("history: a clock that jumps for years leaves no more than the jumps t
   assert.equal(count(device, "_sync_clock"), 0);
   const [{ segment }] = device.rows("SELECT segment FROM _sync_flag") as [{ segment: number }];
   assert.equal(segment, 41, "segments count on");
-});
-
-Deno.test("history: rows expire offline after a restart, too, by the time that has passed for certain", () => {
-  const store = memoryStore();
-  const first = new Scripted({ store });
-  first.connect();
-  first.pass(61_000);
-  first.disconnect();
-  for (const minutes of [10, 20, 30]) {
-    const expires = new Date(first.nowMs + minutes * 60_000).toISOString();
-    first.sql(`INSERT INTO Telemetry(id, cpu, expires) VALUES ('${minutes}', 1, '${expires}')`);
-  }
-  // The clock is wrong by years in either direction, and nobody tells.
-  for (const [year, left] of [[1970, "20"], [2040, "30"]] as const) {
-    const next = new Scripted({ store });
-    next.nowMs = Date.UTC(year);
-    next.pass(7 * 60_000);
-    assert.equal(count(next, "Telemetry"), left === "20" ? 3 : 2, "not yet");
-    next.pass(5 * 60_000);
-    assert.equal(next.rows("SELECT min(id) AS id FROM Telemetry")[0]!.id, left);
-  }
-  store.close();
 });

@@ -1,0 +1,138 @@
+/**
+ * Expired rows are purged, a minute after their time: the device's half of the table's TTL. A purge is not captured, and it
+ * takes row **and** base, so that a row made under the key later is a new one.
+ *
+ * Guarantee: a key with a change that the cloud has not acknowledged, or whose echo or fetch is awaited, is left alone (rule
+ * A3). With its row gone and its base there, what is pending would read as a removal, and delete what another device has
+ * prolonged; so a row that expires unsent is sent all the same, and goes later.
+ *
+ * @module
+ */
+import { expiryAgeMaxMs } from "../../schema.ts";
+import type { Field, Model } from "../../schema/model.ts";
+import { isPoison } from "../sync/aside.ts";
+import type { Context } from "../sync/context.ts";
+import { comesDown, goesUp, isTracked } from "../sync/items.ts";
+import { columnName, msToColumn } from "../store/columns.ts";
+import { keySql } from "../store/ddl.ts";
+import { toSyncError } from "../store/faults.ts";
+import { ident, literal } from "../store/sql.ts";
+
+/** Rows that one transaction looks at, and that it deletes: some milliseconds. */
+const scanRows = 10_000, purgeRows = 2_000;
+/** Transactions in a row for one model: a backlog of expired rows goes within minutes. */
+const purgesMax = 20;
+/** After its time a row stays for so long: the device's clock may be ahead of the table's. */
+const graceMs = 60_000;
+/**
+ * Of `up` models of one device no index says which rows wait, so the outbox is read through. With more entries than this the
+ * device is offline or far behind: nearly all of its rows wait, and what fills the disk meanwhile is `capacity.ts`'s.
+ */
+const unindexedMax = 50_000;
+
+/**
+ * Purges expired rows of every model: from the table's oldest rows on while there are any, and a further part of the
+ * table, another one each round, for rows that were given an early expiry. `positions` remembers where.
+ */
+export function purgeExpired(context: Context, positions: Map<string, number>): void {
+  const { store, clock } = context;
+  const models = [...store.schema.models.values()].flatMap((model) => {
+    const field = model.fields.find(({ name }) => name === model.ttlField);
+    return model.onDevice && field && !field.template ? [{ model, field }] : [];
+  });
+  // Offline after a restart the time is not known, but what had expired before is expired.
+  const nowMs = models.length > 0 ? clock.atLeastMs() : undefined;
+  if (nowMs === undefined) return;
+  for (const { model, field } of models) {
+    const isUnindexed = goesUp(model) && !isTracked(model);
+    if (isUnindexed && store.db.sql("SELECT 1 FROM _outbox LIMIT 1 OFFSET ?").get(unindexedMax)) continue;
+    const purge = (after: number) => purgeFrom(context, model, field, nowMs - graceMs, after, scanRows);
+    for (let n = 0; n < purgesMax && purge(0).removed > 0; n++);
+    positions.set(model.name, purge(positions.get(model.name) ?? 0).last ?? 0);
+  }
+}
+
+/**
+ * Purges what had expired at a time, among the `scan` rows behind `afterId` by `_id`: a look at the whole of a large table
+ * would hold up its writers.
+ *
+ * @returns how many were deleted, and the last `_id` that was looked at; undefined at the table's end
+ */
+export function purgeFrom(
+  context: Context,
+  model: Model,
+  field: Field,
+  atMs: number,
+  afterId: number,
+  scan: number,
+): { readonly removed: number; readonly last?: number } {
+  const { store } = context, { db } = store, table = ident(model.name);
+  const seen = db.sql(`SELECT max(_id) AS last, count(*) AS n FROM
+    (SELECT _id FROM ${table} WHERE _id > ? ORDER BY _id LIMIT ?)`).get(afterId, scan)!;
+  if (seen.last == null) return { removed: 0 };
+  const { hash, sort } = keySql(model), key = [`t.${hash}`, sort ? `t.${sort}` : "''"] as const;
+  // Not by comparing texts: an application may have written any of SQLite's ISO spellings.
+  const at = (value: string) => field.isoDates ? `julianday(${value})` : value;
+  const since = model.sync === "none" ? "" : ` AND ${at(`t.${columnName(field)}`)} > ${at("?")}`;
+  const sql = `SELECT t._id AS id, ${key[0]} AS h, ${key[1]} AS s FROM ${table} AS t
+    WHERE t._id > ? AND t._id <= ? AND ${at(`t.${columnName(field)}`)} <= ${at("?")}${since}
+    ${unsettledSql(store.number(model), model, field, key).map((other) => `AND NOT ${other}`).join(" ")}
+    ORDER BY t._id LIMIT ${purgeRows}`;
+  const bounds = [atMs, ...(since ? [atMs - expiryAgeMaxMs] : [])].map((ms) => msToColumn(field, ms));
+  const rows = store.tx(() => {
+    const found = db.sql(sql).all(afterId, seen.last!, ...bounds);
+    if (found.length > 0) store.applying(() => remove(context, model, found));
+    return found;
+  });
+  // Where there are more than one transaction takes, it goes on behind those that it took.
+  if (rows.length === purgeRows) return { removed: rows.length, last: Number(rows.at(-1)!.id) };
+  return Number(seen.n) < scan ? { removed: rows.length } : { removed: rows.length, last: Number(seen.last) };
+}
+
+/**
+ * Conditions under which a row `t` is not to be purged. Every change that is not acknowledged has its entry in `_outbox`, in
+ * flight or not. An expiry that came as a text is a date for people: the table never expires by it.
+ */
+function unsettledSql(number: number, model: Model, field: Field, [hash, sort]: readonly [string, string]): string[] {
+  const conditions: string[] = [];
+  if (goesUp(model) && !isTracked(model)) {
+    conditions.push(`t._id IN (SELECT row FROM _outbox WHERE model = ${number} AND row IS NOT NULL)`);
+  } else if (goesUp(model)) {
+    conditions.push(
+      `EXISTS (SELECT 1 FROM _outbox AS o WHERE o.model = ${number} AND o.row = t._id)`,
+      `EXISTS (SELECT 1 FROM _outbox AS o WHERE o.hash = ${hash} AND o.sort = ${sort})`,
+    );
+  }
+  if (comesDown(model) || isTracked(model)) {
+    const text = `json_type(i.base, ${literal(`$.${JSON.stringify(field.attribute)}`)}) = 'text'`;
+    conditions.push(
+      `EXISTS (SELECT 1 FROM _sync_items AS i WHERE i.hash = ${hash} AND i.sort = ${sort} AND ` +
+        `(i.awaiting = 1 OR i.recheck IS NOT NULL OR ${text}))`,
+    );
+  }
+  return conditions;
+}
+
+/** Removes rows and their bases. One that a trigger of an application keeps stays, and holds up no other. */
+function remove({ store }: Context, model: Model, rows: readonly Record<string, unknown>[]): void {
+  const { db } = store;
+  const drop = (some: readonly Record<string, unknown>[]) => {
+    store.rows(model).removeIds(some.map(({ id }) => Number(id)));
+    if (!isTracked(model) && !comesDown(model)) return;
+    db.sql(
+      `UPDATE _sync_items SET base = NULL, source = NULL, stamp = NULL
+       WHERE (hash, sort) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))`,
+    ).run(JSON.stringify(some.map(({ h, s }) => [h, s])));
+  };
+  const attempt = (some: readonly Record<string, unknown>[]): boolean => {
+    try {
+      drop(some);
+      return true;
+    } catch (cause) {
+      const error = toSyncError(cause, `Purging rows of ${model.name}`);
+      if (!isPoison(store, error)) throw error;
+      return false;
+    }
+  };
+  if (!attempt(rows) && rows.length > 1) { for (const row of rows) attempt([row]); }
+}
