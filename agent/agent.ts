@@ -10,6 +10,8 @@ import type { FromCloud } from "../protocol.ts";
 import type { Identity, Schema } from "../schema/model.ts";
 import { checkId, compileSchema, type OneTableSchema, SyncError } from "../schema.ts";
 import type { Counters, Limits } from "./sync/context.ts";
+import { closedError } from "./sqlite/driver.ts";
+import { fileIdentity } from "./sqlite/real_path.ts";
 import { loadFfiDriver } from "./sqlite/driver_ffi.ts";
 import { beginGeneration } from "./upkeep/generation.ts";
 import { dropKept, type Kept, type KeptList, type KeptTable, listKept, restoreKept } from "./store/kept.ts";
@@ -131,6 +133,13 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
   readonly #waiters: Set<() => void> = new Set();
   readonly #arrivals: FromCloud[] = [];
   readonly #release: (() => void)[] = [];
+  /** Aborts with the reason that calls after the close fail with. */
+  readonly #ending = new AbortController();
+  readonly #ended = Promise.withResolvers<SyncError | undefined>();
+  /** Which file the path led to when it was opened; undefined: a database in memory. */
+  readonly #file: string | undefined;
+  /** Why the agent stopped by itself. */
+  #fault: SyncError | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #commitQueued = false;
   #closed: Promise<void> | undefined;
@@ -138,7 +147,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
   /** Use {@link openAgent}. */
   constructor(
     readonly store: Store,
-    options: AgentOptions<S>,
+    private readonly options: AgentOptions<S>,
     lease: Lease,
     /** The database was recognised as a copy of an earlier time: a snapshot brings it up to date. */
     readonly restored: boolean,
@@ -156,8 +165,15 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
       limits: options.limits,
       onApplied: () => this.#watchers.wake(),
     });
-    this.#release.push(() => store.close(), () => lease.ended(), () => lease[Symbol.dispose]());
+    this.#file = options.path === ":memory:" ? undefined : fileIdentity(options.path);
+    // After a fault the next start has to look at the file whole.
+    this.#release.push(() => store.close(), () => this.#fault ?? lease.ended(), () => lease[Symbol.dispose]());
     this.#startShell(options.path, store);
+  }
+
+  /** Resolves when the agent is closed: with the reason where it stopped by itself. */
+  get closed(): Promise<SyncError | undefined> {
+    return this.#ended.promise;
   }
 
   #startShell(path: string, store: Store): void {
@@ -181,10 +197,38 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
 
   #tick = (): void => {
     if (this.#closed) return;
+    const replaced = this.#replaced();
+    if (replaced) return this.#stop(replaced);
     let due = tickMaxMs;
     this.#event(() => due = this.#twin.tick() - this.#twin.context.clock.monotonicMs());
     this.#timer = setTimeout(this.#tick, Math.max(5, Math.min(tickMaxMs, due)));
   };
+
+  /**
+   * Whether the path leads to another file by now, or to none: SQLite goes on with the one without a name, and what is
+   * written to it is lost at the close. A look of some microseconds a second.
+   */
+  #replaced(): SyncError | undefined {
+    if (this.#file === undefined) return undefined;
+    const { path } = this.options;
+    const now = fileIdentity(path);
+    if (now === this.#file) return undefined;
+    const what = now === undefined ? "was removed" : "was replaced by another file";
+    return new SyncError("replaced", `the database "${path}" ${what} while the agent had it open`, {
+      hint: "start the agent again; replace a database only while no agent runs (mod.ts restore)",
+    });
+  }
+
+  /** Ends the agent for a reason that it can't go on after; {@link Agent.closed} tells it. */
+  #stop(reason: SyncError): void {
+    this.#fault = reason;
+    void this.close();
+  }
+
+  /** @throws SyncError `closed` */
+  #mustBeOpen(): void {
+    if (this.#closed) throw this.#ending.signal.reason;
+  }
 
   /** Messages that arrive in one turn of the event loop are applied together: under load they share a commit. */
   #arrived(message: FromCloud): void {
@@ -200,6 +244,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
   #event(step: () => void): void {
     if (this.#closed) return;
     step();
+    if (this.#closed) return;
     for (const waiter of [...this.#waiters]) waiter();
   }
 
@@ -210,6 +255,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
    * @throws RangeError for a model that the schema does not have on the device
    */
   model<const M extends keyof S["models"] & string>(name: M): ModelApi<S, M> {
+    this.#mustBeOpen();
     return modelApi<S, M>(this.store, name, () => this.#wrote());
   }
 
@@ -224,6 +270,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
   }
 
   #kept(table: KeptTable): KeptApi {
+    this.#mustBeOpen();
     const { store } = this, file = { db: store.db, schema: store.schema, identity: store.identity };
     return {
       list: (options) => listKept(store.db, table, options),
@@ -253,6 +300,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
    * @throws what `fn` throws; SyncError `busy`, `full`, `io`; TypeError for a function that gives a promise
    */
   transaction<T>(fn: () => T): T {
+    this.#mustBeOpen();
     const result = this.store.tx(fn);
     this.#wrote();
     return result;
@@ -272,6 +320,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
     watcher: (change: WatchedChange) => void,
     options: WatchOptions = {},
   ): () => void {
+    this.#mustBeOpen();
     const compiled = this.store.schema.models.get(model);
     if (!compiled?.onDevice) throw new RangeError(`the schema has no model "${model}" on the device`);
     return this.#watchers.add(compiled, watcher, options);
@@ -279,19 +328,22 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
 
   /** The number of the newest change that came from the cloud: what {@link Agent.watch} takes as `since`. */
   get sequence(): number {
+    this.#mustBeOpen();
     return this.#watchers.sequence;
   }
 
-  /** Waits until every local change is acknowledged by the cloud. @throws SyncError `timeout`; the signal's reason */
-  flush(options: WaitOptions = {}): Promise<void> {
+  /** Waits until every local change is acknowledged by the cloud. @throws SyncError `timeout`, `closed`; the signal's reason */
+  async flush(options: WaitOptions = {}): Promise<void> {
+    this.#mustBeOpen();
     this.#event(() => this.#twin.onCommit());
-    return this.#until("every local change is acknowledged", () => this.#twin.drained, options);
+    await this.#until("every local change is acknowledged", () => this.#twin.drained, options);
   }
 
   /** Asks the cloud for what is new, and waits until every channel is caught up. @throws as `flush` */
-  sync(options: WaitOptions = {}): Promise<void> {
+  async sync(options: WaitOptions = {}): Promise<void> {
+    this.#mustBeOpen();
     this.#event(() => this.#twin.resync());
-    return this.#until(
+    await this.#until(
       "every channel is caught up",
       () => this.#twin.connected && this.#twin.downlink.caughtUp,
       options,
@@ -308,6 +360,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
   async verify(
     { models, repair, keysPerSecond, ...wait }: VerifyOptions & WaitOptions = {},
   ): Promise<VerifyReport & { readonly found: Difference[] }> {
+    this.#mustBeOpen();
     const { db, schema } = this.store;
     for (const name of models ?? []) {
       if (!schema.models.get(name)?.onDevice) throw new RangeError(`the schema has no model "${name}" on the device`);
@@ -322,7 +375,14 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
 
   #until(what: string, done: () => boolean, { signal, timeoutMs }: WaitOptions): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const look = () => done() && resolve();
+    const look = () => {
+      try {
+        if (done()) resolve();
+      } catch (error) {
+        // The database can't be read now. Whoever waits is told; the twin itself goes on trying.
+        reject(error);
+      }
+    };
     const timer = timeoutMs === undefined ? undefined : setTimeout(() => {
       const last = this.status().lastError;
       reject(
@@ -332,19 +392,24 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
       );
     }, timeoutMs);
     const abort = () => reject(signal!.reason);
+    const ending = this.#ending.signal;
+    const ended = () => reject(ending.reason);
     if (signal?.aborted) abort();
     signal?.addEventListener("abort", abort);
+    ending.addEventListener("abort", ended);
     this.#waiters.add(look);
     look();
     return promise.finally(() => {
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
+      ending.removeEventListener("abort", ended);
       this.#waiters.delete(look);
     });
   }
 
   /** Where the agent stands now. */
   status(): AgentStatus {
+    this.#mustBeOpen();
     const { store } = this;
     const count = (table: string) => Number(store.db.sql(`SELECT count(*) AS n FROM ${table}`).get()!.n);
     const time = (name: string) => {
@@ -376,18 +441,23 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
     };
   }
 
-  /** Stops syncing and closes the database. Changes that were not acknowledged stay in the outbox. */
+  /**
+   * Stops syncing and closes the database. Changes that were not acknowledged stay in the outbox. Whoever waits in `flush`,
+   * `sync` or `verify` is rejected with a SyncError `closed`, and so is every later call but this one.
+   */
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
   }
 
   async #close(): Promise<void> {
+    this.#ending.abort(closedError(this.#fault?.message));
     clearTimeout(this.#timer);
     this.#watchers.close();
     this.#twin.onDisconnected();
     await this.#transport?.close();
     for (const release of this.#release) release();
+    this.#ended.resolve(this.#fault);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -47,6 +47,7 @@ export class MqttLink implements Transport {
   /** Of the connection: another worker may answer on the next one. */
   #decoder = new Decoder({ maxPending: 32, now: () => performance.now() });
   #handlers: TransportHandlers | undefined;
+  #closed = false;
 
   /**
    * @throws {TypeError} for a URL that is not a broker's
@@ -90,6 +91,11 @@ export class MqttLink implements Transport {
     return this.#session.lastError?.code === "unauthorized";
   }
 
+  /** It was closed, and connects no more. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   start(handlers: TransportHandlers): void {
     this.#handlers = handlers;
     this.#session.start();
@@ -114,6 +120,7 @@ export class MqttLink implements Transport {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     await this.#session.close({
       topic: this.#topics.presence(this.options.identity.deviceId),
       payload: encodePresence(false),

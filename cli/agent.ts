@@ -112,7 +112,8 @@ export const agentCommand = defineCommand({
       );
     }
     const refused = await firstRefusal(link, where, lifetime.signal);
-    if (!refused) await lifetime.stopped;
+    const fault = refused ? undefined : await Promise.race([lifetime.stopped, agent.closed]);
+    if (fault) throw fault;
     const left = await closeAgent(agent);
     if (refused) throw refused;
     print(`agent ${flags.device}: closed${left ? `; ${left} entries of the outbox wait for the next start` : ""}`);

@@ -6,6 +6,7 @@
  */
 import { DatabaseSync } from "node:sqlite";
 import { faultOf } from "../agent/sqlite/driver.ts";
+import { leasePath } from "../agent/sqlite/lease.ts";
 import { CommandError } from "./command.ts";
 
 /** Whether there is a file of this path. */
@@ -23,8 +24,9 @@ export function fileExists(path: string): boolean {
  * lease's file.
  */
 export function isLeased(path: string): boolean {
-  if (!fileExists(`${path}.lease`)) return false;
-  const lease = new DatabaseSync(`${path}.lease`, { readOnly: true });
+  const file = leasePath(path);
+  if (!fileExists(file)) return false;
+  const lease = new DatabaseSync(file, { readOnly: true });
   try {
     // Not by the option: Deno 2.9 takes its 0 for the default, 5 s.
     lease.exec("PRAGMA busy_timeout = 0");

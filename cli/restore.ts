@@ -53,13 +53,11 @@ function checkOwner(db: DatabaseSync, path: string, copy: Owner): void {
     );
   };
   const isEmpty = db.prepare("SELECT 1 FROM sqlite_schema").get() === undefined;
-  if (!isEmpty && db.prepare("PRAGMA application_id").get()!.application_id !== applicationId) {
-    refuse("is a database, but no device's");
-  }
-  if (!hasTable(db, "_sync")) return;
+  const isReset = db.prepare("PRAGMA application_id").get()!.application_id === applicationId;
+  if (!hasTable(db, "_sync")) return isEmpty || isReset ? undefined : refuse("is a database, but no device's");
   const fact = (name: string) => db.prepare("SELECT value FROM _sync WHERE name = ?").get(name)?.value;
   const device = fact("device"), account = fact("account");
-  if (device === copy.device && account === copy.account) return;
+  if (device === undefined || (device === copy.device && account === copy.account)) return;
   refuse(
     `belongs to the device ${device} of account ${account}, the copy to the device ${copy.device} of account ${copy.account}`,
   );

@@ -19,7 +19,7 @@ const lookMs = 100;
  * device in the field must not give up.
  */
 export async function firstRefusal(link: MqttLink, where: string, signal: AbortSignal): Promise<Error | undefined> {
-  while (!signal.aborted && link.counters.connects === 0) {
+  while (!signal.aborted && !link.closed && link.counters.connects === 0) {
     if (link.refused) {
       return new CommandError(`${where} refused these credentials: ${link.lastError ?? "not authorized"}`);
     }

@@ -84,7 +84,10 @@ export function migrate(db: Database, schema: Schema, identity: Identity): Migra
   for (const { table, name, sql } of laterColumns) {
     if (!columnsOf(db, table).includes(name)) db.exec(`ALTER TABLE ${table} ADD COLUMN ${sql}`);
   }
-  db.exec(`PRAGMA application_id = ${applicationId}`);
+  // Only where there is none: another mark is an application's.
+  if (db.prepare("PRAGMA application_id").get()!.application_id === 0) {
+    db.exec(`PRAGMA application_id = ${applicationId}`);
+  }
   for (const { name } of deviceModels(schema)) {
     db.prepare("INSERT OR IGNORE INTO _sync_models(name) VALUES (?)").run(name);
   }

@@ -28,11 +28,10 @@ export function refuseOthers(db: Database): void {
       "Make a new file of its dump: sqlite3 OLD .dump | sqlite3 NEW",
     );
   }
-  if (db.prepare("PRAGMA application_id").get()!.application_id === applicationId) return;
-  // A file that was made of a dump is not marked; what the agent notes tells it.
-  const isDump = columnsOf(db, "_sync").includes("value") &&
+  // What the agent notes tells its file, whatever mark the header has: an application may set one, a dump carries none.
+  const isOwn = columnsOf(db, "_sync").includes("value") &&
     db.prepare("SELECT 1 FROM _sync WHERE name = 'format'").get() !== undefined;
-  if (isDump) return;
+  if (isOwn || db.prepare("PRAGMA application_id").get()!.application_id === applicationId) return;
   const own = new Set<string>([...agentTableNames, ...viewNames]);
   const found = db.prepare("SELECT type, name FROM sqlite_master WHERE name LIKE '\\_%' ESCAPE '\\'").all()
     .find(({ name }) => own.has(String(name).toLowerCase()));

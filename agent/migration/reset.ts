@@ -22,9 +22,9 @@ const stateTables = [
   "_sync_clock",
   "_sync_flag",
   "_sync_models",
-  "_sync",
 ];
-const keptTables = ["_rejected", "_conflicts", "_changes", "_sync_kept", "_verify", "_sync_verify"];
+/** `_sync` itself stays with them, emptied: it says that the names of what is kept are Twintable's. */
+const keptTables = ["_sync", "_rejected", "_conflicts", "_changes", "_sync_kept", "_verify", "_sync_verify"];
 
 /** How many changes the cloud has not acknowledged: what a reset would lose, or send again. */
 export function unsentEntries(db: Database): number {
@@ -47,8 +47,12 @@ export function resetDatabase(db: Database, { rows }: { readonly rows: boolean }
     for (const name of viewNames) db.exec(`DROP VIEW IF EXISTS ${name}`);
     const tables = rows ? [...stateTables, ...keptTables, ...models] : stateTables;
     for (const name of tables) db.exec(`DROP TABLE IF EXISTS ${ident(name)}`);
-    // What is kept for people has names that are Twintable's: the file stays marked as its own.
-    db.exec(`PRAGMA application_id = ${rows ? 0 : applicationId}; COMMIT`);
+    if (!rows) db.exec("DELETE FROM _sync WHERE name <> 'format'");
+    // Another mark is an application's.
+    else if (db.prepare("PRAGMA application_id").get()!.application_id === applicationId) {
+      db.exec("PRAGMA application_id = 0");
+    }
+    db.exec("COMMIT");
   } catch (error) {
     if (db.inTransaction) db.exec("ROLLBACK");
     throw error;

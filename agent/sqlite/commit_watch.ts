@@ -11,6 +11,7 @@
  *
  * @module
  */
+import { realPath } from "./real_path.ts";
 
 /** Options of {@link watchCommits}. */
 export interface WakeOptions {
@@ -46,7 +47,7 @@ const looksMs: readonly number[] = [1, 3, 10, 30];
  */
 export function watchCommits(path: string, options: WakeOptions): CommitWatch {
   const { onWake, dataVersion, pollMs = 250, minGapMs = 2 } = options;
-  const walPath = `${path}-wal`;
+  const walPath = `${realPath(path)}-wal`;
   let seen = read();
   let watcher: Deno.FsWatcher | undefined;
   let eventSincePoll = false, closed = false, wokenMs = -Infinity;

@@ -9,6 +9,7 @@
  * @module
  */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { SyncError } from "../../schema/errors.ts";
 
 /** A value that SQLite stores. Booleans don't exist in it: bind 0 or 1. */
 export type SqlValue = null | number | bigint | string | Uint8Array;
@@ -179,14 +180,16 @@ class BuiltinDatabase implements Database {
   }
 
   get inTransaction(): boolean {
-    return this.#connection.isTransaction;
+    return this.#connection.isOpen && this.#connection.isTransaction;
   }
 
   exec(sql: string): void {
+    this.#mustBeOpen();
     this.#connection.exec(sql);
   }
 
   prepare(sql: string, options?: { bigints?: boolean }): Statement {
+    this.#mustBeOpen();
     const statement = this.#connection.prepare(sql);
     if (!options?.bigints) return new BuiltinStatement(statement);
     statement.setReadBigInts(true);
@@ -199,10 +202,21 @@ class BuiltinDatabase implements Database {
     return statement;
   }
 
+  #mustBeOpen(): void {
+    if (!this.#connection.isOpen) throw closedError();
+  }
+
   close(): void {
     this.#cache.clear();
     if (this.#connection.isOpen) this.#connection.close();
   }
+}
+
+/** What a call on a closed database, and on a closed agent, fails with. */
+export function closedError(why?: string): SyncError {
+  return new SyncError("closed", `the agent is closed${why === undefined ? "" : `: ${why}`}`, {
+    hint: "open it again",
+  });
 }
 
 /** The default driver: the runtime's own SQLite. Throws what SQLite says where the file can't be opened. */

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { allBound, connectionPragmas } from "./driver.ts";
+import { allBound, closedError, connectionPragmas } from "./driver.ts";
 import type { Database, Driver, OpenOptions, SqlRow, Statement } from "./driver.ts";
 import { SyncError } from "../../schema/errors.ts";
 
@@ -47,10 +47,11 @@ class FfiDatabaseAdapter implements Database {
   }
 
   get inTransaction(): boolean {
-    return this.#connection.inTransaction;
+    return this.#connection.open && this.#connection.inTransaction;
   }
 
   exec(sql: string): void {
+    if (!this.#connection.open) throw closedError();
     this.#connection.exec(sql);
   }
 
@@ -59,6 +60,7 @@ class FfiDatabaseAdapter implements Database {
    * ASCII. Spaces at the end make up for it: at most two bytes more than units for each unit.
    */
   prepare(sql: string): Statement {
+    if (!this.#connection.open) throw closedError();
     const padding = new TextEncoder().encode(sql).length - sql.length;
     const statement = this.#connection.prepare(sql + " ".repeat(padding));
     return {

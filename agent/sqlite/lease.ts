@@ -14,6 +14,7 @@ import { DatabaseSync } from "node:sqlite";
 import { SyncError } from "../../schema.ts";
 import { faultOf } from "./driver.ts";
 import { createPrivately } from "./private_file.ts";
+import { realPath } from "./real_path.ts";
 
 /** A held lease; disposing gives it up. */
 export interface Lease extends Disposable {
@@ -40,6 +41,11 @@ function inodeOf(path: string): number | undefined {
   return statSync(path, { throwIfNoEntry: false })?.ino;
 }
 
+/** Where the lease of a database is: beside the file itself, not beside a link to it. */
+export function leasePath(databasePath: string): string {
+  return `${realPath(databasePath)}.lease`;
+}
+
 function inUse(databasePath: string, cause?: unknown): SyncError {
   return new SyncError("in-use", `another agent is running on "${databasePath}"`, {
     cause,
@@ -54,10 +60,11 @@ function inUse(databasePath: string, cause?: unknown): SyncError {
  * the database's path is a directory
  */
 export function takeLease(databasePath: string): Lease {
-  const path = `${databasePath}.lease`;
   if (databasePath === ":memory:") {
+    const path = databasePath;
     return { path, unclean: false, generation: undefined, renew() {}, ended() {}, left() {}, [Symbol.dispose]() {} };
   }
+  const path = leasePath(databasePath);
   let db: DatabaseSync | undefined;
   try {
     checkIsFile(databasePath);

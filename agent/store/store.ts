@@ -10,7 +10,7 @@
  *
  * @module
  */
-import { type Database, type Driver, openDatabase, type SqlValue } from "../sqlite/driver.ts";
+import { type Database, type Driver, openDatabase } from "../sqlite/driver.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Identity, Model, Schema } from "../../schema/model.ts";
 import { createPrivately } from "../sqlite/private_file.ts";
@@ -18,7 +18,7 @@ import { isEnvironmental, toSyncError } from "./faults.ts";
 import { alteredObjects } from "../migration/objects.ts";
 import { migrate, type Migration, modelNumbers, schemaSql } from "../migration/migrate.ts";
 import { type Rows, TableRows } from "./rows.ts";
-import { applicationId, storeFormat } from "./tables.ts";
+import { cloudTableId, storeFormat } from "./tables.ts";
 
 export type { LocalRow, Rows } from "./rows.ts";
 
@@ -207,7 +207,7 @@ class SqlStore implements Store {
 /**
  * Opens the device's database and brings it to the schema.
  *
- * @throws SyncError `not-a-database`, `foreign-database` (another device, account or application), `newer-format`,
+ * @throws SyncError `not-a-database`, `foreign-database` (another device or account, a cloud's table), `newer-format`,
  * `migration` (rows that don't fit the new schema), `busy`, `full`, `io`, `corrupt`
  */
 export function openStore(options: StoreOptions): Store {
@@ -235,15 +235,10 @@ function checkPages(db: Database, path: string): void {
   });
 }
 
-function pragma(db: Database, name: string): SqlValue {
-  return Object.values(db.prepare(`PRAGMA ${name}`).get() ?? { none: null })[0] ?? null;
-}
-
 /** Refuses a file that is not this agent's to open, before anything in it is touched. */
 function checkOwner(db: Database, path: string, identity: Identity): void {
-  const id = pragma(db, "application_id");
-  if (id !== 0 && id !== applicationId) {
-    throw new SyncError("foreign-database", `"${path}" is another application's database`, {
+  if (db.prepare("PRAGMA application_id").get()!.application_id === cloudTableId) {
+    throw new SyncError("foreign-database", `"${path}" is a cloud's embedded table, not a device's database`, {
       hint: "Name another file.",
     });
   }
@@ -272,7 +267,6 @@ function checkOwner(db: Database, path: string, identity: Identity): void {
 function bringTo(db: Database, schema: Schema, identity: Identity): Migration {
   const fact = (name: string) => db.prepare("SELECT value FROM _sync WHERE name = ?").get(name)?.value;
   const same = () =>
-    pragma(db, "application_id") === applicationId &&
     db.prepare("SELECT 1 FROM sqlite_master WHERE name = '_sync'").get() !== undefined &&
     fact("ddl") === schemaSql(schema, identity) && fact("fingerprint") === schema.fingerprint &&
     alteredObjects(db, modelNumbers(db, schema), identity).length === 0;

@@ -15,8 +15,14 @@ import { keyJsonSql } from "./triggers.ts";
 /** The layout of the agent's tables. A file of a higher number was written by a newer Twintable and is refused. */
 export const storeFormat = 1;
 
-/** "Twtb": marks the file as one of ours in SQLite's header. */
+/**
+ * "Twtb": marks a file that nobody else has marked, so that `file` names it. Nothing is decided by it: an application may set its
+ * own (a GeoPackage has to), and `_sync` tells whose the file is.
+ */
 export const applicationId = 0x54777462;
+
+/** "ttbl": the mark of an embedded cloud table (`cloud/embedded/layout.ts`), which is nobody's device. */
+export const cloudTableId = 0x7474626c;
 
 /** Under this name `_sync_kept` holds the removals that waited of a model that is gone. */
 export const keptRemoval = "_outbox";

@@ -150,3 +150,29 @@ withShell(
     assert.deepEqual(file.open().migration.created.sort(), models.sort());
   },
 );
+
+withShell(
+  "onboard: a file that its application marked (a GeoPackage, say) is taken in, keeps its mark, and is known again",
+  () => {
+    using file = new StoreFile();
+    const geoPackage = "1196444487";
+    file.shell(`PRAGMA application_id = ${geoPackage}; PRAGMA user_version = 10300;
+    CREATE TABLE gpkg_contents(table_name TEXT PRIMARY KEY, data_type TEXT);
+    INSERT INTO gpkg_contents VALUES ('Setting', 'attributes');
+    CREATE TABLE Setting(name TEXT PRIMARY KEY, value TEXT); INSERT INTO Setting VALUES ('a', 'v')`);
+    file.open().close();
+    assert.equal(file.shell("SELECT name, value FROM Setting"), "a|v");
+    assert.equal(file.shell("PRAGMA application_id; PRAGMA user_version"), `${geoPackage}\n10300`);
+    assert.deepEqual(file.open().migration, { created: [], rebuilt: [], restored: [] });
+    // One that is marked later, as migration tools and GIS programs do, is still this device's.
+    file.shell("PRAGMA application_id = 7");
+    assert.deepEqual(file.open().migration, { created: [], rebuilt: [], restored: [] });
+    const db = openDatabase(file.path);
+    db.exec("INSERT INTO _rejected(model) VALUES ('Setting')");
+    resetDatabase(db, { rows: false });
+    db.close();
+    assert.equal(file.shell("PRAGMA application_id"), "7");
+    file.open().close();
+    assert.equal(file.shell("SELECT count(*) FROM _rejected; SELECT count(*) FROM _pending"), "1\n1");
+  },
+);

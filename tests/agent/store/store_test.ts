@@ -64,11 +64,11 @@ withShell("store: what is not this device's database is refused, with the way ou
 
   const foreign = `${file.folder}/foreign.db`;
   const db = openDatabase(foreign);
-  db.exec("PRAGMA application_id = 1196444487; CREATE TABLE t(x)");
+  db.exec("PRAGMA application_id = 0x7474626c; CREATE TABLE t(x)");
   db.close();
   assert.throws(
     () => openStore({ path: foreign, schema: compiled, identity, now: Date.now }),
-    code("foreign-database", /another application/),
+    code("foreign-database", /a cloud's embedded table/),
   );
   const noFolder = `${file.path}/x/device.db`;
   assert.throws(
