@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { getLogger } from "@logtape/logtape";
+import { Log } from "../protocol/log.ts";
 import { Decoder, encode, encodePresence, topics } from "../protocol.ts";
 import type { FromDevice } from "../protocol.ts";
 import { type BrokerConnection, MqttSession, type SessionOptions } from "../mqtt/session.ts";
@@ -41,7 +41,7 @@ export interface LinkCounters {
 /** A transport over MQTT. See the module's text for what it guarantees. */
 export class MqttLink implements Transport {
   readonly counters: LinkCounters = { connects: 0, sent: 0, sentBytes: 0, received: 0, receivedBytes: 0, malformed: 0 };
-  readonly #log = getLogger(["twintable", "link"]);
+  readonly #log = new Log("link");
   readonly #topics: ReturnType<typeof topics>;
   readonly #session: MqttSession;
   /** Of the connection: another worker may answer on the next one. */

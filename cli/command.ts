@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { printable } from "../protocol/log.ts";
 import { SyncError } from "../schema.ts";
 import type { Flags, FlagValues, Parsed } from "./args.ts";
 
@@ -40,11 +41,17 @@ export class CommandError extends Error {
   override name = "CommandError";
 }
 
+/** A schema's problems are many; what came from outside is not to fill a terminal. */
+const faultLengthMax = 8_000;
+
 /** A fault as one line: what happened, and the way out where one is known. Never a stack trace. */
 export function describeFault(fault: unknown): string {
   // Closing failed as well, behind a first fault: that one is the news.
   if (fault instanceof SuppressedError) return describeFault(fault.suppressed);
   const text = fault instanceof Error ? fault.message || fault.name : String(fault);
   const hint = fault instanceof SyncError && fault.hint ? ` (${fault.hint})` : "";
-  return `${text}${hint}`.replace(/\s*\n\s*/g, "; ");
+  return printable(
+    `${text}${hint}`.split("\n").map((line) => line.trim()).filter((line) => line).join("; "),
+    faultLengthMax,
+  );
 }

@@ -5,13 +5,17 @@
  * @module
  */
 import { configure, type LogRecord } from "@logtape/logtape";
+import { printable } from "../protocol/log.ts";
+
+/** Of a whole line: each value in it was cut already. */
+const lineLengthMax = 2_000;
 
 function line(record: LogRecord): string {
   const time = new Date(record.timestamp).toISOString().slice(11, 19);
   const text = record.message.map((part) => typeof part === "string" ? part : Deno.inspect(part, { depth: 2 })).join(
     "",
   );
-  return `${time} ${record.level} ${record.category.slice(1).join(".")}: ${text.replace(/\s*\n\s*/g, "; ")}`;
+  return printable(`${time} ${record.level} ${record.category.slice(1).join(".")}: ${text}`, lineLengthMax);
 }
 
 /** Sends the log to stderr: warnings and errors, and everything if `verbose`. */

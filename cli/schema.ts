@@ -41,7 +41,9 @@ export const schemaCommand = defineCommand({
       schema = await loadSchemaFile(file);
     } catch (error) {
       if (action !== "check" || !(error instanceof SchemaError)) throw error;
-      for (const problem of error.problems) console.error(`${file}: ${problem.replace(/\s*\n\s*/g, " ")}`);
+      for (const problem of error.problems) {
+        console.error(`${file}: ${problem.split("\n").map((line) => line.trim()).join(" ")}`);
+      }
       return 1;
     }
     if (action === "json") print(JSON.stringify(schema.source, null, 2));

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { getLogger } from "@logtape/logtape";
+import { Log } from "../protocol/log.ts";
 import {
   decodePresence,
   Decoder,
@@ -171,7 +171,7 @@ export class MqttReceiver {
   readonly counters = { received: 0, receivedBytes: 0, malformed: 0, failed: 0 };
   /** Whether a shared subscription is in use. */
   shared = false;
-  readonly #log = getLogger(["twintable", "receiver"]);
+  readonly #log = new Log("receiver");
   readonly #prefix: string;
   readonly #topics: Topics;
   readonly #workerId: string;

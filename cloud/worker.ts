@@ -10,7 +10,7 @@
  * @module
  */
 import { randomBytes } from "node:crypto";
-import { getLogger } from "@logtape/logtape";
+import { Log } from "../protocol/log.ts";
 import type { BrokerConnection } from "../mqtt/session.ts";
 import { SyncError } from "../schema/errors.ts";
 import type { Schema } from "../schema/model.ts";
@@ -90,7 +90,7 @@ export interface Cloud extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-const log = getLogger(["twintable", "cloud"]);
+const log = new Log("cloud");
 const loopback: ReadonlySet<string> = new Set(["127.0.0.1", "::1", "localhost"]);
 const sweepEveryMs = 60_000;
 /** Items that one sweep deletes at most before others get their turn, and sweeps in a row. */

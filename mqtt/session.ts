@@ -17,7 +17,7 @@ import { Buffer } from "node:buffer";
 import net from "node:net";
 import { Readable } from "node:stream";
 import tls from "node:tls";
-import { getLogger } from "@logtape/logtape";
+import { Log } from "../protocol/log.ts";
 import { type IClientOptions, MqttClient } from "mqtt";
 import { SyncError } from "../schema/errors.ts";
 import { SteadyStream } from "./steady_stream.ts";
@@ -142,7 +142,7 @@ export class MqttSession {
   constructor(private readonly options: SessionOptions, private readonly handlers: SessionHandlers) {
     checkBrokerUrl(options.url);
     this.#random = options.random ?? Math.random;
-    this.#log = getLogger(["twintable", options.logName]);
+    this.#log = new Log(options.logName);
   }
 
   /** Connected and subscribed. */
@@ -313,7 +313,10 @@ export class MqttSession {
     this.#up = true;
     this.#upSince = performance.now();
     this.lastError = this.#fault = undefined;
-    this.#log.debug("connected to {url} as {clientId}", { url: this.options.url, clientId: this.options.clientId });
+    this.#log.debug("connected to {broker} as {client}", {
+      broker: new URL(this.options.url).host,
+      client: this.options.clientId,
+    });
     const { birth } = this.options;
     if (birth) this.publish(birth.topic, birth.payload, undefined, { retain: true });
     this.handlers.up();

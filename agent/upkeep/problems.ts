@@ -12,7 +12,7 @@
  *
  * @module
  */
-import { getLogger } from "@logtape/logtape";
+import { Log, Sentence } from "../../protocol/log.ts";
 import type { Facts } from "./facts.ts";
 
 /** Every problem's name, the most important first: what stops everything, what loses or refuses something, what waits. */
@@ -60,7 +60,7 @@ const journalAgainMs = 600_000;
 
 /** What is wrong now. */
 export class Problems {
-  readonly #log = getLogger(["twintable", "agent"]);
+  readonly #log = new Log("agent");
   readonly #present: Map<ProblemName, Problem> = new Map();
   readonly #journaledMs: Map<ProblemName, number> = new Map();
 
@@ -100,7 +100,7 @@ export class Problems {
     const last = this.#journaledMs.get(name), now = this.now();
     if (last !== undefined && Math.abs(now - last) < journalAgainMs) return;
     this.#journaledMs.set(name, now);
-    this.#log.warn("{sentence}", { sentence });
+    this.#log.warn("{sentence}", { sentence: new Sentence(sentence) });
   }
 
   #tell(): void {

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { getLogger } from "@logtape/logtape";
+import { Log } from "../../protocol/log.ts";
 import { SyncError } from "../../schema.ts";
 
-const logger = getLogger(["twintable", "api"]);
+const logger = new Log("api");
 
 /** A request that is refused, with its status. */
 export class ApiError extends Error {

@@ -8,7 +8,7 @@
  * @module
  */
 import type { Context } from "hono";
-import { getLogger } from "@logtape/logtape";
+import { Log } from "../../protocol/log.ts";
 import { Decoder, type FromDevice, partHeader } from "../../protocol.ts";
 import type { Schema } from "../../schema/model.ts";
 import { SyncError } from "../../schema/errors.ts";
@@ -35,7 +35,7 @@ export interface IntakeOptions {
 
 /** Requests under way: bodies of at most 2 MB from brokers, of 8 MB from AWS, which sends one batch a shard at a time. */
 const forwardedMax = 128, eventsMax = 16;
-const logger = getLogger(["twintable", "api"]);
+const logger = new Log("api");
 
 /** The routes; they keep nothing but counters. */
 export class Intake {

@@ -14,7 +14,7 @@
 import { timingSafeEqual } from "node:crypto";
 import net from "node:net";
 import tls from "node:tls";
-import { getLogger } from "@logtape/logtape";
+import { Log } from "../../protocol/log.ts";
 import { Aedes, type Client } from "aedes";
 import { type Topics, topics } from "../../protocol.ts";
 import { SyncError } from "../../schema/errors.ts";
@@ -168,7 +168,7 @@ async function admit(
 
 /** Wires aedes' hooks to the access rules; the devices that are let in are in `devices` as long as they are connected. */
 function applyRules(aedes: Aedes, options: BrokerOptions, topic: Topics, devices: Map<string, DeviceClient>): void {
-  const log = getLogger(["twintable", "broker"]);
+  const log = new Log("broker");
   const accesses = new WeakMap<Client, Access>();
   const wills = new WeakMap<Client, Packet>();
   const nobody: Access = { name: "?", publishes: new Set(), subscribes: new Set() };
@@ -230,7 +230,7 @@ function recheck(
   everyMs: number,
   cut: (deviceId: string) => void,
 ): () => void {
-  const log = getLogger(["twintable", "broker"]);
+  const log = new Log("broker");
   const stepMs = Math.max(1, Math.min(1_000, everyMs / 4));
   let left: string[] = [], perStep = 1, busy = false;
   const step = async () => {
@@ -297,7 +297,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   });
   const devices = new Map<string, DeviceClient>();
   applyRules(aedes, options, topic, devices);
-  const log = getLogger(["twintable", "broker"]);
+  const log = new Log("broker");
   const disconnect = (deviceId: string) => {
     const device = devices.get(deviceId);
     if (!device) return;

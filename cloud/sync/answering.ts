@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { getLogger } from "@logtape/logtape";
+import { Log } from "../../protocol/log.ts";
 import type { Compare, Fetch, FromCloud, FromDevice, Probe, Sync, Up, Verified } from "../../protocol.ts";
 import type { Identity } from "../../schema/model.ts";
 import { Semaphore } from "./bounded.ts";
@@ -31,7 +31,7 @@ export interface AnsweringOptions {
   readonly concurrency?: number;
 }
 
-const logger = getLogger(["twintable", "cloud"]);
+const logger = new Log("cloud");
 
 /** See the module. */
 export class Answering {

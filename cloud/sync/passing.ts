@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { getLogger } from "@logtape/logtape";
+import { Log } from "../../protocol/log.ts";
 import type { Changes } from "../../protocol.ts";
 import { SyncError } from "../../schema.ts";
 import { backoffMs, mapBounded } from "./bounded.ts";
@@ -31,7 +31,7 @@ const recordAttemptsMax = 3;
 const publishesAtOnce = 64;
 /** Parts of an event that are passed on at once. */
 const partsAtOnce = 16;
-const logger = getLogger(["twintable", "cloud"]);
+const logger = new Log("cloud");
 
 /** See the module. */
 export class StreamPassing {

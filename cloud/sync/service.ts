@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { getLogger } from "@logtape/logtape";
+import { Log } from "../../protocol/log.ts";
 import type { FromDevice } from "../../protocol.ts";
 import type { Schema } from "../../schema/model.ts";
 import { Answering } from "./answering.ts";
@@ -42,7 +42,7 @@ export interface ServiceOptions {
   readonly pause?: (ms: number, signal?: AbortSignal) => Promise<void>;
 }
 
-const logger = getLogger(["twintable", "cloud"]);
+const logger = new Log("cloud");
 
 /** See the module. */
 export class CloudService {
