@@ -13,7 +13,7 @@ const contentMax = 100;
 export function brief(schema: Schema, item: Item): string {
   const model = modelOf(schema, item);
   if (!model) return "";
-  const boring = new Set(["deviceId", "accountId", model.createdField, model.updatedField]);
+  const boring = new Set([...Object.values(model.identityNames), model.createdField, model.updatedField]);
   const own = Object.entries(toPlain(schema, model, item)).filter(([name]) => {
     return !boring.has(name) && !model.fields.find((field) => field.name === name)?.template;
   });

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Field, Identity, Model, Schema } from "../schema.ts";
+import { type Field, type Identity, idIn, type Model, roleOf, type Schema } from "../schema.ts";
 
 /** A value as both lines can write it. */
 type Sample = string | number | boolean | readonly Sample[] | { readonly [name: string]: Sample };
@@ -45,7 +45,7 @@ export function shellWord(text: string): string {
 function needed(model: Model): Field[] {
   return model.fields.filter((field) =>
     (field.required || model.keyFields.includes(field.name)) && !field.template && field.default === undefined &&
-    !field.generate && !field.timestamp && field.name !== "deviceId" && field.name !== "accountId"
+    !field.generate && !field.timestamp && roleOf(model, field.name) === undefined
   );
 }
 
@@ -121,8 +121,8 @@ export function sqliteLine(path: string, { model, values }: Example): string {
 
 /** `curl -X PUT …` of an item for this device, or of the shared scope that the model has. */
 export function curlLine(url: string, schema: Schema, { model, values }: Example, identity: Identity): string {
-  const { identityFields } = schema.models.get(model)!;
-  const own = Object.fromEntries(identityFields.map((name) => [name, identity[name]]));
+  const compiled = schema.models.get(model)!;
+  const own = Object.fromEntries(compiled.identityFields.map((name) => [name, idIn(compiled, identity, name)]));
   const body = JSON.stringify({ model, item: { ...own, ...values } });
   return `curl -X PUT ${url}/api/items -H 'content-type: application/json' -d ${shellWord(body)}`;
 }

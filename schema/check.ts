@@ -7,6 +7,7 @@
 import type { Field, Model } from "./model.ts";
 import { isId, quoted } from "./names.ts";
 import { numberProblem } from "./numbers.ts";
+import { renderTemplate } from "./template.ts";
 import { type Attributes, base64ToBytes, isMap, type Json, jsonToBinary, setOf, tagOf, unescape } from "./values.ts";
 
 /** DynamoDB refuses an item that is nested deeper. */
@@ -19,7 +20,12 @@ const depthMax = 32;
  */
 export function checkAttributes(model: Model, attributes: Attributes): string | undefined {
   for (const field of model.fields) {
-    if (field.template || !field.synced) continue;
+    if (!field.synced) continue;
+    if (field.template) {
+      const problem = computedProblem(model, field, attributes);
+      if (problem !== undefined) return `${field.name} ${problem}`;
+      continue;
+    }
     const value = attributes[field.attribute];
     const problem = value === undefined || value === null ? missing(model, field) : checkField(model, field, value);
     if (problem !== undefined) return `${field.name} ${problem}`;
@@ -30,13 +36,21 @@ export function checkAttributes(model: Model, attributes: Attributes): string | 
   return undefined;
 }
 
+/** OneTable checks `validate` and `enum` of a computed attribute on what its template renders, where it renders anything. */
+function computedProblem(model: Model, field: Field, attributes: Attributes): string | undefined {
+  if (!field.validate && !field.enum) return undefined;
+  const byName = (name: string) => model.fields.find((f) => f.name === name)?.attribute ?? name;
+  const text = renderTemplate(field.template!, (name) => attributes[byName(name)]);
+  return text === undefined ? undefined : checkValue(field, text);
+}
+
 function missing(model: Model, field: Field): string | undefined {
-  const isIdentity = model.identityFields.includes(field.name as "deviceId");
+  const isIdentity = model.identityFields.includes(field.name);
   return field.required && !isIdentity ? "is required and missing" : undefined;
 }
 
 function checkField(model: Model, field: Field, value: Json): string | undefined {
-  const isIdentity = model.identityFields.includes(field.name as "deviceId");
+  const isIdentity = model.identityFields.includes(field.name);
   if (isIdentity && !isId(value)) return `${quoted(value)} is no id: 1 to 128 of A-Z a-z 0-9 _ . : - are wanted`;
   return checkValue(field, value);
 }

@@ -1,38 +1,55 @@
 /**
  * Compiles a OneTable schema: parse, normalise, validate, and work out keys, scopes and listings. All problems are found in
  * one go; a schema that has any is refused as a whole, because a feature that is silently ignored is data that is
- * silently wrong.
+ * silently wrong. What has no effect on data here (notes, models that do not sync and are not understood) is carried and
+ * listed in `warnings`.
  *
  * @module
  */
+import { Carried, carriedSentence } from "./carried.ts";
 import { SchemaError } from "./errors.ts";
 import { compileField } from "./fields.ts";
 import { canonicalJson, hashText } from "./json.ts";
+import { type IdentityNames, type IdentityRole, roleOf } from "./identity.ts";
+import { type KeyIdentity, keyIdentity } from "./key_identity.ts";
 import { attributeTemplate, enumerationOf, resolveTemplate, scopeOf, type TemplateContext } from "./keys.ts";
-import type { ConflictPolicy, Field, Index, Model, Schema, SyncDirection } from "./model.ts";
+import type { ConflictPolicy, Field, Index, Model, Schema, Scope, SyncDirection } from "./model.ts";
 import { isName, nameRule, quoted } from "./names.ts";
 import { type JsonMap, normaliseSchema, type Problems } from "./normalise.ts";
+import { compileEncoded } from "./placement.ts";
 import { type Template, templateFields } from "./template.ts";
-import { compileHead, compileIndexes, compileParams, type Params } from "./settings.ts";
+import { compileHead, compileIdentity, compileIndexes, compileParams, type Params } from "./settings.ts";
 import { isMap, type Json, sourceAttribute, stampAttribute } from "./values.ts";
 
 /** OneTable's own bookkeeping, which stands among the models of a schema that it has saved; its items are never synced. */
 const oneTableModels = ["_Schema", "_Migration"];
-const identityNames = ["deviceId", "accountId"] as const;
+
+/** How strictly a schema is judged. */
+export interface CompileOptions {
+  /** Refuse what would only be warned of. Default false. */
+  readonly strict?: boolean;
+  /** Warnings from reading the schema. */
+  readonly notes?: readonly string[];
+}
 
 /**
  * Compiles a schema: a TypeScript object or parsed JSON. `blend` must be resolved before (see `loadSchema`).
  *
  * @throws SchemaError with every problem found.
  */
-export function compileSchema(source: unknown): Schema {
+export function compileSchema(source: unknown, { strict = false, notes = [] }: CompileOptions = {}): Schema {
   const problems: Problems = [];
+  const carried = new Carried();
+  notes.forEach((note) => carried.warn(note));
   const plain = normaliseSchema(source, problems);
   if (!plain) throw new SchemaError(problems);
   const version = compileHead(plain, problems);
-  const params = compileParams(plain.params, problems);
+  const params = compileParams(plain.params, problems, carried);
   const { primary, indexes } = compileIndexes(plain.indexes, problems);
-  const models = compileModels(plain, params, primary, indexes, problems);
+  const context = { params, primary, indexes, carried };
+  const { models, opaque } = compileModels(plain, context, problems);
+  const { warnings } = carried;
+  if (strict) problems.push(...warnings);
   if (problems.length > 0) throw new SchemaError(problems);
   return freeze({
     version,
@@ -43,29 +60,32 @@ export function compileSchema(source: unknown): Schema {
     typeField: params.typeField,
     separator: params.separator,
     models,
+    carried: opaque,
+    warnings,
   });
 }
 
-interface ModelContext {
+interface SchemaContext {
   readonly params: Params;
   readonly primary: Index;
   readonly indexes: readonly Index[];
+  readonly carried: Carried;
+}
+interface ModelContext extends SchemaContext {
   readonly problems: Problems;
 }
+interface Models {
+  readonly models: Map<string, Model>;
+  /** Those that are carried, with the reasons. */
+  readonly opaque: Map<string, readonly string[]>;
+}
 
-function compileModels(
-  plain: JsonMap,
-  params: Params,
-  primary: Index,
-  indexes: readonly Index[],
-  problems: Problems,
-): Map<string, Model> {
-  const context = { params, primary, indexes, problems };
-  const models = new Map<string, Model>();
+function compileModels(plain: JsonMap, context: SchemaContext, problems: Problems): Models {
+  const models = new Map<string, Model>(), opaque = new Map<string, readonly string[]>();
   const raw = plain.models;
   if (!isMap(raw)) {
     problems.push('the schema needs "models"');
-    return models;
+    return { models, opaque };
   }
   const process = plain.process === undefined ? {} : plain.process;
   if (!isMap(process)) problems.push('"process" must be an object');
@@ -76,13 +96,22 @@ function compileModels(
   const lower = new Map<string, string>();
   for (const [name, fields] of Object.entries(raw)) {
     if (oneTableModels.includes(name)) continue;
-    if (!checkModelName(name, lower, problems)) continue;
-    const entry = Object.hasOwn(processes, name) ? processes[name] : undefined;
-    const model = compileModel(name, models.size, fields, entry, context);
-    if (model) models.set(name, model);
+    const own: Problems = [];
+    const said = Object.hasOwn(processes, name) ? processes[name] : undefined;
+    const process = compileProcess(said, (text) => void problems.push(`model "${name}": ${text}`));
+    noteProcess(name, said, context.carried);
+    const model = checkModelName(name, lower, own)
+      ? compileModel(name, models.size, fields, said, process, { ...context, problems: own })
+      : undefined;
+    if (model && own.length === 0) models.set(name, model);
+    else if (process.sync !== "none") problems.push(...own);
+    else {
+      opaque.set(name, own);
+      context.carried.warn(carriedSentence(name, own.map((text) => text.replace(`model "${name}": `, ""))));
+    }
   }
   checkTtl([...models.values()], problems);
-  return models;
+  return { models, opaque };
 }
 
 function checkModelName(name: string, lower: Map<string, string>, problems: Problems): boolean {
@@ -112,45 +141,55 @@ function checkTtl(models: readonly Model[], problems: Problems): void {
 function compileModel(
   name: string,
   number: number,
-  raw: Json,
+  given: Json,
   entry: Json | undefined,
+  process: Process,
   context: ModelContext,
 ): Model | undefined {
   const { problems, params, primary } = context;
   const before = problems.length;
   const report = (text: string) => void problems.push(`model "${name}": ${text}`);
-  const process = compileProcess(entry, report);
-  if (!isMap(raw)) {
+  if (!isMap(given)) {
     report("it must be an object of fields");
     return undefined;
   }
+  const raw = withKeys(name, given, entry, process, context);
   const fields = compileFields(name, raw, context, report);
   // Whatever is derived from fields would only repeat their problems.
   if (problems.length > before) return undefined;
   const templates: TemplateContext = { model: name, params, fields };
-  for (const field of fields.values()) {
-    if (!field.template) continue;
+  const identityNames = compileIdentity(
+    isMap(entry) ? entry.identity : undefined,
+    params.identity,
+    (why) => report(`${why} in "process"`),
+  );
+  for (const field of [...fields.values()]) {
+    if (!field.template || isNeverRendered(field, templates, context)) continue;
     const template = resolveTemplate(field, templates, (text) => report(`field "${field.name}": ${text}`));
     if (template) fields.set(field.name, { ...field, template });
   }
   if (problems.length > before) return undefined;
+  compileEncoded(fields, raw, params.separator, report);
   const hashKey = keyOfIndex("hash", primary.hash, templates, report);
   const sortKey = primary.sort === undefined ? undefined : keyOfIndex("sort", primary.sort, templates, report);
   if (!hashKey || (primary.sort !== undefined && !sortKey)) return undefined;
 
   const keyNames = [...new Set([hashKey, sortKey].flatMap((key) => key ? templateFields(key.template) : []))];
-  for (const keyName of keyNames) checkKeyField(fields, keyName, report);
+  for (const keyName of keyNames) checkKeyField(fields, keyName, roleOf({ identityNames }, keyName), report);
   if (problems.length > before) return undefined;
   // A key must be complete on both sides: OneTable itself fails to write an item whose key lacks a value.
   for (const keyName of keyNames) fields.set(keyName, { ...fields.get(keyName)!, required: true });
 
-  const identityFields = keyNames.filter((n): n is "deviceId" | "accountId" => n === "deviceId" || n === "accountId");
-  const scope = scopeOf(keyNames);
+  const identityFields = keyNames.filter((n) => roleOf({ identityNames }, n) !== undefined);
+  const roles = new Map(identityFields.map((n) => [n, roleOf({ identityNames }, n)!]));
+  const scope = scopeOf([...roles.values()]);
+  const told = keyIdentity(hashKey.template, sortKey?.template, roles);
+  checkTold(told, scope, identityNames, process, report, (text) => context.carried.warn(`model "${name}": ${text}`));
   const comesDown = process.sync === "down" || process.sync === "both";
   const enumeration = comesDown
-    ? enumerationOf({ scope, identityFields }, primary, context.indexes, templates)
+    ? enumerationOf({ scope, identityFields, identityNames }, primary, context.indexes, templates)
     : undefined;
-  if (comesDown && !enumeration) report(notEnumerable(scope, process.sync));
+  if (comesDown && !enumeration) report(notEnumerable(scope, process.sync, templates, identityNames, context));
   const list = [...fields.values()];
   const named = (test: (field: Field) => boolean) => list.find(test)?.name;
   return {
@@ -161,8 +200,10 @@ function compileModel(
     fields: list,
     hashKey,
     ...optional("sortKey", sortKey),
-    keyFields: keyNames.filter((n) => n !== "deviceId" && n !== "accountId"),
+    keyFields: keyNames.filter((n) => !roles.has(n)),
+    identityNames,
     identityFields,
+    keyIdentity: told,
     ...optional("enumeration", enumeration),
     ...optional("ttlField", named((field) => field.ttl)),
     ...optional("createdField", named((field) => field.timestamp === "created")),
@@ -170,18 +211,86 @@ function compileModel(
   };
 }
 
+/**
+ * Whether a computed attribute names what is no field: OneTable never renders it (unless a caller hands the value in
+ * beside the item), so it is no attribute of the item. Taken out, with a warning, unless it is a key.
+ */
+function isNeverRendered(field: Field, { fields, params, model }: TemplateContext, context: ModelContext): boolean {
+  const { primary, carried } = context;
+  if (field.attribute === primary.hash || field.attribute === primary.sort) return false;
+  const stranger = templateFields(field.template!).find((name) => name !== params.typeField && !fields.has(name));
+  if (stranger === undefined) return false;
+  carried.warn(
+    `model "${model}": ${field.name} is never computed: its template names \${${stranger}}, which is no field`,
+  );
+  (fields as Map<string, Field>).delete(field.name);
+  return true;
+}
+
 function optional<K extends string, V>(name: K, value: V | undefined): { [P in K]?: V } {
   return (value === undefined ? {} : { [name]: value }) as { [P in K]?: V };
 }
 
-function notEnumerable(scope: string, sync: SyncDirection): string {
-  const names = scope === "device"
-    ? "nothing but ${deviceId} and ${accountId}"
+/** Refuses keys in which another device's or account's could be read: a key must tell whose an item is. */
+function checkTold(
+  { locators, separators }: KeyIdentity,
+  scope: Scope,
+  names: IdentityNames,
+  process: Process,
+  report: (text: string) => void,
+  warn: (text: string) => void,
+): void {
+  if (scope === "global" || process.sync === "none") return;
+  const role = scope === "device" ? "deviceId" : "accountId";
+  if (!locators[role]) {
+    report(
+      `its key does not tell where \${${
+        names[role]
+      }} begins and ends, so that two ${scope}s could make one key: put a ` +
+        `literal as "#" between it and what stands next to it`,
+    );
+  } else if (separators !== "") {
+    warn(
+      `its key separates ids by ${
+        [...separators].map((c) => JSON.stringify(c)).join(" and ")
+      }, which ids may have: an id ` +
+        `that has one is refused in this schema. "#" is safe`,
+    );
+  }
+}
+
+/** Why a model can't come down, with the index to paste that would list it. */
+function notEnumerable(
+  scope: Scope,
+  sync: SyncDirection,
+  templates: TemplateContext,
+  names: IdentityNames,
+  { primary, indexes }: ModelContext,
+): string {
+  const device = `\${${names.deviceId}}`, account = `\${${names.accountId}}`;
+  const allowed = scope === "device"
+    ? `nothing but ${device} and ${account}`
     : scope === "account"
-    ? "nothing but ${accountId}"
+    ? `nothing but ${account}`
     : "no field";
+  const own = scope === "device" ? `#${device}` : scope === "account" ? `#${account}` : "";
+  // An index that no field of this model is in already, or a new one.
+  const free = indexes.find(({ hash, sort }) =>
+    sort !== undefined && hash !== primary.hash && !attributeTemplate(hash, templates) &&
+    !attributeTemplate(sort, templates)
+  );
+  const unused = Array.from({ length: 20 }, (_, i) => `gs${i + 1}`).find((n) =>
+    !indexes.some(({ name }) => name === n)
+  )!;
+  const index = free ?? { name: unused, hash: `${unused}pk`, sort: `${unused}sk` };
+  const key = [primary.hash, primary.sort].map((attribute) =>
+    attribute === undefined ? "" : attributeTemplate(attribute, templates)?.template.text ?? ""
+  ).filter((text) => text !== "").join("#");
+  const field = (value: string) => JSON.stringify({ type: "string", value });
+  const fields = `"${index.hash}": ${field(`${templates.model}${own}`)}, "${index.sort}": ${field(key)}`;
+  const added = free ? "" : `"indexes": {"${index.name}": {"hash": "${index.hash}", "sort": "${index.sort}"}} and `;
   return `it can't be listed for a snapshot, which "sync": "${sync}" needs: the hash template of its primary key, or of a ` +
-    `secondary index that every item is in, must name ${names}`;
+    `secondary index that every item is in, must name ${allowed}. This would do: ${added}in the model ${fields}`;
 }
 
 interface Process {
@@ -216,13 +325,47 @@ function compileProcess(entry: Json | undefined, report: (text: string) => void)
   return { onDevice: enable !== "cloud", inCloud: enable !== "device", sync, conflict, ...optional("keep", keep) };
 }
 
+const processNames = ["enable", "sync", "conflict", "keep", "pk", "sk", "identity"];
+
+function noteProcess(name: string, entry: Json | undefined, carried: Carried): void {
+  for (const key of isMap(entry) ? Object.keys(entry) : []) {
+    if (!processNames.includes(key)) carried.annotation(key, `process.${name}`, processNames);
+  }
+}
+
+/**
+ * The model's fields with the key templates that stand elsewhere: in `process` (`pk`, `sk`), or, for a model that is on the
+ * device alone and has no hash key, its own name.
+ */
+function withKeys(
+  name: string,
+  raw: JsonMap,
+  entry: Json | undefined,
+  process: Process,
+  context: ModelContext,
+): JsonMap {
+  const { primary, params } = context;
+  const has = (attribute: string) =>
+    attribute === params.typeField || Object.hasOwn(raw, attribute) ||
+    Object.values(raw).some((field) => isMap(field) && field.map === attribute);
+  const given = (key: string) => isMap(entry) && Object.hasOwn(entry, key) ? entry[key] : undefined;
+  const added: Record<string, Json> = {};
+  const hash = given("pk") ?? (process.inCloud ? undefined : name);
+  const sort = given("sk");
+  if (hash !== undefined && !has(primary.hash)) added[primary.hash] = { type: "string", value: hash };
+  if (sort !== undefined && primary.sort !== undefined && !has(primary.sort)) {
+    added[primary.sort] = { type: "string", value: sort };
+  }
+  return { ...added, ...raw };
+}
+
 function compileFields(
   model: string,
   raw: JsonMap,
   context: ModelContext,
   report: (text: string) => void,
 ): Map<string, Field> {
-  const { params, primary, problems } = context;
+  const { params, primary, problems, carried } = context;
   const reserved = [params.typeField, sourceAttribute, stampAttribute];
   const fields = new Map<string, Field>();
   const lower = new Map<string, string>();
@@ -239,10 +382,11 @@ function compileFields(
     const twin = lower.get(name.toLowerCase());
     if (twin !== undefined) report(`the fields "${twin}" and "${name}" differ only in case, as columns can't`);
     lower.set(name.toLowerCase(), name);
-    const field = compileField(name, value, params, problems, `model "${model}", field "${name}"`);
+    const where = `model "${model}", field "${name}"`;
+    const field = compileField(name, value, { params, problems, carried, where, place: `${model}.${name}` });
     if (field) fields.set(name, field);
   }
-  addTimestamps(fields, lower, params, report);
+  addTimestamps(fields, lower, context, report);
   checkAttributeNames(fields, primary, params, report);
   if ([...fields.values()].filter((field) => field.ttl).length > 1) report('only one field can have "ttl"');
   return fields;
@@ -251,10 +395,10 @@ function compileFields(
 function addTimestamps(
   fields: Map<string, Field>,
   lower: ReadonlyMap<string, string>,
-  params: Params,
+  context: ModelContext,
   report: (text: string) => void,
 ): void {
-  const { timestamps } = params;
+  const { params } = context, { timestamps } = params;
   const wanted: ["created" | "updated", string][] = [];
   if (timestamps === true || timestamps === "create") wanted.push(["created", params.createdField]);
   if (timestamps === true || timestamps === "update") wanted.push(["updated", params.updatedField]);
@@ -266,10 +410,12 @@ function addTimestamps(
     const declared = fields.get(name);
     if (!declared) {
       if (twin === name) continue;
-      const field = compileField(name, { type: "date" }, params, [], name);
+      const field = compileField(name, { type: "date" }, { ...context, where: name, place: name });
       if (field) fields.set(name, { ...field, timestamp });
-    } else if (declared.type !== "date" || declared.ttl || !declared.synced) {
-      report(`field "${name}": a timestamp must be a date that is synced and no expiry time`);
+    } else if (declared.type !== "date" || declared.ttl || !declared.synced || declared.packed) {
+      report(
+        `field "${name}": a timestamp must be a date that is synced, with an attribute of its own, and no expiry time`,
+      );
     } else {
       fields.set(name, { ...declared, timestamp });
     }
@@ -283,7 +429,9 @@ function checkAttributeNames(
   report: (text: string) => void,
 ): void {
   const owners = new Map<string, string>();
+  const packs = new Set([...fields.values()].flatMap(({ packed }) => packed ? [packed[0]] : []));
   for (const { name, attribute } of fields.values()) {
+    if (packs.has(attribute)) report(`field "${name}": its attribute "${attribute}" is a map that other fields share`);
     const twin = owners.get(attribute);
     if (twin !== undefined) report(`the fields "${twin}" and "${name}" are both the attribute "${attribute}"`);
     if (attribute === params.typeField) report(`field "${name}": the attribute "${attribute}" holds the type`);
@@ -324,13 +472,17 @@ function keyOfIndex(
 function checkKeyField(
   fields: ReadonlyMap<string, Field>,
   name: string,
+  role: IdentityRole | undefined,
   report: (text: string) => void,
 ): void {
   const field = fields.get(name);
   if (!field) return;
   if (!field.synced) report(`field "${name}": a key field can't have "sync": "none"`);
+  if (field.packed && role) {
+    report(`field "${name}": it names who writes, and needs an attribute of its own`);
+  }
   if (field.ttl) report(`field "${name}": a key field can't be the expiry time`);
-  if (!identityNames.includes(name as "deviceId")) return;
+  if (!role) return;
   if (field.type !== "string") report(`field "${name}": it names who writes, and must be of type string`);
   for (const property of ["default", "generate", "enum", "validate"] as const) {
     if (field[property] !== undefined) {

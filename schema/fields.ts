@@ -1,18 +1,19 @@
 /**
- * One field of a model: from its normalised JSON to a `Field`, with everything refused that would otherwise be silently
- * ignored.
+ * One field of a model: from its normalised JSON to a `Field`. What would alter the data and is not understood is
+ * refused; what has no effect on it is carried, and listed in a warning.
  *
  * @module
  */
-import { checkValue } from "./check.ts";
+import type { Carried } from "./carried.ts";
+import { compileDefault, compileGenerate, type Mutable } from "./defaults.ts";
+import { functionText } from "./functions.ts";
 import type { Field, FieldType } from "./model.ts";
 import { isName, quoted } from "./names.ts";
 import type { JsonMap, Problems } from "./normalise.ts";
+import { compilePlace } from "./placement.ts";
 import type { Params } from "./settings.ts";
 import { parseTemplate } from "./template.ts";
 import { isMap, type Json } from "./values.ts";
-
-type Mutable<T> = { -readonly [P in keyof T]: T[P] };
 
 /** The normalised schema has these spellings alone: constructors, `Buffer` and `ArrayBuffer` were put into them. */
 const types: readonly string[] = [
@@ -43,48 +44,46 @@ const supported = [
   "schema",
   "items",
   "unique",
+  "scope",
+  "uuid",
+  "encode",
+  "crypt",
   "sync",
 ];
-/** Carried without effect: notes for people, and what only steers OneTable's own queries and updates. */
-const carried = [
-  "description",
-  "title",
-  "label",
-  "comment",
-  "notes",
-  "example",
-  "examples",
-  "deprecated",
-  "reference",
-  "filter",
-  "partial",
-  "timestamp",
-];
+/** OneTable's own, which steer its queries and updates and leave the item as it is. */
+const oneTables = ["filter", "partial", "reference", "timestamp"];
+/** What can't be done here, and what to write instead. */
 const unsupported: Readonly<Record<string, string>> = {
-  crypt: "the attribute would be encrypted with a key that only OneTable's process has",
-  encode: "the attribute would stand only inside another one, and a device's table has a column for each",
-  scope: "uniqueness is kept by an index on the device, which covers the model's rows there",
-  uuid: 'it is OneTable\'s old spelling: use "generate"',
+  crypt: 'the attribute is encrypted with a key that only OneTable\'s process has. Give the field "sync": "none", or ' +
+    'keep the model in the cloud ("process": {"enable": "cloud"})',
 };
 const flags = ["required", "ttl", "hidden", "nulls", "isoDates", "unique"] as const;
 /** A nested value is checked, but it has no column, default expression or key of its own. */
-const topLevelOnly = ["value", "generate", "ttl", "map", "unique", "sync"];
+const topLevelOnly = ["value", "ttl", "sync", "encode"];
+/** Where a nested value has them, they have no effect in OneTable either. */
+const nestedWithoutEffect = ["unique", "scope"];
+
+/** What compiling a field takes from its schema and model. */
+export interface FieldContext {
+  readonly params: Params;
+  readonly problems: Problems;
+  readonly carried: Carried;
+  /** Where the field stands, for a message: `model "M", field "x"`. */
+  readonly where: string;
+  /** The same, shorter, for a list: `M.x`. */
+  readonly place: string;
+  readonly nested?: boolean;
+}
 
 /** Compiles one field. Problems are added to the list; a field that has some is undefined or incomplete. */
-export function compileField(
-  name: string,
-  raw: Json,
-  params: Params,
-  problems: Problems,
-  where: string,
-  nested = false,
-): Field | undefined {
+export function compileField(name: string, raw: Json, context: FieldContext): Field | undefined {
+  const { params, problems, where, nested = false } = context;
   const report = (text: string) => void problems.push(`${where}: ${text}`);
   if (!isMap(raw)) {
     report("a field must be an object with a type");
     return undefined;
   }
-  refuseUnknown(raw, report, nested);
+  sortOut(raw, context, report, nested);
   const type = typeOf(raw);
   if (type === undefined) {
     report(raw.type === undefined ? "the type is missing" : `the type ${quoted(raw.type)} is unknown`);
@@ -92,27 +91,31 @@ export function compileField(
   }
   const field: Mutable<Field> = {
     name,
-    attribute: compileMap(name, raw, report),
     type,
+    ...compilePlace(name, raw, nested, report),
     required: raw.required === true,
     ttl: raw.ttl === true,
     // OneTable lets the schema's param win over a field's `false`.
     isoDates: raw.isoDates === true || params.isoDates,
     nulls: typeof raw.nulls === "boolean" ? raw.nulls : params.nulls,
     hidden: typeof raw.hidden === "boolean" ? raw.hidden : raw.value !== undefined,
-    unique: raw.unique === true,
+    unique: raw.unique === true && !nested,
     synced: compileSync(raw, report),
   };
-  if (field.ttl && type !== "date") report('"ttl" needs the type date');
+  if (field.ttl && type !== "date" && type !== "number") report('"ttl" needs the type date, or number (of seconds)');
+  if (field.ttl && field.packed) report('"ttl" needs an attribute of its own: DynamoDB expires items by it');
   if (field.unique && (type === "object" || type === "array" || type === "set")) {
     report(`"unique" is not supported for the type ${type}`);
   }
-  compileNested(field, raw, params, problems, where);
-  compileValue(field, raw, report);
+  compileNested(field, raw, context);
+  compileValue(field, raw, context, report);
   compileEnum(field, raw, report);
   compileValidate(field, raw, report);
-  compileGenerate(field, raw, report);
-  compileDefault(field, raw, report);
+  compileScope(field, raw, report);
+  if (!field.template) {
+    compileGenerate(field, raw, report);
+    compileDefault(field, raw, report);
+  }
   return field;
 }
 
@@ -122,15 +125,16 @@ function typeOf(raw: JsonMap): FieldType | undefined {
 
 type Report = (text: string) => void;
 
-function refuseUnknown(raw: JsonMap, report: Report, nested: boolean): void {
+function sortOut(raw: JsonMap, context: FieldContext, report: Report, nested: boolean): void {
+  const { carried, place } = context;
   for (const [key, value] of Object.entries(raw)) {
     const reason = Object.hasOwn(unsupported, key) ? unsupported[key] : undefined;
     if (reason !== undefined) {
       if (value !== false) report(`"${key}" is not supported: ${reason}`);
     } else if (nested && topLevelOnly.includes(key)) {
       if (value !== false) report(`"${key}" is not supported inside a nested schema: it needs a column of its own`);
-    } else if (!supported.includes(key) && !carried.includes(key)) {
-      report(`the property ${quoted(key)} is unknown`);
+    } else if (!supported.includes(key) && !oneTables.includes(key) || nested && nestedWithoutEffect.includes(key)) {
+      carried.annotation(key, place, supported);
     }
   }
   for (const flag of flags) {
@@ -139,26 +143,14 @@ function refuseUnknown(raw: JsonMap, report: Report, nested: boolean): void {
   }
 }
 
-function compileMap(name: string, raw: JsonMap, report: Report): string {
-  const map = raw.map;
-  if (map === undefined || map === "" || map === false) return name;
-  if (typeof map === "string" && /[.[\]]/.test(map)) {
-    report(`the packed "map" ${quoted(map)} is not supported: each field needs an attribute of its own`);
-  } else if (typeof map !== "string" || !isName(map)) {
-    report(`"map" must be an attribute name of letters, digits and _, and is ${quoted(map)}`);
-  } else {
-    return map;
-  }
-  return name;
-}
-
 function compileSync(raw: JsonMap, report: Report): boolean {
   if (raw.sync === undefined) return true;
   if (raw.sync !== "none") report(`a field's "sync" can only be "none", and is ${quoted(raw.sync)}`);
   return false;
 }
 
-function compileNested(field: Mutable<Field>, raw: JsonMap, params: Params, problems: Problems, where: string): void {
+function compileNested(field: Mutable<Field>, raw: JsonMap, context: FieldContext): void {
+  const { problems, where, place } = context;
   if (raw.schema !== undefined) {
     if (field.type !== "object") {
       problems.push(
@@ -169,13 +161,15 @@ function compileNested(field: Mutable<Field>, raw: JsonMap, params: Params, prob
       problems.push(`${where}: "schema" must be an object of fields`);
     } else {
       field.nested = Object.entries(raw.schema).flatMap(([name, inner]) =>
-        compileField(name, inner, params, problems, `${where}.${name}`, true) ?? []
+        compileField(name, inner, { ...context, where: `${where}.${name}`, place: `${place}.${name}`, nested: true }) ??
+          []
       );
     }
   }
   if (raw.items === undefined) return;
   if (field.type === "array") {
-    const items = compileField(field.name, raw.items, params, problems, `${where}[]`, true);
+    const inner = { ...context, where: `${where}[]`, place: `${place}[]`, nested: true };
+    const items = compileField(field.name, raw.items, inner);
     if (items) field.items = items;
   } else if (field.type === "set") {
     const members = isMap(raw.items) ? typeOf(raw.items) : undefined;
@@ -186,15 +180,21 @@ function compileNested(field: Mutable<Field>, raw: JsonMap, params: Params, prob
   }
 }
 
-function compileValue(field: Mutable<Field>, raw: JsonMap, report: Report): void {
+function compileValue(field: Mutable<Field>, raw: JsonMap, context: FieldContext, report: Report): void {
   const value = raw.value;
   if (value === undefined || value === false || value === "") return;
   if (typeof value !== "string") {
-    return report('"value" must be a template text: values computed by a function are not supported');
+    const said = functionText(value) === undefined ? "" : ": values computed by a function are not supported";
+    return report(
+      `"value" must be a template text${said}. Write "value": "…\${field}…", or let the writer set the field`,
+    );
   }
   if (field.type !== "string") report('a "value" template needs the type string');
-  for (const other of ["default", "generate", "enum", "validate", "ttl"]) {
-    if (raw[other] !== undefined && raw[other] !== false) report(`"${other}" has no effect beside "value": remove one`);
+  // OneTable ignores them there.
+  for (const other of ["default", "generate", "uuid"]) {
+    if (raw[other] !== undefined && raw[other] !== false) {
+      context.carried.annotation(`${other} beside value`, context.place);
+    }
   }
   if (!field.synced) report('"sync": "none" has no effect beside "value": a computed attribute never travels');
   try {
@@ -234,46 +234,13 @@ function compileValidate(field: Mutable<Field>, raw: JsonMap, report: Report): v
   }
 }
 
-function compileGenerate(field: Mutable<Field>, raw: JsonMap, report: Report): void {
-  const text = raw.generate;
-  if (text === undefined || text === false) return;
-  if (field.type !== "string") report('"generate" needs the type string');
-  if (raw.default !== undefined) report('"generate" has no effect beside "default": remove one');
-  if (text === "ulid") field.generate = { kind: "ulid", length: 26 };
-  else if (text === "uuid") field.generate = { kind: "uuid", length: 36 };
-  else {
-    const uid = typeof text === "string" ? /^uid(?:\((\d{1,3})\))?$/.exec(text) : null;
-    const length = Number(uid?.[1] ?? 10);
-    if (!uid || length < 1 || length > 100) {
-      return report(
-        `"generate" ${quoted(text)} is not supported: ulid, uuid, uid or uid(n) with n from 1 to 100 are`,
-      );
-    }
-    field.generate = { kind: "uid", length };
+/** `unique` within what a template renders alike: on the device a unique index over its fields and this one. */
+function compileScope(field: Mutable<Field>, raw: JsonMap, report: Report): void {
+  if (raw.scope === undefined || raw.scope === false || raw.scope === "" || !field.unique) return;
+  if (typeof raw.scope !== "string") return report('"scope" must be a template text: "${accountId}"');
+  try {
+    field.uniqueScope = parseTemplate(raw.scope);
+  } catch (error) {
+    report((error as Error).message);
   }
-}
-
-function compileDefault(field: Mutable<Field>, raw: JsonMap, report: Report): void {
-  const value = raw.default;
-  if (value === undefined || value === null) return;
-  if (field.type === "date") {
-    const date = typeof value === "string" || typeof value === "number" ? new Date(value) : new Date(NaN);
-    if (Number.isNaN(date.getTime())) return report(`the default ${quoted(value)} is not a date`);
-    field.default = date.toISOString();
-    return;
-  }
-  const problem = field.type === "set" ? setProblem(field, value) : checkValue(field, value);
-  if (problem !== undefined) return report(`the default ${quoted(value)} ${problem}`);
-  field.default = value;
-}
-
-/** A set's default stands in a schema as a list. */
-function setProblem(field: Field, value: Json): string | undefined {
-  const members = Array.isArray(value) && value.length > 0 ? value : undefined;
-  const member = typeof members?.[0];
-  if (!members || !members.every((m) => typeof m === member && (member === "string" || member === "number"))) {
-    return "is not a list of strings or numbers that is not empty";
-  }
-  const wanted = field.members === "binary" ? "string" : field.members;
-  return wanted === undefined || member === wanted ? undefined : `has members that are not of type ${field.members}`;
 }

@@ -8,8 +8,11 @@
  */
 import type { Channel, Key, Version } from "../protocol.ts";
 import { SyncError } from "./errors.ts";
+import { idIn } from "./identity.ts";
+import { idAt } from "./key_identity.ts";
 import type { Field, Identity, Model, Schema } from "./model.ts";
 import { isId, quoted } from "./names.ts";
+import { checkEncoded, isPlaced, placeAttributes, unplaceItem } from "./placement.ts";
 import { renderTemplate, type Template } from "./template.ts";
 import { type Attributes, type Item, type Json, sourceAttribute, stampAttribute } from "./values.ts";
 
@@ -72,11 +75,18 @@ export function keyOf(schema: Schema, item: Item): Key {
 function getter(model: Model, attributes: Attributes, identity?: Identity): (name: string) => Json | undefined {
   const { byName } = lookupOf(model);
   return (name) => {
-    const isIdentity = (name === "deviceId" || name === "accountId") && model.identityFields.includes(name);
+    const isIdentity = model.identityFields.includes(name);
     const attribute = byName.get(name)?.attribute ?? name;
-    const value = isIdentity && identity ? identity[name] : own(attributes, attribute);
-    return isIdentity && !isId(value) ? undefined : value;
+    const value = isIdentity && identity ? idIn(model, identity, name) : own(attributes, attribute);
+    return isIdentity && !isIdOf(model, value) ? undefined : value;
   };
+}
+
+/** Whether the value may stand as an id in the model's key: one without the characters that separate ids there. */
+function isIdOf({ keyIdentity: { separators } }: Model, value: Json | undefined): value is string {
+  if (!isId(value)) return false;
+  for (const character of separators) if (value.includes(character)) return false;
+  return true;
 }
 
 function own(attributes: Attributes, attribute: string): Json | undefined {
@@ -129,16 +139,20 @@ export function completeItem(
   key: Key | undefined = renderKey(model, attributes, identity),
 ): Item {
   const { byAttribute, byName, computed } = lookupOf(model);
-  const item: Record<string, Json> = {};
+  const flat: Record<string, Json> = {};
   for (const attribute of Object.keys(attributes)) {
     const value = attributes[attribute]!;
     if (attribute === sourceAttribute || attribute === stampAttribute || attribute === schema.typeField) continue;
     const field = byAttribute.get(attribute);
     if (field && (field.template || !field.synced || (value === null && !field.nulls))) continue;
-    put(item, attribute, value);
+    put(flat, attribute, value);
   }
+  const item = isPlaced(model) ? { ...placeAttributes(model, flat) } : flat;
   if (identity) {
-    for (const name of model.identityFields) item[byName.get(name)?.attribute ?? name] = identity[name];
+    for (const name of model.identityFields) {
+      const field = byName.get(name);
+      if (!field?.encoded) item[field?.attribute ?? name] = idIn(model, identity, name)!;
+    }
   }
   const get = getter(model, attributes, identity);
   for (const field of computed) {
@@ -150,6 +164,7 @@ export function completeItem(
   item[schema.typeField] = model.name;
   if (model.sortKey) item[model.sortKey.attribute] = key[1];
   checkIndexes(schema, model, item);
+  checkEncoded(model, flat, item);
   return item;
 }
 
@@ -161,9 +176,16 @@ function put(item: Record<string, Json>, attribute: string, value: Json): void {
 
 /** Why a model's key could not be rendered: the first value that is missing or unfit. */
 function keyProblem(model: Model, get: (name: string) => Json | undefined): string {
+  const { separators } = model.keyIdentity;
   for (const name of [...model.identityFields, ...model.keyFields]) {
     const value = get(name);
-    if (value === undefined || value === null) return `the key of ${model.name} needs ${name}, which is missing`;
+    if (value === undefined || value === null) {
+      const unless = separators !== "" && model.identityFields.includes(name)
+        ? `, or has ${quoted(separators)}, which separates ids there`
+        : "";
+      return `the key of ${model.name} needs ${name}, which is missing${unless}`;
+    }
+    if (model.identityFields.includes(name)) continue;
     if (renderTemplate({ text: "", parts: [{ field: name }] }, () => value) === undefined) {
       return `the key of ${model.name} can't hold ${name} = ${
         quoted(value)
@@ -195,14 +217,13 @@ function checkIndexes(schema: Schema, model: Model, item: Item): void {
  */
 export function stripItem(schema: Schema, model: Model, item: Item, identity?: Identity): Attributes {
   const { byAttribute } = lookupOf(model);
-  const entries = Object.entries(item).filter(([attribute, value]) => {
+  const entries = Object.entries(unplaceItem(model, item)).filter(([attribute, value]) => {
     if (attribute === sourceAttribute || attribute === stampAttribute || attribute === schema.typeField) return false;
     // A key attribute without a field of its own is the typeField's doing (a template of literals).
     const field = byAttribute.get(attribute);
     if (!field) return true;
     if (field.template || !field.synced) return false;
-    const name = field.name as "deviceId" | "accountId";
-    return !(identity && model.identityFields.includes(name) && identity[name] === value);
+    return !(identity && model.identityFields.includes(field.name) && idIn(model, identity, field.name) === value);
   });
   return Object.fromEntries(entries);
 }
@@ -215,13 +236,26 @@ export function versionOf(item: Item): Version | undefined {
 }
 
 /**
+ * The device's or the account's id that an item names: its attribute, or, where it has none, what its key says.
+ *
+ * @returns undefined where it names none; not necessarily an id, if another writer put something else there
+ */
+export function idOfItem(model: Model, item: Item, role: keyof Identity): Json | undefined {
+  const name = model.identityNames[role];
+  const value = own(item, fieldOf(model, name)?.attribute ?? name);
+  const locator = value === undefined ? model.keyIdentity.locators[role] : undefined;
+  if (!locator) return value;
+  const text = own(item, locator.part === "hash" ? model.hashKey.attribute : model.sortKey!.attribute);
+  return typeof text === "string" ? idAt(locator, text, model.keyIdentity.separators) : undefined;
+}
+
+/**
  * The channel that an item's changes enter: `device:<id>`, `account:<id>` or `global`. Undefined if the item lacks the id
  * that its scope needs, or has one that is none.
  */
 export function channelOf(model: Model, item: Item): Channel | undefined {
   if (model.scope === "global") return "global";
-  const name = model.scope === "device" ? "deviceId" : "accountId";
-  const id = own(item, fieldOf(model, name)?.attribute ?? name);
+  const id = idOfItem(model, item, model.scope === "device" ? "deviceId" : "accountId");
   return isId(id) ? `${model.scope}:${id}` : undefined;
 }
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { IdentityRole } from "./identity.ts";
 import type { Enumeration, Field, Index, Model, Scope } from "./model.ts";
 import type { Params } from "./settings.ts";
 import { parseTemplate, type Template, templateFields, type TemplatePart } from "./template.ts";
@@ -116,14 +117,14 @@ export function attributeTemplate(
   context: TemplateContext,
 ): { readonly template: Template; readonly field?: Field } | undefined {
   if (attribute === context.params.typeField) return { template: composeTemplate([{ literal: context.model }]) };
-  const field = [...context.fields.values()].find((f) => f.attribute === attribute);
+  const field = [...context.fields.values()].find((f) => f.attribute === attribute && !f.packed && !f.encoded);
   if (!field) return undefined;
   return { template: field.template ?? parseTemplate(`\${${field.name}}`), field };
 }
 
-/** Who must see the model's items, from what the primary key names. */
-export function scopeOf(keyNames: readonly string[]): Scope {
-  return keyNames.includes("deviceId") ? "device" : keyNames.includes("accountId") ? "account" : "global";
+/** Who must see the model's items, from the ids that the primary key names. */
+export function scopeOf(named: readonly IdentityRole[]): Scope {
+  return named.includes("deviceId") ? "device" : named.includes("accountId") ? "account" : "global";
 }
 
 /**
@@ -132,7 +133,7 @@ export function scopeOf(keyNames: readonly string[]): Scope {
  * Only ids that the primary key names are known: an accountId that is mere data may differ from the device's own account.
  */
 export function enumerationOf(
-  model: Pick<Model, "scope" | "identityFields">,
+  model: Pick<Model, "scope" | "identityFields" | "identityNames">,
   primary: Index,
   indexes: readonly Index[],
   context: TemplateContext,
@@ -140,7 +141,8 @@ export function enumerationOf(
   const candidates = [primary, ...indexes].flatMap((index) =>
     candidate(index, index === primary, model.identityFields, context) ?? []
   );
-  const own = model.scope === "device" ? "deviceId" : model.scope === "account" ? "accountId" : undefined;
+  const { deviceId, accountId } = model.identityNames;
+  const own = model.scope === "device" ? deviceId : model.scope === "account" ? accountId : undefined;
   const narrow = candidates.find(({ hash, sortPrefix }) =>
     own === undefined || [hash, sortPrefix].some((template) => template && templateFields(template).includes(own))
   );

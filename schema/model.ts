@@ -4,6 +4,8 @@
  *
  * @module
  */
+import type { IdentityNames } from "./identity.ts";
+import type { KeyIdentity } from "./key_identity.ts";
 import type { Template } from "./template.ts";
 
 /** The types of a OneTable attribute that Twintable carries. `buffer` and `arraybuffer` compile to `binary`. */
@@ -19,8 +21,12 @@ export type ConflictPolicy = "newest" | "cloud" | "device" | "merge";
 export interface Field {
   /** The property's name in the schema, and the column's name on the device. */
   readonly name: string;
-  /** The attribute's name in the table's item and on the wire: `map`, or the name itself. */
+  /** The attribute's name on the wire, and in the table's item unless it is packed or encoded: `map`, or the name itself. */
   readonly attribute: string;
+  /** `map: "a.b"`: in the table's item the value is the entry `b` of the map `a`, and `attribute` is `a.b`. */
+  readonly packed?: readonly [attribute: string, entry: string];
+  /** `encode`: in the table's item the value stands only inside a computed attribute. */
+  readonly encoded?: Encoded;
   readonly type: FieldType;
   /** For `set`: the type of its members. */
   readonly members?: "string" | "number" | "binary";
@@ -30,11 +36,13 @@ export interface Field {
   readonly validate?: { readonly source: string; readonly flags: string };
   /** The default as the schema gives it, a JSON value: a date always as ISO text, a set as a list, binary as base64. */
   readonly default?: unknown;
+  /** The default is the time of writing (`default: () => new Date()`): a date, or milliseconds for a number. */
+  readonly defaultNow?: boolean;
   /** `generate`: how a missing value is made. `uid` carries its length. */
   readonly generate?: { readonly kind: "ulid" | "uuid" | "uid"; readonly length: number };
   /** The value template of a computed attribute (`value: '…${name}…'`). A computed attribute never travels: each side derives it. */
   readonly template?: Template;
-  /** The item's expiry time (`ttl: true`): seconds since 1970 in the item. */
+  /** The item's expiry time (`ttl: true`), seconds since 1970 in the item; in a field of type number everywhere. */
   readonly ttl: boolean;
   /** `isoDates` for this field: an ISO text in the item; otherwise a number of milliseconds. */
   readonly isoDates: boolean;
@@ -43,6 +51,8 @@ export interface Field {
   readonly hidden: boolean;
   /** Unique among the model's rows on the device. */
   readonly unique: boolean;
+  /** `scope` beside `unique`: unique only among rows that render this alike. */
+  readonly uniqueScope?: Template;
   /** False for `sync: 'none'`: the attribute never leaves the device. */
   readonly synced: boolean;
   /** `created` or `updated` where the schema's `timestamps` asks for it and the field is that timestamp. */
@@ -51,6 +61,18 @@ export interface Field {
   readonly nested?: readonly Field[];
   /** For `array` with `items`: the field that describes a member. */
   readonly items?: Field;
+}
+
+/** Which piece of which computed attribute an encoded field is. */
+export interface Encoded {
+  /** The computed attribute, and the field that it is. */
+  readonly attribute: string;
+  readonly holder: string;
+  readonly separator: string;
+  /** The piece's number, from 0. */
+  readonly index: number;
+  /** Fields of type string up to this piece, itself included: none may have the separator in its value. */
+  readonly whole: readonly string[];
 }
 
 /** An index of the table, from `indexes`. */
@@ -64,7 +86,7 @@ export interface Index {
 export interface Enumeration {
   /** `primary`, or the name of a secondary index (which lags behind the table). */
   readonly index: string;
-  /** Attribute names and templates; the hash template names nothing but deviceId and accountId. */
+  /** Attribute names and templates; the hash template names nothing but the identity. */
   readonly hashAttribute: string;
   readonly hash: Template;
   readonly sortAttribute?: string;
@@ -92,10 +114,14 @@ export interface Model {
   /** The primary key: the attribute's name and its template. A plain attribute used as key has the template `${name}`. */
   readonly hashKey: { readonly attribute: string; readonly template: Template };
   readonly sortKey?: { readonly attribute: string; readonly template: Template };
-  /** Names of the fields that the primary key's templates name, without deviceId and accountId, in order of appearance. */
+  /** Names of the fields that the primary key's templates name, without the identity, in order of appearance. */
   readonly keyFields: readonly string[];
-  /** Of `deviceId` and `accountId`, those that the primary key's templates name: identity, forced to the agent's own. */
-  readonly identityFields: readonly ("deviceId" | "accountId")[];
+  /** The fields that hold the device's and the account's id, declared or not: `params.identity`. */
+  readonly identityNames: IdentityNames;
+  /** Those of them that the primary key's templates name: forced to the agent's own ids. */
+  readonly identityFields: readonly string[];
+  /** What the key tells of them by itself. */
+  readonly keyIdentity: KeyIdentity;
   /** How a snapshot lists the items; absent where the model does not sync down. */
   readonly enumeration?: Enumeration;
   readonly ttlField?: string;
@@ -117,6 +143,10 @@ export interface Schema {
   readonly separator: string;
   /** By name, in the schema's order. */
   readonly models: ReadonlyMap<string, Model>;
+  /** Models that are carried as they are, since they are not synced and not understood: by name, why. */
+  readonly carried: ReadonlyMap<string, readonly string[]>;
+  /** What the schema says without effect, a sentence each. */
+  readonly warnings: readonly string[];
 }
 
 /** Who an agent is: taken from the topic and the registry in the cloud, from its configuration on the device. */

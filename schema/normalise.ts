@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { functionToJson } from "./functions.ts";
 import { quoted } from "./names.ts";
 import { isMap, type Json } from "./values.ts";
 
@@ -17,7 +18,7 @@ export type JsonMap = { readonly [key: string]: Json };
 export type Problems = string[];
 
 /**
- * The schema as plain JSON. What has no JSON form (functions, symbols, cycles) is reported and left out.
+ * The schema as plain JSON. What has no JSON form (symbols, cycles) is reported and left out.
  *
  * @returns undefined if the source is no object at all.
  */
@@ -66,10 +67,8 @@ function toJson(value: unknown, path: string, depth: number, problems: Problems)
     return undefined;
   }
   if (typeof value === "function") {
-    // `type: String`: a constructor stands for its name. Elsewhere a function can't be the same on both sides.
-    if (path.endsWith(".type")) return value.name.toLowerCase();
-    problems.push(`${path} is a function, which is not supported: a schema is data that device and cloud both read`);
-    return undefined;
+    // `type: String`: a constructor stands for its name. Elsewhere the compiler judges the function by its text.
+    return path.endsWith(".type") ? value.name.toLowerCase() : functionToJson(value);
   }
   if (value instanceof RegExp) return `/${value.source}/${value.flags}`;
   if (value instanceof Date) {

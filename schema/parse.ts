@@ -7,12 +7,13 @@ import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import json5 from "json5";
-import { compileSchema } from "./compile.ts";
+import { blend } from "./blend.ts";
+import { type CompileOptions, compileSchema } from "./compile.ts";
 import { SchemaError, SyncError } from "./errors.ts";
 import type { Schema } from "./model.ts";
 import { isMap } from "./values.ts";
 
-/** Files that one schema may be blended from, itself included: more is a mistake. */
+/** Files that one schema may name: more is a mistake. */
 const filesMax = 100;
 
 /**
@@ -30,38 +31,38 @@ export function parseSchema(text: string): unknown {
 
 /**
  * Reads and compiles a schema file: `.json`, `.json5`, or a module (`.ts`, `.js`, `.mjs`) that exports the schema as its
- * default or as `schema`. Files in `blend` are read relative to the file that names them, and merged in order, map by
- * map; what the naming file itself says comes last and wins.
+ * default or as `schema`. Files in `blend` are read relative to the file that names them, and laid over it in order
+ * (`blend.ts`): what a blended file says wins. A `blend` in a blended file is not followed; a warning says so.
  *
  * @throws SchemaError (code `schema`) if a file is no schema or can't be compiled, SyncError (code `schema-file`) if one can't be read.
  */
-export async function loadSchema(path: string | URL): Promise<Schema> {
+export async function loadSchema(path: string | URL, options: CompileOptions = {}): Promise<Schema> {
   const file = path instanceof URL ? fileURLToPath(path) : resolve(path);
-  const source = await readBlended(file, [], { count: 0 });
+  const { source, notes } = await readBlended(file);
   try {
-    return compileSchema(source);
+    return compileSchema(source, { ...options, notes });
   } catch (error) {
     if (error instanceof SchemaError) throw new SchemaError(error.problems, { file: String(path), cause: error });
     throw error;
   }
 }
 
-async function readBlended(file: string, above: readonly string[], read: { count: number }): Promise<unknown> {
-  if (above.includes(file)) {
-    throw new SchemaError([`"blend" goes round in a circle: ${[...above, file].join(" → ")}`]);
+async function readBlended(file: string): Promise<{ source: unknown; notes: string[] }> {
+  const source = await readSource(file), notes: string[] = [];
+  if (!isMap(source) || source.blend === undefined) return { source, notes };
+  const { blend: names, ...own } = source;
+  if (!Array.isArray(names) || !names.every((name) => typeof name === "string") || names.length > filesMax) {
+    throw new SchemaError([`"blend" must be a list of ${filesMax} file names at most`], { file });
   }
-  if (++read.count > filesMax) throw new SchemaError([`"blend" names more than ${filesMax} files`]);
-  const source = await readSource(file);
-  if (!isMap(source) || source.blend === undefined) return source;
-  const { blend, ...own } = source;
-  if (!Array.isArray(blend) || !blend.every((name) => typeof name === "string")) {
-    throw new SchemaError(['"blend" must be a list of file names'], { file });
+  let blended: unknown = own;
+  for (const name of names) {
+    const over = await readSource(resolve(file, "..", name));
+    if (!isMap(over)) throw new SchemaError([`"blend" names ${JSON.stringify(name)}, which holds no object`], { file });
+    const { blend: deeper, ...rest } = over;
+    if (deeper !== undefined) notes.push(`the "blend" in ${JSON.stringify(name)} is not followed: name its files here`);
+    blended = blend(blended, rest);
   }
-  let merged: unknown = {};
-  for (const name of blend) {
-    merged = merge(merged, await readBlended(resolve(file, "..", name), [...above, file], read));
-  }
-  return merge(merged, own);
+  return { source: blended, notes };
 }
 
 async function readSource(file: string): Promise<unknown> {
@@ -94,22 +95,6 @@ async function importSource(file: string): Promise<unknown> {
   const source = module.default ?? module.schema;
   if (source === undefined) throw new SchemaError(['it exports neither a default nor "schema"'], { file });
   return source;
-}
-
-/** Maps are merged key by key; of everything else the later one stands. Constructors and dates are no maps. */
-function merge(base: unknown, over: unknown): unknown {
-  if (!isPlainMap(base) || !isPlainMap(over)) return over;
-  const merged = new Map(Object.entries(base));
-  for (const [key, value] of Object.entries(over)) {
-    merged.set(key, merged.has(key) ? merge(merged.get(key), value) : value);
-  }
-  return Object.fromEntries(merged);
-}
-
-function isPlainMap(value: unknown): value is Record<string, unknown> {
-  if (!isMap(value)) return false;
-  const prototype = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
 }
 
 function messageOf(error: unknown): string {

@@ -9,8 +9,10 @@ import { dateToJson, jsonToDate } from "./dates.ts";
 import { SyncError } from "./errors.ts";
 import { generateValue } from "./generate.ts";
 import { fieldOf, fieldOfAttribute } from "./item.ts";
+import { idIn } from "./identity.ts";
 import type { Field, Identity, Model, Schema } from "./model.ts";
 import { quoted } from "./names.ts";
+import { unplaceItem } from "./placement.ts";
 import { canonicalDecimal, numberToJson } from "./numbers.ts";
 import {
   type Attributes,
@@ -37,7 +39,8 @@ export interface PlainContext {
 }
 
 /** An item as plain JSON, by property name. Unknown attributes are included by attribute name. */
-export function toPlain(schema: Schema, model: Model, item: Item): Record<string, unknown> {
+export function toPlain(schema: Schema, model: Model, stored: Item): Record<string, unknown> {
+  const item = unplaceItem(model, stored);
   const entries: [string, unknown][] = [];
   for (const field of model.fields) {
     const value = Object.hasOwn(item, field.attribute) ? item[field.attribute] : undefined;
@@ -78,7 +81,7 @@ function plainMap(fields: readonly Field[], map: { readonly [key: string]: Json 
     Object.entries(map).flatMap(([key, value]) => {
       const field = byName.get(key);
       if (!field) return [[key, plainJson(value)]];
-      return field.hidden ? [] : [[key, plainValue(field, value)]];
+      return field.hidden ? [] : [[field.name, plainValue(field, value)]];
     }),
   );
 }
@@ -119,7 +122,7 @@ export function fromPlain(schema: Schema, model: Model, plain: unknown, context:
         if (value !== undefined) throw new RangeError(`${field.name} never leaves a device ("sync": "none")`);
         continue;
       }
-      add(field.attribute, complete(field, value, context));
+      add(field.attribute, complete(field, value, context, model));
     }
     for (const [name, value] of Object.entries(given)) {
       if (isInternal(schema, name) || fieldOf(model, name)) continue;
@@ -138,16 +141,15 @@ export function fromPlain(schema: Schema, model: Model, plain: unknown, context:
 }
 
 /** A field's value in an item; what is missing is made. */
-function complete(field: Field, value: unknown, context: PlainContext): Json | undefined {
+function complete(field: Field, value: unknown, context: PlainContext, model?: Model): Json | undefined {
   if (field.timestamp === "updated") return dateToJson(field, new Date(context.now));
   if (value === null) return field.nulls ? null : undefined;
   if (value !== undefined) return fieldToJson(field, value, context);
   if (field.timestamp === "created") return dateToJson(field, new Date(context.now));
-  if (field.name === "deviceId" || field.name === "accountId") {
-    const id = context.identity?.[field.name];
-    if (id !== undefined) return id;
-  }
+  const id = context.identity && model && idIn(model, context.identity, field.name);
+  if (id !== undefined) return id;
   if (field.default !== undefined) return fieldToJson(field, field.default, context);
+  if (field.defaultNow) return fieldToJson(field, context.now, context);
   if (field.generate) return generateValue(field, context.now, context.random);
   // As OneTable: a required nested object or list starts out empty, so that its own defaults apply.
   if (field.required && field.nested) return fieldToJson(field, {}, context);

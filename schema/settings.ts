@@ -3,6 +3,8 @@
  *
  * @module
  */
+import type { Carried } from "./carried.ts";
+import { type IdentityNames, usualIdentity } from "./identity.ts";
 import type { Index } from "./model.ts";
 import { isName, quoted } from "./names.ts";
 import type { JsonMap, Problems } from "./normalise.ts";
@@ -17,6 +19,8 @@ export interface Params {
   readonly timestamps: boolean | "create" | "update";
   readonly createdField: string;
   readonly updatedField: string;
+  /** Which fields hold the device's and the account's id. */
+  readonly identity: IdentityNames;
 }
 
 /** Checks what stands at the top of a schema; gives its version. */
@@ -32,21 +36,29 @@ export function compileHead(plain: JsonMap, problems: Problems): string {
   return typeof version === "string" ? version : "";
 }
 
-const paramNames = ["isoDates", "nulls", "typeField", "separator", "timestamps", "createdField", "updatedField"];
+const paramNames = [
+  "isoDates",
+  "nulls",
+  "typeField",
+  "separator",
+  "timestamps",
+  "createdField",
+  "updatedField",
+  "legacyEmpties",
+  "identity",
+];
 /** OneTable's own, without effect on items. */
-const carriedParams = ["hidden", "warn"];
+const oneTables = ["hidden", "warn", "partial"];
 
 /** The schema's `params` with OneTable's defaults. */
-export function compileParams(raw: Json | undefined, problems: Problems): Params {
+export function compileParams(raw: Json | undefined, problems: Problems, carried: Carried): Params {
   const given = raw === undefined ? {} : isMap(raw) ? raw : undefined;
   if (!given) problems.push('"params" must be an object');
   const map = given ?? {};
   for (const [name, value] of Object.entries(map)) {
     if (name === "legacyEmpties" && value !== false) {
       problems.push('the param "legacyEmpties" is not supported: it removes empty texts, and nothing is dropped here');
-    } else if (![...paramNames, ...carriedParams, "legacyEmpties"].includes(name)) {
-      problems.push(`the param ${quoted(name)} is unknown`);
-    }
+    } else if (![...paramNames, ...oneTables].includes(name)) carried.annotation(name, "params", paramNames);
   }
   const bool = (name: string): boolean => {
     const value = map[name];
@@ -64,7 +76,6 @@ export function compileParams(raw: Json | undefined, problems: Problems): Params
   if (typeof timestamps !== "boolean" && timestamps !== "create" && timestamps !== "update") {
     problems.push('the param "timestamps" must be true, false, "create" or "update"');
   }
-  for (const name of carriedParams) bool(name);
   const params: Params = {
     isoDates: bool("isoDates"),
     nulls: bool("nulls"),
@@ -73,13 +84,32 @@ export function compileParams(raw: Json | undefined, problems: Problems): Params
     timestamps: timestamps as Params["timestamps"],
     createdField: text("createdField", "created", isName),
     updatedField: text("updatedField", "updated", isName),
+    identity: compileIdentity(map.identity, usualIdentity, (why) => void problems.push(`the param ${why}`)),
   };
   if (params.createdField === params.updatedField) problems.push('"createdField" and "updatedField" must differ');
   return params;
 }
 
+/** The identity's fields, as `params` or a model's entry in `process` name them. */
+export function compileIdentity(
+  raw: Json | undefined,
+  usual: IdentityNames,
+  report: (text: string) => void,
+): IdentityNames {
+  if (raw === undefined) return usual;
+  const ok = isMap(raw) &&
+    Object.entries(raw).every(([role, name]) =>
+      (role === "deviceId" || role === "accountId") && typeof name === "string" && isName(name)
+    );
+  const names = ok ? { ...usual, ...raw } as IdentityNames : usual;
+  if (!ok) report('"identity" must name fields: {"deviceId": "thing", "accountId": "orgId"}');
+  else if (names.deviceId === names.accountId) report('"identity" names one field for the device and the account');
+  else return names;
+  return usual;
+}
+
 function isTypeField(name: string): boolean {
-  return isName(name.startsWith("_") ? name.slice(1) : name) && name !== sourceAttribute && name !== stampAttribute;
+  return isName(name.replace(/^_{1,8}/, "")) && name !== sourceAttribute && name !== stampAttribute;
 }
 
 /** The table's indexes: the primary one, and the others in the schema's order. */

@@ -10,6 +10,7 @@ import type { Key } from "../../protocol.ts";
 import { checkValue } from "../../schema/check.ts";
 import { SyncError } from "../../schema/errors.ts";
 import { renderKey } from "../../schema/item.ts";
+import { idIn } from "../../schema/identity.ts";
 import type { Field, Model } from "../../schema/model.ts";
 import type { CreateOf, ItemOf, KeyOf, ModelName, OneTableSchema } from "../../schema/types.ts";
 import type { Json } from "../../schema/values.ts";
@@ -289,7 +290,7 @@ class SqlModel {
       attributes[field.attribute] = this.#json(field, properties[name]);
     }
     for (const name of this.model.identityFields) {
-      const own = this.store.identity[name];
+      const own = idIn(this.model, this.store.identity, name);
       // Another device's item is not here.
       if (properties[name] !== undefined && properties[name] !== own) return undefined;
     }

@@ -6,6 +6,7 @@
  */
 import type { Database } from "../sqlite/driver.ts";
 import { SyncError } from "../../schema/errors.ts";
+import { idIn } from "../../schema/identity.ts";
 import type { Identity, Model } from "../../schema/model.ts";
 import { columnsOf } from "./rebuild.ts";
 import { ident, nowMsSql } from "../store/sql.ts";
@@ -50,12 +51,13 @@ export function refuseForeign(db: Database, model: Model, identity: Identity, pr
   for (const name of model.identityFields) {
     const column = present.find((c) => c.toLowerCase() === name.toLowerCase());
     if (!column) continue;
+    const own = idIn(model, identity, name)!;
     const found = db.prepare(
       `SELECT ${ident(column)} AS id FROM ${ident(model.name)} WHERE ${ident(column)} IS NOT ? LIMIT 1`,
-    ).get(identity[name]);
+    ).get(own);
     if (!found) continue;
     throw refused(
-      `${model.name} has rows of the ${name} "${found.id}", not "${identity[name]}"`,
+      `${model.name} has rows of the ${name} "${found.id}", not "${own}"`,
       "Delete these rows, or give them this one's id, and start again.",
     );
   }

@@ -7,10 +7,11 @@
  *
  * @module
  */
+import { idIn } from "../../schema/identity.ts";
 import type { Field, Identity, Model, Schema } from "../../schema/model.ts";
 import type { SqlValue } from "../sqlite/driver.ts";
 import type { Json } from "../../schema/values.ts";
-import type { Template, TemplatePart } from "../../schema/template.ts";
+import { type Template, templateFields, type TemplatePart } from "../../schema/template.ts";
 import { columnName, columnType, toColumn } from "./columns.ts";
 import {
   astralPattern,
@@ -45,7 +46,7 @@ export function itemFields(model: Model): Field[] {
 
 /** Whether the field is a device or account id that the model's key names. */
 export function isIdentity(model: Model, field: Field): boolean {
-  return (model.identityFields as readonly string[]).includes(field.name);
+  return model.identityFields.includes(field.name);
 }
 
 function keyField(model: Model, attribute: string): Field | undefined {
@@ -60,8 +61,7 @@ export function keySql(model: Model): KeySql {
 
 /** The field that tells a model's items apart by itself, as the last part of the sort value; undefined: it takes more. */
 export function loneKeyField(model: Model): Field | undefined {
-  const isFixed = (part: TemplatePart) =>
-    "literal" in part || (model.identityFields as readonly string[]).includes(part.field);
+  const isFixed = (part: TemplatePart) => "literal" in part || model.identityFields.includes(part.field);
   const parts = model.sortKey?.template.parts ?? [], last = parts.at(-1);
   if (!last || isFixed(last) || "literal" in last || last.width !== undefined) return undefined;
   if (![...model.hashKey.template.parts, ...parts.slice(0, -1)].every(isFixed)) return undefined;
@@ -88,13 +88,14 @@ function defaultText(column: SqlValue): string {
 }
 
 /** The expression that fills a column which an INSERT leaves out; undefined: NULL. */
-export function defaultSql(field: Field, identity: Identity): string | undefined {
+export function defaultSql(model: Model, field: Field, identity: Identity): string | undefined {
   const constant = defaultColumn(field);
   if (constant !== undefined) return defaultText(constant);
   if (field.timestamp) return field.isoDates ? nowIsoSql : nowMsSql;
   if (field.generate) return generatorSql(field.generate);
-  if (field.name === "deviceId" || field.name === "accountId") return literal(identity[field.name]);
-  return undefined;
+  if (field.defaultNow) return field.type === "number" ? nowMsSql : nowSql(field);
+  const own = idIn(model, identity, field.name);
+  return own === undefined ? undefined : literal(own);
 }
 
 /** What a date column of the field holds now. */
@@ -169,7 +170,7 @@ function checks(model: Model, field: Field): [sentence: string, sql: string][] {
 function columnSql(model: Model, field: Field, identity: Identity): string {
   const parts = [columnName(field), columnType(field)];
   if (field.required || keyed(model, field) || isIdentity(model, field)) parts.push("NOT NULL");
-  const value = defaultSql(field, identity);
+  const value = defaultSql(model, field, identity);
   if (value !== undefined) parts.push(`DEFAULT (${value})`);
   for (const [sentence, sql] of checks(model, field)) parts.push(`CONSTRAINT ${ident(sentence)} CHECK (${sql})`);
   return parts.join(" ");
@@ -183,6 +184,22 @@ function computedSql(name: string, template: Template, model: Model, identity: I
 function lengthCheck(part: string, bytesMax: number, what: string): string {
   return `CONSTRAINT ${ident(`the key's ${what} must have 1 to ${bytesMax} bytes`)} CHECK (` +
     `length(${part}) BETWEEN 1 AND ${bytesMax / 4} OR length(CAST(${part} AS BLOB)) BETWEEN 1 AND ${bytesMax})`;
+}
+
+/** An encoded field stands in the item only as a piece of another: the row must be one that can be read back from there. */
+function encodedChecks(model: Model): string[] {
+  return model.fields.flatMap((field) => {
+    if (!field.encoded) return [];
+    const { holder, separator, whole } = field.encoded;
+    const sentence = `${field.name} stands in ${holder} between ${separator}: none of ${
+      [field.name, ...whole].join(", ")
+    } can have it`;
+    const free = whole.map((name) => `instr(${ident(name)}, ${literal(separator)}) = 0`);
+    const there = `(${columnName(field)} IS NULL OR ${ident(holder)} IS NOT NULL)`;
+    return [
+      `CONSTRAINT ${ident(sentence)} CHECK (${[there, ...free.map((sql) => `coalesce(${sql}, 1)`)].join(" AND ")})`,
+    ];
+  });
 }
 
 /** The table of a model, under its own name or another (a migration builds the new one beside the old). */
@@ -200,6 +217,7 @@ export function tableSql(model: Model, identity: Identity, table = model.name): 
       columns.push(computedSql(part.attribute, part.template, model, identity));
     }
   }
+  columns.push(...encodedChecks(model));
   columns.push(lengthCheck(key.hash, hashBytesMax, "hash"));
   if (key.sort) columns.push(lengthCheck(key.sort, sortBytesMax, "sort"));
   return `CREATE TABLE ${ident(table)} (\n  ${columns.join(",\n  ")}\n) STRICT`;
@@ -211,6 +229,11 @@ export function tableSql(model: Model, identity: Identity, table = model.name): 
  */
 export function ownName(model: Model, suffix: string): string {
   return `_sync_${model.name}.${suffix}`;
+}
+
+/** The columns among whose equal values a `unique` field is unique, quoted. */
+export function scopeColumns({ uniqueScope }: Field): string[] {
+  return uniqueScope ? [...new Set(templateFields(uniqueScope))].map(ident) : [];
 }
 
 /** A unique index and what it is over. */
@@ -232,7 +255,7 @@ export function uniqueIndexes(model: Model): UniqueIndex[] {
     ["key", model.keyFields.map(ident)],
     ...model.fields.filter((field) => field.unique).map((
       field,
-    ): [string, string[]] => [`unique.${field.name}`, [columnName(field)]]),
+    ): [string, string[]] => [`unique.${field.name}`, [...scopeColumns(field), columnName(field)]]),
   ];
   const indexes: UniqueIndex[] = [];
   for (const [suffix, columns] of lists) {

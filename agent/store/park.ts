@@ -16,9 +16,10 @@ import type { Key } from "../../protocol.ts";
 import type { Identity, Model } from "../../schema/model.ts";
 import type { Attributes } from "../../schema/values.ts";
 import { renderTemplate } from "../../schema/template.ts";
+import { idIn } from "../../schema/identity.ts";
 import { fieldOf } from "../../schema/item.ts";
 import { columnName, readSql, textOf, toColumn } from "./columns.ts";
-import { itemFields, keySql } from "./ddl.ts";
+import { itemFields, keySql, scopeColumns } from "./ddl.ts";
 import { keyLookup } from "./key_lookup.ts";
 import { toSyncError } from "./faults.ts";
 import { ident, literal } from "./sql.ts";
@@ -31,15 +32,22 @@ export function clashingKeys(db: Database, model: Model, identity: Identity, key
   for (const field of model.fields.filter((f) => f.unique)) {
     const value = field.template
       ? renderTemplate(field.template, (name) => {
-        const own = model.identityFields.find((n) => n === name);
-        return own ? identity[own] : item[fieldOf(model, name)?.attribute ?? name];
+        const own = model.identityFields.includes(name) ? idIn(model, identity, name) : undefined;
+        return own ?? item[fieldOf(model, name)?.attribute ?? name];
       }) ?? null
       : toColumn(field, item[field.attribute]);
     if (value === null) continue;
+    const scope = scopeColumns(field).map((sql) => {
+      const column = model.fields.find((f) => columnName(f) === sql);
+      const own = column && model.identityFields.includes(column.name) ? idIn(model, identity, column.name) : undefined;
+      return { sql, value: own ?? (column ? toColumn(column, item[column.attribute]) : null) };
+    });
     const rows = db.sql(
       `SELECT ${readSql("TEXT", hash)} AS h, ${sort ? readSql("TEXT", sort) : "''"} AS s FROM ${ident(model.name)} ` +
-        `WHERE ${columnName(field)} = ? AND (${lookup.sql}) IS NOT TRUE`,
-    ).all(value, ...lookup.values(key));
+        `WHERE ${columnName(field)} = ?${
+          scope.map(({ sql }) => ` AND ${sql} IS ?`).join("")
+        } AND (${lookup.sql}) IS NOT TRUE`,
+    ).all(value, ...scope.map((column) => column.value), ...lookup.values(key));
     for (const row of rows) {
       const other: Key = [textOf(row.h ?? null), textOf(row.s ?? null)];
       found.set(JSON.stringify(other), other);

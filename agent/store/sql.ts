@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { idIn } from "../../schema/identity.ts";
 import type { Field, Identity, Model } from "../../schema/model.ts";
 import type { Template } from "../../schema/template.ts";
 
@@ -104,9 +105,11 @@ export function templateSql(
     fixed = "";
   };
   for (const part of template.parts) {
-    const own = "field" in part ? model.identityFields.find((name) => name === part.field) : undefined;
+    const own = "field" in part && model.identityFields.includes(part.field)
+      ? idIn(model, identity, part.field)
+      : undefined;
     if ("literal" in part) fixed += part.literal;
-    else if (own) fixed += identity[own].padStart(part.width ?? 0, part.pad);
+    else if (own !== undefined) fixed += own.padStart(part.width ?? 0, part.pad);
     else {
       flush();
       const field = model.fields.find((f) => f.name === part.field);

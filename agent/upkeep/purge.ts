@@ -72,13 +72,16 @@ export function purgeFrom(
   if (seen.last == null) return { removed: 0 };
   const { hash, sort } = keySql(model), key = [`t.${hash}`, sort ? `t.${sort}` : "''"] as const;
   // Not by comparing texts: an application may have written any of SQLite's ISO spellings.
-  const at = (value: string) => field.isoDates ? `julianday(${value})` : value;
+  const at = (value: string) => field.type === "date" && field.isoDates ? `julianday(${value})` : value;
   const since = model.sync === "none" ? "" : ` AND ${at(`t.${columnName(field)}`)} > ${at("?")}`;
   const sql = `SELECT t._id AS id, ${key[0]} AS h, ${key[1]} AS s FROM ${table} AS t
     WHERE t._id > ? AND t._id <= ? AND ${at(`t.${columnName(field)}`)} <= ${at("?")}${since}
     ${unsettledSql(store.number(model), model, field, key).map((other) => `AND NOT ${other}`).join(" ")}
     ORDER BY t._id LIMIT ${purgeRows}`;
-  const bounds = [atMs, ...(since ? [atMs - expiryAgeMaxMs] : [])].map((ms) => msToColumn(field, ms));
+  const bounds = [atMs, ...(since ? [atMs - expiryAgeMaxMs] : [])].map((ms) =>
+    // An expiry time of type number stands in its column as in the item, in seconds.
+    field.type === "number" ? Math.floor(ms / 1000) : msToColumn(field, ms)
+  );
   const rows = store.tx(() => {
     const found = db.sql(sql).all(afterId, seen.last!, ...bounds);
     if (found.length > 0) store.applying(() => remove(context, model, found));

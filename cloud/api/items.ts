@@ -8,9 +8,13 @@ import {
   completeItem,
   fieldOf,
   fromPlain,
+  type IdentityRole,
+  idIn,
+  idOfItem,
   modelOf,
   renderKey,
   renderTemplate,
+  roleOf,
   SyncError,
   type Template,
   toPlain,
@@ -85,7 +89,7 @@ export async function listItems(
 
 /** An empty list would say that there are none. */
 function checkNames({ model, deviceId, accountId }: Listing): void {
-  const has = (name: string) => fieldOf(model, name) !== undefined;
+  const has = (role: IdentityRole) => fieldOf(model, model.identityNames[role]) !== undefined;
   if (deviceId !== undefined && !has("deviceId")) {
     throw new ApiError(400, "invalid", `${model.name} items name no device`);
   }
@@ -100,16 +104,16 @@ async function isWanted(
   item: Item,
 ): Promise<boolean> {
   if (modelOf(schema, item) !== model) return false;
-  const device = item[attributeOf(model, "deviceId")];
+  const device = idOfItem(model, item, "deviceId");
   if (deviceId !== undefined && device !== deviceId) return false;
   if (accountId === undefined) return true;
-  if (fieldOf(model, "accountId")) return item[attributeOf(model, "accountId")] === accountId;
+  if (fieldOf(model, model.identityNames.accountId)) return idOfItem(model, item, "accountId") === accountId;
   return typeof device === "string" && await accountOf(device) === accountId;
 }
 
 /** The query that lists it: by the primary key, else by the model's enumeration; undefined: only a scan does. */
 function queryOf(schema: Schema, { model, deviceId, accountId }: Listing): Omit<Query, "limit"> | undefined {
-  const get = (name: string) => name === "deviceId" ? deviceId : name === "accountId" ? accountId : undefined;
+  const get = (name: string) => idIn(model, { deviceId, accountId }, name);
   const hash = renderTemplate(model.hashKey.template, get);
   if (hash !== undefined) {
     return { index: "primary", hash, sortPrefix: leading(model.sortKey?.template, get) || undefined };
@@ -134,7 +138,9 @@ function leading(template: Template | undefined, get: (name: string) => string |
 export async function putItem(context: ItemsContext, model: Model, plain: unknown): Promise<PlainItem> {
   const { schema, now, random } = context;
   const item = completeItem(schema, model, fromPlain(schema, model, plain, { now: now(), random }));
-  const unidentified = model.identityFields.find((name) => typeof item[attributeOf(model, name)] !== "string");
+  const unidentified = model.identityFields.find((name) =>
+    typeof idOfItem(model, item, roleOf(model, name)!) !== "string"
+  );
   if (unidentified) throw new ApiError(400, "invalid", `${model.name} needs ${unidentified}`);
   await writeOne(context.data, { op: "put", item });
   return toPlain(schema, model, item);

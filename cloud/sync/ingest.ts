@@ -13,6 +13,7 @@ import {
   completeItem,
   digest,
   fieldOfAttribute,
+  idIn,
   jsonEquals,
   renderKey,
   stripItem,
@@ -20,6 +21,7 @@ import {
   versionOf,
 } from "../../schema.ts";
 import type { Identity, Model, Schema } from "../../schema/model.ts";
+import { unplaceItem } from "../../schema/placement.ts";
 import type { Attributes, Item } from "../../schema/values.ts";
 import { ConditionTooLargeError } from "../table/condition_limit.ts";
 import { attributeOf, currentOf, goesUp, isOwn } from "./visible.ts";
@@ -135,7 +137,7 @@ function prepare(
   }
   try {
     const item = completeItem(schema, model, attributes, identity, key);
-    const reason = checkAttributes(model, item);
+    const reason = checkAttributes(model, unplaceItem(model, item));
     if (reason !== undefined) return invalid(reason, key);
     Object.assign(item, { _source: source, _stamp: change.stamp });
     return { at, change, model, key: key!, item, version };
@@ -149,7 +151,7 @@ function prepare(
 function foreignIdentity(model: Model, attributes: Attributes, identity: Identity): string | undefined {
   for (const name of model.identityFields) {
     const value = attributes[attributeOf(model, name)];
-    if (value !== undefined && value !== identity[name]) {
+    if (value !== undefined && value !== idIn(model, identity, name)) {
       return `${model.name} names a ${name} that is not the sender's`;
     }
   }

@@ -19,9 +19,10 @@
  * @module
  */
 import type { Base, Change } from "../../protocol.ts";
-import { dateToJson, fieldOf } from "../../schema.ts";
+import { dateToJson, fieldOf, idIn, roleOf } from "../../schema.ts";
 import type { Identity, Model, Schema } from "../../schema/model.ts";
-import { absent, all, any, atMost, beginsWith, equals, exists, greater, less, not } from "../table/condition.ts";
+import { holdersOf, isPlaced, placeAttributes } from "../../schema/placement.ts";
+import { absent, all, any, atMost, beginsWith, equals, exists, greater, lacks, less, not } from "../table/condition.ts";
 import { attributeOf } from "./visible.ts";
 import type { Condition } from "../table/port.ts";
 
@@ -67,7 +68,8 @@ export class Conditions {
    */
   of(model: Model, change: Change, narrow = false): Condition {
     const parts = this.#partsOf(model);
-    const rule = ruleOf(model, change, parts, sameAs(model, change.base, narrow), this.#context.now);
+    const base = change.base && storedBase(model, change.base, this.#context.identity);
+    const rule = ruleOf(model, change, parts, sameAs(model, base, narrow), this.#context.now);
     const present = rule ? all(parts.owned, rule) : undefined;
     if (change.op === "update" && model.sync !== "up") return present ?? all(absent, exists);
     return present ? any(absent, present) : absent;
@@ -81,7 +83,11 @@ export class Conditions {
     const parts = {
       owned: all(
         equals(schema.typeField, model.name),
-        ...model.identityFields.map((name) => equals(attributeOf(model, name), identity[name])),
+        // Where the key itself tells the id, an item that lacks the attribute is of that id all the same.
+        ...model.identityFields.map((name) => {
+          const attribute = attributeOf(model, name), own = equals(attribute, idIn(model, identity, name)!);
+          return model.keyIdentity.locators[roleOf(model, name)!] ? any(lacks(attribute), own) : own;
+        }),
       ),
       stamped,
       unstamped: not(stamped),
@@ -122,6 +128,12 @@ function updatedRules(model: Model, stamp: number, now: number): { timely?: Cond
   // An `updated` of another type, like an absent one, compares as false and so doesn't stand in the way.
   const later = all(greater(field.attribute, stampMs), atMost(field.attribute, form(now + aheadMaxMs)));
   return { timely: not(later), earlier: less(field.attribute, stampMs) };
+}
+
+/** A base as the table's item holds it: packed fields in their maps, encoded ones inside the attributes they stand in. */
+function storedBase(model: Model, base: Base, identity: Identity): Base {
+  if (!base.item || !isPlaced(model)) return base;
+  return { ...base, item: { ...placeAttributes(model, base.item), ...holdersOf(model, base.item, identity) } };
 }
 
 /** SAME: the item's version is the base's (or both have none), and each attribute of the base is equal. */

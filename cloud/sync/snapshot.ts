@@ -5,7 +5,7 @@
  * @module
  */
 import type { Channel, Entry, Key } from "../../protocol.ts";
-import { keyOf, modelOf, renderTemplate, SyncError } from "../../schema.ts";
+import { idIn, keyOf, modelOf, renderTemplate, SyncError } from "../../schema.ts";
 import type { Identity, Schema } from "../../schema/model.ts";
 import type { Item } from "../../schema/values.ts";
 import { comesDown } from "./visible.ts";
@@ -40,7 +40,7 @@ export function sourcesOf(schema: Schema, channel: Channel, identity: Identity):
   for (const model of schema.models.values()) {
     if (!comesDown(model) || model.scope !== scope || !model.enumeration) continue;
     const { index, hash, sortPrefix } = model.enumeration;
-    const get = (name: string) => name === "deviceId" || name === "accountId" ? identity[name] : undefined;
+    const get = (name: string) => idIn(model, identity, name);
     const hashText = renderTemplate(hash, get);
     if (hashText === undefined) continue;
     const prefix = sortPrefix ? renderTemplate(sortPrefix, get) ?? "" : "";

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Channel, Current } from "../../protocol.ts";
-import { channelOf, fieldOf, modelOf, stripItem, versionOf } from "../../schema.ts";
+import { channelOf, fieldOf, idIn, idOfItem, modelOf, roleOf, stripItem, versionOf } from "../../schema.ts";
 import type { Identity, Model, Schema } from "../../schema/model.ts";
 import type { Item } from "../../schema/values.ts";
 
@@ -41,5 +41,5 @@ export function attributeOf(model: Model, name: string): string {
  */
 export function isOwn(schema: Schema, model: Model, item: Item, identity: Identity): boolean {
   return item[schema.typeField] === model.name &&
-    model.identityFields.every((name) => item[attributeOf(model, name)] === identity[name]);
+    model.identityFields.every((name) => idOfItem(model, item, roleOf(model, name)!) === idIn(model, identity, name));
 }

@@ -14,6 +14,11 @@ export const exists: Condition = { kind: "exists" };
 /** True where there is none. */
 export const absent: Condition = { kind: "absent" };
 
+/** The attribute is absent. */
+export function lacks(attribute: string): Condition {
+  return { kind: "lacks", attribute };
+}
+
 /** The attribute is present and deeply equal. */
 export function equals(attribute: string, value: Json): Condition {
   return { kind: "equals", attribute, value };

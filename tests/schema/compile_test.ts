@@ -101,30 +101,30 @@ Deno.test("compile: computed fields and the typeField are resolved inside other 
 
 Deno.test("compile: every unsupported feature is refused by name, with the reason", () => {
   const field = (properties: Loose, says: RegExp) => refused(schemaOf({ x: { type: String, ...properties } }), says);
-  field({ crypt: true }, /"crypt" is not supported: the attribute would be encrypted/);
-  field({ map: "a.b" }, /packed "map" "a\.b" is not supported/);
+  field({ crypt: true }, /"crypt" is not supported: the attribute is encrypted .* "sync": "none"/);
+  field({ map: "a.b.c" }, /"map" must be an attribute name, or two with a dot/);
   field({ type: "float" }, /type "float" is unknown/);
   field({ type: undefined }, /type is missing/);
-  field({ encode: ["sk", "#", 1] }, /"encode" is not supported/);
-  field({ scope: "${id}" }, /"scope" is not supported/);
+  field({ encode: ["sk", "#", 1] }, /"encode" : piece 1 of "m#\$\{id\}" by "#" is not \$\{x\} alone/);
+  field({ encode: "deviceId" }, /"encode" names "deviceId", which is no field with a "value" template/);
+  field({ scope: "${a.b}", unique: true }, /a path in the placeholder/);
   field({ value: true }, /"value" must be a template text/);
-  field({ value: () => "" }, /\.value is a function, which is not supported/);
+  field({ value: () => "" }, /values computed by a function are not supported/);
+  field({ default: (x: unknown) => x }, /is a function that is not understood/);
   field({ generate: true }, /"generate" "true" is not supported/);
   field({ generate: "uid(0)" }, /uid\(n\)/);
   field({ value: "${a.b}" }, /a path in the placeholder/);
-  field({ value: "${nowhere}" }, /names \$\{nowhere\}, which is no field/);
   field({ value: "${id:4:ab}" }, /more than one character/);
-  field({ requird: true }, /"requird" is unknown/);
   field({ required: "yes" }, /"required" must be true or false/);
   field({ ttl: true }, /"ttl" needs the type date/);
   field({ enum: [] }, /"enum" must be a list/);
   field({ validate: "/(/" }, /no regular expression/);
-  field({ type: Number, default: "7" }, /default "7" is not a number/);
+  field({ type: Number, default: "seven" }, /default "seven" can't be made a number/);
   field({ default: "c", enum: ["a"] }, /none of a/);
   field({ type: "date", default: "soon" }, /not a date/);
   field({ sync: "up" }, /can only be "none"/);
   field({ type: Array, schema: {} }, /for the members of an array/);
-  field({ type: Object, schema: { y: { type: String, unique: true } } }, /"unique" is not supported inside/);
+  field({ type: Object, schema: { y: { type: String, value: "${a}" } } }, /"value" is not supported inside/);
   field({ type: Object, schema: { y: { type: "what" } } }, /M", field "x"\.y: the type "what" is unknown/);
   field({ type: Set, items: { type: Boolean } }, /members of a set/);
   field({ type: Object, unique: true }, /"unique" is not supported for the type object/);
@@ -158,7 +158,10 @@ Deno.test("compile: names that SQLite or the agent could not tell apart are refu
   refused(schemaOf({ x: { type: String, map: "id" } }), /both the attribute "id"/);
   const named = (...names: string[]) => {
     const fields = (schemaOf().models as Loose).M;
-    return { ...schemaOf(), process: {}, models: Object.fromEntries(names.map((name) => [name, fields])) };
+    const process = Object.fromEntries(
+      names.map((name) => [name, { sync: name[0] === "_" && name !== "_M" ? "none" : "up" }]),
+    );
+    return { ...schemaOf(), process, models: Object.fromEntries(names.map((name) => [name, fields])) };
   };
   refused(schemaOf({ constructor: { type: String } }), /no property of every object/);
   refused(named("_M"), /reserved/);
@@ -182,7 +185,8 @@ Deno.test("compile: wrong parts outside the fields are refused", () => {
   rest({ version: 1 }, /"version" must be a text/);
   rest({ format: "onetable:2.0.0" }, /format "onetable:2\.0\.0" is not supported/);
   rest({ blend: ["a.json"] }, /"blend" names files/);
-  rest({ params: { isodates: true } }, /param "isodates" is unknown/);
+  rest({ params: { identity: { deviceId: "a b" } } }, /param "identity" must name fields/);
+  rest({ params: { identity: { deviceId: "a", accountId: "a" } } }, /one field for the device and the account/);
   rest({ params: { legacyEmpties: true } }, /"legacyEmpties" is not supported/);
   rest({ params: { timestamps: "both" } }, /"timestamps" must be/);
   rest({ process: { N: {} } }, /names the model "N", which does not exist/);

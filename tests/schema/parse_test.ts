@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { loadSchema, parseSchema, SchemaError, SyncError } from "../../schema.ts";
+import { blend } from "../../schema/blend.ts";
 import { schemaOf } from "./fixture.ts";
 
 async function inFolder(files: Record<string, string>, fn: (folder: string) => Promise<void>): Promise<void> {
@@ -31,27 +32,55 @@ Deno.test("parse: JSON5 is read, and other text is one clear line", () => {
   });
 });
 
-Deno.test("parse: blended files are merged in order, and the naming file wins", async () => {
+Deno.test("parse: blended files are laid over the naming file in order, and what they say wins", async () => {
   await inFolder({
     "base.json5": baseText,
-    "more.json5": `{blend: ['base.json5'], models: {B: ${modelText}}, process: {A: {sync: 'down'}}}`,
-    "app.json5": `{blend: ['./more.json5'], version: '0.0.2', process: {B: {sync: 'both'}, A: {sync: 'none'}}}`,
+    "more.json5":
+      `{blend: ['deeper.json5'], version: '0.0.3', models: {B: ${modelText}}, process: {A: {sync: 'down'}}}`,
+    "app.json5":
+      `{blend: ['base.json5', './more.json5'], version: '0.0.2', process: {B: {sync: 'up'}, A: {show: false}}}`,
   }, async (folder) => {
     const schema = await loadSchema(pathToFileURL(join(folder, "app.json5")));
-    assert.equal(schema.version, "0.0.2");
-    assert.deepEqual([...schema.models].map(([name, m]) => [name, m.sync]), [["A", "none"], ["B", "both"]]);
-    assert.deepEqual(schema.source.process, { A: { sync: "none", show: true }, B: { sync: "both" } });
+    assert.equal(schema.version, "0.0.3");
+    assert.deepEqual([...schema.models].map(([name, m]) => [name, m.sync]), [["A", "down"], ["B", "up"]]);
+    assert.deepEqual(schema.source.process, { B: { sync: "up" }, A: { show: true, sync: "down" } });
     assert.equal(schema.source.blend, undefined);
+    assert.match(schema.warnings[0]!, /the "blend" in ".\/more.json5" is not followed/);
   });
 });
 
-Deno.test("parse: files that blend each other in a circle are refused", async () => {
-  await inFolder({ "a.json5": "{blend: ['b.json5']}", "b.json5": "{blend: ['a.json5']}" }, async (folder) => {
-    await assert.rejects(
-      loadSchema(join(folder, "a.json5")),
-      /"blend" goes round in a circle: .*a\.json5 → .*b\.json5/,
-    );
+Deno.test("parse: + appends, - removes, ? sets what is absent, = overwrites", () => {
+  const base = { list: [1, 2], text: "a b", map: { x: 1, y: 2 }, kept: 1, gone: 1 };
+  const over = {
+    "+list": [3],
+    "+text": "c",
+    "-map": { x: true },
+    "?kept": 2,
+    "?fresh": { "=z": 3 },
+    "-gone": true,
+    "-absent": true,
+    "=set": [4],
+  };
+  assert.deepEqual(blend(base, over), {
+    list: [1, 2, 3],
+    text: "a b c",
+    map: { y: 2 },
+    kept: 1,
+    fresh: { z: 3 },
+    set: [4],
   });
+  assert.deepEqual(blend({ list: [1, 2], text: "a b" }, { "-list": [1], "-text": "a" }), { list: [2], text: "b" });
+  assert.deepEqual(base.map, { x: 1, y: 2 }, "nothing handed in is altered");
+});
+
+Deno.test("parse: a blend that is no list of files, or names one that holds no object, is refused", async () => {
+  await inFolder(
+    { "a.json5": "{blend: ['b.json5']}", "b.json5": "7", "c.json5": "{blend: 'b.json5'}" },
+    async (folder) => {
+      await assert.rejects(loadSchema(join(folder, "a.json5")), /"blend" names "b.json5", which holds no object/);
+      await assert.rejects(loadSchema(join(folder, "c.json5")), /"blend" must be a list/);
+    },
+  );
 });
 
 Deno.test("parse: a module gives its default or its schema, constructors included", async () => {

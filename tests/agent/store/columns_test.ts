@@ -104,7 +104,7 @@ Deno.test("columns: a template's SQL gives byte for byte the key that renderTemp
     indexes: { primary: { hash: "pk", sort: "sk" } },
     models: {
       M: {
-        pk: { type: "string", value: "${accountId:6:.}-${flag}" },
+        pk: { type: "string", value: "${accountId}|${accountId:6:.}-${flag}" },
         sk: { type: "string", value: "${s}|${n}|${n:8:0}|${s:5:x}|${d}|${ms:15}#'" },
         accountId: { type: "string" },
         s: { type: "string" },

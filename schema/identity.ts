@@ -1,0 +1,32 @@
+/**
+ * Who an item belongs to: the fields that hold the device's and the account's id. A schema names them (`params.identity`,
+ * or per model in `process`); without that they are `deviceId` and `accountId`. Where a model's key templates name them they
+ * decide its scope, and both sides put the writer's own ids in; elsewhere they are data that defaults to them.
+ *
+ * @module
+ */
+import type { Identity, Model } from "./model.ts";
+
+/** Which id a field holds. */
+export type IdentityRole = keyof Identity;
+
+/** The fields' names, by what they hold. */
+export type IdentityNames = { readonly [R in IdentityRole]: string };
+
+/** The names where a schema says nothing else. */
+export const usualIdentity: IdentityNames = { deviceId: "deviceId", accountId: "accountId" };
+
+/** Which id the field of this name holds; undefined if none. */
+export function roleOf({ identityNames }: Pick<Model, "identityNames">, name: string): IdentityRole | undefined {
+  return name === identityNames.deviceId ? "deviceId" : name === identityNames.accountId ? "accountId" : undefined;
+}
+
+/** The id of this identity that belongs into the field of this name; undefined if the field holds none. */
+export function idIn<T extends Partial<Identity>>(
+  model: Pick<Model, "identityNames">,
+  identity: T,
+  name: string,
+): T[IdentityRole] | undefined {
+  const role = roleOf(model, name);
+  return role && identity[role];
+}
