@@ -8,7 +8,7 @@ import type { Carried } from "./carried.ts";
 import { compileDefault, compileGenerate, type Mutable } from "./defaults.ts";
 import { functionText } from "./functions.ts";
 import type { Field, FieldType } from "./model.ts";
-import { isName, quoted } from "./names.ts";
+import { quoted } from "./names.ts";
 import type { JsonMap, Problems } from "./normalise.ts";
 import { compilePlace } from "./placement.ts";
 import type { Params } from "./settings.ts";

@@ -21,7 +21,6 @@ import {
 } from "../../schema.ts";
 import type { Field, Model, Schema } from "../../schema/model.ts";
 import type { Item } from "../../schema/values.ts";
-import { attributeOf } from "../sync/visible.ts";
 import type { DataTable, ItemPage, Query, Write } from "../table/port.ts";
 import { ApiError } from "./errors.ts";
 
