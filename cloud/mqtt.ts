@@ -36,6 +36,12 @@ function randomId(): string {
   return crypto.randomUUID().slice(0, 13);
 }
 
+/**
+ * How workers keep their connections. A frozen one (a stopped process, a lost machine) is dealt its share of what devices
+ * send until the broker gives it up, after one and a half of the keep-alive; and while none is back, nobody is answered.
+ */
+const workerSession = { keepaliveSeconds: 10, retryMaxMs: 2_000 } as const;
+
 /** Options of an {@link MqttPublisher}. */
 export interface MqttPublisherOptions extends CloudMqttOptions {
   /** Bytes of one MQTT payload; default 128 KB. Larger messages travel in parts. */
@@ -61,7 +67,13 @@ export class MqttPublisher implements Publisher {
   constructor(private readonly options: MqttPublisherOptions) {
     this.#topics = topics(options.prefix);
     this.#session = new MqttSession(
-      { ...options, clientId: `${options.workerId ?? randomId()}/publish`, subscriptions: [], logName: "publisher" },
+      {
+        ...workerSession,
+        ...options,
+        clientId: `${options.workerId ?? randomId()}/publish`,
+        subscriptions: [],
+        logName: "publisher",
+      },
       { up: () => this.#up.resolve(), down: () => {}, message: () => {} },
     );
   }
@@ -142,14 +154,17 @@ export class MqttPublisher implements Publisher {
 /** Options of an {@link MqttReceiver}. */
 export interface MqttReceiverOptions extends CloudMqttOptions {
   /** Takes a message over: the `deviceId` comes from the topic, which the broker's access rules guard. */
-  readonly receive: (deviceId: string, message: FromDevice) => Promise<void>;
+  readonly receive: (deviceId: string, message: FromDevice, bytes: number) => Promise<void>;
   readonly presence?: (deviceId: string, online: boolean) => void | Promise<void>;
   /** Workers with the same group share the messages, where the broker can; absent: this worker takes all. */
   readonly shareGroup?: string;
-  /** Messages that the service has at a time; default 64. Further ones wait at the broker. */
+  /**
+   * Messages that the service has at a time; default 40,000, as many as its queues hold: it can't be fair to what waits at
+   * the broker, where one device's messages stand before all others'.
+   */
   readonly concurrency?: number;
   /**
-   * Bytes of the messages that the service has at a time; default 16 MB. A message in memory, with the item and the request
+   * Bytes of the messages that the service has at a time; default 24 MB: what its queues hold, and more. A message in memory, with the item and the request
    * that it becomes, is several times as large. One larger message is taken alone.
    */
   readonly bytesMax?: number;
@@ -215,6 +230,7 @@ export class MqttReceiver {
     const filters = (["up", "sync", "presence"] as const).map((kind) => this.#topics.every(kind));
     const up = Promise.withResolvers<void>();
     this.#session = new MqttSession({
+      ...workerSession,
       ...this.options,
       clientId: `${this.#workerId}/receive`,
       subscriptions: this.shared
@@ -273,7 +289,8 @@ export class MqttReceiver {
       const message = this.#decode(deviceId, kind, payload, relayed !== undefined);
       if (!message) return;
       this.counters.received++;
-      return this.#take(this.#decoder.messageBytes, () => this.options.receive(deviceId, message));
+      const bytes = this.#decoder.messageBytes;
+      return this.#take(bytes, () => this.options.receive(deviceId, message, bytes));
     } catch (error) {
       if (!(error instanceof SyncError)) throw error;
       this.counters.malformed++;
@@ -320,7 +337,7 @@ export class MqttReceiver {
   }
 
   get #hasRoom(): boolean {
-    const { concurrency = 64, bytesMax = 16 * 1024 * 1024 } = this.options;
+    const { concurrency = 40_000, bytesMax = 24 * 1024 * 1024 } = this.options;
     return this.#running.size < concurrency && this.#runningBytes < bytesMax;
   }
 }

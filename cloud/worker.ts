@@ -175,7 +175,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
       prefix,
       random,
       shareGroup: broker ? undefined : options.shareGroup ?? "twintable",
-      receive: (deviceId, message) => service.receive(deviceId, message),
+      receive: (deviceId, message, bytes) => service.receive(deviceId, message, bytes),
       presence: (deviceId, online) => service.presence(deviceId, online),
     });
     const stopped = new AbortController();

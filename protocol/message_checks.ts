@@ -26,6 +26,7 @@ import {
   type ItemDigest,
   type Items,
   type Key,
+  type Later,
   type Mark,
   type Page,
   type Probe,
@@ -59,8 +60,15 @@ const reasonLengthMax = 65536;
 const channelsMax = 16;
 /** Entries of one page: the cloud makes pages of hundreds. */
 const entriesMax = 10_000;
+/** What a device waits at most because the cloud asks it to. */
+const waitMaxMs = 3_600_000;
 /** Attributes of one model, and models of one schema. */
 const namesMax = 1000;
+
+/** A wait that the cloud asks for: an hour at most, whatever it says. */
+function waitOf(value: unknown, where: string): number {
+  return Math.min(wholeOf(value, where), waitMaxMs);
+}
 
 function idOf(value: unknown, where: string): string {
   return matching(value, where, numberedId, "<incarnation>/<number>");
@@ -152,7 +160,7 @@ function syncOf(fields: Fields): Sync {
     type: "sync",
     request: idOf(fields.request, "request"),
     channels: listOf(fields.channels, "channels", channelsMax).map(cursorOf),
-    ...(fields.z === 1 ? { z: 1 } : {}),
+    ...readsOf(fields),
   };
 }
 
@@ -161,8 +169,13 @@ function fetchOf(fields: Fields): Fetch {
     type: "fetch",
     request: idOf(fields.request, "request"),
     keys: listOf(fields.keys, "keys", fetchKeysMax).map((key) => keyOf(key, "keys[]")),
-    ...(fields.z === 1 ? { z: 1 } : {}),
+    ...readsOf(fields),
   };
+}
+
+/** What the sender says that it understands. */
+function readsOf({ z, later }: Fields): { z?: 1; later?: 1 } {
+  return { ...(z === 1 ? { z: 1 } : {}), ...(later === 1 ? { later: 1 } : {}) };
 }
 
 function compareOf(fields: Fields): Compare {
@@ -216,6 +229,7 @@ function ackOf(fields: Fields): Ack {
     batch: idOf(fields.batch, "batch"),
     time: timeOf(fields.time, "time"),
     answers: listOf(fields.answers, "answers", batchChangesMax).map(answerOf),
+    ...(fields.afterMs === undefined ? {} : { afterMs: waitOf(fields.afterMs, "afterMs") }),
   };
 }
 
@@ -247,6 +261,7 @@ function changesOf(fields: Fields): Changes {
     seq: wholeOf(fields.seq, "seq"),
     entries: entriesOf(fields),
     time: timeOf(fields.time, "time"),
+    ...(fields.spreadMs === undefined ? {} : { spreadMs: waitOf(fields.spreadMs, "spreadMs") }),
   };
 }
 
@@ -336,6 +351,15 @@ function timeMessageOf(fields: Fields): Time {
   return { type: "time", request: idOf(fields.request, "request"), time: timeOf(fields.time, "time") };
 }
 
+function laterOf(fields: Fields): Later {
+  return {
+    type: "later",
+    request: idOf(fields.request, "request"),
+    afterMs: waitOf(fields.afterMs, "afterMs"),
+    time: timeOf(fields.time, "time"),
+  };
+}
+
 /** The message of a device in parsed fields. @throws {ProtocolError} */
 export function fromDeviceOf(fields: Fields): FromDevice {
   switch (oneOf(fields.type, "type", ["up", "sync", "fetch", "compare", "probe", "verified"])) {
@@ -357,7 +381,7 @@ export function fromDeviceOf(fields: Fields): FromDevice {
 /** The message of the cloud in parsed fields. @throws {ProtocolError} */
 export function fromCloudOf(fields: Fields): FromCloud {
   switch (
-    oneOf(fields.type, "type", ["ack", "changes", "page", "snapshot", "items", "time", "digests", "verify"])
+    oneOf(fields.type, "type", ["ack", "changes", "page", "snapshot", "items", "time", "later", "digests", "verify"])
   ) {
     case "ack":
       return ackOf(fields);
@@ -371,6 +395,8 @@ export function fromCloudOf(fields: Fields): FromCloud {
       return itemsOf(fields);
     case "time":
       return timeMessageOf(fields);
+    case "later":
+      return laterOf(fields);
     case "digests":
       return digestsOf(fields);
     case "verify":

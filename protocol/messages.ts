@@ -68,6 +68,8 @@ export interface Sync {
   readonly channels: readonly CursorOf[];
   /** 1: the device reads compressed answers. Said by its link. */
   readonly z?: 1;
+  /** 1: the device understands {@link Later}, and takes answers to earlier requests from the same cursor. */
+  readonly later?: 1;
 }
 
 /** Asks for the current state of named keys (at most {@link fetchKeysMax}). */
@@ -77,6 +79,8 @@ export interface Fetch {
   readonly keys: readonly Key[];
   /** As in {@link Sync}. */
   readonly z?: 1;
+  /** As in {@link Sync}. */
+  readonly later?: 1;
 }
 
 /**
@@ -144,6 +148,8 @@ export interface Ack {
   /** The cloud's time, ms. */
   readonly time: number;
   readonly answers: readonly Answer[];
+  /** With `throttled` answers: not to be sent again before so many ms. */
+  readonly afterMs?: number;
 }
 
 /** A device's own write on its own channel: the version that it gave, and no item. The model, for a device that lost the key. */
@@ -165,7 +171,13 @@ export interface Entry {
   readonly removed?: boolean;
 }
 
-/** Live: the page of one log entry, published as it is appended. */
+/**
+ * Live: the page of one log entry, published as it is appended.
+ *
+ * With `seq` 0, which no entry has, on `global`: a worker has begun to receive, and questions from before may be lost.
+ * Whoever waits for an answer asks again, after a random part of `spreadMs`. Devices that do not know of this ignore it as
+ * they ignore every entry that is not after their cursor.
+ */
 export interface Changes {
   readonly type: "changes";
   readonly channel: Channel;
@@ -173,6 +185,8 @@ export interface Changes {
   readonly seq: number;
   readonly entries: readonly Entry[];
   readonly time: number;
+  /** On a channel of many devices: who misses something because of this message asks after a random part of so many ms. */
+  readonly spreadMs?: number;
 }
 
 /** The contiguous run of a channel from the device's cursor: entries `from+1 … to`, merged per key. */
@@ -208,6 +222,17 @@ export interface Items {
   readonly type: "items";
   readonly request: string;
   readonly entries: readonly Entry[];
+  readonly time: number;
+}
+
+/**
+ * Answers a `sync` or a `fetch` that said `later`, where the answer will take a while: not to be asked again before so many
+ * ms. The answer may still come.
+ */
+export interface Later {
+  readonly type: "later";
+  readonly request: string;
+  readonly afterMs: number;
   readonly time: number;
 }
 
@@ -261,7 +286,7 @@ export interface Verify {
 }
 
 export type FromDevice = Up | Sync | Fetch | Compare | Probe | Verified;
-export type FromCloud = Ack | Changes | Page | SnapshotPage | Items | Time | Digests | Verify;
+export type FromCloud = Ack | Changes | Page | SnapshotPage | Items | Time | Later | Digests | Verify;
 export type Message = FromDevice | FromCloud;
 
 /** Keys in one `fetch`: DynamoDB's BatchGetItem takes 100. */

@@ -94,7 +94,7 @@ export class Intake {
   async #take({ deviceId, payload }: Forwarded): Promise<void> {
     const message = await this.#decode(deviceId, payload);
     this.counters.forwarded++;
-    if (message) await this.#options.service.receive(deviceId, message);
+    if (message) await this.#options.service.receive(deviceId, message, payload.length);
   }
 
   async #decode(deviceId: string, payload: Uint8Array): Promise<FromDevice | undefined> {

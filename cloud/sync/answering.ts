@@ -2,16 +2,19 @@
  * Answering devices: takes each message, does what it asks for and publishes the answer to the device. A bad message is
  * counted and logged, and delays nothing but itself.
  *
+ * Batches (`up`) and questions (everything else) wait in queues of their own, each fair by device: a fleet that catches up
+ * does not hold up those who are connected and write. Who will wait for long is told so, where it understands that.
+ *
  * @module
  */
 import { Log } from "../../protocol/log.ts";
 import type { Compare, Fetch, FromCloud, FromDevice, Probe, Sync, Up, Verified } from "../../protocol.ts";
 import type { Identity } from "../../schema/model.ts";
-import { Semaphore } from "./bounded.ts";
 import { answerFetch, answerSync, type CatchUpContext } from "./catch_up.ts";
 import { answerCompare, answerProbe } from "./compare.ts";
 import { ingest, throttledAck } from "./ingest.ts";
 import type { Publisher } from "../publishers/port.ts";
+import { FairQueue, type Task } from "./fair_queue.ts";
 import { isOutage } from "./faults.ts";
 import type { Counters } from "./metrics.ts";
 import type { Registry } from "./registry.ts";
@@ -23,73 +26,232 @@ export interface AnsweringContext extends CatchUpContext {
   readonly registry: Registry;
   readonly publisher: Publisher;
   readonly metrics: Counters;
+  /** Numbers in [0, 1): jitter. */
+  readonly random: () => number;
 }
 
 /** Options of {@link Answering}. */
 export interface AnsweringOptions {
-  /** Messages that are worked on at once: default 64. The rest wait in `receive`. */
-  readonly concurrency?: number;
+  /** Batches that are written at once: default 32. */
+  readonly upsAtOnce?: number;
+  /** Questions that are answered at once: default 8. See {@link asksAtOnceDefault}. */
+  readonly asksAtOnce?: number;
 }
 
+/** As many as DynamoDB's client sends requests at once. */
+const upsAtOnceDefault = 32;
+/**
+ * Few: each asks the table for several things in a row, and what is live must not stand behind them. Eight, of 10 ms each,
+ * are 800 a second.
+ */
+const asksAtOnceDefault = 8;
+/** A device has four batches in flight; more wait only where it sends again and again. Bytes: all of them large. */
+const upBounds = { deviceTasksMax: 64, deviceBytesMax: 8 * 1024 * 1024, tasksMax: 20_000, bytesMax: 12 * 1024 * 1024 };
+/** A question for each channel, a fetch and a comparison; some 500 bytes each. */
+const askBounds = { deviceTasksMax: 8, deviceBytesMax: 256 * 1024, tasksMax: 20_000, bytesMax: 8 * 1024 * 1024 };
+/** Who waits for longer is told how long: well below the 5 s after which a device asks again. */
+const patienceMs = 2_500;
+/** What is said of a wait is no promise: it may take twice as long. */
+const slack = 2, slackMs = 5_000;
+/** Who found no room comes back after a second at least. */
+const refusedMs = 1_000;
+/** Devices that are told at once that they must wait; beyond, they are not told. */
+const tellsMax = 256;
 const logger = new Log("cloud");
+
+/** A message that waits for its turn, or is being answered. */
+class Work implements Task {
+  readonly #done = Promise.withResolvers<void>();
+  /** Resolves when the message is answered, or another has taken its place. */
+  readonly done: Promise<void> = this.#done.promise;
+
+  constructor(
+    readonly deviceId: string,
+    public message: FromDevice,
+    readonly bytes: number,
+    readonly answer: (work: Work) => Promise<void>,
+  ) {}
+
+  /** Snapshots and comparisons read all that there is of a channel; everything else what has changed. */
+  get dear(): boolean {
+    const { message } = this;
+    if (message.type === "sync") return message.channels.some(({ seq, snapshot }) => snapshot || seq === undefined);
+    return message.type === "compare" || message.type === "probe";
+  }
+
+  async run(): Promise<void> {
+    await this.answer(this);
+    this.end();
+  }
+
+  end(): void {
+    this.#done.resolve();
+  }
+}
 
 /** See the module. */
 export class Answering {
-  readonly #room: Semaphore;
   readonly #metrics: Counters;
-  /** Batches that are being written, or wait to be: the newest transmission of each. */
-  readonly #batches = new Map<string, Up>();
+  readonly #ups: FairQueue;
+  readonly #asks: FairQueue;
+  /** Batches that are being written, or wait to be. */
+  readonly #batches = new Map<string, Work>();
+  /** Syncs that are being answered. */
+  readonly #syncing = new Map<string, Set<Work>>();
+  #tells = 0;
 
   constructor(readonly context: AnsweringContext, options: AnsweringOptions = {}) {
+    const { now } = context;
     this.#metrics = context.metrics;
-    this.#room = new Semaphore(options.concurrency ?? 64);
+    this.#ups = new FairQueue({ ...upBounds, slots: options.upsAtOnce ?? upsAtOnceDefault, now });
+    this.#asks = new FairQueue({ ...askBounds, slots: options.asksAtOnce ?? asksAtOnceDefault, now });
   }
 
   /**
    * Handles a device's message; resolves when the answer is with the broker, was given up, or is another's to give. Never
    * rejects: a device that gets no answer sends again. The device is who the topic says, never what the message says.
    *
+   * @param bytes the message's size in memory, about
+   */
+  receive(deviceId: string, message: FromDevice, bytes = 1024): Promise<void> {
+    this.#metrics.messagesReceived++;
+    const work = new Work(deviceId, message, bytes, (work) => this.#handle(work));
+    switch (message.type) {
+      case "up":
+        return this.#takeUp(work, message);
+      case "sync":
+        return this.#takeSync(work, message);
+      default:
+        return this.#take(this.#asks, work);
+    }
+  }
+
+  /**
    * A batch that comes again while it is being written is not written twice at once: its answer is on its way. With a slow
    * table each repetition would make all of them slower, until nothing but repetitions were written.
    */
-  receive(deviceId: string, message: FromDevice): Promise<void> {
-    this.#metrics.messagesReceived++;
-    if (message.type !== "up") return this.#handle(deviceId, () => message);
-    const name = `${deviceId} ${message.batch}`, known = this.#batches.get(name);
+  #takeUp(work: Work, up: Up): Promise<void> {
+    const name = `${work.deviceId} ${up.batch}`, known = this.#batches.get(name);
     if (known) {
       this.#metrics.messagesRepeated++;
       // One that still waits for its turn is as old as its newest transmission.
-      if (message.sent > known.sent) this.#batches.set(name, message);
+      if (up.sent > (known.message as Up).sent) known.message = up;
       // At once: whoever waited for it would have no room for others.
       return Promise.resolve();
     }
-    this.#batches.set(name, message);
-    return this.#handle(deviceId, () => this.#batches.get(name) ?? message).finally(() => this.#batches.delete(name));
+    this.#batches.set(name, work);
+    return this.#take(this.#ups, work).finally(() => this.#batches.delete(name));
   }
 
-  /** @param newest gives the message when its turn has come */
-  #handle(deviceId: string, newest: () => FromDevice): Promise<void> {
-    return this.#room.run(async () => {
-      const message = newest();
-      try {
-        const identity = await this.context.registry.identityOf(deviceId);
-        if (!identity) {
-          this.#metrics.messagesUnknown++;
-          logger.warn("a message of the unknown device {deviceId} was dropped", { deviceId });
-          return;
-        }
-        const deflate = "z" in message && message.z === 1;
-        for (const answer of await this.#answer(identity, message)) await this.#reply(deviceId, answer, deflate);
-        await this.context.registry.touch(deviceId);
-      } catch (error) {
-        this.#metrics.messagesFailed++;
-        logger.warn("a message {type} of {deviceId} could not be answered: {error}", {
-          type: message.type,
-          deviceId,
-          error,
-        });
+  /**
+   * One waiting question for each channel of a device: the newest, in the place of the one before. A device that hears
+   * nothing asks again, and each repetition that is worked through makes all the others wait for longer.
+   */
+  #takeSync(work: Work, sync: Sync): Promise<void> {
+    if (sync.later && this.#isBeingAnswered(work.deviceId, sync)) {
+      this.#metrics.messagesRepeated++;
+      return Promise.resolve();
+    }
+    let placed = false;
+    for (const waiting of this.#asks.waitingOf(work.deviceId) as Work[]) {
+      const { message, dear }: { message: FromDevice; dear: boolean } = waiting;
+      if (message.type !== "sync") continue;
+      const rest = withoutChannels(message, sync);
+      if (rest === message) continue;
+      if (rest) {
+        const trimmed = new Work(work.deviceId, rest, waiting.bytes, waiting.answer);
+        if (trimmed.dear === dear) waiting.message = rest;
+        continue;
       }
-    });
+      this.#metrics.messagesRepeated++;
+      const takesPlace: boolean = !placed && work.dear === dear;
+      this.#asks.replace(waiting, takesPlace ? work : undefined);
+      placed ||= takesPlace;
+      waiting.end();
+    }
+    if (!placed) return this.#take(this.#asks, work);
+    this.#tellWait(work, this.#asks.waitMs(work.dear));
+    return work.done;
+  }
+
+  /** The answer that is being made serves this question as well: it is asked from the same cursors. */
+  #isBeingAnswered(deviceId: string, sync: Sync): boolean {
+    const cursors = JSON.stringify(sync.channels);
+    return [...this.#syncing.get(deviceId) ?? []].some(({ message }) =>
+      JSON.stringify((message as Sync).channels) === cursors
+    );
+  }
+
+  #take(queue: FairQueue, work: Work): Promise<void> {
+    const waitMs = queue.waitMs(work.dear);
+    if (queue.push(work)) {
+      this.#tellWait(work, waitMs);
+      return work.done;
+    }
+    this.#metrics.messagesRefused++;
+    this.#tell(work, Math.max(refusedMs, waitMs));
+    return Promise.resolve();
+  }
+
+  #tellWait(work: Work, waitMs: number): void {
+    if (waitMs > patienceMs && work.message.type !== "up") this.#tell(work, waitMs * slack + slackMs);
+  }
+
+  /** Tells a device when to ask again, if it understands that. Who asks in vain hears nothing, and asks again by itself. */
+  #tell({ deviceId, message }: Work, afterMs: number): void {
+    const answer = this.#later(message, Math.ceil(afterMs * (1 + this.context.random() / 2)));
+    if (!answer || this.#tells >= tellsMax) return;
+    this.#tells++;
+    this.#metrics.messagesDelayed++;
+    this.#tellKnown(deviceId, answer)
+      .catch((error) => logger.debug("{deviceId} could not be told to wait: {error}", { deviceId, error }))
+      .finally(() => this.#tells--);
+  }
+
+  async #tellKnown(deviceId: string, answer: FromCloud): Promise<void> {
+    if (await this.context.registry.identityOf(deviceId)) await this.#reply(deviceId, answer, false);
+  }
+
+  #later(message: FromDevice, afterMs: number): FromCloud | undefined {
+    const time = this.context.now();
+    if (message.type === "up") return { ...throttledAck(message, time), afterMs };
+    const reads = "later" in message && message.later === 1;
+    return reads ? { type: "later", request: message.request, afterMs, time } : undefined;
+  }
+
+  async #handle(work: Work): Promise<void> {
+    const { deviceId, message } = work, { registry } = this.context;
+    const end = message.type === "sync" ? this.#begin(work) : undefined;
+    try {
+      const identity = await registry.identityOf(deviceId);
+      if (!identity) {
+        this.#metrics.messagesUnknown++;
+        logger.warn("a message of the unknown device {deviceId} was dropped", { deviceId });
+        return;
+      }
+      const deflate = "z" in message && message.z === 1;
+      for (const answer of await this.#answer(identity, message)) await this.#reply(deviceId, answer, deflate);
+      await registry.touch(deviceId);
+    } catch (error) {
+      this.#metrics.messagesFailed++;
+      logger.warn("a message {type} of {deviceId} could not be answered: {error}", {
+        type: message.type,
+        deviceId,
+        error,
+      });
+    } finally {
+      end?.();
+    }
+  }
+
+  /** Notes a sync that is being answered; what it returns ends that. */
+  #begin(work: Work): () => void {
+    const { deviceId } = work, running = this.#syncing.get(deviceId) ?? new Set();
+    this.#syncing.set(deviceId, running.add(work));
+    return () => {
+      running.delete(work);
+      if (running.size === 0) this.#syncing.delete(deviceId);
+    };
   }
 
   #answer(identity: Identity, message: FromDevice): Promise<FromCloud[]> {
@@ -160,4 +322,13 @@ export class Answering {
       throw error;
     }
   }
+}
+
+/** What is left of a waiting sync when another asks anew: itself, fewer channels, or nothing. */
+function withoutChannels(waiting: Sync, asked: Sync): Sync | undefined {
+  if (waiting.channels.length === 0) return asked.channels.length === 0 ? undefined : waiting;
+  const names = new Set(asked.channels.map(({ channel }) => channel));
+  const channels = waiting.channels.filter(({ channel }) => !names.has(channel));
+  if (channels.length === waiting.channels.length) return waiting;
+  return channels.length > 0 ? { ...waiting, channels } : undefined;
 }

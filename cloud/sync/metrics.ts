@@ -7,8 +7,12 @@
 /** Counters since the start. */
 export interface ServiceMetrics {
   readonly messagesReceived: number;
-  /** Batches that came again while they were being written. */
+  /** Messages that came again while the one before was being answered, or waited to be. */
   readonly messagesRepeated: number;
+  /** Messages whose device was told to wait. */
+  readonly messagesDelayed: number;
+  /** Messages that found no room: their device was told to come again, where it understands that. */
+  readonly messagesRefused: number;
   readonly messagesPublished: number;
   /** Messages of devices that the registry does not know. */
   readonly messagesUnknown: number;
@@ -33,6 +37,8 @@ export function noMetrics(): Counters {
   return {
     messagesReceived: 0,
     messagesRepeated: 0,
+    messagesDelayed: 0,
+    messagesRefused: 0,
     messagesPublished: 0,
     messagesUnknown: 0,
     messagesFailed: 0,

@@ -10,7 +10,7 @@
 import { Log } from "../../protocol/log.ts";
 import type { FromDevice } from "../../protocol.ts";
 import type { Schema } from "../../schema/model.ts";
-import { Answering } from "./answering.ts";
+import { Answering, type AnsweringOptions } from "./answering.ts";
 import { pause } from "./bounded.ts";
 import { defaultPageLimits } from "./catch_up.ts";
 import { ChannelLog } from "./channel_log.ts";
@@ -36,8 +36,8 @@ export interface ServiceOptions {
   readonly limits?: PageLimits;
   /** How long the channel logs keep their entries: default 7 days. */
   readonly retentionMs?: number;
-  /** Messages that are worked on at once: default 64. The rest wait in `receive`. */
-  readonly concurrency?: number;
+  /** How much is answered at once. The rest waits in `receive`. */
+  readonly answering?: AnsweringOptions;
   /** Waits; default by timers. The simulation hands in its own. */
   readonly pause?: (ms: number, signal?: AbortSignal) => Promise<void>;
 }
@@ -56,7 +56,7 @@ export class CloudService {
   readonly #metrics = noMetrics();
 
   constructor(options: ServiceOptions) {
-    const { schema, tables, publisher, now, random, retentionMs, concurrency } = options;
+    const { schema, tables, publisher, now, random, retentionMs, answering } = options;
     this.#options = options;
     this.schema = schema;
     this.tables = tables;
@@ -64,7 +64,7 @@ export class CloudService {
     const log = this.log = new ChannelLog(tables.log, { now, random, retentionMs });
     const { data } = tables, metrics = this.#metrics, limits = options.limits ?? defaultPageLimits;
     const shared = { schema, data, log, publisher, metrics, now, random };
-    this.#answering = new Answering({ ...shared, registry, limits }, { concurrency });
+    this.#answering = new Answering({ ...shared, registry, limits }, answering);
     this.#passing = new StreamPassing({
       ...shared,
       pause: options.pause ?? pause,
@@ -78,8 +78,8 @@ export class CloudService {
   }
 
   /** Handles a device's message: see {@link Answering.receive}. Never rejects. */
-  receive(deviceId: string, message: FromDevice): Promise<void> {
-    return this.#answering.receive(deviceId, message);
+  receive(deviceId: string, message: FromDevice, bytes?: number): Promise<void> {
+    return this.#answering.receive(deviceId, message, bytes);
   }
 
   /**

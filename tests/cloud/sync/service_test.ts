@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { CloudService } from "../../../cloud/sync/service.ts";
+import { CloudService, type ServiceOptions } from "../../../cloud/sync/service.ts";
 import type { StreamBatch, StreamRecord, Tables } from "../../../cloud/table/port.ts";
-import type { Ack, Changes, FromDevice, Page, SnapshotPage } from "../../../protocol.ts";
+import type { Ack, Changes, FromDevice, Later, Page, SnapshotPage, Sync } from "../../../protocol.ts";
 import { SyncError } from "../../../schema.ts";
 import { until } from "../../support/until.ts";
 import { Fixture, Outbox, schema } from "../fixture.ts";
@@ -11,7 +11,7 @@ const outage = new SyncError("unavailable", "away", { retryable: true });
 async function serviceOf(
   fixture: Fixture,
   publisher: Outbox,
-  more: { tables?: Tables; concurrency?: number } = {},
+  more: Pick<Partial<ServiceOptions>, "tables" | "answering"> = {},
 ): Promise<CloudService> {
   const service = new CloudService({
     schema,
@@ -74,7 +74,7 @@ Deno.test("service: a batch that comes again while it is being written, or waits
       },
     }),
   };
-  const service = await serviceOf(fixture, publisher, { tables: slow, concurrency: 1 });
+  const service = await serviceOf(fixture, publisher, { tables: slow, answering: { upsAtOnce: 1 } });
   const running = [service.receive("d1", create(fixture, "x"))];
   await until("the first is being written", () => deadlines.length === 1);
   const other = (sent: number): FromDevice => ({ ...create(fixture, "y"), batch: "i1/2", sent } as FromDevice);
@@ -185,7 +185,10 @@ Deno.test("service: no more messages are worked on at once than it was told", as
       return await fixture.tables.data.write(...parameters);
     },
   });
-  const service = await serviceOf(fixture, publisher, { tables: { data, log: fixture.tables.log }, concurrency: 3 });
+  const service = await serviceOf(fixture, publisher, {
+    tables: { data, log: fixture.tables.log },
+    answering: { upsAtOnce: 3 },
+  });
   await Promise.all(
     Array.from({ length: 20 }, (_, i) => service.receive("d1", create(fixture, `x${i}`, "Plain", `i1/${i}`))),
   );
@@ -304,4 +307,160 @@ Deno.test("service: presence is noted for known devices, and a fault in it stays
     true,
   ]]);
   assert.equal((await fixture.tables.log.get([["seen", "stranger"]]))[0], undefined);
+});
+
+/** A log table whose reads by key wait for something first. */
+function delayed(log: Tables["log"], wait: () => Promise<void>): Tables["log"] {
+  return {
+    get: async (keys) => {
+      await wait();
+      return await log.get(keys);
+    },
+    write: log.write.bind(log),
+    query: log.query.bind(log),
+    scan: log.scan.bind(log),
+    close: log.close.bind(log),
+  };
+}
+
+/** A log table that answers nothing until it is let go, and counts what it is asked. */
+function stalled(fixture: Fixture): { tables: Tables; go: () => void; asked: () => number } {
+  const { promise: gate, resolve: go } = Promise.withResolvers<void>();
+  const { data, log } = fixture.tables;
+  let asked = 0;
+  const slow = delayed(log, () => {
+    asked++;
+    return gate;
+  });
+  return { tables: { data, log: slow }, go, asked: () => asked };
+}
+
+const syncOf = (n: number, more: Partial<Sync> = {}): Sync => ({
+  type: "sync",
+  request: `i/${n}`,
+  channels: [{ channel: "device:d1", epoch: "e", seq: 0 }],
+  ...more,
+});
+
+Deno.test("service: of a device's waiting syncs of a channel the newest is answered, in the first one's turn", async () => {
+  await using fixture = new Fixture();
+  const publisher = new Outbox();
+  const { tables, go } = stalled(fixture);
+  const service = await serviceOf(fixture, publisher, { tables, answering: { asksAtOnce: 1 } });
+  await service.registry.add("d2", "acme");
+  const other = { ...syncOf(1), channels: [{ channel: "device:d2", epoch: "e", seq: 0 }] };
+  const running = [
+    service.receive("d2", { ...other, request: "i/0" }),
+    service.receive("d1", syncOf(1)),
+    service.receive("d2", other),
+    service.receive("d1", syncOf(2, { channels: [{ channel: "account:acme", epoch: "e", seq: 0 }] })),
+    ...[3, 4, 5].map((n) => service.receive("d1", syncOf(n))),
+  ];
+  go();
+  await Promise.all(running);
+  const answers = publisher.sent.map(({ to, message }) =>
+    `${(to as { device: string }).device} ${(message as SnapshotPage).request} ${(message as SnapshotPage).channel}`
+  );
+  assert.deepEqual(answers, [
+    "d2 i/0 device:d2",
+    "d1 i/5 device:d1",
+    "d2 i/1 device:d2",
+    "d1 i/2 account:acme",
+  ]);
+  assert.equal(service.metrics().messagesRepeated, 3);
+});
+
+Deno.test("service: a repeated sync from the same cursors, while the one before is answered, is left to its answer", async () => {
+  await using fixture = new Fixture();
+  const publisher = new Outbox();
+  const { tables, go, asked } = stalled(fixture);
+  const service = await serviceOf(fixture, publisher, { tables });
+  const running = [service.receive("d1", syncOf(1, { later: 1 }))];
+  await until("it is being answered", () => asked() > 0);
+  running.push(service.receive("d1", syncOf(2, { later: 1 })), service.receive("d1", syncOf(3)));
+  go();
+  await Promise.all(running);
+  const requests = (publisher.take() as SnapshotPage[]).map(({ request }) => request).sort();
+  assert.deepEqual(requests, ["i/1", "i/3"], "who does not say that it takes an earlier answer gets its own");
+});
+
+Deno.test("service: who will wait for long is told when to ask again, if it reads that, and is answered all the same", async () => {
+  await using fixture = new Fixture();
+  const publisher = new Outbox();
+  const { data, log } = fixture.tables;
+  const { promise: gate, resolve: go } = Promise.withResolvers<void>();
+  const slow = delayed(log, () => {
+    fixture.time += 100;
+    return publisher.sent.length > 30 ? gate : Promise.resolve();
+  });
+  const tables = { data, log: slow };
+  const service = await serviceOf(fixture, publisher, { tables, answering: { asksAtOnce: 1 } });
+  const devices = Array.from({ length: 100 }, (_, i) => `x${i}`);
+  for (const device of devices) await service.registry.add(device, "acme");
+  const ask = (device: string, later?: 1) =>
+    service.receive(device, syncOf(1, { later, channels: [{ channel: `device:${device}`, epoch: "e", seq: 0 }] }));
+  const running = devices.slice(0, 90).map((device) => ask(device));
+  await until("how long one takes is known", () => publisher.sent.length > 30);
+  running.push(ask("x90", 1), ask("x91"));
+  go();
+  await Promise.all(running);
+  await until("it was told", () => service.metrics().messagesDelayed > 0);
+  const to = (device: string) =>
+    publisher.sent.filter(({ to }) => (to as { device: string }).device === device).map(({ message }) => message);
+  assert.deepEqual(to("x90").map(({ type }) => type).sort(), ["later", "snapshot"]);
+  assert.deepEqual(to("x91").map(({ type }) => type), ["snapshot"]);
+  const later = to("x90").find(({ type }) => type === "later") as Later;
+  assert.equal(later.request, "i/1");
+  assert.ok(later.afterMs > 2_500 && later.afterMs < 120_000, String(later.afterMs));
+});
+
+Deno.test("service: batches are written while catch-ups wait for the table", async () => {
+  await using fixture = new Fixture();
+  const publisher = new Outbox();
+  const { tables, go } = stalled(fixture);
+  const service = await serviceOf(fixture, publisher, { tables, answering: { asksAtOnce: 1, upsAtOnce: 1 } });
+  // Known before the log table stalls: the devices' registry stands in it.
+  const known = new Map([["d1", { deviceId: "d1", accountId: "acme" }]]);
+  service.registry.identityOf = (deviceId) => Promise.resolve(known.get(deviceId));
+  service.registry.touch = () => Promise.resolve();
+  const waiting = [1, 2, 3].map((n) => service.receive("d1", syncOf(n)));
+  await service.receive("d1", create(fixture, "x"));
+  assert.deepEqual(publisher.take().map(({ type }) => type), ["ack"]);
+  go();
+  await Promise.all(waiting);
+});
+
+Deno.test("service: batches that find no room are answered with throttled, and when to send again", async () => {
+  await using fixture = new Fixture();
+  const publisher = new Outbox();
+  const { data } = fixture.tables;
+  const { promise: gate, resolve: go } = Promise.withResolvers<void>();
+  const tables = {
+    ...fixture.tables,
+    data: Object.assign(Object.create(data) as Tables["data"], {
+      write: async (...parameters: Parameters<Tables["data"]["write"]>) => {
+        await gate;
+        return await data.write(...parameters);
+      },
+    }),
+  };
+  const service = await serviceOf(fixture, publisher, { tables, answering: { upsAtOnce: 1 } });
+  await service.registry.add("d2", "acme");
+  const flood = Array.from(
+    { length: 100 },
+    (_, i) => service.receive("d1", create(fixture, `x${i}`, "Plain", `i1/${i}`)),
+  );
+  const good = service.receive("d2", create(fixture, "good"));
+  await until("the rest is told", () => publisher.sent.length === 35);
+  for (const { message } of publisher.sent) {
+    const { answers, afterMs } = message as Ack;
+    assert.deepEqual(answers, [{ at: 0, code: "throttled" }]);
+    assert.ok(afterMs! >= 1_000);
+  }
+  publisher.take();
+  go();
+  await Promise.all([...flood, good]);
+  const order = publisher.sent.map(({ to }) => (to as { device: string }).device);
+  assert.ok(order.indexOf("d2") <= 2, `the other device is ${order.indexOf("d2")} in the row`);
+  assert.equal(service.metrics().messagesRefused, 35);
 });

@@ -1,0 +1,182 @@
+/**
+ * A queue that is fair by device: so many tasks run at once, and of those that wait each device in turn gives one. A device
+ * that sends a thousand messages delays itself, not the others.
+ *
+ * Tasks are cheap or dear. Cheap ones come first, so that many who need little are through soon; every {@link dearTurn}-th
+ * start is a dear one's nevertheless, and dear ones never take more than half of the slots.
+ *
+ *     push ─▶ cheap: device → its tasks ─┐ next: the first device of the round, which then stands last
+ *        └──▶ dear:  device → its tasks ─┴──▶ at most `slots` running ─▶ done: how long one takes is learnt
+ *
+ * Everything is bounded: tasks and bytes of a device, tasks and bytes of all. What finds no room is not taken: its sender is
+ * told, and comes again.
+ *
+ * @module
+ */
+
+/** One piece of work for a device. */
+export interface Task {
+  readonly deviceId: string;
+  /** What it holds in memory while it waits. */
+  readonly bytes: number;
+  readonly dear?: boolean;
+  run(): Promise<void>;
+}
+
+/** Bounds of a {@link FairQueue}. */
+export interface FairQueueOptions {
+  /** Tasks that run at once. */
+  readonly slots: number;
+  /** Tasks of one device that wait. */
+  readonly deviceTasksMax: number;
+  /** Bytes of one device that wait; a single task is taken whatever its size. */
+  readonly deviceBytesMax: number;
+  readonly tasksMax: number;
+  readonly bytesMax: number;
+  /** Any clock, ms. */
+  readonly now: () => number;
+}
+
+/** One start in so many is a dear task's, where one waits. */
+const dearTurn = 4;
+/** How much of the estimate one more task is. */
+const learning = 0.1;
+
+/** Tasks of one class that wait, by device in the order of the round. */
+class Round {
+  readonly #devices = new Map<string, Task[]>();
+  count = 0;
+
+  of(deviceId: string): Task[] | undefined {
+    return this.#devices.get(deviceId);
+  }
+
+  add(task: Task): void {
+    const list = this.#devices.get(task.deviceId);
+    if (list) list.push(task);
+    else this.#devices.set(task.deviceId, [task]);
+    this.count++;
+  }
+
+  /** The next device's first task; the device goes to the end of the round. */
+  take(): Task | undefined {
+    const next = this.#devices.entries().next().value;
+    if (!next) return undefined;
+    const [deviceId, list] = next, task = list.shift();
+    this.#devices.delete(deviceId);
+    if (list.length > 0) this.#devices.set(deviceId, list);
+    this.count--;
+    return task;
+  }
+
+  /** Puts a task in a waiting one's place, or takes that one away. The device keeps its place in the round. */
+  replace(task: Task, by: Task | undefined): void {
+    const list = this.#devices.get(task.deviceId)!, at = list.indexOf(task);
+    list.splice(at, 1, ...(by ? [by] : []));
+    if (!by) this.count--;
+    if (list.length === 0) this.#devices.delete(task.deviceId);
+  }
+}
+
+/** See the module. */
+export class FairQueue {
+  readonly #options: FairQueueOptions;
+  readonly #cheap = new Round();
+  readonly #dear = new Round();
+  #running = 0;
+  #dearRunning = 0;
+  #bytes = 0;
+  #starts = 0;
+  #endedMs: number;
+  #taskMs = 0;
+
+  constructor(options: FairQueueOptions) {
+    const { slots } = options;
+    if (!Number.isSafeInteger(slots) || slots < 1) throw new RangeError(`${slots} slots: 1 or more are wanted`);
+    this.#options = options;
+    this.#endedMs = options.now();
+  }
+
+  /** Tasks that wait. */
+  get waiting(): number {
+    return this.#cheap.count + this.#dear.count;
+  }
+
+  /** Bytes of the tasks that wait. */
+  get waitingBytes(): number {
+    return this.#bytes;
+  }
+
+  /** A device's tasks that wait. */
+  waitingOf(deviceId: string): Task[] {
+    return [...this.#cheap.of(deviceId) ?? [], ...this.#dear.of(deviceId) ?? []];
+  }
+
+  /** About how long a task that comes now would wait, ms: by how fast tasks have come to an end lately. */
+  waitMs(dear = false): number {
+    return (dear ? this.waiting : this.#cheap.count) * this.#taskMs;
+  }
+
+  /** Takes a task. False: there is no room for it. */
+  push(task: Task): boolean {
+    const { slots, deviceTasksMax, deviceBytesMax, tasksMax, bytesMax } = this.#options;
+    if (this.#running < slots && this.#mayRun(task)) {
+      this.#start(task);
+      return true;
+    }
+    const own = this.waitingOf(task.deviceId);
+    const ownBytes = own.reduce((sum, { bytes }) => sum + bytes, 0);
+    if (own.length >= deviceTasksMax || this.waiting >= tasksMax) return false;
+    if (own.length > 0 && ownBytes + task.bytes > deviceBytesMax) return false;
+    if (this.waiting > 0 && this.#bytes + task.bytes > bytesMax) return false;
+    this.#bytes += task.bytes;
+    this.#roundOf(task).add(task);
+    return true;
+  }
+
+  /** Puts a task in the place of one of the same device and class that waits. Without `by` that one is taken away. */
+  replace(task: Task, by?: Task): void {
+    this.#roundOf(task).replace(task, by);
+    this.#bytes += (by?.bytes ?? 0) - task.bytes;
+  }
+
+  #roundOf({ dear }: Task): Round {
+    return dear ? this.#dear : this.#cheap;
+  }
+
+  /** Whether a slot may be given to a task that did not wait: nothing of its class is before it. */
+  #mayRun({ dear }: Task): boolean {
+    return dear ? this.#dear.count === 0 && this.#hasDearSlot : this.#cheap.count === 0;
+  }
+
+  get #hasDearSlot(): boolean {
+    return this.#dearRunning < Math.max(1, this.#options.slots / 2);
+  }
+
+  #start(task: Task): void {
+    if (this.#running === 0) this.#endedMs = this.#options.now();
+    this.#starts++;
+    this.#running++;
+    if (task.dear) this.#dearRunning++;
+    task.run().finally(() => this.#ended(task));
+  }
+
+  #ended({ dear }: Task): void {
+    const now = this.#options.now();
+    this.#taskMs += (now - this.#endedMs - this.#taskMs) * learning;
+    this.#endedMs = now;
+    this.#running--;
+    if (dear) this.#dearRunning--;
+    for (let task = this.#next(); task; task = this.#next()) {
+      this.#bytes -= task.bytes;
+      this.#start(task);
+    }
+  }
+
+  #next(): Task | undefined {
+    if (this.#running >= this.#options.slots) return undefined;
+    const dear = () => this.#hasDearSlot ? this.#dear.take() : undefined;
+    const isDearTurn = this.#starts % dearTurn === dearTurn - 1;
+    return isDearTurn ? dear() ?? this.#cheap.take() : this.#cheap.take() ?? dear();
+  }
+}
