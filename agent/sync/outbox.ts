@@ -15,12 +15,10 @@ import { type Attributes, parseJson, renderKey, SyncError } from "../../schema.t
 import type { Key, Version } from "../../protocol.ts";
 import { isTracked, keyText } from "./items.ts";
 import type { LocalRow, Store } from "../store/store.ts";
+import { outboxKinds } from "../store/triggers.ts";
 
 /** Outbox entries as runs of sequence numbers, both ends included. */
 export type Runs = [from: number, to: number][];
-
-/** Kinds of entries, as the capture triggers write them. */
-export const entryKind = { insert: 1, update: 2, remove: 3 } as const;
 
 /** A key with unsent entries. */
 export interface Candidate {
@@ -172,11 +170,11 @@ export class Outbox {
       this.#scanned = seq;
       if (this.#claimed.delete(seq)) continue;
       const kind = Number(entry.kind), of = Number(entry.model), row = Number(entry.row);
-      const neverSent = kind === entryKind.insert || (kind === entryKind.remove && this.#inserts.delete(of, row));
-      if (kind === entryKind.insert) this.#inserts.add(of, row);
+      const neverSent = kind === outboxKinds.insert || (kind === outboxKinds.gone && this.#inserts.delete(of, row));
+      if (kind === outboxKinds.insert) this.#inserts.add(of, row);
       const model = this.store.modelByNumber(Number(entry.model));
       const read = rows.get(Number(entry.model))?.get(Number(entry.row));
-      const found = read && kind !== entryKind.remove
+      const found = read && kind !== outboxKinds.gone
         ? { key: read.key, row: read }
         : model && this.#find(model, entry);
       if (!found) {
@@ -185,7 +183,7 @@ export class Outbox {
       }
       const candidate = this.#add(model!, found.key, seq, neverSent, Number(entry.time), Number(entry.segment));
       candidate.row = found.row;
-      candidate.removed = kind === entryKind.remove;
+      candidate.removed = kind === outboxKinds.gone;
       candidate.scan = this.#transaction;
       if (entry.key !== null) candidate.removedKey = parseJson(entry.key as string) as Attributes;
     }
@@ -197,7 +195,7 @@ export class Outbox {
   #rowsOf(entries: readonly Record<string, unknown>[]): Map<number, ReadonlyMap<number, LocalRow>> {
     const ids = new Map<number, Set<number>>();
     for (const { model, row, kind } of entries) {
-      if (Number(kind) === entryKind.remove) continue;
+      if (Number(kind) === outboxKinds.gone) continue;
       const number = Number(model);
       const known = ids.get(number);
       if (known) known.add(Number(row));
@@ -214,7 +212,7 @@ export class Outbox {
   /** The key that an entry is about, and its row where the entry names one. */
   #find(model: Model, entry: Record<string, unknown>): { key: Key; row?: LocalRow } | undefined {
     const rows = this.store.rows(model);
-    if (Number(entry.kind) !== entryKind.remove) {
+    if (Number(entry.kind) !== outboxKinds.gone) {
       try {
         const row = rows.byId(Number(entry.row));
         return row && { key: row.key, row };
@@ -338,7 +336,7 @@ export class Outbox {
     const id = this.store.rows(model).idByKey(key);
     const byRow = `SELECT seq FROM _outbox WHERE model = ${
       this.store.number(model)
-    } AND row = ? AND kind < 3 AND seq > ?`;
+    } AND row = ? AND kind <> ${outboxKinds.gone} AND seq > ?`;
     const byKey = "SELECT seq FROM _outbox WHERE hash = ? AND sort = ? AND seq > ?";
     const entries = id === undefined ? [] : db.sql(byRow).all(id, this.#scanned);
     for (const entry of [...entries, ...db.sql(byKey).all(key[0], key[1], this.#scanned)]) {

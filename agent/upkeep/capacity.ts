@@ -15,7 +15,7 @@ import type { Context } from "../sync/context.ts";
 import type { InFlight } from "../sync/flight.ts";
 import { extend, type Runs } from "../sync/outbox.ts";
 import { ident } from "../store/sql.ts";
-import { fullOf } from "../store/triggers.ts";
+import { fullOf, outboxKinds } from "../store/triggers.ts";
 
 /** Between the cap and this part of it nothing changes, so that the flag doesn't flap. */
 const roomShare = 0.9;
@@ -149,7 +149,7 @@ export class Capacity {
     const models = [...this.#keeping.keys()].map((number) => `model = ${number}`).join(" OR ");
     return store.tx(() => {
       const entries = store.db.sql(
-        `SELECT seq, model, row FROM _outbox WHERE (${models}) AND kind < 3 ORDER BY seq LIMIT ${dropChunk}`,
+        `SELECT seq, model, row FROM _outbox WHERE (${models}) AND kind <> ${outboxKinds.gone} ORDER BY seq LIMIT ${dropChunk}`,
       ).all().filter((entry) => !isFlying(Number(entry.seq)));
       const runs: Runs = [], rows = new Map<number, Set<number>>();
       for (const entry of entries) {

@@ -123,6 +123,35 @@ Deno.test("codec: parts of another message under the same id are refused", () =>
   assert.equal(to.pendingBytes, 0);
 });
 
+Deno.test("codec: what parts make is what their id says, though it would be a message", () => {
+  const parts = encode(upOf(3_000), { maxBytes: 2_000 }), last = parts.at(-1)!.slice();
+  // The stamp's last digit: still JSON, still a batch.
+  const at = last.lastIndexOf("0".charCodeAt(0));
+  last[at] = "1".charCodeAt(0);
+  const to = decoder();
+  acceptAll(to, parts.slice(0, -1), "up");
+  assert.throws(() => to.accept(last, "up"), ProtocolError);
+  assert.equal(to.pendingBytes, 0);
+});
+
+Deno.test("codec: a message that is cut anew for another limit replaces what its first cut left", () => {
+  const message = upOf(5_000), to = decoder();
+  to.accept(encode(message, { maxBytes: 2_000 })[0]!, "up");
+  assert.deepEqual(acceptAll(to, encode(message, { maxBytes: 3_000 }), "up"), message);
+  assert.equal(to.pendingBytes, 0);
+});
+
+Deno.test("codec: a part that waits has bytes of its own: the connection's buffer is used again", () => {
+  const to = decoder(), buffer = new Uint8Array(2_000);
+  const parts = encode(upOf(3_000), { maxBytes: 2_000 });
+  const got = parts.map((part) => {
+    buffer.fill(0);
+    buffer.set(part);
+    return to.accept(buffer.subarray(0, part.length), "up");
+  });
+  assert.deepEqual(got.at(-1), upOf(3_000));
+});
+
 Deno.test("codec: incomplete messages are bounded by sender, in all, and in time", () => {
   let nowMs = 0;
   const to = new Decoder({ now: () => nowMs, maxPending: 3, maxTotalBytes: 40_000, timeoutMs: 1_000 });

@@ -453,15 +453,15 @@ export const mutants: readonly Mutant[] = [
     "found by the simulation: a row whose key had changed had entries in flight under the old one, and stayed as it was",
     "clone2 any dups",
     outbox,
-    `AND row = ? AND kind < 3 AND seq > ?\`;`,
-    `AND row = ? AND kind < 3 AND seq + 0 * ? > 0\`;`,
+    `AND row = ? AND kind <> \${outboxKinds.gone} AND seq > ?\`;`,
+    `AND row = ? AND kind <> \${outboxKinds.gone} AND seq + 0 * ? > 0\`;`,
   ),
   one(
     "a removal of the row's former key",
     "found by the simulation: an entry of the key that a row had before was taken for one of its present key",
     "zombies any long",
     outbox,
-    `AND row = ? AND kind < 3 AND seq > ?\`;`,
+    `AND row = ? AND kind <> \${outboxKinds.gone} AND seq > ?\`;`,
     `AND row = ? AND seq > ?\`;`,
   ),
   one(

@@ -64,3 +64,21 @@ Deno.test("admin: a table that is still being made after ten minutes is said to 
   await assert.rejects(createTables(closed.connection, schema), (error: SyncError) => error.code === "denied");
   assert.ok(closed.policy.now() < 1000);
 });
+
+Deno.test("admin: where one of the tables can't be completed, nothing of either is altered", async () => {
+  const { connection } = slowDynamo(0, () => ({})), commands: unknown[] = [];
+  const keys = (hash: string, sort: string) => ({
+    KeySchema: [{ AttributeName: hash, KeyType: "HASH" }, { AttributeName: sort, KeyType: "RANGE" }],
+    AttributeDefinitions: [hash, sort].map((AttributeName) => ({ AttributeName, AttributeType: "S" })),
+    TableStatus: "ACTIVE",
+  });
+  // The data table could be completed; the log table has other keys, and comes second.
+  const found: Record<string, object> = { fleet: keys("pk", "sk"), "fleet-log": keys("id", "at") };
+  const send = (command: { readonly input: { readonly TableName: string } }) => {
+    commands.push(command);
+    return Promise.resolve(command instanceof DescribeTableCommand ? { Table: found[command.input.TableName] } : {});
+  };
+  const over = { ...connection, send } as unknown as Connection;
+  await assert.rejects(createTables(over, schema), { code: "table-mismatch" });
+  assert.ok(commands.every((command) => command instanceof DescribeTableCommand));
+});

@@ -98,3 +98,10 @@ Deno.test("attribute values: what DynamoDB can't hold is refused with the reason
   }
   assert.throws(() => fromAttributeValue({ X: 1 } as never), /unknown kind/);
 });
+
+Deno.test("attribute values: a set reads the same in whatever order DynamoDB gives its members", () => {
+  assert.deepEqual(fromAttributeValue({ SS: ["b", "ü", "a"] }), { $ss: ["a", "b", "ü"] });
+  assert.deepEqual(fromAttributeValue({ NS: ["10", "9", "1.0"] }), { $ns: ["1", "10", "9"] });
+  const [one, two] = [new Uint8Array([2]), new Uint8Array([1])];
+  assert.deepEqual(fromAttributeValue({ BS: [one, two] }), { $bs: ["AQ==", "Ag=="] });
+});

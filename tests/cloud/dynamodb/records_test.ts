@@ -1,6 +1,6 @@
 /** Stream events of Lambda and EventBridge Pipes. */
 import assert from "node:assert/strict";
-import { recordsFromLambda } from "../../../cloud/dynamodb/records.ts";
+import { recordsFromLambda, wantedImages } from "../../../cloud/dynamodb/records.ts";
 import { SyncError } from "../../../schema.ts";
 import { schema } from "./fixture.ts";
 
@@ -61,4 +61,20 @@ Deno.test("records: what is no batch of this table's stream is refused", () => {
       return true;
     });
   }
+});
+
+Deno.test("records: one is unwanted only where none of its images is wanted: an item that changes its type is gone for the former's readers", () => {
+  const isWanted = wantedImages("_type", ["Sample"]),
+    sample = { _type: { S: "Sample" } },
+    thing = { _type: { S: "Thing" } };
+  const cases = [
+    [{ NewImage: sample }, false],
+    [{ OldImage: sample, NewImage: sample }, false],
+    [{ OldImage: thing, NewImage: sample }, true],
+    [{ OldImage: sample, NewImage: thing }, true],
+    [{ OldImage: thing }, true],
+    [{ NewImage: {} }, true],
+    [{}, true],
+  ] as const;
+  for (const [images, wanted] of cases) assert.equal(isWanted(images), wanted, JSON.stringify(images));
 });

@@ -67,6 +67,8 @@ Deno.test("faults: each kind is told from the others", () => {
   assert.equal(faultOf(awsError("ProvisionedThroughputExceededException", 400)), "throttled");
   assert.equal(faultOf(awsError("TransactionConflictException", 400)), "throttled");
   assert.equal(faultOf(awsError("Whatever", 503)), "transient");
+  // A proxy's own: no name of DynamoDB's.
+  assert.equal(faultOf(awsError("UnknownError", 429)), "throttled");
   assert.equal(faultOf(awsError("TimeoutError")), "unreachable");
   assert.equal(faultOf(awsError("ResourceNotFoundException", 400)), "missing");
   assert.equal(faultOf(awsError("UnrecognizedClientException", 400)), "denied");

@@ -86,3 +86,33 @@ Deno.test("registry: that a device was heard of is written once a minute, and at
   await registry.touch("d1", false);
   assert.deepEqual([(await seen())?.seenMs, (await seen())?.connected], [start + 61_000, false]);
 });
+
+Deno.test("registry: a token that was known lets nobody in once the device has another, and its listeners are told", async () => {
+  await using fixture = new Fixture();
+  const registry = registryOf(fixture), told: string[] = [];
+  const end = registry.onRevoked((deviceId) => told.push(deviceId));
+  const first = await registry.add("d1", "acme");
+  assert.ok(await registry.authenticate("d1", first), "it is remembered now");
+  const second = await registry.add("d1", "acme", { replace: true });
+  assert.equal(await registry.authenticate("d1", first), undefined);
+  assert.ok(await registry.authenticate("d1", second));
+  await registry.revoke("d1");
+  assert.deepEqual(told, ["d1", "d1"]);
+  end();
+  await registry.add("d1", "acme", { replace: true });
+  await registry.revoke("d1");
+  assert.equal(told.length, 2);
+});
+
+Deno.test("registry: a device that takes a revoked one's name has nothing of it", async () => {
+  await using fixture = new Fixture();
+  const registry = registryOf(fixture);
+  await registry.add("d1", "acme");
+  await registry.touch("d1", true);
+  await registry.keepReport("d1", "v/1", { rows: 1 });
+  assert.deepEqual((await registry.report("d1"))?.report, { rows: 1 });
+  await registry.revoke("d1");
+  await registry.add("d1", "other");
+  assert.equal(await registry.report("d1"), undefined);
+  assert.deepEqual((await registry.list()).devices, [{ deviceId: "d1", accountId: "other", createdMs: fixture.time }]);
+});

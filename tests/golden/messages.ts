@@ -1,0 +1,171 @@
+/**
+ * A message of each type with each of its fields, of wire protocol 1 as it was released: what `make.ts` froze into
+ * `protocol-1/messages.json`. A message or field that comes later gets an entry of its own here and there; what stands
+ * here is never altered.
+ *
+ * @module
+ */
+import type { FromCloud, FromDevice, Message } from "../../protocol.ts";
+
+/** A message, and which way it goes. */
+export interface GoldenMessage {
+  readonly name: string;
+  readonly direction: "up" | "down";
+  readonly message: Message;
+}
+
+const stamp = 1_767_225_600_000_000, time = 1_767_225_600_123, version = ["golden-2#abcdefghijkl", stamp] as const;
+const item = { name: "plan", text: 'größer 𝄞 \u0000 "quoted"', level: { $n: "12345678901234567890.5" } };
+const values = {
+  ...item,
+  active: true,
+  none: null,
+  due: "2026-01-01T00:00:00.000Z",
+  body: { a: [1, { b: null }], "__proto__x": 1 },
+  tags: { $ss: ["a", "b"] },
+  counts: { $ns: ["1", "2.5"] },
+  blobs: { $bs: ["AA==", "AQI="] },
+  blob: { $b: "AAEC" },
+  tagged: { $m: { $b: "not a binary" } },
+};
+const current = { model: "Note", item: values, version };
+const key = ["device#golden-1", "note#plan"] as const;
+const entries = [
+  { key, current },
+  { key: ["device#golden-1", "note#raw"] as const, current: { model: "Note", item } },
+  { key: ["device#golden-1", "note#mark"] as const, mark: { model: "Note", version } },
+  { key: ["device#golden-1", "note#gone"] as const, was: version },
+  { key: ["device#golden-1", "note#bare"] as const, removed: true },
+];
+
+const up: readonly [string, FromDevice][] = [
+  ["up", {
+    type: "up",
+    batch: "abcdefghijkl/1",
+    sent: time,
+    changes: [
+      { model: "Note", op: "create", item: values, stamp },
+      { model: "Note", op: "update", item, stamp: stamp + 1, base: { version, digest: "0123456789abcdef" } },
+      {
+        model: "Rule",
+        op: "update",
+        item: { name: "r", limit: 3 },
+        stamp,
+        base: { version, item: { name: "r", limit: 2 } },
+      },
+      { model: "Note", op: "remove", key: { name: "old" }, stamp, base: { version } },
+    ],
+  }],
+  ["up, 40 measurements", {
+    type: "up",
+    batch: "abcdefghijkl/2",
+    sent: time,
+    changes: Array.from({ length: 40 }, (_, n) => ({
+      model: "Sample",
+      op: "create" as const,
+      item: {
+        id: `01KDVDNA00000000000000${String(n).padStart(4, "0")}`,
+        value: n / 4,
+        created: "2026-01-01T00:00:00.000Z",
+      },
+      stamp: stamp + n,
+    })),
+  }],
+  ["sync, no cursor", { type: "sync", request: "abcdefghijkl/3", channels: [{ channel: "global" }] }],
+  ["sync", {
+    type: "sync",
+    request: "abcdefghijkl/4",
+    channels: [
+      { channel: "device:golden-1", epoch: "e1", seq: 17 },
+      { channel: "account:acme", snapshot: { epoch: "e2", head: 3, after: "token" } },
+    ],
+  }],
+  ["sync, the time alone", { type: "sync", request: "abcdefghijkl/5", channels: [] }],
+  ["fetch", { type: "fetch", request: "abcdefghijkl/6", keys: [key, ["global", ""]] }],
+  ["compare", { type: "compare", request: "abcdefghijkl/7", channel: "device:golden-1" }],
+  ["compare, each", {
+    type: "compare",
+    request: "abcdefghijkl/8",
+    channel: "account:acme",
+    after: "token",
+    each: true,
+  }],
+  ["probe", { type: "probe", request: "abcdefghijkl/9", model: "Sample", attributes: ["id", "value"], keys: [key] }],
+  ["verified", { type: "verified", request: "v/1", report: { rows: 12, differences: [] } }],
+];
+
+const down: readonly [string, FromCloud][] = [
+  ["ack", { type: "ack", batch: "abcdefghijkl/1", time, answers: [] }],
+  ["ack, each code", {
+    type: "ack",
+    batch: "abcdefghijkl/1",
+    time,
+    answers: [
+      { at: 0, code: "ok", over: { model: "Note", item } },
+      { at: 1, code: "stale", current },
+      { at: 2, code: "gone" },
+      { at: 3, code: "invalid", current: null, reason: "the item has no name" },
+      { at: 4, code: "too-large", current, reason: "the item has more than 409600 bytes" },
+      { at: 5, code: "clock" },
+      { at: 6, code: "throttled" },
+      { at: 7, code: "late" },
+    ],
+  }],
+  ["changes", { type: "changes", channel: "device:golden-1", epoch: "e1", seq: 18, entries, time }],
+  ["page", {
+    type: "page",
+    request: "abcdefghijkl/4",
+    channel: "device:golden-1",
+    epoch: "e1",
+    from: 17,
+    to: 19,
+    more: true,
+    entries,
+    time,
+  }],
+  ["snapshot, first", {
+    type: "snapshot",
+    request: "abcdefghijkl/3",
+    channel: "global",
+    epoch: "e3",
+    head: 5,
+    next: "token",
+    entries: [{ key, current }],
+    time,
+  }],
+  ["snapshot, last", {
+    type: "snapshot",
+    request: "abcdefghijkl/3",
+    channel: "global",
+    epoch: "e3",
+    head: 5,
+    after: "token",
+    entries: [],
+    time,
+  }],
+  ["items", { type: "items", request: "abcdefghijkl/6", entries, time }],
+  ["time", { type: "time", request: "abcdefghijkl/5", time }],
+  ["digests", {
+    type: "digests",
+    request: "abcdefghijkl/7",
+    hash: "device#golden-1",
+    to: "note#plan",
+    models: [{ model: "Note", count: 2, digest: "0123456789abcdef" }],
+    next: "token",
+    time,
+  }],
+  ["digests, each", {
+    type: "digests",
+    request: "abcdefghijkl/8",
+    models: [],
+    items: [{ model: "Note", key, digest: "0123456789abcdef" }, { model: "Note", key }],
+    time,
+  }],
+  ["verify", { type: "verify", request: "v/1", repair: true, keysPerSecond: 10 }],
+];
+
+/** The messages, by direction. */
+export const goldenMessages: readonly GoldenMessage[] = [
+  ...up.map(([name, message]) => ({ name, direction: "up" as const, message })),
+  ...down.map(([name, message]) => ({ name, direction: "down" as const, message })),
+];
