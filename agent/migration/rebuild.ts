@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { type Database, faultOf, type SqlRow, type SqlValue } from "../sqlite/driver.ts";
+import { type Database, faultOf, pagesOf, type SqlRow, type SqlValue } from "../sqlite/driver.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Field, Identity, Model } from "../../schema/model.ts";
 import { textOf } from "../store/columns.ts";
@@ -19,6 +19,8 @@ import { keyJsonSql } from "../store/triggers.ts";
 
 /** Values on their way to a column of another type, by the row's `_id`. Gone when the migration is done. */
 const recastTable = "_sync_recast";
+/** The lowest row id that there is. */
+const rowIdMin = -(2n ** 63n);
 /** Rows that a refusal names. */
 const rowsNamed = 5;
 
@@ -190,12 +192,13 @@ function collect(db: Database, model: Model, changed: readonly Source[], id: str
   changed.forEach(({ field, column }, i) => {
     const c = ident(column);
     const read = db.prepare(
-      `SELECT ${id} AS id, ${exactSql(c)} FROM ${ident(model.name)} WHERE ${c} IS NOT NULL`,
+      `SELECT ${id} AS id, ${exactSql(c)} FROM ${ident(model.name)}
+       WHERE ${c} IS NOT NULL AND ${id} >= ? ORDER BY ${id} LIMIT ?`,
     );
     const write = db.prepare(
       `INSERT INTO ${recastTable}(id, c${i}) VALUES (?, ?) ON CONFLICT(id) DO UPDATE SET c${i} = excluded.c${i}`,
     );
-    for (const row of read.iterate()) {
+    for (const row of pagesOf((after, size) => read.all(after ? BigInt(String(after.id)) + 1n : rowIdMin, size))) {
       write.run(Number(row.id), cast(model, field, Number(row.id), exact(row)));
     }
   });
@@ -269,7 +272,8 @@ function bringBack(db: Database, model: Model, sources: readonly Source[]): Fiel
 function bringFieldBack(db: Database, model: Model, field: Field): boolean {
   // In the order in which they were kept: the newest of a row's values stays.
   const kept = db.prepare(
-    `SELECT rowid AS id, row, key, ${exactSql("value")} FROM _sync_kept WHERE model = ? AND name = ? ORDER BY rowid`,
+    `SELECT rowid AS id, row, key, ${exactSql("value")} FROM _sync_kept
+     WHERE model = ? AND name = ? AND rowid > ? ORDER BY rowid LIMIT ?`,
   );
   // A row of another key may have the `_id` by now.
   const write = db.prepare(
@@ -278,7 +282,7 @@ function bringFieldBack(db: Database, model: Model, field: Field): boolean {
   );
   const drop = db.prepare("DELETE FROM _sync_kept WHERE rowid = ?");
   let found = false;
-  for (const value of kept.iterate(model.name, field.name)) {
+  for (const value of pagesOf((after, size) => kept.all(model.name, field.name, after?.id ?? -1, size))) {
     try {
       if (write.changes(recast(field, exact(value)), Number(value.row), value.key!) === 0) continue;
     } catch (error) {

@@ -16,7 +16,7 @@
  *
  * @module
  */
-import { type Database, faultOf } from "../sqlite/driver.ts";
+import { type Database, faultOf, pagesOf, type SqlRow } from "../sqlite/driver.ts";
 import { SyncError } from "../../schema/errors.ts";
 import { compileSchema } from "../../schema/compile.ts";
 import type { Field, Identity, Model, Schema } from "../../schema/model.ts";
@@ -148,8 +148,14 @@ export function fillNewFields(
   const fresh = itemFields(model).filter(({ attribute, name }) => !carried.has(attribute) && !names.has(name));
   if (fresh.length === 0) return;
   const { sql: where, values: valuesOf } = keyLookup(model, identity);
-  const bases = db.prepare("SELECT hash, sort, base FROM _sync_items WHERE model = ? AND base IS NOT NULL");
-  for (const { hash, sort, base } of bases.iterate(number)) {
+  const bases = db.prepare(
+    `SELECT hash, sort, base FROM _sync_items WHERE model = ? AND base IS NOT NULL AND (hash, sort) > (?, ?)
+     ORDER BY hash, sort LIMIT ?`,
+  );
+  // No key has an empty hash value.
+  const behind = (after: SqlRow | undefined, size: number) =>
+    bases.all(number, after?.hash ?? "", after?.sort ?? "", size);
+  for (const { hash, sort, base } of pagesOf(behind)) {
     const item = parseJson(base as string) as Attributes;
     for (const field of fresh) {
       const value = item[field.attribute];

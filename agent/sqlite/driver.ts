@@ -18,8 +18,10 @@ export type SqlValue = null | number | bigint | string | Uint8Array;
 export type SqlRow = Record<string, SqlValue>;
 
 /**
- * A prepared statement. It may be run any number of times; a running `iterate` must end before the next run. One that is
- * kept must not outlive a change of its columns' names.
+ * A prepared statement. It may be run any number of times. One that is kept must not outlive a change of its columns' names.
+ *
+ * There is no iteration over rows: the runtime's own takes a read error for the end, and what was not read would pass for
+ * absent. A long list is read by pages of `all`, which throws ({@link pagesOf}).
  */
 export interface Statement {
   /** Runs it to its end; what it gives is left. */
@@ -28,7 +30,6 @@ export interface Statement {
   changes(...values: SqlValue[]): number;
   get(...values: SqlValue[]): SqlRow | undefined;
   all(...values: SqlValue[]): SqlRow[];
-  iterate(...values: SqlValue[]): IterableIterator<SqlRow>;
 }
 
 /** One connection. Not shared between threads. Errors come as the driver throws them: see {@link faultOf}. */
@@ -115,10 +116,6 @@ class BigintStatement implements Statement {
   all(...values: SqlValue[]): SqlRow[] {
     return this.statement.all(...values).map(narrowed);
   }
-
-  *iterate(...values: SqlValue[]): IterableIterator<SqlRow> {
-    for (const row of this.statement.iterate(...values)) yield narrowed(row);
-  }
 }
 
 /**
@@ -157,11 +154,6 @@ class BuiltinStatement implements Statement {
   all(...values: SqlValue[]): SqlRow[] {
     const rows = this.statement.all(...allBound(values)) as unknown as SqlValue[][];
     return rows.map((row) => this.#object(row));
-  }
-
-  *iterate(...values: SqlValue[]): IterableIterator<SqlRow> {
-    const rows = this.statement.iterate(...allBound(values)) as unknown as Iterable<SqlValue[]>;
-    for (const row of rows) yield this.#object(row);
   }
 }
 
@@ -221,6 +213,22 @@ export function closedError(why?: string): SyncError {
 
 /** The default driver: the runtime's own SQLite. Throws what SQLite says where the file can't be opened. */
 export const openDatabase: Driver = (path, options) => new BuiltinDatabase(path, options);
+
+/**
+ * All rows of a list, page by page, to its end or to the error. `page` gives the rows behind one, `size` of them but at the
+ * end. What the caller writes meanwhile must not move rows to behind where it is.
+ */
+export function* pagesOf(
+  page: (after: SqlRow | undefined, size: number) => readonly SqlRow[],
+  size = 100,
+): Iterable<SqlRow> {
+  for (let after: SqlRow | undefined;;) {
+    const rows = page(after, size);
+    yield* rows;
+    if (rows.length < size) return;
+    after = rows.at(-1);
+  }
+}
 
 /** The kinds of fault that the agent tells apart. */
 export type SqlFault = "busy" | "full" | "constraint" | "readonly" | "not-a-database" | "corrupt" | "io" | "other";

@@ -16,7 +16,6 @@ export interface FfiStatement {
   run(...values: unknown[]): number;
   get(...values: unknown[]): SqlRow | undefined;
   all(...values: unknown[]): SqlRow[];
-  iter(...values: unknown[]): IterableIterator<SqlRow>;
 }
 /** What it uses of the module's connections. Results are rows as objects; errors carry SQLite's message. */
 export interface FfiDatabase {
@@ -68,7 +67,6 @@ class FfiDatabaseAdapter implements Database {
       changes: (...values) => statement.run(...allBound(values)),
       get: (...values) => statement.get(...allBound(values)),
       all: (...values) => statement.all(...allBound(values)),
-      iterate: (...values) => statement.iter(...allBound(values)),
     };
   }
 

@@ -42,6 +42,8 @@ import { backoffMs } from "./retry.ts";
 
 /** DynamoDB: BatchGetItem takes 100 keys. */
 const batchGetMax = 100;
+/** What is known of an index counts for so long: it may be made anew. */
+const indexKnownMs = 60_000;
 /** The code by which a write finds itself begun too late. */
 const lateCode = "late";
 
@@ -50,11 +52,18 @@ type PreparedWrite =
   | { readonly result: WriteResult }
   | { readonly first?: Command; readonly command: Command };
 
+/** What is known of a secondary index. */
+interface KnownIndex {
+  readonly atMs: number;
+  readonly projectsAll: boolean;
+  readonly isWhole: boolean;
+}
+
 /** One DynamoDB table. Closing it does not close the connection, which it shares. */
 export class DynamoTable implements Table {
   readonly #connection: Connection;
   readonly #shape: TableShape;
-  readonly #projections = new Map<string, Promise<boolean>>();
+  readonly #indexes = new Map<string, KnownIndex>();
   readonly #onClose: () => void;
   #closed = false;
 
@@ -109,6 +118,8 @@ export class DynamoTable implements Table {
     const sort = sortCondition(this.#shape, index, query);
     if (!hash || query.hash === "" || sort === "nothing") return { items: [] };
     const primary = query.index === "primary";
+    // Before the listing: an index that is whole after it may not have been so.
+    const areWhole = primary || await this.#holdsWholeItems(index.name);
     const output = await this.#page<QueryCommandOutput>(
       query.after,
       new QueryCommand({
@@ -122,8 +133,9 @@ export class DynamoTable implements Table {
         ...(query.after === undefined ? {} : { ExclusiveStartKey: decodeToken(query.after) }),
       }),
     );
-    const page = (output.Items ?? []).map(fromAttributeValues).filter((item) => sort?.excludes(item) !== true);
-    const items = primary || await this.#holdsWholeItems(index.name) ? page : await this.#wholeItems(page);
+    const listed = itemsOf(output, this.#shape.name).map(fromAttributeValues);
+    const page = listed.filter((item) => sort?.excludes(item) !== true);
+    const items = areWhole ? page : await this.#wholeItems(page);
     return { items, ...(output.LastEvaluatedKey ? { next: encodeToken(output.LastEvaluatedKey) } : {}) };
   }
 
@@ -138,7 +150,7 @@ export class DynamoTable implements Table {
       }),
     );
     return {
-      items: (output.Items ?? []).map(fromAttributeValues),
+      items: itemsOf(output, this.#shape.name).map(fromAttributeValues),
       ...(output.LastEvaluatedKey ? { next: encodeToken(output.LastEvaluatedKey) } : {}),
     };
   }
@@ -229,6 +241,8 @@ export class DynamoTable implements Table {
         "reading items",
         new BatchGetItemCommand({ RequestItems: { [name]: { Keys: [...left], ConsistentRead: true } } }),
       );
+      // Without any part that names keys it is no answer, and nothing is absent by it.
+      if (!output.Responses && !output.UnprocessedKeys?.[name]) throw unfinished(name);
       const found = output.Responses?.[name] ?? [];
       for (const item of found) items.push(fromAttributeValues(item));
       left = output.UnprocessedKeys?.[name]?.Keys ?? [];
@@ -254,25 +268,38 @@ export class DynamoTable implements Table {
     return (await this.get(keys)).filter((item) => item !== undefined);
   }
 
-  /** Whether an index projects all attributes. Asked once: a projection can't be altered. */
-  async #holdsWholeItems(index: string): Promise<boolean> {
-    let answer = this.#projections.get(index);
-    if (!answer) {
-      answer = this.#projectsAll(index);
-      this.#projections.set(index, answer);
-      // A failure must not be remembered.
-      answer.catch(() => this.#projections.delete(index));
-    }
-    return await answer;
+  /**
+   * Whether an index projects all attributes. An index that is not active, or is still being filled, lists not all that there
+   * is: nothing is told from it. Looked at once a minute.
+   *
+   * @throws SyncError `unavailable`, retryable
+   */
+  async #holdsWholeItems(name: string): Promise<boolean> {
+    const known = this.#indexes.get(name), sinceMs = this.#connection.policy.now() - indexKnownMs;
+    const index = known && known.atMs > sinceMs ? known : await this.#lookAt(name);
+    if (index.isWhole) return index.projectsAll;
+    throw new SyncError("unavailable", `the index "${name}" of the table "${this.#shape.name}" is not ready`, {
+      retryable: true,
+      hint: "it is being made or filled: `cloud table check` tells",
+    });
   }
 
-  async #projectsAll(index: string): Promise<boolean> {
+  async #lookAt(name: string): Promise<KnownIndex> {
     const { Table: table } = await this.#send<DescribeTableCommandOutput>(
       "describing the table",
       new DescribeTableCommand({ TableName: this.#shape.name }),
     );
-    const indexes = [...table?.GlobalSecondaryIndexes ?? [], ...table?.LocalSecondaryIndexes ?? []];
-    return indexes.find((one) => one.IndexName === index)?.Projection?.ProjectionType === "ALL";
+    const global = table?.GlobalSecondaryIndexes?.find((one) => one.IndexName === name);
+    const found = global ?? table?.LocalSecondaryIndexes?.find((one) => one.IndexName === name);
+    const index: KnownIndex = {
+      atMs: this.#connection.policy.now(),
+      projectsAll: found?.Projection?.ProjectionType === "ALL",
+      // A local index has no state of its own: it came with the table.
+      isWhole: found !== undefined && (global?.IndexStatus ?? "ACTIVE") === "ACTIVE" && global?.Backfilling !== true,
+    };
+    // One that is not whole is looked at again each time.
+    if (index.isWhole) this.#indexes.set(name, index);
+    return index;
   }
 
   /** Asks for a page. With a token, a request that DynamoDB finds invalid is one with a foreign token. */
@@ -292,6 +319,16 @@ export class DynamoTable implements Table {
       throw syncErrorOf(error, `${doing} of the table "${this.#shape.name}"`);
     }
   }
+}
+
+/** The items of a listing's answer: one without the list is no answer, and no end of anything. */
+function itemsOf({ Items: items }: { readonly Items?: AttributeValues[] }, table: string): AttributeValues[] {
+  if (!items) throw unfinished(table);
+  return items;
+}
+
+function unfinished(table: string): SyncError {
+  return new SyncError("unavailable", `the table "${table}" gave an answer that is none`, { retryable: true });
 }
 
 function chunksOf<T>(list: readonly T[], size: number): T[][] {

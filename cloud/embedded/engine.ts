@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { existsSync } from "node:fs";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { setImmediate } from "node:timers";
 import { SyncError } from "../../schema.ts";
@@ -34,6 +35,10 @@ interface Job {
 const transactionWeightMax = 4000;
 /** Another process (a shell) may hold the write lock that long before a write fails as `unavailable`. */
 const busyTimeoutMs = 5000;
+/** Rows that a list reads at first: of 400 KB each, 25 MB. */
+const stepFirst = 64;
+/** A file up to this size is looked through at every start: a fraction of a second. */
+const checkedAlwaysBytes = 64 * 1024 * 1024;
 /** How often another process's commits are looked for. */
 const pollMs = 250;
 
@@ -55,7 +60,9 @@ export class Engine {
     this.path = path;
     this.#lock = path === ":memory:" || options.shared ? undefined : lock(path);
     try {
-      this.db = open(path, schema, options);
+      // SQLite removes the WAL when the last connection closes: one that is there is of an end that was none.
+      const unclean = !options.shared && existsSync(`${path}-wal`);
+      this.db = open(path, schema, options, unclean);
     } catch (error) {
       this.#lock?.close();
       throw error;
@@ -78,9 +85,30 @@ export class Engine {
     return statement;
   }
 
-  /** Rows of a {@link sql} statement. */
-  *rows<Row extends readonly unknown[]>(text: string, ...values: (string | number)[]): Iterable<Row> {
-    yield* this.sql(text).iterate(...values) as IterableIterator<unknown> as Iterable<Row>;
+  /**
+   * Rows of a statement, to its proven end, or up to `limit` of them or about so many bytes. The statement's last two
+   * parameters are LIMIT and OFFSET. Run it inside {@link readTogether}: it may take more than one step.
+   *
+   * The runtime's own iteration takes an error for the end: what could not be read then is missing, and absence is what
+   * removes rows from devices. So rows are read by steps with `all`, which throws; few at first, for some hold megabytes.
+   */
+  rows<Row extends readonly unknown[]>(
+    text: string,
+    values: readonly (string | number)[],
+    { limit, bytesMax, bytesOf }: { limit: number; bytesMax: number; bytesOf: (row: Row) => number },
+  ): Row[] {
+    const rows: Row[] = [], statement = this.sql(text);
+    let bytes = 0, step = Math.min(limit, stepFirst);
+    while (step > 0) {
+      const read = statement.all(...values, step, rows.length) as unknown as Row[];
+      for (const row of read) {
+        rows.push(row);
+        bytes += bytesOf(row);
+      }
+      if (read.length < step || bytes > bytesMax) break;
+      step = Math.min(limit - rows.length, Math.max(1, Math.floor((bytesMax - bytes) / (bytes / rows.length + 1))));
+    }
+    return rows;
   }
 
   /** Runs a read. Errors of SQLite come out as `SyncError`. */
@@ -226,12 +254,18 @@ function lock(path: string): DatabaseSync {
   }
 }
 
-function open(path: string, schema: Schema, { synchronous, pagesMax, shared }: EngineOptions): DatabaseSync {
+function open(
+  path: string,
+  schema: Schema,
+  { synchronous, pagesMax, shared }: EngineOptions,
+  unclean: boolean,
+): DatabaseSync {
   let db: DatabaseSync | undefined;
   try {
     db = new DatabaseSync(path);
     db.exec(`PRAGMA busy_timeout = ${busyTimeoutMs}; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384`);
     checkLayout(db, path);
+    if (!shared) checkPages(db, path, unclean);
     db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous.toUpperCase()}`);
     db.exec("BEGIN IMMEDIATE");
     // A visitor beside the process that serves the table may have another schema, and leaves its triggers and indexes alone.
@@ -244,6 +278,20 @@ function open(path: string, schema: Schema, { synchronous, pagesMax, shared }: E
     db?.close();
     throw error instanceof SyncError ? error : faultOf(error, path);
   }
+}
+
+/**
+ * Refuses a damaged file before a device is told anything from it: what can't be found in it would be removed from devices.
+ * After an unclean end, and always where it takes a moment only; it reads every page, some seconds for a gigabyte.
+ */
+function checkPages(db: DatabaseSync, path: string, unclean: boolean): void {
+  const number = (name: string) => Number(Object.values(db.prepare(`PRAGMA ${name}`).get()!)[0]);
+  if (!unclean && number("page_count") * number("page_size") > checkedAlwaysBytes) return;
+  const found = db.prepare("PRAGMA quick_check(1)").all().map((row) => String(Object.values(row)[0]));
+  if (found.length === 1 && found[0] === "ok") return;
+  throw new SyncError("corrupt", `the table ${JSON.stringify(path)} is damaged: ${found.join("; ")}`, {
+    hint: "nothing was changed, and no device was told anything: restore a backup in its place",
+  });
 }
 
 function checkLayout(db: DatabaseSync, path: string): void {

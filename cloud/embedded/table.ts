@@ -121,7 +121,7 @@ export class EmbeddedTable implements Table {
   }
 
   query(query: Query): Promise<ItemPage> {
-    return settled(() => this.#engine.read(() => this.#query(query)));
+    return settled(() => this.#engine.readTogether(() => this.#query(query)));
   }
 
   #query(query: Query): ItemPage {
@@ -159,39 +159,44 @@ export class EmbeddedTable implements Table {
     }
     const direction = query.reverse ? " DESC" : "";
     const sql = `SELECT hash, sort, item, ${order[0]} AS at FROM ${this.#layout.name} WHERE ${where.join(" AND ")} ` +
-      `ORDER BY ${order.map((column) => column + direction).join(", ")} LIMIT ?`;
+      `ORDER BY ${order.map((column) => column + direction).join(", ")} LIMIT ? OFFSET ?`;
     return this.#page(
       sql,
-      [...parameters, checkLimit(query.limit) + 1],
-      query.limit,
+      parameters,
+      checkLimit(query.limit),
       ([hash, sort, , at]) => index ? [...(sortSql ? [at] : []), hash, sort] : [sort],
     );
   }
 
   scan({ limit, after }: { limit: number; after?: string }): Promise<ItemPage> {
     return settled(() =>
-      this.#engine.read(() => {
+      this.#engine.readTogether(() => {
         const where = after === undefined ? "" : "WHERE (hash, sort) > (?, ?) ";
-        const sql = `SELECT hash, sort, item, hash FROM ${this.#layout.name} ${where}ORDER BY hash, sort LIMIT ?`;
+        const sql =
+          `SELECT hash, sort, item, hash FROM ${this.#layout.name} ${where}ORDER BY hash, sort LIMIT ? OFFSET ?`;
         const parameters = after === undefined ? [] : readToken(after, 2);
-        return this.#page(sql, [...parameters, checkLimit(limit) + 1], limit, ([hash, sort]) => [hash, sort]);
+        return this.#page(sql, parameters, checkLimit(limit), ([hash, sort]) => [hash, sort]);
       })
     );
   }
 
-  /** Up to `limit` rows of a statement that would give one more, which tells whether there is a next page. */
+  /** Up to `limit` rows of a statement, of which one more is asked for: it tells whether there is a next page. */
   #page(sql: string, parameters: Sql[], limit: number, positionOf: (row: Row) => Sql[]): ItemPage {
+    const rows = this.#engine.rows<Row>(sql, parameters, {
+      limit: limit + 1,
+      bytesMax: pageBytesMax,
+      bytesOf: ([, , item]) => item.length,
+    });
     const items: Item[] = [];
     let last: Row | undefined, bytes = 0;
-    for (const row of this.#engine.rows<Row>(sql, ...parameters)) {
-      if (last && (items.length === limit || bytes > pageBytesMax)) {
-        return { items, next: JSON.stringify(positionOf(last)) };
-      }
+    for (const row of rows) {
+      if (last && (items.length === limit || bytes > pageBytesMax)) break;
       items.push(itemOf(row[2]));
       bytes += row[2].length;
       last = row;
     }
-    return { items };
+    const more = items.length < rows.length || bytes > pageBytesMax;
+    return last && more ? { items, next: JSON.stringify(positionOf(last)) } : { items };
   }
 
   close(): Promise<void> {

@@ -104,7 +104,7 @@ function streamOf(engine: Engine, schema: Schema, unwanted: readonly string[]): 
       while (!signal.aborted) {
         // Read before the rows: a commit in between is not waited for in vain.
         const { commits } = engine;
-        const rows = engine.read(() => readChanges(engine, position));
+        const rows = engine.readTogether(() => readChanges(engine, position));
         if (rows.length === 0) await engine.committed(commits, signal);
         else {
           position = rows.at(-1)![0];
@@ -125,15 +125,15 @@ function leaveOut(engine: Engine, schema: Schema, types: readonly string[]): Pro
 }
 
 function readChanges(engine: Engine, after: number): ChangeRow[] {
-  const sql = "SELECT seq, hash, sort, old, new FROM changes WHERE seq > ? ORDER BY seq LIMIT ?";
-  const rows: ChangeRow[] = [];
-  let bytes = 0;
-  for (const row of engine.rows<ChangeRow>(sql, after, batchRecordsMax)) {
-    rows.push(row);
-    bytes += (row[3]?.length ?? 0) + (row[4]?.length ?? 0);
-    if (bytes > batchBytesMax) break;
-  }
-  return rows;
+  return engine.rows<ChangeRow>(
+    "SELECT seq, hash, sort, old, new FROM changes WHERE seq > ? ORDER BY seq LIMIT ? OFFSET ?",
+    [after],
+    {
+      limit: batchRecordsMax,
+      bytesMax: batchBytesMax,
+      bytesOf: ([, , , before, after]) => (before?.length ?? 0) + (after?.length ?? 0),
+    },
+  );
 }
 
 /** An image that somebody's SQL wrote and nobody can read is an item of no model: it must not stop the stream. */

@@ -375,3 +375,43 @@ Deno.test("embedded: the last page of a long list costs no more than its first, 
   }
   await tables.close();
 });
+
+/** Overwrites a page of a file, as a failing disk does. */
+function spoil(path: string, page: number): void {
+  using file = Deno.openSync(path, { read: true, write: true });
+  file.seekSync((page - 1) * 4096, Deno.SeekMode.Start);
+  file.writeSync(new Uint8Array(4096).fill(0x80));
+}
+
+Deno.test("embedded: a page that can't be read is no end of a list, and a damaged file is refused at the start", () =>
+  inFile(async (path) => {
+    const tables = openEmbedded(path, { schema, now });
+    const items = Array.from({ length: 3000 }, (_, i) => itemOf(`s${String(i).padStart(5, "0")}`, { n: i }));
+    for (let at = 0; at < items.length; at += 500) {
+      await tables.data.write(items.slice(at, at + 500).map((item) => ({ op: "put", item })));
+    }
+    await tables.close();
+    const db = new DatabaseSync(path);
+    const pages = db.prepare("SELECT pageno FROM dbstat WHERE name = 'items' AND pagetype = 'leaf' ORDER BY pageno")
+      .all();
+    db.close();
+    spoil(path, Number(pages[Math.floor(pages.length / 2)]!.pageno));
+    assert.throws(() => openEmbedded(path, { schema, now }), (error: SyncError) => error.code === "corrupt");
+    // A visitor does not look first: it meets the damage, and says so.
+    const visitor = openEmbedded(path, { schema, now, shared: true });
+    const all = async (read: (after?: string) => Promise<{ items: readonly Item[]; next?: string }>) => {
+      let count = 0, after: string | undefined;
+      do {
+        const page = await read(after);
+        count += page.items.length;
+        after = page.next;
+      } while (after !== undefined);
+      return count;
+    };
+    const corrupt = (error: SyncError) => error.code === "corrupt";
+    const [hash] = keyOf("any");
+    await assert.rejects(all((after) => visitor.data.query({ index: "primary", hash, limit: 100, after })), corrupt);
+    await assert.rejects(all((after) => visitor.data.scan({ limit: 1000, after })), corrupt);
+    await assert.rejects(visitor.data.get(items.map(({ id }) => keyOf(String(id)))), corrupt);
+    await visitor.close();
+  }));

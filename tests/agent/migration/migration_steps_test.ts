@@ -89,7 +89,6 @@ function watched(step: (sql: string) => void): Driver {
       changes: (...values) => (tell(sql), inner.changes(...values)),
       get: (...values) => (tell(sql), inner.get(...values)),
       all: (...values) => (tell(sql), inner.all(...values)),
-      iterate: (...values) => (tell(sql), inner.iterate(...values)),
     });
     return {
       // One by one: a script of several is several steps.

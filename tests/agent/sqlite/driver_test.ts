@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
-import { type Driver, faultOf, openDatabase, type SqlRow } from "../../../agent/sqlite/driver.ts";
+import { type Driver, faultOf, openDatabase, pagesOf, type SqlRow } from "../../../agent/sqlite/driver.ts";
 import { ffiDriver, type FfiModule } from "../../../agent/sqlite/driver_ffi.ts";
 
 type Bindable = null | number | bigint | string | Uint8Array;
@@ -45,9 +45,6 @@ const moduleDouble: FfiModule = {
           return row && narrow(row);
         },
         all: (...values: unknown[]) => statement.all(...values as Bindable[]).map(narrow),
-        *iter(...values: unknown[]) {
-          for (const row of statement.iterate(...values as Bindable[])) yield narrow(row);
-        },
       };
     }
 
@@ -84,7 +81,7 @@ for (const [name, driver] of drivers) {
     const db = driver(":memory:");
     const statement = db.prepare("SELECT 9223372036854775807 AS big, 7 AS small", { bigints: true });
     assert.deepEqual({ ...statement.get() }, { big: 9223372036854775807n, small: 7 });
-    assert.deepEqual([...statement.iterate()].map((row) => ({ ...row })), [{ big: 9223372036854775807n, small: 7 }]);
+    assert.deepEqual(statement.all().map((row) => ({ ...row })), [{ big: 9223372036854775807n, small: 7 }]);
     assert.deepEqual(db.sql("SELECT ? AS v").get(2 ** 53 - 1)!.v, 2 ** 53 - 1);
     db.close();
   });
@@ -122,4 +119,39 @@ Deno.test("driver: SQLite's messages are told apart by what can be done about th
     ["no such table: t", "other"],
   ];
   for (const [message, fault] of messages) assert.equal(faultOf(new Error(message)), fault, message);
+});
+
+Deno.test("driver: a list is read page by page to its end, and a page that can't be read is an error", () => {
+  const numbers = (page: (after: number, size: number) => { n: number }[], size: number) =>
+    [...pagesOf((after, size) => page(Number(after?.n ?? 0), size), size)].map(({ n }) => n);
+  const upTo = (most: number) => (after: number, size: number) =>
+    Array.from({ length: Math.min(size, most - after) }, (_, i) => ({ n: after + i + 1 }));
+  for (const most of [0, 1, 2, 3, 4, 5]) {
+    assert.deepEqual(numbers(upTo(most), 2), Array.from({ length: most }, (_, i) => i + 1));
+  }
+  const broken = (after: number, size: number) => {
+    if (after > 0) throw new Error("disk I/O error");
+    return upTo(9)(after, size);
+  };
+  assert.throws(() => numbers(broken, 2), /I\/O error/);
+});
+
+Deno.test("driver: a list that can't be read to its end throws", () => {
+  const folder = Deno.makeTempDirSync(), path = `${folder}/t.db`;
+  try {
+    const db = openDatabase(path);
+    db.exec(`CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT);
+      WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < 5000)
+      INSERT INTO t SELECT x, printf('%0100d', x) FROM i`);
+    db.close();
+    using file = Deno.openSync(path, { read: true, write: true });
+    file.seekSync(40 * 4096, Deno.SeekMode.Start);
+    file.writeSync(new Uint8Array(4096).fill(255));
+    const again = openDatabase(path), list = again.prepare("SELECT id, a FROM t WHERE id > ? ORDER BY id LIMIT ?");
+    assert.throws(() => again.prepare("SELECT * FROM t").all(), /malformed/);
+    assert.throws(() => [...pagesOf((after, size) => list.all(after?.id ?? 0, size))], /malformed/);
+    again.close();
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
 });

@@ -12,7 +12,7 @@ export function contents(db: Database): string {
   const objects = db.prepare("SELECT type, name, sql FROM sqlite_master ORDER BY type, name").all();
   hash.update(JSON.stringify(objects));
   for (const { name } of objects.filter(({ type }) => type === "table")) {
-    for (const row of db.prepare(`SELECT * FROM "${name}"`).iterate()) {
+    for (const row of db.prepare(`SELECT * FROM "${name}"`).all()) {
       const { time: _, ...rest } = row;
       hash.update(JSON.stringify(name === "_outbox" ? rest : row));
     }

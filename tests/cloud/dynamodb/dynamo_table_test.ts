@@ -181,3 +181,31 @@ Deno.test("dynamo table: no more than the connection's slots are used by one cal
   await table.write(ids.map((id) => ({ op: "put", item: thing(String(id)) })));
   assert.equal(most, 4);
 });
+
+Deno.test("dynamo table: an answer without its list, and an index that is not whole, are no answers", async () => {
+  const unready = (error: SyncError) => error.code === "unavailable" && error.retryable;
+  const get = tableOver(() => ({}));
+  await assert.rejects(get.table.get([["device#d1", "thing#1"]]), unready);
+  await assert.rejects(get.table.scan({ limit: 10 }), unready);
+  await assert.rejects(get.table.query({ index: "primary", hash: "device#d1", limit: 10 }), unready);
+
+  const { name } = dataShape(schema, "fleet").indexes[0]!;
+  let state: Record<string, unknown> | undefined = { IndexStatus: "CREATING", Backfilling: true };
+  const { table, sent, later } = tableOver(({ input }) => {
+    if ("KeyConditionExpression" in input) return { Items: [] };
+    const index = { IndexName: name, Projection: { ProjectionType: "ALL" }, ...state };
+    return { Table: { GlobalSecondaryIndexes: state ? [index] : [] } };
+  });
+  const list = () => table.query({ index: name, hash: "h", limit: 10 });
+  const listings = () => sent.filter((input) => "KeyConditionExpression" in input).length;
+  await assert.rejects(list(), unready);
+  state = { IndexStatus: "ACTIVE", Backfilling: true };
+  await assert.rejects(list(), unready);
+  assert.equal(listings(), 0, "nothing is listed before it is known to be whole");
+  state = { IndexStatus: "ACTIVE" };
+  assert.deepEqual(await list(), { items: [] });
+  state = undefined;
+  assert.deepEqual(await list(), { items: [] }, "looked at a moment ago");
+  later(61_000);
+  await assert.rejects(list(), unready, "it was deleted");
+});
