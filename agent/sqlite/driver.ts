@@ -222,12 +222,9 @@ export function* pagesOf(
   page: (after: SqlRow | undefined, size: number) => readonly SqlRow[],
   size = 100,
 ): Iterable<SqlRow> {
-  for (let after: SqlRow | undefined;;) {
-    const rows = page(after, size);
-    yield* rows;
-    if (rows.length < size) return;
-    after = rows.at(-1);
-  }
+  let rows = page(undefined, size);
+  yield* rows;
+  while (rows.length === size) yield* rows = page(rows.at(-1), size);
 }
 
 /** The kinds of fault that the agent tells apart. */
