@@ -40,25 +40,43 @@ export function isLeased(path: string): boolean {
   }
 }
 
+function openReadOnly(path: string): DatabaseSync {
+  if (!fileExists(path)) throw new CommandError(`${path} does not exist`);
+  try {
+    return new DatabaseSync(path, { readOnly: true, timeout: 10_000 });
+  } catch (cause) {
+    throw new CommandError(`${path} can't be opened: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function unreadable(path: string, cause: unknown): CommandError {
+  if (cause instanceof CommandError) return cause;
+  const foreign = faultOf(cause) === "not-a-database" || /no such (table|column)/.test((cause as Error).message);
+  const reason = foreign ? "is not a device database" : `can't be read: ${(cause as Error).message}`;
+  return new CommandError(`${path} ${reason}`, { cause });
+}
+
 /** Runs `use` on a read-only connection. @throws {CommandError} where the file is missing or no device database */
 export function readDevice<T>(path: string, use: (db: DatabaseSync) => T): T {
-  const fail = (reason: string, cause?: unknown): never => {
-    throw new CommandError(`${path} ${reason}`, { cause });
-  };
-  if (!fileExists(path)) fail("does not exist");
-  let db: DatabaseSync;
-  try {
-    db = new DatabaseSync(path, { readOnly: true, timeout: 10_000 });
-  } catch (cause) {
-    return fail(`can't be opened: ${(cause as Error).message}`, cause);
-  }
+  const db = openReadOnly(path);
   try {
     db.prepare("SELECT device FROM _status").get();
     return use(db);
   } catch (cause) {
-    if (cause instanceof CommandError) throw cause;
-    const foreign = faultOf(cause) === "not-a-database" || /no such (table|column)/.test((cause as Error).message);
-    return fail(foreign ? "is not a device database" : `can't be read: ${(cause as Error).message}`, cause);
+    throw unreadable(path, cause);
+  } finally {
+    db.close();
+  }
+}
+
+/** {@link readDevice} for what takes its time. */
+export async function readDeviceSlowly<T>(path: string, use: (db: DatabaseSync) => Promise<T>): Promise<T> {
+  const db = openReadOnly(path);
+  try {
+    db.prepare("SELECT device FROM _status").get();
+    return await use(db);
+  } catch (cause) {
+    throw unreadable(path, cause);
   } finally {
     db.close();
   }

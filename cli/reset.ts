@@ -6,7 +6,7 @@
  */
 import { openDatabase } from "../agent/sqlite/driver.ts";
 import { takeLease } from "../agent/sqlite/lease.ts";
-import { resetDatabase, unsentEntries } from "../agent/migration/reset.ts";
+import { resetDatabase, unsentEntries, wipeDatabase } from "../agent/migration/reset.ts";
 import { CommandError, defineCommand } from "./command.ts";
 import { readDevice } from "./device_file.ts";
 
@@ -24,9 +24,9 @@ export function resetDevice(path: string, { rows, force }: { readonly rows: bool
         `${path} has ${unsent} changes that the cloud does not have: connect its agent until they are sent, or --force`,
       );
     }
-    resetDatabase(db, { rows });
     // Rows that are gone shall not stand in free pages: the file may be given away.
-    if (rows) db.exec("VACUUM");
+    if (rows) wipeDatabase(db);
+    else resetDatabase(db, { rows });
     db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
     lease.ended();
   } finally {

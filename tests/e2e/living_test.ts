@@ -48,11 +48,11 @@ Deno.test("living: a backup is whole while applications write, and a restored co
     device.exec("INSERT INTO Setting(name, value) VALUES ('waiting', 1)");
     using writer = connect(path);
     writer.exec("BEGIN IMMEDIATE; INSERT INTO Setting(name) VALUES ('uncommitted')");
-    backupDevice(path, copy);
+    await backupDevice(path, copy);
     writer.exec("ROLLBACK");
     assert.equal(settings(copy), "a=1 b=1 c=1 waiting=1");
     assert.equal(Deno.statSync(copy).mode! & 0o777, 0o600);
-    assert.throws(() => backupDevice(path, copy), /exists/);
+    await assert.rejects(backupDevice(path, copy), /exists/);
     device.exec("UPDATE Setting SET value = 2 WHERE name = 'a'; INSERT INTO Setting(name, value) VALUES ('d', 2)");
     await device.settle();
     await assert.rejects(restoreDevice(copy, path, true), code("in-use"));
@@ -211,7 +211,7 @@ Deno.test("living: a copy is restored in place of a damaged file, which is moved
   using dir = new TempDir();
   const path = dir.file("dev.db"), copy = dir.file("copy.db");
   await makeDevice(path, 1);
-  backupDevice(path, copy);
+  await backupDevice(path, copy);
   const damages: [name: string, from: number, to: number][] = [["header", 0, 100], ["schema's page", 100, 4096]];
   for (const [name, from, to] of damages) {
     Deno.writeFileSync(path, Deno.readFileSync(path).fill(0xff, from, to));
@@ -233,7 +233,7 @@ Deno.test("living: a damaged file behind a link is moved aside where it is", asy
   using dir = new TempDir();
   const path = dir.file("real.db"), copy = dir.file("copy.db"), link = dir.file("link.db");
   await makeDevice(path, 1);
-  backupDevice(path, copy);
+  await backupDevice(path, copy);
   Deno.writeTextFileSync(path, "no database\n".repeat(1000));
   Deno.symlinkSync(path, link);
   const { aside } = await restoreDevice(copy, link, true);
@@ -246,7 +246,7 @@ Deno.test("living: restore writes over this device's database alone, and tells o
   using dir = new TempDir();
   const path = dir.file("dev.db"), copy = dir.file("copy.db");
   await makeDevice(path, 1);
-  backupDevice(path, copy);
+  await backupDevice(path, copy);
   {
     await using agent = await openAgent(acme(path));
     agent.model("Setting").create({ name: "b", value: 1 });
