@@ -83,5 +83,6 @@ if (import.meta.main) {
   Deno.exitCode = 1;
   // Nothing is awaited here: a schema file may import this module, and would wait for its end, which waits for the schema.
   // Everything is closed when a command is over; a library's forgotten timer must not keep the process.
-  import("./cli/main.ts").then(({ main }) => main(Deno.args)).then((code) => Deno.exit(code));
+  Promise.all([import("./cli/main.ts"), import("./cli/all_commands.ts")])
+    .then(([{ main }, { everything }]) => main(Deno.args, everything)).then((code) => Deno.exit(code));
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { deviceV8Flags } from "../build/compile.ts";
 import config from "../deno.json" with { type: "json" };
 import { TextLineStream } from "./lines.ts";
 import { type ProcessUsage, usageOf } from "./usage.ts";
@@ -24,7 +25,8 @@ export function nowMs(): number {
 
 /** The V8 flags of `deno task compile` for a device, of `deno task cloud` for a worker: their processes are given the same; others none. */
 export function shippedFlags(part: string): string[] {
-  const task = part === "device" ? config.tasks.compile : part === "cloud" ? config.tasks.cloud : "";
+  if (part === "device") return [deviceV8Flags];
+  const task = part === "cloud" ? config.tasks.cloud : "";
   return task.split(" ").filter((word) => word.startsWith("--v8-flags="));
 }
 

@@ -13,7 +13,7 @@ import { checkId } from "../schema.ts";
 import { CommandError, defineCommand } from "./command.ts";
 import { connectionFlags, connectionOf } from "./connection.ts";
 import { Lifetime } from "./lifetime.ts";
-import { loadSchemaFile } from "./schema_file.ts";
+import { checkSchemaFlag, loadSchemaFile } from "./schema_file.ts";
 import { closeAgent, firstRefusal } from "./session.ts";
 
 /** A database is made where it is missing, its folder is not: a mistyped path must not become an empty device. */
@@ -39,7 +39,11 @@ export const agentCommand = defineCommand({
   flags: {
     device: { type: "string", value: "ID", summary: "this device", required: true },
     account: { type: "string", value: "ID", summary: "the account it belongs to", required: true },
-    schema: { type: "string", value: "FILE", summary: "the schema: .json5, .json or .ts", required: true },
+    schema: {
+      type: "string",
+      value: "FILE",
+      summary: "the schema: .json5, .json or .ts; needed where none is built in",
+    },
     db: { type: "string", value: "FILE", summary: "the SQLite database; made if missing", required: true },
     mqtt: {
       type: "string",
@@ -80,6 +84,7 @@ export const agentCommand = defineCommand({
   },
   operands: [0, 0],
   async run({ flags, print }) {
+    checkSchemaFlag(flags.schema);
     const identity = { deviceId: flags.device, accountId: flags.account };
     checkId("device", identity.deviceId);
     checkId("account", identity.accountId);
@@ -108,7 +113,7 @@ export const agentCommand = defineCommand({
     if (restored.length > 0) {
       print(
         `agent ${flags.device}: made anew what somebody had dropped or altered: ${restored.join(", ")}; ` +
-          "mod.ts verify --repair finds what was written meanwhile",
+          "verify --repair finds what was written meanwhile",
       );
     }
     const refused = await firstRefusal(link, where, lifetime.signal);

@@ -44,6 +44,9 @@ export class CommandError extends Error {
 /** A schema's problems are many; what came from outside is not to fill a terminal. */
 const faultLengthMax = 8_000;
 
+/** What Deno says of a permission that is lacking; who runs a device can't follow it. */
+const advice = /, (run again with the --allow-\w+ flag|specify the required permissions during compilation using .*)/s;
+
 /** A fault as one line: what happened, and the way out where one is known. Never a stack trace. */
 export function describeFault(fault: unknown): string {
   // Closing failed as well, behind a first fault: that one is the news.
@@ -51,7 +54,8 @@ export function describeFault(fault: unknown): string {
   const text = fault instanceof Error ? fault.message || fault.name : String(fault);
   const hint = fault instanceof SyncError && fault.hint ? ` (${fault.hint})` : "";
   return printable(
-    `${text}${hint}`.split("\n").map((line) => line.trim()).filter((line) => line).join("; "),
+    `${text}${hint}`.replace(advice, ": this program's permissions forbid it").split("\n").map((line) => line.trim())
+      .filter((line) => line).join("; "),
     faultLengthMax,
   );
 }

@@ -45,6 +45,15 @@ export async function readFlagFile(flag: string, file: string): Promise<string> 
   }
 }
 
+/** A link would try for ever what a compiled program's permissions forbid for good. */
+async function checkReachable({ protocol, hostname, port }: URL): Promise<void> {
+  const host = `${hostname}:${port || (protocol === "mqtts:" ? 8883 : 1883)}`;
+  if ((await Deno.permissions.query({ name: "net", host })).state === "granted") return;
+  throw new CommandError(
+    `this program's permissions forbid a connection to ${host}: it was compiled for another broker`,
+  );
+}
+
 /**
  * @throws {UsageError} where the URL is not a broker's, or a certificate comes without its key
  */
@@ -54,6 +63,7 @@ export async function connectionOf(url: string, flags: FlagValues<typeof connect
     throw new UsageError(`--mqtt is mqtt://HOST:PORT or mqtts://HOST:PORT, not "${url}"`);
   }
   if ((flags.cert === undefined) !== (flags.key === undefined)) throw new UsageError("--cert and --key go together");
+  await checkReachable(parsed);
   const pem = async (flag: "ca" | "cert" | "key") => {
     const file = flags[flag];
     return file === undefined ? {} : { [flag]: await readFlagFile(flag, file) };

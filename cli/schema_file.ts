@@ -1,13 +1,34 @@
 /**
- * The schema that a flag names. A compiled binary has no TypeScript compiler: it is told so, with the way out.
+ * The schema that a flag names, or the one that is part of a compiled program. A compiled binary has no TypeScript compiler: it
+ * is told so, with the way out.
  *
  * @module
  */
-import { loadSchema, type Schema } from "../schema.ts";
+import { compileSchema, loadSchema, type OneTableSchema, type Schema } from "../schema.ts";
+import { UsageError } from "./args.ts";
 import { CommandError } from "./command.ts";
 
-/** @throws SchemaError, SyncError or {@link CommandError}, one line each */
-export async function loadSchemaFile(file: string): Promise<Schema> {
+let builtIn: OneTableSchema | undefined;
+
+/** Makes a schema part of the program: it is taken where no file is named. */
+export function buildIn(source: OneTableSchema): void {
+  builtIn = source;
+}
+
+/** Whether there is a schema: a file that is named, or a built-in one. */
+export function hasSchema(file: string | undefined): boolean {
+  return file !== undefined || builtIn !== undefined;
+}
+
+/** @throws {UsageError} where there is none */
+export function checkSchemaFlag(file: string | undefined): void {
+  if (!hasSchema(file)) throw new UsageError("--schema FILE is missing");
+}
+
+/** @throws SchemaError, SyncError, {@link UsageError} or {@link CommandError}, one line each */
+export async function loadSchemaFile(file: string | undefined): Promise<Schema> {
+  checkSchemaFlag(file);
+  if (file === undefined) return compileSchema(builtIn!);
   if (Deno.build.standalone && /\.[cm]?[jt]sx?$/.test(file)) {
     throw new CommandError(
       `this binary can't load ${file}: a compiled program takes JSON or JSON5; ` +

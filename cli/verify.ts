@@ -21,7 +21,7 @@ import { CommandError, defineCommand } from "./command.ts";
 import { connectionFlags, connectionOf } from "./connection.ts";
 import { isLeased, readDevice } from "./device_file.ts";
 import { Lifetime } from "./lifetime.ts";
-import { loadSchemaFile } from "./schema_file.ts";
+import { hasSchema, loadSchemaFile } from "./schema_file.ts";
 import { firstRefusal } from "./session.ts";
 
 type Found = VerifyReport & { readonly found: readonly Difference[] };
@@ -124,7 +124,7 @@ async function byAgent(flags: VerifyFlags, options: VerifyOptions): Promise<Foun
 
 async function byOwnAgent(flags: VerifyFlags, options: VerifyOptions): Promise<Found> {
   const path = flags.db!;
-  if (flags.schema === undefined || flags.mqtt === undefined) {
+  if (!hasSchema(flags.schema) || flags.mqtt === undefined) {
     throw new UsageError(`no agent runs on ${path}: start it, or give --schema and --mqtt (and --password …)`);
   }
   const { mqtt, ...connection } = await connectionOf(flags.mqtt, flags);

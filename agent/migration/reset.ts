@@ -63,23 +63,33 @@ export function resetDatabase(db: Database, { rows }: { readonly rows: boolean }
 const zeroBytes = 1 << 20;
 
 /**
- * {@link resetDatabase} with the rows, and nothing of them is left in the file: what is freed is overwritten (`secure_delete`),
- * and pages that had been free before are filled with zeros once. The file keeps its size where `VACUUM` is refused, as it is to
- * a program without all permissions (it would attach a database); later rows use the room.
+ * {@link resetDatabase} with the rows, and nothing of them is left in the file. Pages that are free already are filled with zeros
+ * first, so that a crash leaves a device's database, to be reset again; what is freed then is overwritten (`secure_delete`). The
+ * file keeps its size where `VACUUM` is refused, as it is to a program without all permissions (it would attach a database);
+ * later rows use the room.
  */
 export function wipeDatabase(db: Database): void {
   db.exec("PRAGMA secure_delete = ON");
+  fillFreePages(db);
   resetDatabase(db, { rows: true });
-  const free = () => Number(db.prepare("PRAGMA freelist_count").get()!.freelist_count);
-  const pageBytes = Number(db.prepare("PRAGMA page_size").get()!.page_size);
-  db.exec("CREATE TABLE _sync_zeros(zeros BLOB)");
-  const fill = db.prepare("INSERT INTO _sync_zeros VALUES (zeroblob(?))");
-  // The last row may be larger than what is left: the file grows by that at most.
-  for (let left = free(); left > 0; left = free()) fill.run(Math.min(left * pageBytes, zeroBytes));
-  db.exec("DROP TABLE _sync_zeros");
   try {
     db.exec("VACUUM");
   } catch (error) {
     if (!/too many attached databases/.test((error as Error).message)) throw error;
+  }
+}
+
+function fillFreePages(db: Database): void {
+  const free = () => Number(db.prepare("PRAGMA freelist_count").get()!.freelist_count);
+  const pageBytes = Number(db.prepare("PRAGMA page_size").get()!.page_size);
+  db.exec("BEGIN IMMEDIATE; CREATE TABLE _sync_zeros(zeros BLOB)");
+  try {
+    const fill = db.prepare("INSERT INTO _sync_zeros VALUES (zeroblob(?))");
+    // The last row may be larger than what is left: the file grows by that at most.
+    for (let left = free(); left > 0; left = free()) fill.run(Math.min(left * pageBytes, zeroBytes));
+    db.exec("DROP TABLE _sync_zeros; COMMIT");
+  } catch (error) {
+    if (db.inTransaction) db.exec("ROLLBACK");
+    throw error;
   }
 }

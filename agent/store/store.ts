@@ -231,7 +231,8 @@ function checkPages(db: Database, path: string): void {
   const found = db.prepare("PRAGMA quick_check(1)").all().map((row) => String(Object.values(row)[0]));
   if (found.length === 1 && found[0] === "ok") return;
   throw new SyncError("corrupt", `"${path}" is damaged: ${found.join("; ")}`, {
-    hint: "Nothing was changed. Restore a backup (mod.ts restore), or move the file away and start with a new one.",
+    hint:
+      "Nothing was changed. Restore a backup (the command restore), or move the file away and start with a new one.",
   });
 }
 
@@ -255,7 +256,7 @@ function checkOwner(db: Database, path: string, identity: Identity): void {
     if (theirs === undefined || theirs === own) continue;
     throw new SyncError("foreign-database", `"${path}" belongs to the ${what} "${theirs}", not to "${own}"`, {
       hint:
-        `Start with --${what} ${theirs}, or give ${what} "${own}" a database file of its own (mod.ts reset --rows empties this one).`,
+        `Start with --${what} ${theirs}, or give ${what} "${own}" a database file of its own (the command reset --rows empties this one).`,
     });
   }
 }

@@ -3,14 +3,15 @@
  * no processes, no native code) it does all that an agent has to. The end-to-end tests run their agents with it, too.
  */
 import assert from "node:assert/strict";
+import { compileArguments, compileOptions, targets } from "../../build/compile.ts";
 import { binary, procMissing, Program } from "../support/process.ts";
 import { count, query } from "../support/sql.ts";
-import { skipped } from "../support/tools.ts";
+import { noted } from "../support/tools.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
 import { example, run } from "./run.ts";
 
-const ignore = skipped(binary ? undefined : "TWINTABLE_BINARY names no compiled program; .ci/run makes one");
+const ignore = noted(binary ? undefined : "TWINTABLE_BINARY names no compiled program; .ci/run makes one");
 
 interface Status {
   readonly connected: boolean;
@@ -117,12 +118,48 @@ Deno.test({
   },
 });
 
-Deno.test("binary: the task that makes it gives it no more than an agent needs", async () => {
-  const { tasks } = JSON.parse(await Deno.readTextFile(new URL("../../deno.json", import.meta.url)));
-  const flags = String(tasks.compile).split(" ").filter((flag) => flag.startsWith("--"));
-  const permissions = flags.filter((flag) => /^--(allow|deny|no-prompt|ignore)/.test(flag));
-  assert.deepEqual(permissions.sort(), ["--allow-net", "--allow-read", "--allow-write", "--ignore-env", "--no-prompt"]);
-  assert.ok(!String(tasks.compile).includes(" -A"));
+/** What the task compiles with, for these flags. */
+const compileFlags = (...args: string[]) => compileArguments(compileOptions(args), "dist/agent.js").slice(1);
+const permissionsOf = (flags: string[]) => flags.filter((flag) => /^(--(allow|deny|no-prompt|ignore)|-A)/.test(flag));
+
+Deno.test("binary: the task that makes it gives it no more than an agent needs, and less where it is told", () => {
+  const always = ["--no-prompt", "--ignore-env"];
+  assert.deepEqual(permissionsOf(compileFlags()), [...always, "--allow-net", "--allow-read", "--allow-write"]);
+  const narrow = compileFlags(
+    "--broker",
+    "b.example:8883",
+    "--broker=[::1]:1883",
+    "--state",
+    "/var/lib/tw",
+    "--etc=/etc/tw",
+  );
+  assert.deepEqual(permissionsOf(narrow), [
+    ...always,
+    "--allow-net=b.example:8883,[::1]:1883",
+    "--allow-read=/var/lib/tw,/etc/tw",
+    "--allow-write=/var/lib/tw",
+  ]);
+});
+
+Deno.test("binary: the task passes the target on, and refuses what it can't do", () => {
+  for (const target of targets) {
+    assert.match(
+      compileFlags("--target", target, "--output", "x").join(" "),
+      new RegExp(`--target ${target} --output x`),
+    );
+  }
+  const refused: [string[], RegExp][] = [
+    [["--target", "riscv64"], /one of x86_64-unknown-linux-gnu/],
+    [["--broker", "mqtt://x:1"], /HOST:PORT/],
+    [["--broker", "x"], /HOST:PORT/],
+    [["--broker", "x:1,y:2"], /HOST:PORT/],
+    [["--state", "data"], /no absolute path/],
+    [["--etc", "/etc/x"], /without --state/],
+    [["--output"], /wants a value/],
+    [["--output", "a", "--output", "b"], /stands twice/],
+    [["--allow-run"], /is wanted/],
+  ];
+  for (const [args, reason] of refused) assert.throws(() => compileOptions(args), reason, args.join(" "));
 });
 
 Deno.test("binary: it carries an agent's packages alone, in the versions that everything else was tested with", async () => {
@@ -131,7 +168,7 @@ Deno.test("binary: it carries an agent's packages alone, in the versions that ev
   for (const [name, target] of Object.entries(own.imports)) assert.equal(target, all.imports[name], name);
   const [lock, ownLock] = [await read("deno.lock"), await read("deno.agent.lock")];
   for (const [wanted, version] of Object.entries(ownLock.specifiers)) {
-    assert.equal(version, lock.specifiers[wanted], `${wanted}: run deno cache --config deno.agent.json mod.ts`);
+    assert.equal(version, lock.specifiers[wanted], `${wanted}: run deno cache --config deno.agent.json agent_main.ts`);
   }
   for (const name of Object.keys(ownLock.npm)) {
     assert.ok(!/aws|smithy|aedes|hono|fast-check|sql\.js/.test(name), `${name} is no agent's`);

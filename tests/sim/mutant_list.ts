@@ -8,6 +8,7 @@
 
 import { type Mutant, one } from "./mutant.ts";
 import { outside } from "./mutants_outside.ts";
+import { shipped } from "./mutants_shipped.ts";
 
 const uplink = "agent/sync/uplink.ts", answers = "agent/sync/answers.ts", incoming = "agent/sync/incoming.ts";
 const downlink = "agent/sync/downlink.ts", outbox = "agent/sync/outbox.ts", twin = "agent/twin.ts";
@@ -658,4 +659,5 @@ export const mutants: readonly Mutant[] = [
     `condition: absent }]);`,
   ),
   ...outside,
+  ...shipped,
 ];

@@ -4,6 +4,7 @@
  * @module
  */
 import { fileURLToPath } from "node:url";
+import { deviceV8Flags } from "../../build/compile.ts";
 import { until } from "./until.ts";
 
 const main = fileURLToPath(new URL("../../mod.ts", import.meta.url));
@@ -12,9 +13,7 @@ const main = fileURLToPath(new URL("../../mod.ts", import.meta.url));
 export const binary: string | undefined = Deno.env.get("TWINTABLE_BINARY");
 
 /** The memory settings that the compiled program has: a program run from source is measured with the same. */
-const v8Flags: readonly string[] = String(
-  JSON.parse(Deno.readTextFileSync(new URL("../../deno.json", import.meta.url))).tasks.compile,
-).split(" ").filter((word) => word.startsWith("--v8-flags="));
+const v8Flags: readonly string[] = [deviceV8Flags];
 
 /** Linux clock ticks a second in /proc/PID/stat (USER_HZ, 100 on every architecture that Deno runs on). */
 const ticksPerSecond = 100;

@@ -1,0 +1,50 @@
+/**
+ * The commands of a device: all that the single binary has (`agent_main.ts`), and a part of what `mod.ts` has. Each is loaded
+ * when it is called.
+ *
+ * @module
+ */
+import type { Command } from "./command.ts";
+
+/** A command's name, its line in the list, and how its module is loaded. */
+export type Commands = Readonly<Record<string, { readonly summary: string; readonly load: () => Promise<Command> }>>;
+
+/** What is run on a device. */
+export const deviceCommands: Commands = {
+  agent: {
+    summary: "keep a device's database in step with the cloud",
+    load: async () => (await import("./agent.ts")).agentCommand as unknown as Command,
+  },
+  status: {
+    summary: "where a device's database stands",
+    load: async () => (await import("./status.ts")).statusCommand as unknown as Command,
+  },
+  verify: {
+    summary: "find, and mend, what differs between a device and the cloud",
+    load: async () => (await import("./verify.ts")).verifyCommand as unknown as Command,
+  },
+  rejected: {
+    summary: "changes that the cloud refused: look, retry, drop",
+    load: async () => (await import("./kept.ts")).rejectedCommand as unknown as Command,
+  },
+  conflicts: {
+    summary: "versions that lost a conflict: look, restore, drop",
+    load: async () => (await import("./kept.ts")).conflictsCommand as unknown as Command,
+  },
+  backup: {
+    summary: "copy a device's database while it is in use",
+    load: async () => (await import("./backup.ts")).backupCommand as unknown as Command,
+  },
+  restore: {
+    summary: "bring a copy of a device's database back",
+    load: async () => (await import("./restore.ts")).restoreCommand as unknown as Command,
+  },
+  reset: {
+    summary: "take the sync state out of a device's database",
+    load: async () => (await import("./reset.ts")).resetCommand as unknown as Command,
+  },
+  schema: {
+    summary: "check a schema, show its tables",
+    load: async () => (await import("./schema.ts")).schemaCommand as unknown as Command,
+  },
+};
