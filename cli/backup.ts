@@ -34,7 +34,8 @@ export async function backupDevice(from: string, to: string): Promise<void> {
     await readDeviceSlowly(from, (db) => backup(db, part, { rate: wholeRate }));
     const copy = new DatabaseSync(part);
     try {
-      copy.exec(markSql);
+      // One file from here on: a WAL would be made beside it by whoever looks at it.
+      copy.exec(`PRAGMA journal_mode = DELETE; ${markSql}`);
       const [found] = copy.prepare("PRAGMA quick_check(1)").all();
       if (found?.quick_check !== "ok") throw new CommandError(`${from} is damaged: ${found?.quick_check}`);
     } finally {
