@@ -7,6 +7,7 @@ import { Buffer } from "node:buffer";
 import { fileURLToPath } from "node:url";
 import { deflated, inflated } from "../../protocol/deflate.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { toolsMissing } from "../support/tools.ts";
 import { frozen, golden, type GoldenPayloads, payloadOf, releases } from "./golden.ts";
 
 async function output(command: string, args: string[], input?: string): Promise<string> {
@@ -19,8 +20,6 @@ async function output(command: string, args: string[], input?: string): Promise<
   return new TextDecoder().decode(stdout);
 }
 
-const nodeMissing = await output("node", ["--version"]).then(() => undefined, () => "no Node on this machine");
-
 /** Reads base64 payloads, a line each, and writes what they hold; or compresses what it reads. */
 const program = `
 import { deflated, inflated } from "./deflate.mjs";
@@ -30,10 +29,8 @@ console.log(lines.map((line) => Buffer.from(convert(line)).toString("base64")).j
 `;
 
 Deno.test({
-  name: nodeMissing
-    ? `golden: compressed by Node, read by Deno: ${nodeMissing}`
-    : "golden: compressed by Node, read by Deno",
-  ignore: nodeMissing !== undefined,
+  name: "golden: compressed by Node, read by Deno",
+  ignore: toolsMissing("node"),
   async fn() {
     using folder = new TempDir();
     const source = fileURLToPath(new URL("../../protocol/deflate.ts", import.meta.url));
