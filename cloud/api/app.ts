@@ -1,5 +1,5 @@
 /**
- * The cloud's HTTP handler: `/healthz`, `/metrics`, the items and devices API of design §10, and what AWS and brokers
+ * The cloud's HTTP handler: `/healthz`, `/metrics`, the API for applications (docs/cloud.md), and what AWS and brokers
  * forward: `/stream`, `/up`, `/sync`. A function from request to response without state, so that it runs wherever `fetch`
  * does, in any number.
  *

@@ -293,7 +293,7 @@ export const mutants: readonly Mutant[] = [
   ),
   one(
     "unknown attributes dropped",
-    "design §3: carried, kept and sent back",
+    "§4: attributes that a schema does not know are carried, kept and sent back",
     "any cloudpol zombies",
     "agent/store/rows.ts",
     `if (!this.#known.has(attribute)) merged[attribute] = value;`,
@@ -592,7 +592,7 @@ export const mutants: readonly Mutant[] = [
   // ---- the agent's own machinery
   one(
     "no coalescing",
-    "design §6: only an item's last state is sent; each entry of its own is one more change of the key",
+    "§4: only an item's last state is sent; each entry of its own is one more change of the key",
     "any long alone",
     outbox,
     `const text = keyText(key);

@@ -44,7 +44,7 @@ export const outside: readonly Mutant[] = [
   // ---- the broker
   guarded(
     "account by its beginning",
-    "design I4: account `acme` reads nothing of `acme2`",
+    "I4: account `acme` reads nothing of `acme2`",
     "tests/cloud/broker/broker_test.ts#broker (embedded): a device reads its own topics only",
     "cloud/broker/broker.ts",
     `access.subscribes.has(subscription.topic)`,

@@ -1,5 +1,5 @@
 /**
- * The oracles: what must hold when writing has stopped and every link has healed (design §9). Order of the table's
+ * The oracles: what must hold when writing has stopped and every link has healed (docs/correctness.md). Order of the table's
  * changes is judged in `order_oracle.ts`.
  *
  * @module
