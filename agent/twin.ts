@@ -219,10 +219,16 @@ export class Twin {
 
   #handle(message: FromCloud): void {
     switch (message.type) {
-      case "ack": {
+      case "ack":
+      case "refused": {
         const batch = this.inFlight.batches.get(message.batch);
-        const keys = batch?.flights.map((f) => f.key) ?? [];
-        this.uplink.acknowledged(message);
+        let keys = batch?.flights.map((f) => f.key) ?? [];
+        if (message.type === "ack") this.uplink.acknowledged(message);
+        else {
+          this.uplink.refused(message);
+          // Split, it is still under way.
+          keys = keys.filter((key) => !this.inFlight.get(key));
+        }
         this.downlink.settled(keys);
         this.downlink.fetch();
         break;
@@ -275,7 +281,7 @@ export class Twin {
     if (message.type === "verify" || message.type === "digests") return;
     const asked: { readonly sentMs?: number; readonly ahead?: boolean } | undefined = message.type === "changes"
       ? undefined
-      : message.type === "ack"
+      : message.type === "ack" || message.type === "refused"
       ? this.inFlight.batches.get(message.batch)
       : this.downlink.requestOf(message.request);
     if (asked?.sentMs === undefined) return;

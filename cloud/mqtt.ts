@@ -15,6 +15,7 @@ import {
   parseRelay,
   parseTopic,
   partHeader,
+  ProtocolError,
   type Topics,
   topics,
 } from "../protocol.ts";
@@ -155,6 +156,8 @@ export class MqttPublisher implements Publisher {
 export interface MqttReceiverOptions extends CloudMqttOptions {
   /** Takes a message over: the `deviceId` comes from the topic, which the broker's access rules guard. */
   readonly receive: (deviceId: string, message: FromDevice, bytes: number) => Promise<void>;
+  /** Told of a batch that can't be read, so that it is answered. Its promise is as that of `receive`. */
+  readonly refuse?: (deviceId: string, batch: string, reason: string) => Promise<void>;
   readonly presence?: (deviceId: string, online: boolean) => void | Promise<void>;
   /** Workers with the same group share the messages, where the broker can; absent: this worker takes all. */
   readonly shareGroup?: string;
@@ -294,6 +297,11 @@ export class MqttReceiver {
     } catch (error) {
       if (!(error instanceof SyncError)) throw error;
       this.counters.malformed++;
+      const batch = error instanceof ProtocolError && kind === "up" ? error.batch : undefined;
+      const { refuse } = this.options;
+      if (refuse && batch !== undefined) {
+        return this.#take(payload.length, () => refuse(deviceId, batch, error.message));
+      }
       this.#log.warn("dropped a message of {deviceId}: {reason}", { deviceId, reason: error.message });
     }
   }

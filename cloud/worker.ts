@@ -176,6 +176,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
       random,
       shareGroup: broker ? undefined : options.shareGroup ?? "twintable",
       receive: (deviceId, message, bytes) => service.receive(deviceId, message, bytes),
+      refuse: (deviceId, batch, reason) => service.refuse(deviceId, batch, reason),
       presence: (deviceId, online) => service.presence(deviceId, online),
     });
     const stopped = new AbortController();

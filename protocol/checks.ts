@@ -9,13 +9,15 @@ import { ProtocolError } from "./errors.ts";
 /** An object as it was parsed: nothing about its fields is known yet. */
 export type Fields = { readonly [name: string]: unknown };
 
-function kindOf(value: unknown): string {
+/** What a value is, in a few words of bounded length: never the value itself where that is long. */
+export function kindOf(value: unknown): string {
   if (value === undefined) return "nothing";
   if (value === null) return "null";
   if (Array.isArray(value)) return `a list of ${value.length}`;
   if (typeof value === "string") {
     return value.length > 40 ? `a text of ${value.length} characters` : JSON.stringify(value);
   }
+  // Numbers and truth values: short.
   return typeof value === "object" ? "an object" : String(value);
 }
 

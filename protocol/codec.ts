@@ -8,10 +8,10 @@
 import { type FromCloud, type FromDevice, type Message, protocolVersion } from "./messages.ts";
 import { parseJson } from "../schema/json.ts";
 import { changeText, withList } from "./change_text.ts";
-import { fieldsOf } from "./checks.ts";
+import { type Fields, fieldsOf, kindOf } from "./checks.ts";
 import { deflateBytesMin, deflated, deflateMark, inflated } from "./deflate.ts";
 import { ProtocolError } from "./errors.ts";
-import { fromCloudOf, fromDeviceOf } from "./message_checks.ts";
+import { batchIdOf, fromCloudOf, fromDeviceOf } from "./message_checks.ts";
 import { Assembler, partHeader, splitParts } from "./parts.ts";
 
 /** Bytes of one MQTT payload by default: AWS IoT Core takes 128 KB, the strictest broker that is known. */
@@ -82,7 +82,26 @@ function parse(payload: Uint8Array): unknown {
     return parseJson(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(payload));
   } catch (cause) {
     // Also a RangeError of deep nesting: whatever parsing throws, the payload is at fault.
-    throw new ProtocolError("a payload is not JSON in UTF-8", { cause });
+    throw new ProtocolError("a payload is not JSON in UTF-8", { cause, batch: batchAtStart(payload) });
+  }
+}
+
+/** How a batch begins, as {@link encode} and every agent before it writes it. */
+const upStart = /^\{"v":1,(?:"z":1,)?"type":"up","batch":"([A-Za-z0-9_.:-]{1,64}\/[0-9]{1,16})"/;
+
+/** The id of a batch whose payload is no JSON. */
+function batchAtStart(payload: Uint8Array): string | undefined {
+  return upStart.exec(String.fromCharCode(...payload.subarray(0, 128)))?.[1];
+}
+
+/** Runs the checks of a message; what they throw of a batch names it. */
+function named<T>(fields: Fields, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    const batch = batchIdOf(fields);
+    if (!(error instanceof ProtocolError) || batch === undefined) throw error;
+    throw new ProtocolError(error.message, { cause: error, batch });
   }
 }
 
@@ -127,7 +146,8 @@ export class Decoder {
    * Takes a payload from `sender` (a device's id; one name is enough where there is one sender). Returns the message, or
    * undefined while parts are missing.
    *
-   * @throws {ProtocolError} where the payload is malformed, too large, of another version or of the other direction
+   * @throws {ProtocolError} where the payload is malformed, too large, of another version or of the other direction; of a
+   * batch with its id, where that can be read, so that it can be answered
    */
   accept(payload: Uint8Array, direction: "up", sender?: string): FromDevice | undefined;
   accept(payload: Uint8Array, direction: "down", sender?: string): FromCloud | undefined;
@@ -147,11 +167,11 @@ export class Decoder {
     if (payload[0] !== 0x7b) throw new ProtocolError("a payload has an unknown encoding");
     const fields = fieldsOf(parse(payload), "message");
     if (fields.v !== protocolVersion) {
-      throw new ProtocolError(`a message has version ${String(fields.v)}, not ${protocolVersion}`, {
+      throw new ProtocolError(`a message has version ${kindOf(fields.v)}, not ${protocolVersion}`, {
         hint: "update the older side: the cloud first, then the devices",
       });
     }
     if (fields.z === 1) this.#senderInflates = true;
-    return direction === "up" ? fromDeviceOf(fields) : fromCloudOf(fields);
+    return direction === "up" ? named(fields, () => fromDeviceOf(fields)) : fromCloudOf(fields);
   }
 }

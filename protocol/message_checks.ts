@@ -32,6 +32,7 @@ import {
   type Probe,
   probeKeysMax,
   type RangeDigest,
+  type Refused,
   type SnapshotPage,
   type Sync,
   type Time,
@@ -41,7 +42,8 @@ import {
   type Version,
 } from "./messages.ts";
 import { type Fields, fieldsOf, flagOf, listOf, matching, oneOf, refuse, textOf, timeOf, wholeOf } from "./checks.ts";
-import { attributesOf } from "./value_checks.ts";
+import { ProtocolError } from "./errors.ts";
+import { attributesOf, readableAttributesOf } from "./value_checks.ts";
 
 /** Batch and request ids: `<incarnation>/<n>`. */
 const numberedId = /^[A-Za-z0-9_.:-]{1,64}\/[0-9]{1,16}$/;
@@ -128,13 +130,42 @@ function changeOf(value: unknown): Change {
   return change;
 }
 
+/** A change that can't be read spoils no other: it says so itself, with what names its item where that can be read. */
+function changeOrFault(value: unknown): Change {
+  try {
+    return changeOf(value);
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    const { model, op, stamp, item, key } = (value ?? {}) as Fields;
+    return {
+      model: typeof model === "string" && model.length <= nameLengthMax ? model : "",
+      op: op === "create" || op === "remove" ? op : "update",
+      stamp: Number.isSafeInteger(stamp) ? stamp as number : 0,
+      item: readableAttributesOf(item),
+      key: readableAttributesOf(key),
+      unreadable: error.message,
+    };
+  }
+}
+
+/** A `sent` that is no time is as old as can be: the batch is answered `late`, and sent again with the time just learnt. */
+function sentOf(value: unknown): number {
+  return typeof value === "number" && value >= 0 && value <= Number.MAX_SAFE_INTEGER ? value : 0;
+}
+
 function upOf(fields: Fields): Up {
   return {
     type: "up",
     batch: idOf(fields.batch, "batch"),
-    sent: timeOf(fields.sent, "sent"),
-    changes: listOf(fields.changes, "changes", batchChangesMax).map(changeOf),
+    sent: sentOf(fields.sent),
+    changes: listOf(fields.changes, "changes", batchChangesMax).map(changeOrFault),
   };
+}
+
+/** The id of a batch that can't be read otherwise: whoever sent it waits for an answer. Undefined: there is none either. */
+export function batchIdOf(fields: Fields): string | undefined {
+  const { type, batch } = fields;
+  return type === "up" && typeof batch === "string" && numberedId.test(batch) ? batch : undefined;
 }
 
 function cursorOf(value: unknown): CursorOf {
@@ -233,6 +264,15 @@ function ackOf(fields: Fields): Ack {
   };
 }
 
+function refusedOf(fields: Fields): Refused {
+  return {
+    type: "refused",
+    batch: idOf(fields.batch, "batch"),
+    time: timeOf(fields.time, "time"),
+    reason: textOf(fields.reason, "reason", 0, reasonLengthMax),
+  };
+}
+
 function markOf(value: unknown): Mark {
   const { model, version } = fieldsOf(value, "entries[].mark");
   return { model: modelOf(model, "entries[].mark.model"), version: versionOf(version, "entries[].mark.version") };
@@ -249,8 +289,26 @@ function entryOf(value: unknown): Entry {
   return entry;
 }
 
+/**
+ * An entry that can't be read spoils no other of its page. Where not even its key can be, no table of a device could hold
+ * it: it is left out.
+ */
+function entryOrFault(value: unknown): Entry[] {
+  try {
+    return [entryOf(value)];
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    try {
+      return [{ key: keyOf((value as Fields | null)?.key, "entries[].key"), unreadable: error.message }];
+    } catch (again) {
+      if (!(again instanceof ProtocolError)) throw again;
+      return [];
+    }
+  }
+}
+
 function entriesOf(fields: Fields): readonly Entry[] {
-  return listOf(fields.entries, "entries", entriesMax).map(entryOf);
+  return listOf(fields.entries, "entries", entriesMax).flatMap(entryOrFault);
 }
 
 function changesOf(fields: Fields): Changes {
@@ -381,10 +439,23 @@ export function fromDeviceOf(fields: Fields): FromDevice {
 /** The message of the cloud in parsed fields. @throws {ProtocolError} */
 export function fromCloudOf(fields: Fields): FromCloud {
   switch (
-    oneOf(fields.type, "type", ["ack", "changes", "page", "snapshot", "items", "time", "later", "digests", "verify"])
+    oneOf(fields.type, "type", [
+      "ack",
+      "refused",
+      "changes",
+      "page",
+      "snapshot",
+      "items",
+      "time",
+      "later",
+      "digests",
+      "verify",
+    ])
   ) {
     case "ack":
       return ackOf(fields);
+    case "refused":
+      return refusedOf(fields);
     case "changes":
       return changesOf(fields);
     case "page":

@@ -39,6 +39,11 @@ export interface Change {
   readonly item?: Attributes;
   readonly stamp: number;
   readonly base?: Base;
+  /**
+   * Set by the receiver, never sent: why this one can't be read. Its other fields are what could be: it is answered
+   * `invalid`, and spoils none of its batch.
+   */
+  readonly unreadable?: string;
 }
 
 /** A batch of changes, each of another key. `batch` is `<incarnation>/<n>`; `<device>#<incarnation>` is the changes' source. */
@@ -152,6 +157,19 @@ export interface Ack {
   readonly afterMs?: number;
 }
 
+/**
+ * Answers a batch that can't be read as a whole: nothing of it was written. The device sends it in two halves, until one
+ * change stands alone. A message of its own: to an older agent an acknowledgement without answers would say that all is well.
+ */
+export interface Refused {
+  readonly type: "refused";
+  readonly batch: string;
+  /** The cloud's time, ms. */
+  readonly time: number;
+  /** A sentence for people. */
+  readonly reason: string;
+}
+
 /** A device's own write on its own channel: the version that it gave, and no item. The model, for a device that lost the key. */
 export interface Mark {
   readonly model: string;
@@ -169,6 +187,8 @@ export interface Entry {
   readonly was?: Version;
   /** Set with `was` absent where a removed item had no version. */
   readonly removed?: boolean;
+  /** Set by the receiver, never sent: why the rest of the entry can't be read. It says nothing of the item, not its absence either. */
+  readonly unreadable?: string;
 }
 
 /**
@@ -286,7 +306,7 @@ export interface Verify {
 }
 
 export type FromDevice = Up | Sync | Fetch | Compare | Probe | Verified;
-export type FromCloud = Ack | Changes | Page | SnapshotPage | Items | Time | Later | Digests | Verify;
+export type FromCloud = Ack | Refused | Changes | Page | SnapshotPage | Items | Time | Later | Digests | Verify;
 export type Message = FromDevice | FromCloud;
 
 /** Keys in one `fetch`: DynamoDB's BatchGetItem takes 100. */

@@ -29,8 +29,9 @@ function parseExact(text: string, big: (text: string) => unknown): unknown {
   if (!mayLoseDigits(text)) return JSON.parse(text);
   const reviver: Reviver = (_key, value, context) => {
     if (typeof value !== "number" || context.source === undefined) return value;
-    if (canonicalDecimal(String(value)) === canonicalDecimal(context.source)) return value;
-    return big(context.source);
+    // Infinity is what the reader makes of a number beyond all doubles: never the number that was written.
+    const isSame = Number.isFinite(value) && canonicalDecimal(String(value)) === canonicalDecimal(context.source);
+    return isSame ? value : big(context.source);
   };
   // The third parameter of a reviver (its source text) is newer than TypeScript's library types.
   return JSON.parse(text, reviver as (key: string, value: unknown) => unknown);

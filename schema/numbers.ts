@@ -30,8 +30,11 @@ function readDecimal(text: string): Decimal | undefined {
   const whole = match[2] ?? "", fraction = match[3] ?? "";
   if (whole === "" && fraction === "") return undefined;
   const all = whole + fraction;
-  const lead = all.length - all.replace(/^0+/, "").length;
-  const digits = all.slice(lead).replace(/0+$/, "");
+  // By hand: `/0+$/` takes the square of the time for a long run of zeros with another digit behind it.
+  let lead = 0, end = all.length;
+  while (lead < end && all[lead] === "0") lead++;
+  while (end > lead && all[end - 1] === "0") end--;
+  const digits = all.slice(lead, end);
   if (digits === "") return { negative: false, digits, exponent: 0 };
   return { negative: match[1] === "-", digits, exponent: whole.length - 1 - lead + Number(match[4] ?? 0) };
 }
@@ -101,7 +104,28 @@ export function numberProblem(json: Json): string | undefined {
 export function keyNumberText(json: Json): string | undefined {
   if (typeof json === "number" && Number.isSafeInteger(json)) return String(json);
   const text = jsonToNumberText(json);
-  if (text === undefined || !/^-?\d+$/.test(text)) return undefined;
+  return text !== undefined && toInt64(text) !== undefined ? text : undefined;
+}
+
+/** An integer of 64 bits from its digits; undefined for every other text. */
+export function toInt64(text: string): bigint | undefined {
+  // 19 digits and a sign: a longer one is not even looked at, for BigInt takes more than linear time.
+  if (text.length > 20 || !/^-?\d+$/.test(text)) return undefined;
   const integer = BigInt(text);
-  return integer >= int64Min && integer <= int64Max ? text : undefined;
+  return integer >= int64Min && integer <= int64Max ? integer : undefined;
+}
+
+/** The order of two decimal texts, exactly: a number of 38 digits is not what a double makes of it. Undefined: one is none. */
+export function compareDecimals(a: string, b: string): number | undefined {
+  const x = readDecimal(a), y = readDecimal(b);
+  if (!x || !y) return undefined;
+  const sign = signOf(x);
+  if (sign !== signOf(y)) return sign - signOf(y);
+  if (sign === 0) return 0;
+  if (x.exponent !== y.exponent) return sign * (x.exponent - y.exponent);
+  return sign * (x.digits < y.digits ? -1 : x.digits > y.digits ? 1 : 0);
+}
+
+function signOf({ negative, digits }: Decimal): -1 | 0 | 1 {
+  return digits === "" ? 0 : negative ? -1 : 1;
 }

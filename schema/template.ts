@@ -18,8 +18,6 @@ export interface Template {
   readonly parts: readonly TemplatePart[];
 }
 
-/** A placeholder as OneTable finds it: the shortest `${…}`. */
-const placeholder = /\$\{(.*?)\}/g;
 const beyondBmp = /[\ud800-\udfff]/;
 /** DynamoDB's sort key holds 1024 bytes: a wider padding could never be stored. */
 const widthMax = 1024;
@@ -32,10 +30,13 @@ const widthMax = 1024;
 export function parseTemplate(text: string): Template {
   const parts: TemplatePart[] = [];
   let end = 0;
-  for (const match of text.matchAll(placeholder)) {
-    if (match.index > end) parts.push({ literal: text.slice(end, match.index) });
-    parts.push(parsePlaceholder(match[1] ?? ""));
-    end = match.index + match[0].length;
+  // A placeholder as OneTable finds it: the shortest `${…}`. By hand: an expression tries each `${` to the text's end.
+  while (true) {
+    const from = text.indexOf("${", end), to = from < 0 ? -1 : text.indexOf("}", from);
+    if (to < 0) break;
+    if (from > end) parts.push({ literal: text.slice(end, from) });
+    parts.push(parsePlaceholder(text.slice(from + 2, to)));
+    end = to + 1;
   }
   if (end < text.length) parts.push({ literal: text.slice(end) });
   for (const part of parts) {

@@ -21,7 +21,7 @@ import type { SqlValue } from "../sqlite/driver.ts";
 import type { Field } from "../../schema/model.ts";
 import { base64ToBytes, binaryToItem, isMap, type Json, setOf, tagOf, unescape } from "../../schema/values.ts";
 import { canonicalJson, parseJson } from "../../schema/json.ts";
-import { canonicalDecimal, isBigNumber, jsonToNumberText, numberToJson } from "../../schema/numbers.ts";
+import { canonicalDecimal, isBigNumber, jsonToNumberText, numberToJson, toInt64 } from "../../schema/numbers.ts";
 import { ident } from "./sql.ts";
 
 /** The column's type in a STRICT table. */
@@ -128,17 +128,11 @@ function numberToItem(value: SqlValue): Json {
   throw new RangeError("is no number");
 }
 
-const int64Min = -(2n ** 63n), int64Max = 2n ** 63n - 1n;
-
 function numberToColumn(json: Json): SqlValue {
   if (typeof json === "number" && (Number.isSafeInteger(json) || !Number.isInteger(json))) return json;
   const text = jsonToNumberText(json);
   if (text === undefined) throw new RangeError("is no number");
-  if (/^-?\d+$/.test(text)) {
-    const integer = BigInt(text);
-    if (integer >= int64Min && integer <= int64Max) return integer;
-  }
-  return typeof json === "number" ? json : text;
+  return toInt64(text) ?? (typeof json === "number" ? json : text);
 }
 
 const setTags = { string: "$ss", number: "$ns", binary: "$bs" } as const;

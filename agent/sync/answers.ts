@@ -101,7 +101,7 @@ function sameVersion(a: Version | undefined, b: Version | undefined): boolean {
 }
 
 /** Settles one change. The flight's own entries are deleted already: what is pending now is newer. */
-function settle(context: Context, flight: Flight, answer: Pick<Answer, "code"> & Partial<Answer>): void {
+export function settle(context: Context, flight: Flight, answer: Pick<Answer, "code"> & Partial<Answer>): void {
   const { records } = context;
   const untracked = !isTracked(flight.model) && flight.base === undefined;
   // Nothing was known of this key, and nothing is to be: what measurements mostly are.
@@ -257,7 +257,7 @@ function rejected(
   record: ItemRecord,
   answer: Pick<Answer, "code"> & Partial<Answer>,
 ): void {
-  const { store, outbox, clock, counters } = context;
+  const { store, outbox, records, clock, counters } = context;
   const { model, key, change } = flight;
   counters.rejected++;
   store.db.sql(
@@ -272,7 +272,10 @@ function rejected(
     change.stamp,
     clock.nowMs(),
   );
-  const current = answer.current ?? null;
+  // An answer that does not say what the table has: as far as is known, that is the base.
+  const { base: item, version } = record;
+  const current = answer.current !== undefined ? answer.current : item ? { model: model.name, item, version } : null;
+  if (answer.current === undefined && comesDown(model)) records.mark(record);
   // What is newer was made from the base as it is, and not from what the table has now: it is judged so (sim: refuse 5301639).
   if (isTracked(model) && outbox.pending(model, key)) return;
   // Without a record, a newer write shows by the row differing from what was sent, a removal by its absence (sim: refuse

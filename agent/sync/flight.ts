@@ -129,9 +129,14 @@ export class InFlight {
    * indexes no longer fit, is ignored. Returns the new batch, if anything is left.
    */
   reissue(batch: Batch, left: Flight[]): Batch | undefined {
+    return this.replace(batch, [left])[0];
+  }
+
+  /** As {@link reissue}, in several batches; none for an empty list. */
+  replace(batch: Batch, parts: readonly Flight[][]): Batch[] {
     this.remove(batch);
-    if (left.length === 0) return undefined;
-    return this.add(batch.source.slice(this.deviceId.length + 1), left, batch.upOnly);
+    const incarnation = batch.source.slice(this.deviceId.length + 1);
+    return parts.filter((part) => part.length > 0).map((part) => this.add(incarnation, part, batch.upOnly));
   }
 
   /** Takes one change out because something else settled it; the batch is reissued when it is next sent. */

@@ -11,13 +11,14 @@
  */
 import { type Attributes, dateToJson, digest, fieldOf, jsonToDate, SyncError } from "../../schema.ts";
 import type { Model } from "../../schema/model.ts";
-import type { Ack, Base, Change, Version } from "../../protocol.ts";
+import type { Ack, Base, Change, Refused, Version } from "../../protocol.ts";
 import { batchChangesMax, changeText } from "../../protocol.ts";
 import { place, settleAnswers } from "./answers.ts";
 import type { Context } from "./context.ts";
 import type { Batch, Flight, InFlight } from "./flight.ts";
 import { comesDown, isTracked, type ItemRecord, keyAttributesOf } from "./items.ts";
 import { type Candidate, joined, type Runs } from "./outbox.ts";
+import { refusedByCloud } from "./split.ts";
 import { lastSendSlackMs, RecentSends } from "./recent_sends.ts";
 import { isEnvironmental } from "../store/faults.ts";
 import type { LocalRow } from "../store/store.ts";
@@ -345,6 +346,13 @@ export class Uplink {
       return;
     }
     settleAnswers(this.context, this.inFlight, batch, ack);
+  }
+
+  /** A batch that the cloud could not read as a whole. Unknown ones are ignored, as above. */
+  refused({ batch: id, reason }: Refused): void {
+    const batch = this.inFlight.batches.get(id);
+    if (batch) refusedByCloud(this.context, this.inFlight, batch, reason);
+    else this.context.counters.ignored++;
   }
 }
 

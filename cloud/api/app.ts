@@ -23,7 +23,10 @@ export interface HandlerOptions {
   readonly tables: Tables;
   readonly registry: Registry;
   /** For `/metrics`, and for `/stream`, `/up` and `/sync`; without it there are none of these. */
-  readonly service?: Pick<CloudService, "metrics" | "receive" | "fanOutParts" | "historyLost" | "requestVerify">;
+  readonly service?: Pick<
+    CloudService,
+    "metrics" | "receive" | "refuse" | "fanOutParts" | "historyLost" | "requestVerify"
+  >;
   /** Further counters for `/metrics`: a publisher's. */
   readonly counters?: () => Readonly<Record<string, number>>;
   /** Topic prefix of what is forwarded; default `tt`. */

@@ -9,7 +9,7 @@
  */
 import type { Context } from "hono";
 import { Log } from "../../protocol/log.ts";
-import { Decoder, type FromDevice, partHeader } from "../../protocol.ts";
+import { Decoder, type FromDevice, partHeader, ProtocolError } from "../../protocol.ts";
 import type { Schema } from "../../schema/model.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Registry } from "../sync/registry.ts";
@@ -27,7 +27,7 @@ export interface IntakeOptions {
   readonly schema: Schema;
   readonly tables: Tables;
   readonly registry: Registry;
-  readonly service: Pick<CloudService, "receive" | "fanOutParts" | "historyLost">;
+  readonly service: Pick<CloudService, "receive" | "refuse" | "fanOutParts" | "historyLost">;
   readonly prefix?: string;
   readonly streamTimeoutMs?: number;
   readonly now: () => number;
@@ -107,6 +107,9 @@ export class Intake {
     } catch (error) {
       if (!(error instanceof SyncError) || error.retryable) throw error;
       this.counters.forwardedMalformed++;
+      if (error instanceof ProtocolError && error.batch !== undefined) {
+        await this.#options.service.refuse(deviceId, error.batch, error.message);
+      }
       logger.warn("dropped a message of {deviceId}: {reason}", { deviceId, reason: error.message });
       throw new ApiError(400, "invalid", error.message);
     }

@@ -8,14 +8,14 @@
  * @module
  */
 import { Log } from "../../protocol/log.ts";
-import type { Compare, Fetch, FromCloud, FromDevice, Probe, Sync, Up, Verified } from "../../protocol.ts";
+import type { Compare, Fetch, FromCloud, FromDevice, Probe, Refused, Sync, Up, Verified } from "../../protocol.ts";
+import { SyncError } from "../../schema/errors.ts";
 import type { Identity } from "../../schema/model.ts";
 import { answerFetch, answerSync, type CatchUpContext } from "./catch_up.ts";
 import { answerCompare, answerProbe } from "./compare.ts";
 import { ingest, throttledAck } from "./ingest.ts";
 import type { Publisher } from "../publishers/port.ts";
 import { FairQueue, type Task } from "./fair_queue.ts";
-import { isOutage } from "./faults.ts";
 import type { Counters } from "./metrics.ts";
 import type { Registry } from "./registry.ts";
 import type { DataTable } from "../table/port.ts";
@@ -123,6 +123,26 @@ export class Answering {
         return this.#takeSync(work, message);
       default:
         return this.#take(this.#asks, work);
+    }
+  }
+
+  /**
+   * Answers a batch that can't be read as a whole: nothing of it was written, and its device sends it in halves, until the
+   * change that is at fault stands alone. Never rejects. Of a device that has too much waiting it is left out: sent again,
+   * the batch is refused again.
+   */
+  async refuse(deviceId: string, batch: string, reason: string): Promise<void> {
+    this.#metrics.batchesRefused++;
+    if (this.#tells >= tellsMax) return;
+    this.#tells++;
+    try {
+      logger.warn("a batch of {deviceId} is refused: {reason}", { deviceId, reason });
+      await this.#tellKnown(deviceId, refusal(batch, reason, this.context.now()));
+    } catch (error) {
+      this.#metrics.messagesFailed++;
+      logger.warn("the refusal of a batch of {deviceId} could not be sent: {error}", { deviceId, error });
+    } finally {
+      this.#tells--;
     }
   }
 
@@ -279,10 +299,17 @@ export class Answering {
       this.#metrics.changesRefused += ack.answers.filter(({ code }) => code !== "ok").length;
       return [ack];
     } catch (error) {
-      if (!isOutage(error)) throw error;
-      this.#metrics.messagesFailed++;
-      logger.warn("a batch of {deviceId} waits: {error}", { deviceId: identity.deviceId, error });
-      return [throttledAck(up, now())];
+      const { deviceId } = identity;
+      // What a table answers (it is away, it throttles, credentials have expired) says nothing of the changes: they could not
+      // be tried. Anything else is a fault that this batch brought about; in halves the change that does it is found.
+      if (error instanceof SyncError) {
+        this.#metrics.messagesFailed++;
+        logger.warn("a batch of {deviceId} waits: {error}", { deviceId, error });
+        return [throttledAck(up, now())];
+      }
+      this.#metrics.batchesRefused++;
+      logger.error("a batch of {deviceId} is refused: {error}", { deviceId, error });
+      return [refusal(up.batch, `the cloud can't handle it: ${(error as Error)?.message ?? error}`, now())];
     }
   }
 
@@ -322,6 +349,13 @@ export class Answering {
       throw error;
     }
   }
+}
+
+/** Reasons may quote what a device sent: they are cut. */
+const reasonLengthMax = 500;
+
+function refusal(batch: string, reason: string, time: number): Refused {
+  return { type: "refused", batch, time, reason: reason.slice(0, reasonLengthMax) };
 }
 
 /** What is left of a waiting sync when another asks anew: itself, fewer channels, or nothing. */

@@ -121,6 +121,7 @@ function prepare(
 ): Prepared | Unfit {
   const model = schema.models.get(change.model);
   const invalid = (reason: string, key?: Key): Unfit => ({ answer: { at, code: "invalid", reason }, model, key });
+  if (change.unreadable !== undefined) return invalid(change.unreadable, readableKey(model, change, identity));
   if (!model) return invalid(`the cloud's schema has no model ${JSON.stringify(change.model)}`);
   if (!goesUp(model)) return invalid(`${model.name} does not sync up`);
   const attributes = change.op === "remove" ? change.key : change.item;
@@ -145,6 +146,13 @@ function prepare(
     if (error instanceof SyncError && error.code === "invalid") return invalid(error.message, key);
     throw error;
   }
+}
+
+/** The key of a change that can't be read as a whole; undefined where what names it can't be read either. */
+function readableKey(model: Model | undefined, { item, key }: Change, identity: Identity): Key | undefined {
+  if (!model || !goesUp(model)) return undefined;
+  const named = (attributes: Attributes | undefined) => attributes && renderKey(model, attributes, identity);
+  return named(item) ?? named(key);
 }
 
 /** An identity in the payload that is not the sender's own is a fault of the device, not to be mended silently. */

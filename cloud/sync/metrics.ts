@@ -20,6 +20,8 @@ export interface ServiceMetrics {
   readonly publishFailed: number;
   readonly changesReceived: number;
   readonly changesRefused: number;
+  /** Batches that could not be read or handled as a whole: their devices send them in halves. */
+  readonly batchesRefused: number;
   readonly channelsIgnored: number;
   readonly recordsRead: number;
   /** Records that could not be fanned out however often it was tried. */
@@ -45,6 +47,7 @@ export function noMetrics(): Counters {
     publishFailed: 0,
     changesReceived: 0,
     changesRefused: 0,
+    batchesRefused: 0,
     channelsIgnored: 0,
     recordsRead: 0,
     recordsDropped: 0,

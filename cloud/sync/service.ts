@@ -82,6 +82,11 @@ export class CloudService {
     return this.#answering.receive(deviceId, message, bytes);
   }
 
+  /** Answers a batch that can't be read: see {@link Answering.refuse}. Never rejects. */
+  refuse(deviceId: string, batch: string, reason: string): Promise<void> {
+    return this.#answering.refuse(deviceId, batch, reason);
+  }
+
   /**
    * Asks a device to compare its database with the table; its report is kept in the registry under the request that this
    * gives. A device that is away now never hears of it.

@@ -8,6 +8,7 @@
 import type { Condition } from "./port.ts";
 import type { Item, Json } from "../../schema/values.ts";
 import { jsonEquals } from "../../schema.ts";
+import { compareDecimals } from "../../schema/numbers.ts";
 
 /** True where there is an item. */
 export const exists: Condition = { kind: "exists" };
@@ -126,25 +127,4 @@ export function compareText(a: string, b: string): number {
 
 function isSurrogate(unit: number): boolean {
   return unit >= 0xd800 && unit <= 0xdfff;
-}
-
-/** Compares decimal texts exactly: a number of 38 digits is not what a double makes of it. */
-export function compareDecimals(a: string, b: string): number {
-  const x = decimalParts(a), y = decimalParts(b);
-  if (x.sign !== y.sign) return x.sign - y.sign;
-  if (x.sign === 0) return 0;
-  const magnitude = x.point !== y.point ? x.point - y.point : x.digits < y.digits ? -1 : x.digits > y.digits ? 1 : 0;
-  return x.sign * magnitude;
-}
-
-/** Sign, digits without outer zeros, and where the decimal point stands before the first digit. */
-function decimalParts(text: string): { sign: number; digits: string; point: number } {
-  const match = /^([+-]?)(\d*)\.?(\d*)(?:e([+-]?\d+))?$/i.exec(text);
-  if (!match) throw new RangeError(`"${text}" is not a decimal number`);
-  const [, sign, whole = "", fraction = "", exponent = "0"] = match;
-  const all = whole + fraction;
-  const leading = all.length - all.replace(/^0+/, "").length;
-  const digits = all.slice(leading).replace(/0+$/, "");
-  if (digits === "") return { sign: 0, digits, point: 0 };
-  return { sign: sign === "-" ? -1 : 1, digits, point: whole.length + Number(exponent) - leading };
 }

@@ -137,6 +137,7 @@ const run = fc.tuple(fc.nat(), fc.nat()).map(([from, more]) => ({ from, to: from
 /** A message of the cloud. */
 export const fromCloud: fc.Arbitrary<FromCloud> = fc.oneof(
   fc.record({ type: fc.constant("ack" as const), batch: numbered, time, answers: fc.array(answer, { maxLength: 4 }) }),
+  fc.record({ type: fc.constant("refused" as const), batch: numbered, time, reason: fc.string() }),
   fc.record({ type: fc.constant("changes" as const), channel, epoch: name, seq: whole, entries, time }),
   fc.tuple(
     run,

@@ -1,7 +1,18 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { changeText, Decoder, encode, type FromDevice, partHeader, ProtocolError, type Up } from "../../protocol.ts";
+import {
+  changeText,
+  Decoder,
+  encode,
+  type FromDevice,
+  type Page,
+  partHeader,
+  ProtocolError,
+  type Up,
+} from "../../protocol.ts";
 import { canonicalDecimal } from "../../schema/numbers.ts";
+import { readTagged } from "../../schema/tagged.ts";
+import type { Json } from "../../schema/values.ts";
 import { fromCloud, fromDevice } from "./arbitraries.ts";
 
 const text = (value: unknown) => new TextEncoder().encode(typeof value === "string" ? value : JSON.stringify(value));
@@ -231,23 +242,8 @@ Deno.test("codec: what is malformed is refused, naming the field", () => {
   const cases: [string, unknown][] = [
     ["batch", { ...up, batch: "k" }],
     ["batch", { ...up, batch: `${"k".repeat(65)}/1` }],
-    ["sent", { ...up, sent: -1 }],
     ["changes", { ...up, changes: {} }],
     ["changes", { ...up, changes: Array(1001).fill(change) }],
-    ["changes[].stamp", { ...up, changes: [{ ...change, stamp: 1.5 }] }],
-    ["changes[].stamp", { ...up, changes: [{ ...change, stamp: -1 }] }],
-    ["changes[].stamp", { ...up, changes: [{ ...change, stamp: 2 ** 53 }] }],
-    ["changes[].op", { ...up, changes: [{ ...change, op: "upsert" }] }],
-    ["changes[].key", { ...up, changes: [{ ...change, op: "remove" }] }],
-    ["changes[].item", { ...up, changes: [{ ...change, item: undefined }] }],
-    ["changes[].item", { ...up, changes: [{ ...change, item: [] }] }],
-    ["changes[].item", { ...up, changes: [{ ...change, item: { a: { $q: 1 } } }] }],
-    ["changes[].item", { ...up, changes: [{ ...change, item: { a: [{ $n: "1x" }] } }] }],
-    ["changes[].item", { ...up, changes: [{ ...change, item: { a: { $b: "*" } } }] }],
-    ["changes[].item", { ...up, changes: [{ ...change, item: { a: { $ss: [1] } } }] }],
-    ["changes[].item", { ...up, changes: [{ ...change, item: { a: { $m: { a: 1 } } } }] }],
-    ["changes[].base.version", { ...up, changes: [{ ...change, base: { version: ["a"] } }] }],
-    ["changes[].base.digest", { ...up, changes: [{ ...change, base: { digest: "xyz" } }] }],
     ["channels[].channel", { v: 1, type: "sync", request: "k/1", channels: [{ channel: "device:a/b" }] }],
     ["channels", { v: 1, type: "sync", request: "k/1", channels: Array(17).fill({ channel: "global" }) }],
     ["keys", { v: 1, type: "fetch", request: "k/1", keys: Array(101).fill(["a", "b"]) }],
@@ -263,14 +259,115 @@ Deno.test("codec: what is malformed is refused, naming the field", () => {
   }
 });
 
-Deno.test("codec: values nested too deep are refused, not followed", () => {
+Deno.test("codec: a change that can't be read says so itself, naming the field and its item, and spoils no other", () => {
+  const change = { model: "M", op: "create", item: { id: "x" }, stamp: 1 };
+  const cases: [string, unknown][] = [
+    ["changes[].stamp", { ...change, stamp: 1.5 }],
+    ["changes[].stamp", { ...change, stamp: -1 }],
+    ["changes[].stamp", { ...change, stamp: 2 ** 53 }],
+    ["changes[].op", { ...change, op: "upsert" }],
+    ["changes[].key", { ...change, op: "remove" }],
+    ["changes[].base.version", { ...change, base: { version: ["a"] } }],
+    ["changes[].base.digest", { ...change, base: { digest: "xyz" } }],
+    ["changes[].item", { ...change, item: { id: "x", ["n".repeat(65536)]: 1 } }],
+  ];
+  for (const [field, bad] of cases) {
+    const message = decoder().accept(
+      text({ v: 1, type: "up", batch: "k/1", sent: 0, changes: [change, bad, change] }),
+      "up",
+    );
+    const { changes } = message as Up;
+    assert.deepEqual([changes[0], changes[2]], [change, change]);
+    assert.ok(changes[1]!.unreadable?.includes(`"${field}"`), `${field}: ${changes[1]!.unreadable}`);
+    assert.deepEqual(changes[1]!.item, { id: "x" });
+  }
+  for (const bad of [null, 5, [], { ...change, item: undefined }, { ...change, item: [] }]) {
+    const message = decoder().accept(text({ v: 1, type: "up", batch: "k/1", sent: 0, changes: [bad] }), "up");
+    assert.ok((message as Up).changes[0]!.unreadable !== undefined, JSON.stringify(bad));
+  }
+});
+
+Deno.test("codec: what looks like a tag and is none means itself", () => {
+  for (
+    const value of [
+      ...[{ $q: 1 }, { $ref: "#/defs/x" }, { $n: "1x" }, { $n: 5 }, { $b: "*" }, { $b: "aH==" }, { $ss: [1] }],
+      ...[{ $ss: "a" }, { $bs: ["*"] }, { $ns: ["x"] }, { $m: { a: 1 } }, { $m: 5 }, { $m: { $q: 1, $r: 2 } }, {
+        $: null,
+      }],
+    ]
+  ) {
+    const item = { a: value, list: [value], map: { in: value, n: 1 } };
+    const change = { model: "M", op: "create", stamp: 1, item };
+    const message = decoder().accept(text({ v: 1, type: "up", batch: "k/1", sent: 0, changes: [change] }), "up");
+    const escaped = { $m: value };
+    assert.deepEqual((message as Up).changes[0]!.item, { a: escaped, list: [escaped], map: { in: escaped, n: 1 } });
+  }
+  const nested = { $ref: { $n: 5 } };
+  assert.deepEqual(readTagged(nested as unknown as Json), { $m: { $ref: { $m: { $n: 5 } } } });
+});
+
+Deno.test("codec: a batch that can't be read as a whole is named by its error, so that it can be answered", () => {
+  const up = { v: 1, type: "up", batch: "k/1", sent: 0, changes: {} };
+  const whole = JSON.stringify({ ...up, changes: [{ model: "M", op: "create", stamp: 1, item: { a: 1 } }] });
+  const cases = [
+    JSON.stringify(up),
+    JSON.stringify({ ...up, changes: Array(1001).fill({}) }),
+    whole.slice(0, -1),
+    whole.replace('"a":1', '"a":1e1234567890'),
+  ];
+  for (const payload of cases) {
+    assert.throws(
+      () => decoder().accept(text(payload), "up"),
+      (error) => error instanceof ProtocolError && error.batch === "k/1",
+      payload,
+    );
+  }
+  for (
+    const payload of [
+      "{",
+      "{}",
+      '{"v":2,"type":"up","batch":"k/1"}',
+      '{"v":1,"type":"sync","request":"k/1","channels":5}',
+    ]
+  ) {
+    assert.throws(
+      () => decoder().accept(text(payload), "up"),
+      (error) => error instanceof ProtocolError && error.batch === undefined,
+      payload,
+    );
+  }
+});
+
+Deno.test("codec: an entry that can't be read says so under its key, and spoils none of its page", () => {
+  const good = { key: ["a", "1"], current: { model: "M", item: { v: 1 } } };
+  const page = {
+    v: 1,
+    type: "page",
+    request: "k/1",
+    channel: "global",
+    epoch: "e",
+    from: 0,
+    to: 1,
+    more: false,
+    time: 0,
+  };
+  const bad = [{ ...good, key: ["a", "2"], current: { model: 5 } }, { key: ["a"] }, null];
+  const message = decoder().accept(text({ ...page, entries: [...bad, good] }), "down") as Page;
+  assert.deepEqual(message.entries.map(({ key, unreadable }) => [key[1], unreadable !== undefined]), [["2", true], [
+    "1",
+    false,
+  ]]);
+});
+
+Deno.test("codec: values nested too deep are refused alone, not followed", () => {
   const deep = (depth: number) =>
     `{"v":1,"type":"up","batch":"k/1","sent":0,"changes":[{"model":"M","op":"create","stamp":1,"item":{"a":${
       "[".repeat(depth)
     }1${"]".repeat(depth)}}}]}`;
   assert.ok(decoder().accept(text(deep(2_000)), "up"));
   for (const depth of [2_200, 10_000, 200_000]) {
-    assert.throws(() => decoder().accept(text(deep(depth)), "up"), ProtocolError);
+    const message = decoder().accept(text(deep(depth)), "up") as Up;
+    assert.match(message.changes[0]!.unreadable ?? "", /nested deeper/);
   }
   // A number with too many digits sends parsing through the reviver, which recurses.
   assert.throws(

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { CloudService, type ServiceOptions } from "../../../cloud/sync/service.ts";
 import type { StreamBatch, StreamRecord, Tables } from "../../../cloud/table/port.ts";
-import type { Ack, Changes, FromDevice, Later, Page, SnapshotPage, Sync } from "../../../protocol.ts";
+import type { Ack, Changes, FromDevice, Later, Page, SnapshotPage, Sync, Up } from "../../../protocol.ts";
 import { SyncError } from "../../../schema.ts";
 import { until } from "../../support/until.ts";
 import { Fixture, Outbox, schema } from "../fixture.ts";
@@ -463,4 +463,47 @@ Deno.test("service: batches that find no room are answered with throttled, and w
   const order = publisher.sent.map(({ to }) => (to as { device: string }).device);
   assert.ok(order.indexOf("d2") <= 2, `the other device is ${order.indexOf("d2")} in the row`);
   assert.equal(service.metrics().messagesRefused, 35);
+});
+
+Deno.test("service: a change that can't be read is answered by itself, with what the table has; the others are written", async () => {
+  await using fixture = new Fixture();
+  const publisher = new Outbox();
+  const service = await serviceOf(fixture, publisher);
+  await fixture.put("Plain", { id: "bad", v: 7 });
+  const good = (create(fixture, "good") as Up).changes[0]!;
+  const bad = { ...good, item: { id: "bad" }, unreadable: "it can't be read" };
+  const lost = { ...good, item: {}, unreadable: "it can't be read" };
+  await service.receive("d1", { type: "up", batch: "i1/1", sent: fixture.time, changes: [bad, good, lost] });
+  const [ack] = publisher.take() as [Ack];
+  assert.deepEqual(ack.answers.map(({ at, code, reason }) => [at, code, reason]), [
+    [0, "invalid", "it can't be read"],
+    [2, "invalid", "it can't be read"],
+  ]);
+  assert.deepEqual(ack.answers[0]!.current?.item, { id: "bad", v: 7 });
+  assert.equal(ack.answers[1]!.current, undefined);
+  assert.deepEqual(await fixture.tables.data.get([["d#d1", "Plain#good"]]).then(([item]) => item?.v), 1);
+});
+
+Deno.test("service: a batch that fails for another reason than the table is refused; one that the table could not try is throttled", async () => {
+  await using fixture = new Fixture();
+  const publisher = new Outbox();
+  const { data } = fixture.tables;
+  let fault: unknown = new TypeError("a value that nobody thought of");
+  const tables: Tables = {
+    ...fixture.tables,
+    data: Object.assign(Object.create(data), { write: () => Promise.reject(fault) }),
+  };
+  const service = await serviceOf(fixture, publisher, { tables });
+  await service.receive("d1", create(fixture, "x"));
+  const [refused] = publisher.take();
+  assert.ok(refused?.type === "refused" && refused.batch === "i1/1", JSON.stringify(refused));
+  for (const error of [outage, new SyncError("denied", "the credentials have expired")]) {
+    fault = error;
+    await service.receive("d1", create(fixture, "x"));
+    assert.deepEqual((publisher.take()[0] as Ack).answers, [{ at: 0, code: "throttled" }]);
+  }
+  await service.refuse("d1", "i1/9", "no JSON");
+  await service.refuse("nobody", "i1/9", "no JSON");
+  assert.deepEqual(publisher.take(), [{ type: "refused", batch: "i1/9", time: fixture.time, reason: "no JSON" }]);
+  assert.equal(service.metrics().batchesRefused, 3);
 });
