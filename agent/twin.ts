@@ -25,6 +25,7 @@ import { InFlight } from "./sync/flight.ts";
 import { ItemRecords } from "./sync/items.ts";
 import { Outbox } from "./sync/outbox.ts";
 import { Problems } from "./upkeep/problems.ts";
+import { StuckRows } from "./upkeep/stuck.ts";
 import type { Clock, Transport } from "./ports.ts";
 import type { Store } from "./store/store.ts";
 import { Uplink } from "./sync/uplink.ts";
@@ -33,6 +34,7 @@ import { askVerify } from "./verify/report.ts";
 import { WalWatch } from "./upkeep/wal_watch.ts";
 import { trimHistory } from "./upkeep/housekeeping.ts";
 import { purgeExpired } from "./upkeep/purge.ts";
+import { isEnvironmental } from "./store/faults.ts";
 
 /** The clock is looked at this often at least, so that a jump is noticed before much is recorded with it. */
 const clockCheckMs = 1_000;
@@ -97,9 +99,11 @@ export class Twin {
     };
     const outbox = new Outbox(store), clock = new DeviceClock(options.clock, store, outbox);
     this.facts = new Facts(store);
+    const problems = new Problems(this.facts, () => store.now());
     this.context = {
       store,
-      problems: new Problems(this.facts, () => store.now()),
+      problems,
+      stuck: new StuckRows(problems),
       clock,
       records: new ItemRecords(store),
       outbox,
@@ -318,14 +322,14 @@ export class Twin {
       this.#checkClock();
       if (now >= this.#nextCapacityMs) {
         this.#nextCapacityMs = now + capacityMs;
-        if (this.capacity.check()) this.#restartOutbox();
+        this.#upkeep(() => this.capacity.check() && this.#restartOutbox());
       }
       if (now >= this.#nextHousekeepingMs) {
         this.#nextHousekeepingMs = now + housekeepingMs;
-        trimHistory(this.context);
-        purgeExpired(this.context, this.#purgePositions);
-        this.#retryAsides();
-        this.#wal.check();
+        this.#upkeep(() => trimHistory(this.context));
+        this.#upkeep(() => purgeExpired(this.context, this.#purgePositions));
+        this.#upkeep(() => this.#retryAsides());
+        this.#upkeep(() => this.#wal.check());
       }
       this.facts.write();
       if (!this.#connected) return;
@@ -338,6 +342,23 @@ export class Twin {
       due = Math.min(due, this.uplink.nextDueMs());
     });
     return Math.max(due, now + 1);
+  }
+
+  /**
+   * A step of the upkeep. What only this step meets (a trigger of an application that rolls the transaction back) keeps neither
+   * the other steps nor the sending from being done; the disk's faults are everybody's.
+   */
+  #upkeep(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      if (isEnvironmental(error instanceof SyncError ? error.cause : error)) throw error;
+      this.context.counters.failures++;
+      this.facts.error(error instanceof Error ? error.message : String(error), this.context.clock.nowMs());
+      this.options.onFault?.(error);
+      // What was read of the outbox in the transaction that was rolled back is void.
+      this.#restartOutbox();
+    }
   }
 
   /** Asks for every channel now; until all have answered the twin counts as not caught up. */

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { type Database, faultOf, type SqlRow, type SqlValue } from "../sqlite/driver.ts";
+import { type Database, faultOf, type SqlRow, type SqlValue, type Statement } from "../sqlite/driver.ts";
 import type { Key } from "../../protocol.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Field, Identity, Model } from "../../schema/model.ts";
@@ -18,7 +18,7 @@ import { columnName, columnType, msToColumn, normalised, readSql, sameValue, tex
 import { defaultColumn, itemFields, keySql } from "./ddl.ts";
 import { type KeyLookup, keyLookup } from "./key_lookup.ts";
 import { toColumnLeniently } from "../migration/recast.ts";
-import { toSyncError } from "./faults.ts";
+import { isEnvironmental, toSyncError } from "./faults.ts";
 import { ident } from "./sql.ts";
 
 /** A row as an item. */
@@ -33,6 +33,16 @@ export interface LocalRow {
 export interface RangeRow {
   readonly key: Key;
   readonly row?: LocalRow;
+}
+
+/** What became of rows that were to go. */
+export interface Removal {
+  /** The `_id`s that no row has now. */
+  readonly removed: readonly number[];
+  /** Those whose rows an application's trigger or constraint keeps. */
+  readonly refused: readonly number[];
+  /** What the first of them was kept for. */
+  readonly reason?: string;
 }
 
 /** The rows of one model. Writing methods are for the agent: call them inside `store.applying`. */
@@ -62,8 +72,10 @@ export interface Rows {
   replace(key: Key, item: Attributes): boolean;
   /** Whether there was a row. */
   remove(key: Key): boolean;
-  /** Deletes rows by `_id`; returns how many there were. */
-  removeIds(ids: readonly number[]): number;
+  /** Deletes rows by `_id`. One that an application's trigger won't let go stays, and holds up no other. */
+  removeIds(ids: readonly number[]): Removal;
+  /** Those of them that rows have. */
+  presentIds(ids: readonly number[]): number[];
   /** Sets the schema's timestamps of a row, ms since 1970. */
   setTimestamps(id: number, ms: { readonly created?: number; readonly updated?: number }): void;
   /** Whether {@link put} of this item would leave the row as it is. */
@@ -207,8 +219,8 @@ export class TableRows implements Rows {
     const values = this.#valuesOf(key, item);
     this.aim();
     try {
-      this.db.sql(this.#sql.insert).run(...values);
-      return true;
+      // None: a trigger of an application skipped the row (RAISE(IGNORE)).
+      return this.db.sql(this.#sql.insert).changes(...values) > 0;
     } catch (error) {
       if (faultOf(error) === "constraint") return false;
       throw toSyncError(error, `Writing ${this.#name(key)}`);
@@ -228,25 +240,76 @@ export class TableRows implements Rows {
     this.aim();
     try {
       if (mayExist && this.db.sql(this.#sql.update).changes(...values, ...this.#lookup.values(key)) > 0) return;
-      this.db.sql(this.#sql.insert).run(...values);
+      // A row that is there and was not updated was skipped.
+      const isThere = mayExist && this.idByKey(key) !== undefined;
+      if (isThere || this.db.sql(this.#sql.insert).changes(...values) === 0) throw this.#skipped("write of", key);
     } catch (error) {
       throw toSyncError(error, `Writing ${this.#name(key)}`);
     }
   }
 
+  /** `RAISE(IGNORE)` ends a statement as if it had succeeded: only what it changed tells. */
+  #skipped(what: string, key: Key): SyncError {
+    return new SyncError(
+      "constraint",
+      `a trigger of an application ignores the ${what} ${this.#name(key)} (RAISE(IGNORE))`,
+    );
+  }
+
   remove(key: Key): boolean {
     this.aim();
     try {
-      return this.db.sql(this.#sql.remove).changes(...this.#lookup.values(key)) > 0;
+      if (this.db.sql(this.#sql.remove).changes(...this.#lookup.values(key)) > 0) return true;
+      if (this.idByKey(key) === undefined) return false;
+      throw this.#skipped("removal of", key);
     } catch (error) {
       throw toSyncError(error, `Removing ${this.#name(key)}`);
     }
   }
 
-  removeIds(ids: readonly number[]): number {
+  removeIds(ids: readonly number[]): Removal {
     this.aim();
-    return this.db.sql(`DELETE FROM ${this.#table} WHERE _id IN (SELECT value FROM json_each(?))`)
-      .changes(JSON.stringify(ids));
+    const sql = `DELETE FROM ${this.#table} WHERE _id IN (SELECT value FROM json_each(?))`;
+    let remove: Statement;
+    try {
+      remove = this.db.sql(sql);
+    } catch (error) {
+      // A trigger that calls what this process does not have: no deletion can even be prepared.
+      if (isEnvironmental(error) || error instanceof SyncError) throw error;
+      return { removed: [], refused: ids, reason: (error as Error).message };
+    }
+    try {
+      if (remove.changes(JSON.stringify(ids)) === ids.length) return { removed: ids, refused: [] };
+    } catch (error) {
+      if (isEnvironmental(error) || !this.db.inTransaction) throw error;
+    }
+    // A trigger or a constraint of an application refuses some of them, or ignores it: each by itself.
+    const removed: number[] = [], refused: number[] = [];
+    let reason: string | undefined;
+    for (const id of ids) {
+      try {
+        remove.run(JSON.stringify([id]));
+        if (!this.#has(id)) {
+          removed.push(id);
+          continue;
+        }
+        reason ??= "a trigger of an application ignores it (RAISE(IGNORE))";
+      } catch (error) {
+        if (isEnvironmental(error) || !this.db.inTransaction) throw error;
+        reason ??= (error as Error).message;
+      }
+      refused.push(id);
+    }
+    return { removed, refused, reason };
+  }
+
+  presentIds(ids: readonly number[]): number[] {
+    return this.db.sql(`SELECT _id FROM ${this.#table} WHERE _id IN (SELECT value FROM json_each(?))`)
+      .all(JSON.stringify(ids)).map(({ _id }) => Number(_id));
+  }
+
+  #has(id: number): boolean {
+    return this.db.sql(`SELECT 1 FROM ${this.#table} WHERE _id = ?`).get(id) !== undefined;
   }
 
   setTimestamps(id: number, ms: { readonly created?: number; readonly updated?: number }): void {

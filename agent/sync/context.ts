@@ -12,6 +12,7 @@ import type { ChangesTable } from "./changes.ts";
 import type { ItemRecords } from "./items.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Problems } from "../upkeep/problems.ts";
+import type { StuckRows } from "../upkeep/stuck.ts";
 import type { Store } from "../store/store.ts";
 
 /** Limits and periods of the sync logic; every one has a default in {@link defaultLimits}. */
@@ -98,6 +99,8 @@ export interface Context {
   readonly counters: Counters;
   /** What is wrong now, by name: raise and clear yours. */
   readonly problems: Problems;
+  /** Rows that can't be deleted. */
+  readonly stuck: StuckRows;
   random(): number;
   send(message: FromDevice): boolean;
   /** Collects a change for `watch`; delivered after the transaction is committed. */

@@ -26,6 +26,14 @@ const chunksMax = 50;
 /** A large outbox takes SQLite long to count: then it is counted this often only. */
 const largeOutbox = 200_000, largeCountMs = 10_000;
 
+/** Where a round goes on: behind rows that an application's trigger keeps. */
+interface Positions {
+  /** In the outbox. */
+  entry: number;
+  /** In each model's table, by `_id`. */
+  readonly rows: Map<Model, number>;
+}
+
 /** Keeps the caps. {@link Capacity.check} must not run inside a transaction. */
 export class Capacity {
   readonly #context: Context;
@@ -64,12 +72,15 @@ export class Capacity {
     let fill = this.#fill(span);
     let dropped = 0;
     if (Math.max(fill.outbox, fill.size) >= 1 && this.#keeping.size > 0) {
+      this.#context.stuck.begin("capacity");
+      const from: Positions = { entry: 0, rows: new Map() };
       for (let n = 0; n < chunksMax && Math.max(fill.outbox, fill.size) >= roomShare; n++) {
-        const rows = this.#drop();
-        if (rows === 0 && (fill.size < roomShare || this.#dropSent() === 0)) break;
-        dropped += rows;
+        const entries = this.#drop(from);
+        if (entries === 0 && (fill.size < roomShare || !this.#dropSent(from))) break;
+        dropped += entries;
         fill = this.#fill(this.#span());
       }
+      this.#context.stuck.end();
     }
     const cap = this.full ? roomShare : 1;
     const full = fill.outbox >= cap ? fullOf.outbox : fill.size >= cap ? fullOf.size : fullOf.nothing;
@@ -121,52 +132,63 @@ export class Capacity {
     else this.#context.problems.clear("outbox");
   }
 
-  /** Drops the oldest rows that the cloud has already. Returns how many. */
-  #dropSent(): number {
-    const { store } = this.#context;
+  /** Drops the oldest rows that the cloud has already. False: none is left to be looked at. */
+  #dropSent(from: Positions): boolean {
+    const { store, stuck } = this.#context;
     return store.tx(() =>
       store.applying(() => {
-        let dropped = 0;
+        let looked = false;
         for (const [number, model] of this.#keeping) {
           const rows = store.db.sql(
-            `SELECT _id FROM ${
-              ident(model.name)
-            } WHERE _id NOT IN (SELECT row FROM _outbox WHERE model = ${number} AND ` +
-              `row IS NOT NULL) ORDER BY _id LIMIT ${dropChunk}`,
-          ).all();
-          if (rows.length > 0) dropped += store.rows(model).removeIds(rows.map(({ _id }) => Number(_id)));
+            `SELECT _id FROM ${ident(model.name)} WHERE _id > ? AND _id NOT IN ` +
+              `(SELECT row FROM _outbox WHERE model = ${number} AND row IS NOT NULL) ORDER BY _id LIMIT ${dropChunk}`,
+          ).all(from.rows.get(model) ?? Number.MIN_SAFE_INTEGER);
+          if (rows.length === 0) continue;
+          looked = true;
+          from.rows.set(model, Number(rows.at(-1)!._id));
+          stuck.note("capacity", model, store.rows(model).removeIds(rows.map(({ _id }) => Number(_id))));
         }
-        return dropped;
+        return looked;
       })
     );
   }
 
-  /** Drops the oldest rows that are neither sent nor in flight. Returns how many. */
-  #drop(): number {
-    const { store, outbox } = this.#context;
+  /** Drops the oldest rows that are neither sent nor in flight. Returns how many entries were looked at; 0: the last were. */
+  #drop(from: Positions): number {
+    const { store, outbox, stuck } = this.#context;
     const flying = [...this.#inFlight.batches.values()].flatMap((batch) => batch.flights.flatMap((f) => f.entries));
-    const isFlying = (seq: number) => flying.some(([from, to]) => seq >= from && seq <= to);
+    const isFlying = (seq: number) => flying.some(([first, last]) => seq >= first && seq <= last);
     const models = [...this.#keeping.keys()].map((number) => `model = ${number}`).join(" OR ");
     return store.tx(() => {
       const entries = store.db.sql(
-        `SELECT seq, model, row FROM _outbox WHERE (${models}) AND kind <> ${outboxKinds.gone} ORDER BY seq LIMIT ${dropChunk}`,
-      ).all().filter((entry) => !isFlying(Number(entry.seq)));
-      const runs: Runs = [], rows = new Map<number, Set<number>>();
-      for (const entry of entries) {
-        extend(runs, Number(entry.seq));
-        const number = Number(entry.model);
-        rows.set(number, (rows.get(number) ?? new Set()).add(Number(entry.row)));
+        `SELECT seq, model, row FROM _outbox WHERE seq > ? AND (${models}) AND kind <> ${outboxKinds.gone} ORDER BY seq LIMIT ${dropChunk}`,
+      ).all(from.entry);
+      if (entries.length === 0) return 0;
+      from.entry = Number(entries.at(-1)!.seq);
+      const rows = new Map<number, Set<number>>();
+      const idle = entries.filter((entry) => !isFlying(Number(entry.seq)));
+      for (const { model, row } of idle) {
+        const number = Number(model);
+        rows.set(number, (rows.get(number) ?? new Set()).add(Number(row)));
       }
       let dropped = 0;
+      const kept = new Map<number, ReadonlySet<number>>();
       store.applying(() => {
         for (const [number, ids] of rows) {
-          dropped += store.rows(this.#keeping.get(number)!).removeIds([...ids]);
+          const model = this.#keeping.get(number)!;
+          const present = store.rows(model).presentIds([...ids]);
+          const removal = store.rows(model).removeIds(present);
+          dropped += removal.removed.length;
+          kept.set(number, new Set(removal.refused));
+          stuck.note("capacity", model, removal);
         }
       });
       store.setMeta("dropped", Number(store.getMeta("dropped") ?? 0) + dropped);
+      // The entry of a row that stays still says what the cloud lacks. Entries whose rows had gone already make room, too.
+      const runs: Runs = [];
+      for (const { seq, model, row } of idle) if (!kept.get(Number(model))!.has(Number(row))) extend(runs, Number(seq));
       outbox.forget(runs);
-      // Entries whose rows had gone already make room, too.
-      return Math.max(dropped, entries.length > 0 ? 1 : 0);
+      return entries.length;
     });
   }
 }

@@ -10,12 +10,10 @@
  */
 import { expiryAgeMaxMs } from "../../schema.ts";
 import type { Field, Model } from "../../schema/model.ts";
-import { isPoison } from "../sync/aside.ts";
 import type { Context } from "../sync/context.ts";
 import { comesDown, goesUp, isTracked } from "../sync/items.ts";
 import { columnName, msToColumn } from "../store/columns.ts";
 import { keySql } from "../store/ddl.ts";
-import { toSyncError } from "../store/faults.ts";
 import { ident, literal } from "../store/sql.ts";
 
 /** Rows that one transaction looks at, and that it deletes: some milliseconds. */
@@ -43,13 +41,16 @@ export function purgeExpired(context: Context, positions: Map<string, number>): 
   // Offline after a restart the time is not known, but what had expired before is expired.
   const nowMs = models.length > 0 ? clock.atLeastMs() : undefined;
   if (nowMs === undefined) return;
+  context.stuck.begin("purge");
   for (const { model, field } of models) {
     const isUnindexed = goesUp(model) && !isTracked(model);
     if (isUnindexed && store.db.sql("SELECT 1 FROM _outbox LIMIT 1 OFFSET ?").get(unindexedMax)) continue;
     const purge = (after: number) => purgeFrom(context, model, field, nowMs - graceMs, after, scanRows);
     for (let n = 0; n < purgesMax && purge(0).removed > 0; n++);
+    // Also past more rows than one transaction takes that an application's trigger keeps.
     positions.set(model.name, purge(positions.get(model.name) ?? 0).last ?? 0);
   }
+  context.stuck.end();
 }
 
 /**
@@ -82,14 +83,13 @@ export function purgeFrom(
     // An expiry time of type number stands in its column as in the item, in seconds.
     field.type === "number" ? Math.floor(ms / 1000) : msToColumn(field, ms)
   );
-  const rows = store.tx(() => {
+  const { rows, removed } = store.tx(() => {
     const found = db.sql(sql).all(afterId, seen.last!, ...bounds);
-    if (found.length > 0) store.applying(() => remove(context, model, found));
-    return found;
+    return { rows: found, removed: found.length > 0 ? store.applying(() => remove(context, model, found)) : 0 };
   });
   // Where there are more than one transaction takes, it goes on behind those that it took.
-  if (rows.length === purgeRows) return { removed: rows.length, last: Number(rows.at(-1)!.id) };
-  return Number(seen.n) < scan ? { removed: rows.length } : { removed: rows.length, last: Number(seen.last) };
+  if (rows.length === purgeRows) return { removed, last: Number(rows.at(-1)!.id) };
+  return Number(seen.n) < scan ? { removed } : { removed, last: Number(seen.last) };
 }
 
 /**
@@ -116,26 +116,15 @@ function unsettledSql(number: number, model: Model, field: Field, [hash, sort]: 
   return conditions;
 }
 
-/** Removes rows and their bases. One that a trigger of an application keeps stays, and holds up no other. */
-function remove({ store }: Context, model: Model, rows: readonly Record<string, unknown>[]): void {
-  const { db } = store;
-  const drop = (some: readonly Record<string, unknown>[]) => {
-    store.rows(model).removeIds(some.map(({ id }) => Number(id)));
-    if (!isTracked(model) && !comesDown(model)) return;
-    db.sql(
-      `UPDATE _sync_items SET base = NULL, source = NULL, stamp = NULL
-       WHERE (hash, sort) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))`,
-    ).run(JSON.stringify(some.map(({ h, s }) => [h, s])));
-  };
-  const attempt = (some: readonly Record<string, unknown>[]): boolean => {
-    try {
-      drop(some);
-      return true;
-    } catch (cause) {
-      const error = toSyncError(cause, `Purging rows of ${model.name}`);
-      if (!isPoison(store, error)) throw error;
-      return false;
-    }
-  };
-  if (!attempt(rows) && rows.length > 1) { for (const row of rows) attempt([row]); }
+/** Removes rows and, where they went, their bases. One that a trigger of an application keeps stays, and holds up no other. */
+function remove({ store, stuck }: Context, model: Model, rows: readonly Record<string, unknown>[]): number {
+  const removal = store.rows(model).removeIds(rows.map(({ id }) => Number(id)));
+  stuck.note("purge", model, removal);
+  if (!isTracked(model) && !comesDown(model)) return removal.removed.length;
+  const removed = new Set(removal.removed);
+  store.db.sql(
+    `UPDATE _sync_items SET base = NULL, source = NULL, stamp = NULL
+     WHERE (hash, sort) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))`,
+  ).run(JSON.stringify(rows.filter(({ id }) => removed.has(Number(id))).map(({ h, s }) => [h, s])));
+  return removal.removed.length;
 }

@@ -7,6 +7,7 @@
  */
 
 import { type Mutant, one } from "./mutant.ts";
+import { devicefile } from "./mutants_devicefile.ts";
 import { outside } from "./mutants_outside.ts";
 import { shipped } from "./mutants_shipped.ts";
 
@@ -660,4 +661,5 @@ export const mutants: readonly Mutant[] = [
   ),
   ...outside,
   ...shipped,
+  ...devicefile,
 ];

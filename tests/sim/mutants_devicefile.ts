@@ -1,0 +1,69 @@
+/**
+ * Planted bugs in how the agent shares its file with other programs: each is found by a test of its own, since the simulation
+ * has no other programs.
+ *
+ * @module
+ */
+import { guarded, type GuardedMutant } from "./mutant.ts";
+
+const rows = "agent/store/rows.ts", stuck = "tests/agent/upkeep/stuck_test.ts";
+
+/** The planted bugs. */
+export const devicefile: readonly GuardedMutant[] = [
+  guarded(
+    "skipped is written",
+    "a row that a trigger skips (RAISE(IGNORE)) does not count as written",
+    stuck,
+    rows,
+    `if (isThere || this.db.sql(this.#sql.insert).changes(...values) === 0) throw this.#skipped("write of", key);`,
+    `if (!isThere) this.db.sql(this.#sql.insert).run(...values);`,
+  ),
+  guarded(
+    "skipped is removed",
+    "a row that a trigger keeps (RAISE(IGNORE)) does not count as removed",
+    stuck,
+    rows,
+    `throw this.#skipped("removal of", key);`,
+    `return false;`,
+  ),
+  guarded(
+    "entries of what stays",
+    "at the cap the entries of rows that could not be deleted stay",
+    stuck,
+    "agent/upkeep/capacity.ts",
+    `if (!kept.get(Number(model))!.has(Number(row))) extend(runs, Number(seq));`,
+    `extend(runs, Number(seq));`,
+  ),
+  guarded(
+    "upkeep in one piece",
+    "a step of the upkeep that fails keeps no other from being done",
+    stuck,
+    "agent/twin.ts",
+    `if (isEnvironmental(error instanceof SyncError ? error.cause : error)) throw error;`,
+    `throw error;`,
+  ),
+  guarded(
+    "link beside the file",
+    "the lease is beside the file itself, not beside a link to it",
+    "tests/agent/lifetime_test.ts",
+    "agent/sqlite/lease.ts",
+    "return `${realPath(databasePath)}.lease`;",
+    "return `${databasePath}.lease`;",
+  ),
+  guarded(
+    "the file without a name",
+    "an agent stops when its file was replaced",
+    "tests/agent/lifetime_test.ts",
+    "agent/agent.ts",
+    `if (replaced) return this.#stop(replaced);`,
+    ``,
+  ),
+  guarded(
+    "waiting beyond the close",
+    "who waits while an agent is closed is rejected",
+    "tests/agent/lifetime_test.ts",
+    "agent/agent.ts",
+    `ending.addEventListener("abort", ended);`,
+    ``,
+  ),
+];
