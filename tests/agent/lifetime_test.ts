@@ -34,6 +34,17 @@ function folder(): { path: string } & Disposable {
   return { path, [Symbol.dispose]: () => Deno.removeSync(path, { recursive: true }) };
 }
 
+/** What comes of it within some seconds. */
+async function soon<T>(what: Promise<T>): Promise<T | "nothing"> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<"nothing">((resolve) => timer = setTimeout(() => resolve("nothing"), 10_000));
+  try {
+    return await Promise.race([what, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 const isClosed = (error: unknown) => error instanceof SyncError && error.code === "closed";
 
 Deno.test("lifetime: a link to the database, also one to a file that is still to be made, is the database: one agent", async () => {
@@ -66,9 +77,10 @@ for (
     const before = fileIdentity(path);
     change(path);
     assert.notEqual(fileIdentity(path), before);
-    const fault = await agent.closed;
-    assert.equal(fault?.code, "replaced");
-    assert.match(fault!.message, new RegExp(`device.db" was ${what}`));
+    const fault = await soon(agent.closed);
+    assert.ok(fault instanceof SyncError, String(fault));
+    assert.equal(fault.code, "replaced");
+    assert.match(fault.message, new RegExp(`device.db" was ${what}`));
     await waits;
     assert.throws(() => agent.status(), (error) => isClosed(error) && /was re/.test((error as Error).message));
     for (const end of ["-wal", "-shm"]) {
@@ -93,7 +105,10 @@ Deno.test("lifetime: who waits while the agent is closed is told, and nothing is
     agent.verify({ timeoutMs: 30 }),
   ].map((wait) => wait.then(() => "done", (error: unknown) => error));
   await agent.close();
-  for (const wait of waits) assert.ok(isClosed(await wait), String(await wait));
+  for (const wait of waits) {
+    const came = await soon(wait);
+    assert.ok(isClosed(came), String(came));
+  }
   // Timers that were not taken back would fire here, and end this process.
   await new Promise((resolve) => setTimeout(resolve, 60));
   assert.equal(await agent.closed, undefined);

@@ -102,6 +102,7 @@ Deno.test("stuck: a trigger that rolls the whole transaction back stops the purg
   assert.equal(count(device, "_conflicts"), 10);
   assert.equal(count(device, "Reading"), 2);
   assert.match(String(status(device).last_error), /all of it/);
+  assert.equal(status(device).problem, null, "the storage is as it should be");
   assert.equal(device.store.db.prepare("SELECT applying FROM _sync_flag").get()!.applying, 0);
   device.sql("DROP TRIGGER killer");
   device.pass(61_000);
