@@ -384,7 +384,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
       }
     };
     const timer = timeoutMs === undefined ? undefined : setTimeout(() => {
-      const last = this.status().lastError;
+      const last = this.#lastError;
       reject(
         new SyncError("timeout", `waited ${timeoutMs} ms until ${what}${last ? ` (${last})` : ""}`, {
           retryable: true,
@@ -407,6 +407,10 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
     });
   }
 
+  get #lastError(): string | undefined {
+    return this.#twin.lastError ?? (this.#transport instanceof MqttLink ? this.#transport.lastError : undefined);
+  }
+
   /** Where the agent stands now. */
   status(): AgentStatus {
     this.#mustBeOpen();
@@ -416,7 +420,6 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
       const ms = store.getMeta(name);
       return ms === undefined ? undefined : new Date(Number(ms)).toISOString();
     };
-    const linkError = this.#transport instanceof MqttLink ? this.#transport.lastError : undefined;
     return {
       device: store.identity.deviceId,
       account: store.identity.accountId,
@@ -435,7 +438,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
       caughtUp: this.#twin.downlink.caughtUp,
       lastAck: time("lastAck"),
       lastSync: time("lastSync"),
-      lastError: this.#twin.lastError ?? linkError,
+      lastError: this.#lastError,
       clockOffsetMs: this.#twin.context.clock.offsetMs,
       counters: { ...this.#twin.context.counters },
     };
