@@ -299,8 +299,8 @@ export const outside: readonly Mutant[] = [
     "what is in flight never gives way",
     "tests/agent/upkeep/capacity_test.ts",
     "agent/upkeep/capacity.ts",
-    `.all().filter((entry) => !isFlying(Number(entry.seq)));`,
-    `.all();`,
+    `const idle = entries.filter((entry) => !isFlying(Number(entry.seq)));`,
+    `const idle = entries;`,
   ),
   guarded(
     "flag flaps at the cap",
