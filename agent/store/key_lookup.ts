@@ -8,6 +8,7 @@
  */
 import { Buffer } from "node:buffer";
 import type { Key } from "../../protocol.ts";
+import { idIn } from "../../schema/identity.ts";
 import type { Field, Identity, Model } from "../../schema/model.ts";
 import { renderTemplate } from "../../schema/template.ts";
 import type { SqlValue } from "../sqlite/driver.ts";
@@ -64,7 +65,7 @@ function byRenderedKey(model: Model): KeyLookup {
 
 function byField(model: Model, field: Field, identity: Identity): KeyLookup {
   const column = ident(field.name);
-  const own = (name: string) => identity[name as keyof Identity];
+  const own = (name: string) => idIn(model, identity, name);
   const hash = renderTemplate(model.hashKey.template, own);
   const { text, parts } = model.sortKey!.template;
   const prefix = renderTemplate({ text, parts: parts.slice(0, -1) }, own)!;

@@ -16,9 +16,10 @@
  *
  * @module
  */
+import { idIn } from "../../schema/identity.ts";
 import type { Field, Identity, Model } from "../../schema/model.ts";
 import { columnName } from "./columns.ts";
-import { dataFields, isIdentity, itemFields, keySql, loneKeyField, nowSql, ownName } from "./ddl.ts";
+import { dataFields, isIdentity, itemFields, keySql, loneKeyField, nowSql, ownName, scopeColumns } from "./ddl.ts";
 import { ident, literal, nowMsSql, templateSql } from "./sql.ts";
 
 /** Kinds of outbox entries. */
@@ -99,10 +100,10 @@ function foreign(model: Model, identity: Identity): { condition: string; raise: 
   const fields = dataFields(model).filter((field) => isIdentity(model, field));
   if (fields.length === 0) return undefined;
   const conditions = fields.map((field) => {
-    const own = literal(identity[field.name as keyof Identity]);
+    const own = literal(idIn(model, identity, field.name)!);
     return `new.${columnName(field)} IS NOT ${own}`;
   });
-  const own = fields.map((field) => `${field.name} ${identity[field.name as keyof Identity]}`).join(", ");
+  const own = fields.map((field) => `${field.name} ${idIn(model, identity, field.name)}`).join(", ");
   const message = literal(`${refused}this database holds ${model.name} rows of ${own} only`);
   const condition = conditions.join(" OR ");
   return { condition, raise: `SELECT RAISE(ABORT, ${message}) WHERE ${condition}` };
@@ -125,7 +126,8 @@ function evictions(model: Model, identity: Identity, event: "insert" | "update")
   ];
   for (const field of model.fields.filter((f) => f.unique)) {
     const value = field.template ? templateSql(field.template, model, identity, fresh) : `new.${columnName(field)}`;
-    ways.push(`${columnName(field)} = ${value}`);
+    const scope = scopeColumns(field).map((column) => ` AND ${column} = new.${column}`).join("");
+    ways.push(`${columnName(field)} = ${value}${scope}`);
   }
   return ways.map((way) => `SELECT _id FROM ${table} WHERE ${way}${other}`);
 }

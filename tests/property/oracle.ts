@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { unplaceItem } from "../../schema/placement.ts";
 import assert from "node:assert/strict";
 import {
   canonicalDecimal,
@@ -142,7 +143,8 @@ function keyText(model: Model, item: Item): string {
   return `${item[model.hashKey.attribute]} ${item[model.sortKey!.attribute]}`;
 }
 
-function equal(model: Model, key: string, row: Row, item: Item): void {
+function equal(model: Model, key: string, row: Row, stored: Item): void {
+  const item = unplaceItem(model, stored);
   for (const field of model.fields) {
     if (field.template) continue;
     const there = item[field.attribute], cell = row[field.name]!;
@@ -161,5 +163,7 @@ function computed({ service: { schema } }: Twinned, model: Model, item: Item): v
 /** The attributes of an item that the schema does not know. */
 export function unknownOf(model: Model, item: Item, typeField: string): Item {
   const known = new Set([...model.fields.map((field) => field.attribute), typeField, "_source", "_stamp"]);
-  return Object.fromEntries(Object.entries(item).filter(([attribute]) => !known.has(attribute)));
+  return Object.fromEntries(
+    Object.entries(unplaceItem(model, item)).filter(([attribute]) => !known.has(attribute)),
+  );
 }

@@ -40,6 +40,7 @@ interface Shape {
   readonly members: string | undefined;
   readonly nested: boolean;
   readonly ttl: boolean;
+  readonly packed: boolean;
   readonly initial: unknown;
 }
 
@@ -62,6 +63,7 @@ const shape: fc.Arbitrary<Shape> = fc.constantFrom(
     members: fc.constantFrom("string", "number", "binary", undefined),
     nested: fc.boolean(),
     ttl: rarely,
+    packed: rarely,
     initial: defaults[type] ?? fc.constant(undefined),
   });
 });
@@ -71,9 +73,10 @@ const ttlAttribute = "expires";
 
 function fieldOf(name: string, s: Shape, ttlTaken: boolean): Raw {
   const field: Raw = { type: s.type };
-  const ttl = s.ttl && s.type === "date" && !ttlTaken;
+  const ttl = s.ttl && (s.type === "date" || s.type === "number") && !ttlTaken;
   if (s.required) field.required = true;
   if (ttl) Object.assign(field, { ttl: true, map: ttlAttribute });
+  else if (s.packed) field.map = `pack.${name}`;
   else if (s.mapped) field.map = `m_${name}`;
   if (s.nulls !== undefined) field.nulls = s.nulls;
   if (s.type === "date" && s.isoDates) field.isoDates = true;
@@ -117,8 +120,14 @@ const model = fc.record({
 
 type ModelShape = typeof model extends fc.Arbitrary<infer T> ? T : never;
 
-function modelOf(at: number, m: ModelShape, ttlTaken: { is: boolean }): Raw {
-  const owner = { device: "d#${deviceId}", account: "a#${accountId}", global: "g#" }[m.scope]!;
+interface Names {
+  readonly deviceId: string;
+  readonly accountId: string;
+}
+const usual: Names = { deviceId: "deviceId", accountId: "accountId" };
+
+function modelOf(at: number, m: ModelShape, ttlTaken: { is: boolean }, { deviceId, accountId }: Names): Raw {
+  const owner = { device: `d#\${${deviceId}}`, account: `a#\${${accountId}}`, global: "g#" }[m.scope]!;
   const second = {
     none: "",
     number: "#${k2}",
@@ -142,8 +151,8 @@ function modelOf(at: number, m: ModelShape, ttlTaken: { is: boolean }): Raw {
     }[m.keyPart]!;
     fields.k2 = { type, required: true };
   }
-  if (m.scope === "device") fields.deviceId = { type: "string", required: true };
-  if (m.scope === "account") fields.accountId = { type: "string", required: true };
+  if (m.scope === "device") fields[deviceId] = { type: "string", required: true };
+  if (m.scope === "account") fields[accountId] = { type: "string", required: true };
   // Another's id is mere data where the key does not name it.
   if (m.bystander && m.scope === "account") fields.deviceId = { type: "string" };
   m.shapes.forEach((shape, i) => {
@@ -162,10 +171,11 @@ export const schemaSource: fc.Arbitrary<Raw> = fc.record({
   nulls: fc.boolean(),
   timestamps: fc.constantFrom(true, false, "create", "update"),
   renamed: fc.boolean(),
-  typeField: fc.constantFrom("_type", "kind"),
+  identity: fc.constantFrom(usual, usual, { deviceId: "thing", accountId: "orgId" }),
+  typeField: fc.constantFrom("_type", "kind", "__typename"),
   models: fc.array(model, { minLength: 1, maxLength: 3 }),
   names: fc.shuffledSubarray(modelNames, { minLength: 3, maxLength: 3 }),
-}).map(({ isoDates, nulls, timestamps, renamed, typeField, models, names }) => {
+}).map(({ isoDates, nulls, timestamps, renamed, identity, typeField, models, names }) => {
   const ttlTaken = { is: false };
   return {
     format: "onetable:1.1.0",
@@ -176,9 +186,10 @@ export const schemaSource: fc.Arbitrary<Raw> = fc.record({
       nulls,
       timestamps,
       typeField,
+      ...(identity === usual ? {} : { identity }),
       ...(renamed ? { createdField: "madeAt", updatedField: "changedAt" } : {}),
     },
-    models: Object.fromEntries(models.map((m, i) => [names[i]!, modelOf(i, m, ttlTaken)])),
+    models: Object.fromEntries(models.map((m, i) => [names[i]!, modelOf(i, m, ttlTaken, identity)])),
     process: Object.fromEntries(models.map(({ sync, conflict }, i) => [names[i]!, { sync, conflict }])),
   };
 });
