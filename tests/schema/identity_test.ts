@@ -110,7 +110,7 @@ Deno.test("identity: two devices, or accounts, never meet in a key, whatever sep
           const key = renderKey(m, attributes, identity);
           if (!key) continue;
           rendered++;
-          const owner = m.scope === "device" ? identity.deviceId : identity.accountId;
+          const owner: string = m.scope === "device" ? identity.deviceId : identity.accountId;
           assert.equal(owners.get(JSON.stringify(key)) ?? owner, owner, `${pk} ${sk} ${JSON.stringify(key)}`);
           owners.set(JSON.stringify(key), owner);
           const bare = { pk: key[0], sk: key[1], _type: "M" };
