@@ -238,7 +238,8 @@ export class Twin {
         break;
       }
       case "changes":
-        this.downlink.live(message);
+        if (message.seq === 0) this.#workerBack(message.spreadMs ?? 0);
+        else this.downlink.live(message);
         break;
       case "page":
         this.downlink.page(message);
@@ -263,7 +264,16 @@ export class Twin {
       case "time":
         this.downlink.timed(message.request);
         break;
+      case "later":
+        this.downlink.later(message);
+        break;
     }
+  }
+
+  /** A worker has begun to receive: what was sent before may have been lost. */
+  #workerBack(windowMs: number): void {
+    this.downlink.workerBack(windowMs);
+    this.uplink.workerBack(windowMs);
   }
 
   #retryAsides(): void {
@@ -282,7 +292,7 @@ export class Twin {
    */
   #learnTime(message: FromCloud): void {
     const { clock } = this.context;
-    if (message.type === "verify" || message.type === "digests") return;
+    if (message.type === "verify" || message.type === "digests" || message.type === "later") return;
     const asked: { readonly sentMs?: number; readonly ahead?: boolean } | undefined = message.type === "changes"
       ? undefined
       : message.type === "ack" || message.type === "refused"

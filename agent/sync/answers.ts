@@ -64,7 +64,9 @@ export function settleAnswers(context: Context, inFlight: InFlight, batch: Batch
     rest.attempts = throttled ? Math.min(batch.attempts, 16) : 0;
     if (throttled) {
       const waitMs = Math.min(limits.retryMaxMs, 250 * 2 ** rest.attempts);
-      rest.notBeforeMs = clock.monotonicMs() + waitMs * (0.5 + context.random() / 2);
+      // The cloud's own word counts, where it says how long.
+      const jitteredMs = waitMs * (0.5 + context.random() / 2);
+      rest.notBeforeMs = clock.monotonicMs() + Math.max(jitteredMs, ack.afterMs ?? 0);
     }
   }
 }

@@ -20,6 +20,7 @@ import type {
   FromCloud,
   Items,
   Key,
+  Later,
   Page,
   SnapshotPage,
   Sync,
@@ -29,26 +30,12 @@ import type { Context } from "./context.ts";
 import type { InFlight } from "./flight.ts";
 import { Incoming } from "./incoming.ts";
 import { keyText } from "./items.ts";
+import { Questions } from "./questions.ts";
+import type { Request } from "./requests.ts";
 import { sweepChannel } from "./snapshot.ts";
 
 /** Live messages held per channel while one before them is missing: reordering is a matter of a few. */
 const holdMax = 16;
-
-interface Request {
-  readonly id: string;
-  /** Asked before the page in front of its answer was applied: the answer lies waiting, and tells no time. */
-  readonly ahead?: true;
-  /** The serial of settlements when it was made: what was settled since is known better than the answer knows. */
-  readonly settledSerial: number;
-  /** Monotonic time when it was made, and after which it is asked again. */
-  readonly sentMs: number;
-  readonly overdueMs: number;
-}
-
-interface FetchRequest extends Request {
-  /** The recheck serial of each asked key. */
-  readonly serials: Map<string, number>;
-}
 
 interface Cursor {
   epoch?: string;
@@ -62,22 +49,26 @@ interface Cursor {
 export class Downlink {
   readonly channels: readonly Channel[];
   readonly #cursors: Map<Channel, Cursor> = new Map();
-  readonly #requests: Map<Channel, Request> = new Map();
-  /** The request for the page behind the one that has arrived and is not applied yet. */
-  readonly #ahead: Map<Channel, Request> = new Map();
   readonly #held: Map<Channel, Map<number, Changes>> = new Map();
   readonly #caughtUp: Set<Channel> = new Set();
   readonly #incoming: Incoming;
-  #fetch: FetchRequest | undefined;
-  #timeRequest: Request | undefined;
-  #requestCounter = 0;
+  readonly #questions: Questions;
   /** Counts settlements by answers; with each key, when it was settled last, while a request is out. */
   #settledSerial = 0;
   readonly #settledAt: Map<string, number> = new Map();
 
   constructor(readonly context: Context, readonly inFlight: InFlight) {
     this.#incoming = new Incoming(context, inFlight);
-    this.channels = channelsOf(context.store.schema, context.identity);
+    const channels = this.channels = channelsOf(context.store.schema, context.identity);
+    const settled = () => this.#settledSerial;
+    this.#questions = new Questions({
+      context,
+      channels,
+      cursorOf: (channel) => this.#cursorOf(channel),
+      get settledSerial() {
+        return settled();
+      },
+    });
     this.#snapshotAfterMigration();
     this.restart();
   }
@@ -113,12 +104,9 @@ export class Downlink {
   }
 
   disconnected(): void {
-    this.#requests.clear();
-    this.#ahead.clear();
+    this.#questions.clear();
     this.#held.clear();
     this.#caughtUp.clear();
-    this.#fetch = undefined;
-    this.#timeRequest = undefined;
     this.#settledAt.clear();
   }
 
@@ -143,33 +131,6 @@ export class Downlink {
     );
   }
 
-  #newRequest(): Request {
-    const sentMs = this.context.clock.monotonicMs();
-    return {
-      id: `${this.context.incarnation}/${++this.#requestCounter}`,
-      settledSerial: this.#settledSerial,
-      sentMs,
-      overdueMs: sentMs + this.context.limits.retryMs * (1 + this.context.random()),
-    };
-  }
-
-  /**
-   * Asks for channels from their cursors: those named, else all; a device that no channel concerns asks for the time.
-   * A channel that is asked already is not asked again, unless `force`.
-   */
-  sync(channels: readonly Channel[] = this.channels, force = true): void {
-    const asked = channels.filter((channel) => force || !this.#requests.has(channel));
-    if (asked.length === 0 && channels.length > 0) return;
-    const request = this.#newRequest();
-    for (const channel of asked) {
-      this.#requests.set(channel, request);
-      this.#ahead.delete(channel);
-    }
-    if (asked.length === 0) this.#timeRequest = request;
-    const message: Sync = { type: "sync", request: request.id, channels: asked.map((c) => this.#cursorOf(c)) };
-    this.context.send(message);
-  }
-
   /**
    * The question for what is behind a page that has arrived, where the page is the one that is awaited and says that there
    * is more. It tells nobody that the page was applied: should that fail, the answer is ignored.
@@ -177,26 +138,29 @@ export class Downlink {
   ahead(message: FromCloud): Sync | undefined {
     if (message.type !== "page" && message.type !== "snapshot") return undefined;
     const { channel } = message;
-    if (this.#requests.get(channel)?.id !== message.request || this.#ahead.has(channel)) return undefined;
     const cursor = this.#cursors.get(channel) ?? {};
     const next = message.type === "page" ? behindPage(cursor, message) : behindSnapshotPage(cursor, message);
-    if (!next) return undefined;
-    const request: Request = { ...this.#newRequest(), ahead: true };
-    this.#ahead.set(channel, request);
-    return { type: "sync", request: request.id, channels: [cursorOf(channel, next)] };
+    return next && this.#questions.askAhead(channel, message.request, cursorOf(channel, next));
   }
 
-  /** What {@link ahead} gave could not be sent: it is asked for when the page is applied. */
-  notAsked({ request }: Sync): void {
-    for (const [channel, { id }] of this.#ahead) if (id === request) this.#ahead.delete(channel);
+  /** See {@link Questions.notAsked}. */
+  notAsked(question: Sync): void {
+    this.#questions.notAsked(question);
   }
 
-  /** Goes on behind a page that was applied: the question is out already, or is asked now. */
-  #goOn(channel: Channel): void {
-    const ahead = this.#ahead.get(channel);
-    this.#ahead.delete(channel);
-    if (ahead) this.#requests.set(channel, ahead);
-    else this.sync([channel]);
+  /** See {@link Questions.sync}: these channels, else all. */
+  sync(channels: readonly Channel[] = this.channels, force = true): void {
+    this.#questions.sync(channels, force);
+  }
+
+  /** See {@link Questions.later}. */
+  later(message: Later): void {
+    this.#questions.later(message);
+  }
+
+  /** See {@link Questions.workerBack}. */
+  workerBack(windowMs: number): void {
+    this.#questions.workerBack(windowMs);
   }
 
   #cursorOf(channel: Channel): CursorOf {
@@ -206,7 +170,7 @@ export class Downlink {
   /** Asks for keys that were marked and are settled now. One request is out at a time. */
   fetch(): void {
     const { records, outbox } = this.context;
-    if (this.#fetch) return;
+    if (this.#questions.fetching) return;
     const serials = new Map<string, number>(), keys: Key[] = [];
     for (const { key, model, serial } of records.rechecks(4 * fetchKeysMax)) {
       if (keys.length >= fetchKeysMax) break;
@@ -215,26 +179,24 @@ export class Downlink {
       keys.push(key);
     }
     if (keys.length === 0) return;
-    this.#fetch = { ...this.#newRequest(), serials };
-    this.context.send({ type: "fetch", request: this.#fetch.id, keys });
+    this.#questions.fetch(keys, serials);
   }
 
   /** The uplink settled these keys: answers that were asked for before know less of them. */
   settled(keys: Iterable<Key>): void {
     this.#settledSerial++;
-    if (this.#requests.size === 0 && !this.#fetch) return this.#settledAt.clear();
+    if (this.#questions.none) return this.#settledAt.clear();
     for (const key of keys) this.#settledAt.set(keyText(key), this.#settledSerial);
   }
 
-  /** The request with this id, if an answer to it is still wanted. */
+  /** See {@link Questions.of}. */
   requestOf(id: string): Pick<Request, "sentMs" | "ahead"> | undefined {
-    return [...this.#requests.values(), this.#fetch, this.#timeRequest].find((request) => request?.id === id);
+    return this.#questions.of(id);
   }
 
   /** The answer to a sync without channels. */
   timed(request: string): void {
-    if (this.#timeRequest?.id === request) this.#timeRequest = undefined;
-    else this.#ignore();
+    if (!this.#questions.takeTime(request)) this.#ignore();
   }
 
   #settledSince(key: Key, request: Request): boolean {
@@ -244,15 +206,7 @@ export class Downlink {
   /** What is due by time: overdue requests and further snapshots. Returns the next monotonic time that something is due. */
   tick(): number {
     const now = this.context.clock.monotonicMs();
-    const overdue = this.channels.filter((c) => (this.#requests.get(c)?.overdueMs ?? Infinity) <= now);
-    if (overdue.length > 0) this.sync(overdue);
-    if ((this.#fetch?.overdueMs ?? Infinity) <= now) {
-      this.#fetch = undefined;
-      this.fetch();
-    }
-    if ((this.#timeRequest?.overdueMs ?? Infinity) <= now) this.sync([]);
-    let due = Math.min(this.#fetch?.overdueMs ?? Infinity, this.#timeRequest?.overdueMs ?? Infinity);
-    for (const request of this.#requests.values()) due = Math.min(due, request.overdueMs);
+    let due = this.#questions.tick();
     for (const [channel, cursor] of this.#cursors) {
       if (cursor.againMs === undefined || !this.context.clock.known) continue;
       const leftMs = cursor.againMs - this.context.clock.nowMs();
@@ -288,33 +242,50 @@ export class Downlink {
     const { channel } = message;
     const cursor = this.#cursors.get(channel);
     if (!this.channels.includes(channel) || cursor?.seq === undefined || cursor.snapshot) return this.#ignore();
-    if (message.epoch !== cursor.epoch) return this.sync([channel], false);
+    const windowMs = message.spreadMs ?? 0;
+    if (message.epoch !== cursor.epoch) return this.#questions.missing(channel, windowMs);
     if (message.seq <= cursor.seq) return this.#ignore();
-    const held = this.#held.get(channel) ?? new Map<number, Changes>();
     if (message.seq > cursor.seq + 1) {
+      const held = this.#held.get(channel) ?? new Map<number, Changes>();
       if (held.size < holdMax) this.#held.set(channel, held.set(message.seq, message));
-      return this.sync([channel], false);
+      return this.#questions.missing(channel, windowMs);
     }
-    const run = [message];
-    for (let next = held.get(message.seq + 1); next; next = held.get(next.seq + 1)) run.push(next);
+    this.#applyRun(channel, cursor, message);
+    this.fetch();
+  }
+
+  /** Applies a live entry that is the next one, and those held that follow it. */
+  #applyRun(channel: Channel, cursor: Cursor, first: Changes): void {
+    const held = this.#held.get(channel) ?? new Map<number, Changes>();
+    const run = [first];
+    for (let next = held.get(first.seq + 1); next; next = held.get(next.seq + 1)) run.push(next);
     const last = run.at(-1)!.seq;
     this.#apply(run.flatMap((m) => m.entries), () => this.#store(channel, { ...cursor, seq: last }));
     for (const seq of [...held.keys()]) if (seq <= last) held.delete(seq);
-    this.fetch();
+    // It was a matter of order: nothing is missing.
+    if (held.size === 0) this.#questions.unplan(channel);
+  }
+
+  /** After the last page: what is held and follows is applied; if something is missing still, it is asked for. */
+  #goOnWithHeld(channel: Channel): void {
+    const cursor = this.#cursors.get(channel), held = this.#held.get(channel);
+    if (!held || cursor?.seq === undefined) return;
+    const next = held.get(cursor.seq + 1);
+    if (next) this.#applyRun(channel, cursor, next);
+    const { seq: last = 0 } = this.#cursors.get(channel)!;
+    for (const seq of [...held.keys()]) if (seq <= last) held.delete(seq);
+    const [first] = held.values();
+    if (first) this.#questions.missing(channel, first.spreadMs ?? 0);
   }
 
   #ignore(): void {
     this.context.counters.ignored++;
   }
 
-  /** Takes a request that this answer belongs to, or undefined where it is outdated. */
+  /** Takes the question that this answers, or undefined where it is outdated. */
   #answered(channel: Channel, id: string): Request | undefined {
-    const request = this.#requests.get(channel);
-    if (request?.id !== id) {
-      this.#ignore();
-      return undefined;
-    }
-    this.#requests.delete(channel);
+    const request = this.#questions.take(channel, id);
+    if (!request) this.#ignore();
     return request;
   }
 
@@ -324,10 +295,16 @@ export class Downlink {
     const request = this.#answered(channel, page.request);
     if (!request) return;
     const cursor = this.#cursors.get(channel) ?? {};
-    if (cursor.snapshot || page.from !== cursor.seq || page.epoch !== cursor.epoch) return this.sync([channel]);
-    this.#apply(page.entries, () => this.#store(channel, { ...cursor, seq: page.to }), request);
-    if (page.more) this.#goOn(channel);
-    else this.#caughtUp.add(channel);
+    if (cursor.snapshot || cursor.seq === undefined || page.epoch !== cursor.epoch) return this.sync([channel]);
+    // Live entries were faster: if they brought all of it, the answer says no less than that this is caught up.
+    const isKnown = page.from < cursor.seq && page.to <= cursor.seq;
+    if (!isKnown && page.from !== cursor.seq) return this.sync([channel]);
+    if (!isKnown) this.#apply(page.entries, () => this.#store(channel, { ...cursor, seq: page.to }), request);
+    if (page.more) this.#questions.goOn(channel);
+    else {
+      this.#caughtUp.add(channel);
+      this.#goOnWithHeld(channel);
+    }
     this.fetch();
   }
 
@@ -363,16 +340,15 @@ export class Downlink {
       const changed = cursor.epoch !== undefined && cursor.epoch !== page.epoch;
       this.#store(channel, { epoch: page.epoch, seq: head, againMs: changed ? clock.nowMs() + 60_000 : undefined });
     }, request);
-    this.#goOn(channel);
+    this.#questions.goOn(channel);
     this.fetch();
   }
 
   /** Fetched keys. The answer for a key is void if it was dirtied, settled or marked again since it was asked for. */
   items(message: Items): void {
     const { store, records, outbox } = this.context;
-    const request = this.#fetch;
-    if (request?.id !== message.request) return this.#ignore();
-    this.#fetch = undefined;
+    const request = this.#questions.takeFetch(message.request);
+    if (!request) return this.#ignore();
     store.tx(() =>
       store.applying(() => {
         for (const entry of message.entries) {

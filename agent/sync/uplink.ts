@@ -56,6 +56,14 @@ export class Uplink {
     }
   }
 
+  /** A worker has begun to receive: what was sent and is not answered is sent again, spread over the window. */
+  workerBack(windowMs: number): void {
+    const { clock, random } = this.context, now = clock.monotonicMs();
+    for (const batch of this.inFlight.batches.values()) {
+      if (batch.retryAtMs !== undefined) batch.retryAtMs = Math.min(batch.retryAtMs, now + windowMs * random());
+    }
+  }
+
   /** Sends whatever may be sent now: first what is in flight and unsent or overdue, then new batches while the window has room. */
   pump(): void {
     const { clock, limits } = this.context;

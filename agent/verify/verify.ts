@@ -24,6 +24,7 @@ import {
 } from "../../protocol.ts";
 import type { Context } from "../sync/context.ts";
 import type { Downlink } from "../sync/downlink.ts";
+import { waitMs } from "../sync/requests.ts";
 import type { InFlight } from "../sync/flight.ts";
 import { comesDown, goesUp, keyText } from "../sync/items.ts";
 import { modelsOf } from "../sync/snapshot.ts";
@@ -71,7 +72,7 @@ interface Run {
   readonly suspects: Suspect[];
   /** What is settling or being looked at. */
   look?: { readonly suspects: Suspect[]; readonly sinceMs: number };
-  ask?: { readonly request: string; readonly message: FromDevice; overdueMs: number };
+  ask?: { readonly request: string; readonly message: FromDevice; readonly repeats: number; overdueMs: number };
   notBeforeMs: number;
   keptMs: number;
 }
@@ -177,7 +178,8 @@ export class Verify {
   #send(run: Run, message: FromDevice): void {
     const { limits, random } = this.#context;
     const request = (message as { request: string }).request;
-    run.ask = { request, message, overdueMs: this.#now() + limits.retryMs * (1 + random()) };
+    const repeats = run.ask ? run.ask.repeats + 1 : 0;
+    run.ask = { request, message, repeats, overdueMs: this.#now() + waitMs(limits, repeats, random) };
     this.#context.send(message);
   }
 

@@ -122,7 +122,7 @@ export class Answering {
       case "sync":
         return this.#takeSync(work, message);
       default:
-        return this.#take(this.#asks, work);
+        return this.#takeAsk(work, message.request);
     }
   }
 
@@ -192,6 +192,16 @@ export class Answering {
     if (!placed) return this.#take(this.#asks, work);
     this.#tellWait(work, this.#asks.waitMs(work.dear));
     return work.done;
+  }
+
+  /** A question that waits already, under this id, is not asked twice. */
+  #takeAsk(work: Work, request: string): Promise<void> {
+    const same = (this.#asks.waitingOf(work.deviceId) as Work[]).some(({ message }) =>
+      message.type === work.message.type && "request" in message && message.request === request
+    );
+    if (!same) return this.#take(this.#asks, work);
+    this.#metrics.messagesRepeated++;
+    return Promise.resolve();
   }
 
   /** The answer that is being made serves this question as well: it is asked from the same cursors. */

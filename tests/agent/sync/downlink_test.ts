@@ -3,7 +3,7 @@
  */
 import assert from "node:assert/strict";
 import { Twin } from "../../../agent/twin.ts";
-import type { Entry, FromCloud, FromDevice } from "../../../protocol.ts";
+import type { Entry, FromCloud, FromDevice, Sync } from "../../../protocol.ts";
 import { memoryStore } from "../store_fixture.ts";
 import { twinCompiled } from "../twin_fixture.ts";
 
@@ -17,7 +17,7 @@ function opened() {
   /** The names in the table when each message was sent. */
   const rowsThen: string[] = [];
   const rows = () => store.db.sql("SELECT group_concat(name) AS names FROM (SELECT name FROM Slot ORDER BY _id)");
-  const device = { refuses: false };
+  const device = { refuses: false, now: 0, random: 0.5 };
   const twin = new Twin({
     store,
     transport: {
@@ -28,8 +28,8 @@ function opened() {
         return true;
       },
     },
-    clock: { wallMs: () => time, monotonicMs: () => 0 },
-    random: Math.random,
+    clock: { wallMs: () => time + device.now, monotonicMs: () => device.now },
+    random: () => device.random,
     onFault: (error) => faults.push(error),
   });
   twin.onConnected();
@@ -184,4 +184,142 @@ Deno.test("downlink: a live message held for reordering is not applied in anothe
   twin.onMessage(live("e2", 5, item("B")));
   assert.equal(device.names(), "A,B");
   assert.equal(device.store.db.sql("SELECT seq FROM _sync_channels").get()!.seq, 5);
+});
+
+/** The syncs that were sent since the last call. */
+function syncs(device: ReturnType<typeof opened>): Sync[] {
+  return device.sent.splice(0).filter((message): message is Sync => message.type === "sync");
+}
+
+Deno.test("downlink: an answer to any transmission of a question is taken, however late; a second one moves nothing", () => {
+  using device = opened();
+  const [, first] = syncs(device);
+  for (const now of [11_000, 40_000, 120_000]) {
+    device.now = now;
+    device.twin.tick();
+  }
+  const again = syncs(device);
+  assert.deepEqual(again.map(({ request }) => request), [first!.request, first!.request, first!.request]);
+  const answer = device.page(first!.request, 0, false, "A");
+  device.twin.onMessage(answer);
+  assert.equal(device.names(), "A");
+  assert.ok(device.twin.downlink.caughtUp);
+  const { ignored } = device.twin.context.counters;
+  device.twin.onMessage(answer);
+  assert.equal(device.twin.context.counters.ignored, ignored + 1);
+  assert.deepEqual(syncs(device), [], "and nothing is asked because of it");
+});
+
+Deno.test("downlink: a question from another cursor than before has another id", () => {
+  using device = opened();
+  const [, first] = syncs(device);
+  // A live entry moves the cursor while the answer is out.
+  device.twin.onMessage({ ...device.page("", 0, false, "A"), type: "changes", seq: 1 } as unknown as FromCloud);
+  device.now = 11_000;
+  device.twin.tick();
+  const [second] = syncs(device);
+  assert.notEqual(second!.request, first!.request);
+  assert.equal(second!.channels[0]!.seq, 1);
+  device.twin.onMessage(device.page(first!.request, 0, false, "B"));
+  assert.equal(device.names(), "A");
+});
+
+Deno.test("downlink: a page that live entries have overtaken says that the channel is caught up", () => {
+  using device = opened();
+  const [, asked] = syncs(device);
+  device.twin.onMessage({ ...device.page("", 0, false, "A"), type: "changes", seq: 1 } as unknown as FromCloud);
+  assert.ok(!device.twin.downlink.caughtUp);
+  device.twin.onMessage(device.page(asked!.request, 0, false, "A"));
+  assert.ok(device.twin.downlink.caughtUp);
+  assert.equal(device.twin.downlink.cursors()[channel]!.seq, 1);
+  assert.deepEqual(syncs(device), []);
+});
+
+Deno.test("downlink: the wait doubles up to a minute, with full jitter above the first", () => {
+  for (const [random, waits] of [[0, [5, 5, 5, 5, 5, 5]], [0.999, [10, 20, 40, 60, 60, 60]]] as const) {
+    using device = opened();
+    device.random = random;
+    device.twin.resync();
+    syncs(device);
+    let last = 0;
+    const found: number[] = [];
+    while (found.length < waits.length) {
+      device.now += 250;
+      device.twin.tick();
+      if (syncs(device).length === 0) continue;
+      found.push(Math.round((device.now - last) / 1000));
+      last = device.now;
+    }
+    assert.deepEqual(found, waits);
+  }
+});
+
+Deno.test("downlink: who is told that the answer takes a while asks again only then", () => {
+  using device = opened();
+  const [, { request, later }] = syncs(device) as [Sync, Sync];
+  assert.equal(later, 1);
+  device.twin.onMessage({ type: "later", request, afterMs: 100_000, time });
+  device.now = 99_000;
+  device.twin.tick();
+  assert.deepEqual(syncs(device), []);
+  device.now = 100_001;
+  device.twin.tick();
+  assert.equal(syncs(device)[0]!.request, request);
+});
+
+Deno.test("downlink: what is missing on a channel of many is asked for after a part of the window, if it is missing still", () => {
+  using device = opened();
+  device.twin.onMessage(device.page(device.requestOf(), 0, false, "A"));
+  syncs(device);
+  const live = (seq: number, name: string) =>
+    ({ ...device.page("", 0, false, name), type: "changes", seq, spreadMs: 8_000 }) as unknown as FromCloud;
+  device.twin.onMessage(live(3, "C"));
+  assert.deepEqual(syncs(device), []);
+  device.twin.onMessage(live(2, "B"));
+  assert.equal(device.names(), "A,B,C");
+  device.now = 5_000;
+  device.twin.tick();
+  assert.deepEqual(syncs(device), [], "it was a matter of order");
+  device.twin.onMessage(live(5, "E"));
+  device.now = 8_900;
+  device.twin.tick();
+  assert.deepEqual(syncs(device), []);
+  device.now = 9_100;
+  device.twin.tick();
+  assert.deepEqual(syncs(device).map(({ channels }) => channels[0]!.seq), [3]);
+});
+
+Deno.test("downlink: after the last page what is held goes on, and what is missing still is asked for", () => {
+  using device = opened();
+  const live = (seq: number, name: string) =>
+    ({ ...device.page("", 0, false, name), type: "changes", seq }) as unknown as FromCloud;
+  const asked = device.requestOf();
+  for (const message of [live(2, "B"), live(4, "D")]) device.twin.onMessage(message);
+  syncs(device);
+  device.twin.onMessage(device.page(asked, 0, false, "A"));
+  assert.equal(device.names(), "A,B");
+  assert.deepEqual(syncs(device).map(({ channels }) => channels[0]!.seq), [2]);
+});
+
+Deno.test("downlink: when a worker is back, who waits for an answer asks again within its window, nobody else", () => {
+  using device = opened();
+  const back: FromCloud = {
+    type: "changes",
+    channel: "global",
+    epoch: "e",
+    seq: 0,
+    entries: [],
+    time,
+    spreadMs: 2_000,
+  };
+  const [, { request }] = syncs(device) as [Sync, Sync];
+  device.twin.onMessage(back);
+  device.now = 1_100;
+  device.twin.tick();
+  assert.deepEqual(syncs(device).map((sync) => sync.request), [request]);
+  device.twin.onMessage(device.page(request, 0, false, "A"));
+  device.twin.onMessage(back);
+  device.now = 4_000;
+  device.twin.tick();
+  assert.deepEqual(syncs(device), []);
 });
