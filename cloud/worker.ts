@@ -43,7 +43,17 @@ export interface CloudOptions extends Omit<Partial<BrokerConnection>, "url"> {
   /** The embedded broker; default, without `mqtt`: a free port on `127.0.0.1`. */
   readonly broker?: Pick<
     BrokerOptions,
-    "port" | "host" | "tls" | "packetBytesMax" | "bufferBytesMax" | "connectionsMax" | "recheckMs"
+    | "port"
+    | "host"
+    | "tls"
+    | "packetBytesMax"
+    | "bufferBytesMax"
+    | "connectionsMax"
+    | "perAddressMax"
+    | "pendingMax"
+    | "packets"
+    | "bytes"
+    | "recheckMs"
   >;
   /** Absent: no HTTP until {@link Cloud.serveHttp}. */
   readonly http?: HttpOptions;

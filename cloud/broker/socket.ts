@@ -6,24 +6,38 @@
  *   together with it. Writes to a device therefore never wait: what it does not take is buffered up to a bound, and
  *   then the connection is cut (the device catches up from its cursor). Only a worker's connection pushes back,
  *   which slows the devices down instead of losing what they send; a worker always reads on.
- * - A packet's length is announced in its first bytes. One above the limit ends the connection before it is buffered.
+ * - A packet's length is announced in its first bytes. One above the limit of its kind ends the connection before it is
+ *   buffered.
  *
  * @module
  */
 import type { Socket } from "node:net";
 import { SteadyStream } from "../../mqtt/steady_stream.ts";
 
-/** Follows the packet boundaries of an MQTT byte stream: a type byte, the length in 1 to 4 bytes of 7 bits, the rest. */
+/** Types of MQTT packets, in the high half of the first byte. */
+const connect = 1, subscribe = 8, unsubscribe = 10;
+
+/** Bytes of the first packet: an id, a name, a token and a will, each far smaller. */
+export const connectBytesMax = 4 * 1024;
+/** Bytes of a (un)subscription: a few filters of at most some 300 bytes. */
+const subscribeBytesMax = 4 * 1024;
+
+/**
+ * Follows the packet boundaries of an MQTT byte stream: a type byte, the length in 1 to 4 bytes of 7 bits, the rest. The
+ * first packet must be a CONNECT, and small: before it nothing is known of who sends.
+ */
 export class PacketGuard {
   /** Bytes of the current packet still to come, or undefined within its header. */
   #left: number | undefined;
   #length = 0;
   #lengthBytes = -1;
+  #bytesMax = 0;
+  #isFirst = true;
 
   constructor(private readonly packetBytesMax: number) {}
 
-  /** False where a packet announces more bytes than allowed, or a malformed length. */
-  accept(chunk: Uint8Array): boolean {
+  /** Undefined, or what is wrong with a packet that begins in this chunk. */
+  accept(chunk: Uint8Array): string | undefined {
     let at = 0;
     while (at < chunk.length) {
       if (this.#left !== undefined) {
@@ -31,12 +45,13 @@ export class PacketGuard {
         at += step;
         this.#left -= step;
       } else if (this.#lengthBytes < 0) {
-        at++;
-        this.#lengthBytes = 0;
+        const fault = this.#begin(chunk[at++]!);
+        if (fault) return fault;
       } else {
         const byte = chunk[at++]!;
         this.#length += (byte & 0x7f) * 128 ** this.#lengthBytes++;
-        if (this.#length > this.packetBytesMax || this.#lengthBytes > 4) return false;
+        if (this.#length > this.#bytesMax) return `a packet is larger than ${this.#bytesMax} bytes`;
+        if (this.#lengthBytes > 4) return "a packet's length is malformed";
         if (byte < 0x80) this.#left = this.#length;
       }
       if (this.#left === 0) {
@@ -45,7 +60,20 @@ export class PacketGuard {
         this.#lengthBytes = -1;
       }
     }
-    return true;
+    return undefined;
+  }
+
+  #begin(firstByte: number): string | undefined {
+    const type = firstByte >> 4;
+    if (this.#isFirst && firstByte !== connect << 4) return "its first packet is no CONNECT";
+    this.#bytesMax = this.#isFirst
+      ? Math.min(connectBytesMax, this.packetBytesMax)
+      : type === subscribe || type === unsubscribe
+      ? Math.min(subscribeBytesMax, this.packetBytesMax)
+      : this.packetBytesMax;
+    this.#isFirst = false;
+    this.#lengthBytes = 0;
+    return undefined;
   }
 }
 
@@ -71,8 +99,8 @@ export class BrokerSocket extends SteadyStream {
   }
 
   protected override inspect(chunk: Uint8Array): Error | undefined {
-    if (this.#guard.accept(chunk)) return undefined;
-    return new Error(`a packet is larger than ${this.limits.packetBytesMax} bytes`);
+    const fault = this.#guard.accept(chunk);
+    return fault === undefined ? undefined : new Error(fault);
   }
 
   override write(...args: unknown[]): boolean {

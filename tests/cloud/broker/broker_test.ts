@@ -119,8 +119,8 @@ test("broker: a packet above the limit ends the connection before it is buffered
 });
 
 Deno.test("broker: the packet guard follows packets of any size through any chunks", () => {
-  const packet = (bytes: number) => {
-    const header = [0x30];
+  const packet = (type: number, bytes: number) => {
+    const header = [type];
     for (let left = bytes;;) {
       header.push((left & 127) | (left > 127 ? 128 : 0));
       if ((left >>= 7) === 0) break;
@@ -135,21 +135,31 @@ Deno.test("broker: the packet guard follows packets of any size through any chun
       fc.array(fc.integer({ min: 1, max: 5_000 }), { minLength: 1, maxLength: 50 }),
       (sizes, tooLarge, cuts) => {
         const bytes = new Uint8Array(
-          [...sizes, ...(tooLarge === null ? [] : [tooLarge])].flatMap((size) => [...packet(size)]),
+          [packet(0x10, 30), ...[...sizes, ...(tooLarge === null ? [] : [tooLarge])].map((size) => packet(0x30, size))]
+            .flatMap((packet) => [...packet]),
         );
         const guard = new PacketGuard(limit);
-        let fine = true;
-        for (let at = 0, n = 0; at < bytes.length && fine; n++) {
+        let fault: string | undefined;
+        for (let at = 0, n = 0; at < bytes.length && !fault; n++) {
           const next = at + cuts[n % cuts.length]!;
-          fine = guard.accept(bytes.subarray(at, next));
+          fault = guard.accept(bytes.subarray(at, next));
           at = next;
         }
-        assert.equal(fine, tooLarge === null);
+        assert.equal(fault === undefined, tooLarge === null);
       },
     ),
     { numRuns: 100 },
   );
-  assert.equal(new PacketGuard(limit).accept(new Uint8Array([0x30, 0x80, 0x80, 0x80, 0x80, 0x80])), false);
+  const fault = (...packets: Uint8Array[]) => {
+    const guard = new PacketGuard(limit);
+    return packets.map((packet) => guard.accept(packet)).find((fault) => fault !== undefined);
+  };
+  assert.match(fault(new Uint8Array([0x10, 0xff, 0xff, 0xff, 0xff, 0x80]))!, /larger/);
+  assert.match(fault(packet(0x30, 10))!, /no CONNECT/);
+  assert.equal(fault(packet(0x10, 4096)), undefined);
+  assert.match(fault(packet(0x10, 4097))!, /larger than 4096/);
+  assert.equal(fault(packet(0x10, 10), packet(0x82, 4096)), undefined);
+  assert.match(fault(packet(0x10, 10), packet(0x82, 4097))!, /larger than 4096/);
 });
 
 test("broker: a device gets nothing that was sent while it was away, even if it asks for a session", async () => {

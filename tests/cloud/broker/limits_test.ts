@@ -1,0 +1,150 @@
+/** What one connection, one device and one address may cost the embedded broker. */
+import assert from "node:assert/strict";
+import { startBroker } from "../../../cloud/broker/broker.ts";
+import { connectPacket, publishPacket, RawConnection, subscribePacket } from "../../hostile/raw_mqtt.ts";
+import { until } from "../../support/until.ts";
+import { internalUser, testCloud, testDevices, testLink } from "./broker_contract.ts";
+
+type Options = Partial<Parameters<typeof startBroker>[0]>;
+
+async function withBroker(options: Options, work: (broker: Awaited<ReturnType<typeof startBroker>>) => Promise<void>) {
+  const broker = await startBroker({
+    authenticate: (deviceId, token) =>
+      Promise.resolve(testDevices.find((known) => known.deviceId === deviceId && known.token === token)),
+    internal: internalUser,
+    ...options,
+  });
+  try {
+    await work(broker);
+  } finally {
+    await broker.close();
+  }
+}
+
+const test = (name: string, options: Options, work: Parameters<typeof withBroker>[1]) =>
+  Deno.test({
+    name: `broker limits: ${name}`,
+    fn: () => withBroker(options, work),
+    sanitizeOps: false,
+    sanitizeResources: false,
+  });
+
+const device = (deviceId: string) => ({ clientId: deviceId, username: deviceId, password: `token-of-${deviceId}` });
+const ends = (port: number) => ({
+  devicePort: port,
+  workerPort: port,
+  internal: internalUser,
+  dispose: async () => {},
+});
+
+test(
+  "a device that was cut has no connection left, however many it made and in whatever order they ended",
+  {},
+  async (broker) => {
+    const first = (await RawConnection.connect(broker.port, device("dev-1"))).connection;
+    const others: RawConnection[] = [];
+    for (let n = 0; n < 20; n++) {
+      const other = await RawConnection.open(broker.port);
+      other.send(connectPacket(device("dev-1")));
+      // Before, while and after it is let in.
+      if (n % 3 > 0) await new Promise((resolve) => setTimeout(resolve, n % 3));
+      if (n % 4 === 0) others.push(other);
+      else await other.close();
+    }
+    broker.disconnect("dev-1");
+    await Promise.all([first, ...others].map(({ closed }) => closed));
+    // And it may come again, since nobody has revoked it here.
+    const again = await RawConnection.connect(broker.port, device("dev-1"));
+    assert.equal(again.code, 0);
+    await again.connection.close();
+  },
+);
+
+test("a device that is cut while it is being let in has to show its credentials again", {
+  authenticate: async (deviceId) => {
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    return { deviceId, accountId: "acme" };
+  },
+}, async (broker) => {
+  const connecting = RawConnection.connect(broker.port, device("dev-1"));
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  broker.disconnect("dev-1");
+  const { code, connection } = await connecting;
+  assert.equal(code, 3);
+  await connection.closed;
+});
+
+test("who says nothing loses his place to a device", { pendingMax: 20 }, async (broker) => {
+  const silent = await Promise.all(Array.from({ length: 200 }, () => RawConnection.open(broker.port)));
+  await until("the oldest are closed", () => silent.filter(({ isClosed }) => isClosed).length === 180);
+  const { code, connection } = await RawConnection.connect(broker.port, device("dev-1"));
+  assert.equal(code, 0);
+  for (const one of [...silent, connection]) await one.close();
+});
+
+test("who says nothing, or half a CONNECT, is closed in time", { connectTimeoutMs: 200 }, async (broker) => {
+  const silent = await RawConnection.open(broker.port), half = await RawConnection.open(broker.port);
+  half.send(connectPacket(device("dev-1")).subarray(0, 20));
+  await Promise.all([silent.closed, half.closed]);
+});
+
+test(
+  "connections of one address are bounded, and a place that gets free is used",
+  { perAddressMax: 3 },
+  async (broker) => {
+    const inside = await Promise.all([1, 2, 3].map(() => RawConnection.open(broker.port)));
+    const turned = await RawConnection.open(broker.port);
+    await turned.closed;
+    await inside[0]!.close();
+  let connection = turned;
+  await until("the place is free", async () => {
+    const tried = await RawConnection.connect(broker.port, device("dev-1"));
+    connection = tried.connection;
+    return tried.code === 0;
+  });
+  for (const one of [...inside, connection]) await one.close();
+  },
+);
+
+for (
+  const [name, packets] of [
+    ["another packet than a CONNECT", [publishPacket("tt/d/dev-1/up", "{}")]],
+    ["a CONNECT above 4 KB", [connectPacket({ ...device("dev-1"), username: " ".repeat(5_000) })]],
+    ["a second CONNECT", [connectPacket(device("dev-1")), connectPacket(device("dev-1"))]],
+    ["a will on QoS 2", [
+      connectPacket({ ...device("dev-1"), will: { topic: "tt/d/dev-1/presence", payload: "x", qos: 2 } }),
+    ]],
+    ["a publish on QoS 2", [connectPacket(device("dev-1")), publishPacket("tt/d/dev-1/up", "{}", { qos: 2 })]],
+    ["nine filters in a subscription", [
+      connectPacket(device("dev-1")),
+      subscribePacket(Array.from({ length: 9 }, (_, n) => `tt/x/${n}`)),
+    ]],
+    ["a subscription above 4 KB", [connectPacket(device("dev-1")), subscribePacket(["x".repeat(4_100)])]],
+  ] as const
+) {
+  test(`${name} ends the connection`, {}, async (broker) => {
+    const connection = await RawConnection.open(broker.port);
+    connection.send(...packets);
+    await connection.closed;
+  });
+}
+
+test("a device that floods is read at its pace: nothing is lost, and another does not wait", {
+  packets: { perSecond: 200, burst: 100 },
+}, async (broker) => {
+  const cloud = await testCloud(ends(broker.port));
+  const flood = (await RawConnection.connect(broker.port, device("dev-1"))).connection;
+  const { link } = testLink(ends(broker.port), "dev-2");
+  await until("the good device is connected", () => link.connected);
+  const started = performance.now();
+  const message = (n: number) => `{"v":1,"type":"sync","request":"k/${n}","channels":[]}`;
+  for (let n = 0; n < 300; n++) flood.send(publishPacket("tt/d/dev-1/sync", message(n)));
+  link.send({ type: "sync", request: "good/1", channels: [] });
+  await until("the good one's message came", () => cloud.got.some(([deviceId]) => deviceId === "dev-2"));
+  assert.ok(cloud.got.length < 250, `${cloud.got.length} messages came before it`);
+  await until("all of the flood came", () => cloud.got.length === 301);
+  assert.ok(performance.now() - started > 900, "300 messages are 1 s of this pace above the burst");
+  await link.close();
+  await flood.close();
+  await cloud.close();
+});
