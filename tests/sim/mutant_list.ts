@@ -10,6 +10,7 @@ import { type Mutant, one } from "./mutant.ts";
 import { devicefile } from "./mutants_devicefile.ts";
 import { outside } from "./mutants_outside.ts";
 import { shipped } from "./mutants_shipped.ts";
+import { security } from "./mutants_security.ts";
 
 const uplink = "agent/sync/uplink.ts", answers = "agent/sync/answers.ts", incoming = "agent/sync/incoming.ts";
 const downlink = "agent/sync/downlink.ts", outbox = "agent/sync/outbox.ts", twin = "agent/twin.ts";
@@ -662,4 +663,5 @@ export const mutants: readonly Mutant[] = [
   ...outside,
   ...shipped,
   ...devicefile,
+  ...security,
 ];

@@ -96,13 +96,13 @@ test(
     const turned = await RawConnection.open(broker.port);
     await turned.closed;
     await inside[0]!.close();
-  let connection = turned;
-  await until("the place is free", async () => {
-    const tried = await RawConnection.connect(broker.port, device("dev-1"));
-    connection = tried.connection;
-    return tried.code === 0;
-  });
-  for (const one of [...inside, connection]) await one.close();
+    let connection = turned;
+    await until("the place is free", async () => {
+      const tried = await RawConnection.connect(broker.port, device("dev-1"));
+      connection = tried.connection;
+      return tried.code === 0;
+    });
+    for (const one of [...inside, connection]) await one.close();
   },
 );
 

@@ -1,0 +1,70 @@
+/**
+ * Planted bugs of what keeps hostile devices, neighbours and browsers out. Each names the test file that must fail.
+ *
+ * @module
+ */
+import { guarded, type Mutant } from "./mutant.ts";
+
+const limits = "tests/cloud/broker/limits_test.ts";
+
+/** The planted bugs, by room. */
+export const security: readonly Mutant[] = [
+  // ---- the log
+  guarded(
+    "log: text as it came",
+    "what stands in the log is cut and escaped, whoever sent it",
+    "tests/protocol/log_test.ts",
+    "protocol/log.ts",
+    `if (typeof value === "string") return printable(value);`,
+    `if (typeof value === "string") return value;`,
+  ),
+  guarded(
+    "log: a stranger's lines are a device's",
+    "who only calls himself by a device's name uses up none of its lines",
+    "tests/protocol/log_test.ts",
+    "protocol/log.ts",
+    `typeof clientId === "string" ? "c" : ""`,
+    `typeof clientId === "string" ? \`d \${clientId}\` : ""`,
+  ),
+  // ---- the broker
+  guarded(
+    "broker: only the last connection is cut",
+    "a device that is cut has no connection left",
+    limits,
+    "cloud/broker/connections.ts",
+    `return [...this.#connections.get(deviceId) ?? []];`,
+    `return [...this.#connections.get(deviceId) ?? []].slice(-1);`,
+  ),
+  guarded(
+    "broker: let in by what was looked up before the cut",
+    "who is let in while it is cut shows its credentials again",
+    limits,
+    "cloud/broker/broker.ts",
+    `access.admission && devices.cuts !== cuts`,
+    `access.admission && devices.cuts < cuts`,
+  ),
+  guarded(
+    "broker: the newest gives way",
+    "connections that say nothing keep no device out",
+    limits,
+    "cloud/broker/connections.ts",
+    `const oldest = this.#pending.values().next().value!;`,
+    `const oldest = socket;`,
+  ),
+  guarded(
+    "broker: any first packet",
+    "before its CONNECT a client is nobody",
+    limits,
+    "cloud/broker/socket.ts",
+    `if (this.#isFirst && firstByte !== connect << 4)`,
+    `if (this.#isFirst && firstByte === connect)`,
+  ),
+  guarded(
+    "broker: no pace",
+    "a device that floods is read more slowly, and another does not wait",
+    limits,
+    "cloud/broker/broker.ts",
+    `if (waitMs < 1) done(null);`,
+    `if (waitMs >= 0) done(null);`,
+  ),
+];
