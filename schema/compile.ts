@@ -98,7 +98,7 @@ function compileModels(plain: JsonMap, context: SchemaContext, problems: Problem
     if (oneTableModels.includes(name)) continue;
     const own: Problems = [];
     const said = Object.hasOwn(processes, name) ? processes[name] : undefined;
-    const process = compileProcess(said, (text) => void problems.push(`model "${name}": ${text}`));
+    const process = compileProcess(said, context.params, (text) => void problems.push(`model "${name}": ${text}`));
     noteProcess(name, said, context.carried);
     const model = checkModelName(name, lower, own)
       ? compileModel(name, models.size, fields, said, process, { ...context, problems: own })
@@ -299,9 +299,10 @@ interface Process {
   readonly sync: SyncDirection;
   readonly conflict: ConflictPolicy;
   readonly keep?: "newest";
+  readonly strict?: true;
 }
 
-function compileProcess(entry: Json | undefined, report: (text: string) => void): Process {
+function compileProcess(entry: Json | undefined, params: Params, report: (text: string) => void): Process {
   if (entry !== undefined && !isMap(entry)) report('its entry in "process" must be an object');
   const map = isMap(entry) ? entry : {};
   const choose = <T extends string>(key: string, choices: readonly T[], usual: T): T => {
@@ -314,6 +315,8 @@ function compileProcess(entry: Json | undefined, report: (text: string) => void)
   const enable = choose("enable", ["both", "cloud", "device"], "both");
   const sync = choose("sync", ["none", "up", "down", "both"], "none");
   const conflict = choose("conflict", ["newest", "cloud", "device", "merge"], "newest");
+  const { strict = params.strict } = map;
+  if (typeof strict !== "boolean") report('"strict" in "process" must be true or false');
   const keep = map.keep === undefined ? undefined : choose("keep", ["newest"], "newest");
   // Elsewhere a dropped change would leave the device with other rows than the table, for good.
   if (keep && sync !== "up") {
@@ -322,10 +325,17 @@ function compileProcess(entry: Json | undefined, report: (text: string) => void)
   if (sync !== "none" && enable !== "both") {
     report(`"sync": "${sync}" needs the model on both sides, and "enable" is "${enable}"`);
   }
-  return { onDevice: enable !== "cloud", inCloud: enable !== "device", sync, conflict, ...optional("keep", keep) };
+  return {
+    onDevice: enable !== "cloud",
+    inCloud: enable !== "device",
+    sync,
+    conflict,
+    ...optional("keep", keep),
+    ...optional("strict", strict === true ? true as const : undefined),
+  };
 }
 
-const processNames = ["enable", "sync", "conflict", "keep", "pk", "sk", "identity"];
+const processNames = ["enable", "sync", "conflict", "keep", "strict", "pk", "sk", "identity"];
 
 function noteProcess(name: string, entry: Json | undefined, carried: Carried): void {
   for (const key of isMap(entry) ? Object.keys(entry) : []) {

@@ -108,6 +108,8 @@ export interface Model {
    * never sent (models that only sync up); undefined refuses writes.
    */
   readonly keep?: "newest";
+  /** Whether a device's undeclared attributes are refused: by `strict` of the model's process, or of `params`. */
+  readonly strict?: true;
   readonly scope: Scope;
   /** Every declared attribute in the schema's order, computed and hidden ones too; never the typeField, `_source`, `_stamp`. */
   readonly fields: readonly Field[];

@@ -21,6 +21,8 @@ export interface Params {
   readonly updatedField: string;
   /** Which fields hold the device's and the account's id. */
   readonly identity: IdentityNames;
+  /** Whether models refuse what devices send undeclared. */
+  readonly strict: boolean;
 }
 
 /** Checks what stands at the top of a schema; gives its version. */
@@ -46,6 +48,7 @@ const paramNames = [
   "updatedField",
   "legacyEmpties",
   "identity",
+  "strict",
 ];
 /** OneTable's own, without effect on items. */
 const oneTables = ["hidden", "warn", "partial"];
@@ -79,6 +82,7 @@ export function compileParams(raw: Json | undefined, problems: Problems, carried
   const params: Params = {
     isoDates: bool("isoDates"),
     nulls: bool("nulls"),
+    strict: bool("strict"),
     typeField: text("typeField", "_type", isTypeField),
     separator: text("separator", "#", () => true),
     timestamps: timestamps as Params["timestamps"],

@@ -70,6 +70,8 @@ export interface OneTableProcess {
    * dropped, and counted. Default: writes are refused until there is room.
    */
   readonly keep?: "newest";
+  /** True: the cloud refuses attributes that a device sends and the model does not declare. Default: `params.strict`. */
+  readonly strict?: boolean;
   readonly [key: string]: unknown;
 }
 
@@ -95,6 +97,8 @@ export interface OneTableSchema {
     readonly createdField?: string;
     readonly updatedField?: string;
     readonly separator?: string;
+    /** True: the cloud refuses attributes that devices send and models do not declare. Default false: they are carried. */
+    readonly strict?: boolean;
     readonly hidden?: boolean;
     readonly warn?: boolean;
   };

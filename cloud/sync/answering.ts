@@ -305,7 +305,8 @@ export class Answering {
     const { schema, data, now } = this.context;
     this.#metrics.changesReceived += up.changes.length;
     try {
-      const ack = await ingest({ schema, tables: { data }, now }, identity, up);
+      const accountOf = async (deviceId: string) => (await this.context.registry.identityOf(deviceId))?.accountId;
+      const ack = await ingest({ schema, tables: { data }, now, accountOf }, identity, up);
       this.#metrics.changesRefused += ack.answers.filter(({ code }) => code !== "ok").length;
       return [ack];
     } catch (error) {

@@ -24,7 +24,8 @@ import type { Identity, Model, Schema } from "../../schema/model.ts";
 import { unplaceItem } from "../../schema/placement.ts";
 import type { Attributes, Item } from "../../schema/values.ts";
 import { ConditionTooLargeError } from "../table/condition_limit.ts";
-import { attributeOf, currentOf, goesUp, isOwn } from "./visible.ts";
+import { foreignIdentity, strangersIn, undeclaredIndexKeys, unwantedAttribute } from "./foreign.ts";
+import { currentOf, goesUp, isOwn } from "./visible.ts";
 import { keyText } from "./entries.ts";
 import { aheadMaxMs, Conditions } from "./ingest_condition.ts";
 import type { DataTable, Write, WriteResult } from "../table/port.ts";
@@ -36,6 +37,8 @@ export const transmissionAgeMaxMs = 30_000;
 export interface IngestContext {
   readonly schema: Schema;
   readonly tables: { readonly data: Pick<DataTable, "write" | "get"> };
+  /** The account that a device belongs to, where there is such a device. */
+  readonly accountOf?: (deviceId: string) => Promise<string | undefined>;
   /** The cloud's clock, ms. */
   now(): number;
 }
@@ -87,8 +90,9 @@ async function process(context: IngestContext, identity: Identity, up: Up): Prom
   const source = `${identity.deviceId}#${incarnation}`;
   const prepared: Prepared[] = [], unfit: Unfit[] = [];
   const keys = new Set<string>();
+  const strangers = await strangersIn(context, identity, up.changes);
   up.changes.forEach((change, at) => {
-    const result = prepare(context, identity, change, at, source);
+    const result = prepare(context, identity, change, at, source, strangers);
     if ("answer" in result) return unfit.push(result);
     const known = keys.size;
     if (keys.add(keyText(result.key)).size > known) prepared.push(result);
@@ -118,6 +122,7 @@ function prepare(
   change: Change,
   at: number,
   source: string,
+  strangers: ReadonlySet<string>,
 ): Prepared | Unfit {
   const model = schema.models.get(change.model);
   const invalid = (reason: string, key?: Key): Unfit => ({ answer: { at, code: "invalid", reason }, model, key });
@@ -129,7 +134,7 @@ function prepare(
     return invalid(`a ${change.op} of ${model.name} carries no ${change.op === "remove" ? "key" : "item"}`);
   }
   const key = renderKey(model, attributes, identity);
-  const foreign = foreignIdentity(model, attributes, identity);
+  const foreign = foreignIdentity(model, attributes, identity, strangers) ?? unwantedAttribute(model, attributes);
   if (foreign) return invalid(foreign, key);
   if (change.stamp > (now() + aheadMaxMs) * 1000) return { answer: { at, code: "clock" } };
   const version: Version = [source, change.stamp];
@@ -153,17 +158,6 @@ function readableKey(model: Model | undefined, { item, key }: Change, identity: 
   if (!model || !goesUp(model)) return undefined;
   const named = (attributes: Attributes | undefined) => attributes && renderKey(model, attributes, identity);
   return named(item) ?? named(key);
-}
-
-/** An identity in the payload that is not the sender's own is a fault of the device, not to be mended silently. */
-function foreignIdentity(model: Model, attributes: Attributes, identity: Identity): string | undefined {
-  for (const name of model.identityFields) {
-    const value = attributes[attributeOf(model, name)];
-    if (value !== undefined && value !== idIn(model, identity, name)) {
-      return `${model.name} names a ${name} that is not the sender's`;
-    }
-  }
-  return undefined;
 }
 
 /** Writes; where the table can't take some conditions whole, once more with narrow ones in their place. */
@@ -210,6 +204,12 @@ function answerOf(
     case "refused": {
       const { current } = result;
       if (!current) {
+        const planted = change.item && undeclaredIndexKeys(schema, model, change.item)[0];
+        if (planted !== undefined && change.op !== "update") {
+          const reason =
+            `${planted} of ${model.name} is the key of an index and no attribute of the schema: the cloud's to set`;
+          return { at, code: "invalid", current: null, reason };
+        }
         // Removal wins over an update. A create's condition holds on absence, so that only a race can have led here.
         return change.op === "remove" ? undefined : { at, code: change.op === "update" ? "gone" : "throttled" };
       }

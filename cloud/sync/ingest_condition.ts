@@ -14,7 +14,8 @@
  *
  * W = (STAMPED and `_stamp` < s and T) or (not STAMPED and (SAME or an honest `updated` < ms(s))).
  *
- * Beside it, always: an item that is there must be one of this model and this identity (see `isOwn`).
+ * Beside it, always: an item that is there must be one of this model and this identity (see `isOwn`). A change that carries an
+ * index's key which its model does not declare is written only onto an item that has it (see `foreign.ts`).
  *
  * @module
  */
@@ -23,6 +24,7 @@ import { dateToJson, fieldOf, idIn, roleOf } from "../../schema.ts";
 import type { Identity, Model, Schema } from "../../schema/model.ts";
 import { holdersOf, isPlaced, placeAttributes } from "../../schema/placement.ts";
 import { absent, all, any, atMost, beginsWith, equals, exists, greater, lacks, less, not } from "../table/condition.ts";
+import { undeclaredIndexKeys } from "./foreign.ts";
 import { attributeOf } from "./visible.ts";
 import type { Condition } from "../table/port.ts";
 
@@ -70,7 +72,10 @@ export class Conditions {
     const parts = this.#partsOf(model);
     const base = change.base && storedBase(model, change.base, this.#context.identity);
     const rule = ruleOf(model, change, parts, sameAs(model, base, narrow), this.#context.now);
-    const present = rule ? all(parts.owned, rule) : undefined;
+    const planted = undeclaredIndexKeys(this.#context.schema, model, change.item ?? {});
+    const unchanged = planted.map((attribute) => equals(attribute, change.item![attribute]!));
+    const present = rule ? all(parts.owned, rule, ...unchanged) : undefined;
+    if (unchanged.length > 0) return present ?? all(absent, exists);
     if (change.op === "update" && model.sync !== "up") return present ?? all(absent, exists);
     return present ? any(absent, present) : absent;
   }

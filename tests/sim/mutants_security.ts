@@ -23,8 +23,8 @@ export const security: readonly Mutant[] = [
     "who only calls himself by a device's name uses up none of its lines",
     "tests/protocol/log_test.ts",
     "protocol/log.ts",
-    `typeof clientId === "string" ? "c" : ""`,
-    `typeof clientId === "string" ? \`d \${clientId}\` : ""`,
+    `? "c"`,
+    `? \`d \${clientId}\``,
   ),
   // ---- the broker
   guarded(
@@ -66,5 +66,22 @@ export const security: readonly Mutant[] = [
     "cloud/broker/broker.ts",
     `if (waitMs < 1) done(null);`,
     `if (waitMs >= 0) done(null);`,
+  ),
+  // ---- ingest
+  guarded(
+    "foreign: the account is data",
+    "a device names no account but its own, whatever its model's key names",
+    "tests/cloud/sync/foreign_test.ts",
+    "cloud/sync/foreign.ts",
+    `return role === "accountId" ? value !== own`,
+    `return role === "accountId" ? false`,
+  ),
+  guarded(
+    "foreign: index keys are carried",
+    "an index key that the model does not declare is the cloud's to set",
+    "tests/cloud/sync/foreign_test.ts",
+    "cloud/sync/ingest_condition.ts",
+    `if (unchanged.length > 0) return`,
+    `if (unchanged.length > 9) return`,
   ),
 ];
