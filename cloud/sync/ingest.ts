@@ -13,7 +13,6 @@ import {
   completeItem,
   digest,
   fieldOfAttribute,
-  idIn,
   jsonEquals,
   renderKey,
   stripItem,
