@@ -21,6 +21,7 @@ import {
 } from "../protocol.ts";
 import { type BrokerConnection, MqttSession } from "../mqtt/session.ts";
 import { SyncError } from "../schema/errors.ts";
+import { OwnedParts } from "./owned_parts.ts";
 import type { Publisher, PublishOptions, Target } from "./publishers/port.ts";
 import { topicOf } from "./publishers/topic.ts";
 
@@ -175,9 +176,6 @@ export interface MqttReceiverOptions extends CloudMqttOptions {
   readonly selfTestMs?: number;
 }
 
-/** How many messages in parts a worker may be responsible for at a time. */
-const ownedPartsMax = 1024;
-
 /**
  * Receives what devices send and hands it to the service, so many at a time. A shared subscription is only used where a
  * self-test has shown that it delivers: aedes grants one and delivers nothing.
@@ -195,7 +193,7 @@ export class MqttReceiver {
   readonly #workerId: string;
   /** Many at a time: the parts that a share deals out arrive well mixed. */
   readonly #decoder = new Decoder({ maxPending: 64, now: () => performance.now() });
-  readonly #owned = new Set<string>();
+  readonly #owned = new OwnedParts(() => performance.now());
   readonly #running = new Set<Promise<void>>();
   #runningBytes = 0;
   readonly #slots: (() => void)[] = [];
@@ -309,23 +307,14 @@ export class MqttReceiver {
   #decode(deviceId: string, kind: DeviceTopicKind, payload: Uint8Array, relayed: boolean): FromDevice | undefined {
     const part = this.shared ? partHeader(payload) : undefined;
     if (!part) return this.#decoder.accept(payload, "up", deviceId);
-    const name = `${deviceId}/${part.id}`;
     if (!relayed) {
-      if (part.index === 0) this.#own(name);
+      if (part.index === 0) this.#owned.add(deviceId, part.id);
       // Unsent (the connection has just gone): the device sends the whole message again.
       this.#session?.publish(this.#topics.relay(deviceId, kind), payload);
       return undefined;
     }
     const message = this.#decoder.accept(payload, "up", deviceId);
-    return message && this.#owned.delete(name) ? message : undefined;
-  }
-
-  #own(name: string): void {
-    this.#owned.add(name);
-    for (const oldest of this.#owned) {
-      if (this.#owned.size <= ownedPartsMax) break;
-      this.#owned.delete(oldest);
-    }
+    return message && this.#owned.take(deviceId, part.id) ? message : undefined;
   }
 
   /** Starts a task. Undefined while there is room for more; else a promise that ends when there is. */

@@ -92,7 +92,7 @@ export interface AssemblerLimits {
   readonly maxPending: number;
   /** Bytes of all senders together. */
   readonly maxTotalBytes: number;
-  /** An incomplete message is forgotten after this time. */
+  /** An incomplete message is forgotten after this time, or an eighth more. */
   readonly timeoutMs: number;
 }
 
@@ -100,6 +100,7 @@ export interface AssemblerLimits {
 export class Assembler {
   readonly #senders = new Map<string, Sender>();
   #bytes = 0;
+  #sweptMs = -Infinity;
   /** Incomplete messages that were given up, for a bound or for their age. */
   dropped = 0;
 
@@ -180,8 +181,12 @@ export class Assembler {
     }
   }
 
+  /** Now and then, so that a part costs the same however many senders there are. */
   #expire(): void {
-    const oldestMs = this.now() - this.limits.timeoutMs;
+    const now = this.now();
+    if (now >= this.#sweptMs && now - this.#sweptMs < this.limits.timeoutMs / 8) return;
+    this.#sweptMs = now;
+    const oldestMs = now - this.limits.timeoutMs;
     for (const [name, sender] of this.#senders) {
       for (const [id, pending] of sender.pending) {
         // In order of their beginning: the first that is young ends the search.

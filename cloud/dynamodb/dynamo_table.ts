@@ -29,8 +29,8 @@ import type { Item } from "../../schema/values.ts";
 import { mapBounded } from "../sync/bounded.ts";
 import { absent } from "../table/condition.ts";
 import { ConditionTooLargeError } from "../table/condition_limit.ts";
-import { itemBytesMax, itemSizeBytes } from "../table/item_size.ts";
-import type { ItemPage, Query, Table, Write, WriteResult } from "../table/port.ts";
+import { itemBytesMax, itemSizeBytes, returnedBytes } from "../table/item_size.ts";
+import type { ItemPage, Query, Table, Write, WriteOptions, WriteResult } from "../table/port.ts";
 import { type AttributeValues, fromAttributeValues, toAttributeValues } from "./attribute_value.ts";
 import type { Command, Connection, SendOptions } from "./client.ts";
 import { compileCondition } from "./expression.ts";
@@ -89,7 +89,7 @@ export class DynamoTable implements Table {
 
   async write(
     writes: readonly Write[],
-    { deadline, signal }: { deadline?: number; signal?: AbortSignal } = {},
+    { deadline, signal, returnedBytesMax = Infinity }: WriteOptions = {},
   ): Promise<WriteResult[]> {
     const tooLarge: number[] = [];
     const prepared = writes.map((write, at) => this.#prepare(write) ?? (tooLarge.push(at), undefined));
@@ -101,11 +101,15 @@ export class DynamoTable implements Table {
         if (deadline !== undefined && now() > deadline) throw new SyncError(lateCode, "the write's deadline is over");
       },
     };
+    let returned = 0;
     return await mapBounded(prepared, this.#connection.concurrency, async (write) => {
       const step = write!;
       if ("result" in step) return step.result;
-      const result = step.first && await this.#writeOne(step.first, options);
-      return result && result.outcome !== "refused" ? result : await this.#writeOne(step.command, options);
+      if (returned > returnedBytesMax) return { outcome: "throttled" };
+      const first = step.first && await this.#writeOne(step.first, options);
+      const result = first && first.outcome !== "refused" ? first : await this.#writeOne(step.command, options);
+      if (returnedBytesMax < Infinity) returned += returnedBytes(result);
+      return result;
     });
   }
 

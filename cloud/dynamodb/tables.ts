@@ -10,7 +10,15 @@
  */
 import type { Schema } from "../../schema/model.ts";
 import type { Item } from "../../schema/values.ts";
-import type { ChangeStream, DataTable, StreamOptions, Tables, Write, WriteResult } from "../table/port.ts";
+import type {
+  ChangeStream,
+  DataTable,
+  StreamOptions,
+  Tables,
+  Write,
+  WriteOptions,
+  WriteResult,
+} from "../table/port.ts";
 import { checkTables, createTables } from "./admin.ts";
 import { connectDynamo, type Connection, type ConnectOptions } from "./client.ts";
 import { DynamoTable } from "./dynamo_table.ts";
@@ -96,7 +104,7 @@ class DynamoDataTable extends DynamoTable implements DataTable {
 
   override async write(
     writes: readonly Write[],
-    options?: { deadline?: number; signal?: AbortSignal },
+    options?: WriteOptions,
   ): Promise<WriteResult[]> {
     const results = await super.write(writes, options);
     const isWanted = (write: Write) => write.op === "delete" || !this.#unwanted.has(this.#typeOf(write.item));

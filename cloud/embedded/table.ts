@@ -9,8 +9,8 @@ import { keyOf, parseJson, SyncError } from "../../schema.ts";
 import type { Schema } from "../../schema/model.ts";
 import type { Item } from "../../schema/values.ts";
 import { evaluate } from "../table/condition.ts";
-import { itemBytesMax, itemSizeBytes } from "../table/item_size.ts";
-import type { ItemPage, Query, Table, Write, WriteResult } from "../table/port.ts";
+import { itemBytesMax, itemSizeBytes, returnedBytes } from "../table/item_size.ts";
+import type { ItemPage, Query, Table, Write, WriteOptions, WriteResult } from "../table/port.ts";
 import type { Engine } from "./engine.ts";
 import { indexSql } from "./layout.ts";
 
@@ -76,13 +76,21 @@ export class EmbeddedTable implements Table {
 
   write(
     writes: readonly Write[],
-    options: { deadline?: number; signal?: AbortSignal } = {},
+    options: WriteOptions = {},
   ): Promise<WriteResult[]> {
     return settled(() => {
+      const { deadline, returnedBytesMax = Infinity } = options;
+      let returned = 0;
+      const one = (write: PreparedWrite): WriteResult => {
+        if (returned > returnedBytesMax) return { outcome: "throttled" };
+        const result = this.#writeOne(write, deadline);
+        if (returnedBytesMax < Infinity) returned += returnedBytes(result);
+        return result;
+      };
       options.signal?.throwIfAborted();
       const prepared = writes.map((write) => prepare(this.#layout, write));
       return this.#engine.transact(
-        () => prepared.map((write) => this.#writeOne(write, options.deadline)),
+        () => prepared.map(one),
         writes.length,
       );
     });

@@ -12,10 +12,10 @@ import type { Identity, Schema } from "../../schema/model.ts";
 import type { ChannelLog, LogEntry, LogState } from "./channel_log.ts";
 import { downChannelOf } from "./visible.ts";
 import { buildEntries, entryOf, keyText, mergeKeys } from "./entries.ts";
-import { messageBytesMax } from "./fan_out.ts";
 import { itemSizeBytes } from "../table/item_size.ts";
 import { lags, type PageLimits, snapshotPart, sourcesOf } from "./snapshot.ts";
 import type { Table } from "../table/port.ts";
+import { readInSteps } from "../table/read_in_steps.ts";
 
 /** What catch-up works on. */
 export interface CatchUpContext {
@@ -97,8 +97,8 @@ async function logPage(
   }
   const { taken, more } = run;
   const keys = mergeKeys(taken.map((entry) => entry.keys));
-  const { entries, bytes } = await buildEntries(context, channel, identity, keys);
-  if (bytes > messageBytesMax) return undefined;
+  const entries = await buildEntries(context, channel, identity, keys);
+  if (!entries) return undefined;
   const to = seq + taken.length;
   return { type: "page", request, channel, epoch, from: seq, to, more, entries, time: context.now() };
 }
@@ -196,12 +196,11 @@ async function snapshotHead(
 /** Answers a fetch: each key once, until the answer is large. An item that is not of the device's channels does not exist. */
 export async function answerFetch(context: CatchUpContext, identity: Identity, fetch: Fetch): Promise<Items> {
   const keys = [...new Map(fetch.keys.map((key) => [keyText(key), key])).values()];
-  const items = await context.data.get(keys);
   const own = new Set(ownChannels(identity));
   const entries: Entry[] = [];
   let bytes = 0;
-  for (const [i, key] of keys.entries()) {
-    const item = items[i];
+  for await (const [i, item] of readInSteps(context.data, keys)) {
+    const key = keys[i]!;
     const channel = downChannelOf(context.schema, item);
     const isOwn = channel !== undefined && own.has(channel);
     if (item && isOwn) bytes += itemSizeBytes(item);

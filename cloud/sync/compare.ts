@@ -18,8 +18,9 @@ import {
   type Probe,
 } from "../../protocol.ts";
 import { channelOf, isExpired, modelOf } from "../../schema.ts";
-import type { Identity, Model, Schema } from "../../schema/model.ts";
+import type { Identity, Schema } from "../../schema/model.ts";
 import type { Attributes, Item } from "../../schema/values.ts";
+import { readInSteps } from "../table/read_in_steps.ts";
 import { type CatchUpContext, ownChannels } from "./catch_up.ts";
 import { currentOf, goesUp } from "./visible.ts";
 import { isPrimary, listed, type Source, sourcesOf, startOf, tokenOf } from "./snapshot.ts";
@@ -42,16 +43,16 @@ export async function answerCompare(
   const { at, token } = (after === undefined ? undefined : startOf(sources, after)) ?? { at: 0, token: undefined };
   const source = sources[at];
   if (!source) return { type: "digests", request, models: [], time: now() };
-  const range = await rangeOf(context, source, token) ?? (await rangeOf(context, source, undefined))!;
+  const digestOf = (key: Key, item: Item) => digested(schema, channel, identity, key, item, now());
+  const range = await rangeOf(context, source, token, digestOf) ??
+    (await rangeOf(context, source, undefined, digestOf))!;
   const isOrdered = isPrimary(schema, source.index);
   const sums = new Map([...source.models].map((name) => [name, new DigestSum()]));
   const items: ItemDigest[] = [];
-  for (const { key, item } of range.items) {
-    const model = modelOf(schema, item)!;
-    const digest = digestOf(schema, model, channel, identity, key, item, now());
+  for (const { model, key, digest } of range.items) {
     if (digest === undefined) continue;
-    sums.get(model.name)!.add(digest);
-    items.push({ model: model.name, key, digest });
+    sums.get(model)!.add(digest);
+    items.push({ model, key, digest });
   }
   const next = range.next !== undefined
     ? tokenOf(source, range.next)
@@ -71,18 +72,22 @@ export async function answerCompare(
   };
 }
 
-/** A few queries' items. Never without any where more follow: the range's end is its last item's key. */
+/**
+ * A few queries' items, each as its digest alone as soon as it is read: they may be 20 MB. Never without any where more
+ * follow: the range's end is its last item's key.
+ */
 async function rangeOf(
   { schema, data }: CatchUpContext,
   source: Source,
   token: string | undefined,
-): Promise<{ items: { key: Key; item: Item }[]; next?: string } | undefined> {
-  const items: { key: Key; item: Item }[] = [];
+  digestOf: (key: Key, item: Item) => ItemDigest,
+): Promise<{ items: ItemDigest[]; next?: string } | undefined> {
+  const items: ItemDigest[] = [];
   const fromDevice = token !== undefined;
   for (let queries = 0;; queries++) {
     const page = await listed(schema, data, source, queryLimit, token, fromDevice);
     if (!page) return undefined;
-    items.push(...page.items);
+    for (const { key, item } of page.items) items.push(digestOf(key, item));
     token = page.next;
     if (token === undefined || items.length >= rangeItems || (queries >= queriesMax && items.length > 0)) {
       return { items, next: token };
@@ -90,33 +95,32 @@ async function rangeOf(
   }
 }
 
-function digestOf(
+/** An item's digest; without one where it is not of the channel, or has expired. */
+function digested(
   schema: Schema,
-  model: Model,
   channel: Channel,
   identity: Identity,
   key: Key,
   item: Item,
   nowMs: number,
-): string | undefined {
-  if (channelOf(model, item) !== channel) return undefined;
+): ItemDigest {
+  const model = modelOf(schema, item)!;
+  if (channelOf(model, item) !== channel) return { model: model.name, key };
   const { item: attributes } = currentOf(schema, model, item, identity);
-  return isExpired(model, attributes, nowMs) ? undefined : itemDigest(key, attributes);
+  if (isExpired(model, attributes, nowMs)) return { model: model.name, key };
+  return { model: model.name, key, digest: itemDigest(key, attributes) };
 }
 
 /** Answers a probe: each key once. A key of another model, device or account has no item. */
 export async function answerProbe(context: CatchUpContext, identity: Identity, probe: Probe): Promise<Digests> {
   const { schema, data, now } = context;
   const model = schema.models.get(probe.model), own = ownChannels(identity);
-  const found = model && goesUp(model) ? await data.get(probe.keys) : [];
-  const items = probe.keys.map((key, i): ItemDigest => {
-    const item = found[i];
-    if (!item || modelOf(schema, item) !== model || !own.includes(channelOf(model!, item) ?? "")) {
-      return { model: probe.model, key };
-    }
+  const items: ItemDigest[] = probe.keys.map((key) => ({ model: probe.model, key }));
+  for await (const [i, item] of readInSteps(data, model && goesUp(model) ? probe.keys : [])) {
+    if (!item || modelOf(schema, item) !== model || !own.includes(channelOf(model!, item) ?? "")) continue;
     const { item: attributes } = currentOf(schema, model!, item, identity);
-    return { model: probe.model, key, digest: itemDigest(key, only(attributes, probe.attributes)) };
-  });
+    items[i] = { ...items[i]!, digest: itemDigest(items[i]!.key, only(attributes, probe.attributes)) };
+  }
   return { type: "digests", request: probe.request, models: [], items, time: now() };
 }
 

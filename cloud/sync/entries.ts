@@ -12,6 +12,7 @@ import type { LogKey } from "./channel_log.ts";
 import { currentOf, downChannelOf } from "./visible.ts";
 import { itemSizeBytes } from "../table/item_size.ts";
 import type { Table } from "../table/port.ts";
+import { readInSteps } from "../table/read_in_steps.ts";
 
 /** What entries are built with. */
 export interface EntryContext {
@@ -19,11 +20,11 @@ export interface EntryContext {
   readonly data: Pick<Table, "get">;
 }
 
-/** Entries, and about how many bytes of items they carry. */
-export interface Entries {
-  readonly entries: Entry[];
-  readonly bytes: number;
-}
+/**
+ * Bytes of items that a message carries at most: well within the 16 MB that a device takes in. Only items that grew
+ * after they were logged get there; the device then finds the gap and takes a snapshot, whose pages are bounded.
+ */
+export const messageBytesMax = 8 * 1024 * 1024;
 
 /** A key as one text, for maps. */
 export function keyText([hash, sort]: Key): string {
@@ -60,24 +61,31 @@ export function later(key: LogKey, before: LogKey): LogKey {
   return removed || before.removed ? { ...merged, removed: true } : merged;
 }
 
-/** The entries of log keys: marks as they are, everything else as the table has it now, read strongly. */
+/**
+ * The entries of log keys: marks as they are, everything else as the table has it now, read strongly.
+ *
+ * @returns undefined where they carry more than a message may: the rest was not read
+ */
 export async function buildEntries(
   context: EntryContext,
   channel: Channel,
   identity: Identity,
   keys: readonly LogKey[],
-): Promise<Entries> {
+): Promise<Entry[] | undefined> {
   const wanted = keys.filter(({ mark }) => !mark);
-  const items = wanted.length === 0 ? [] : await context.data.get(wanted.map(({ key }) => key));
-  let next = 0, bytes = 0;
-  const entries = keys.map(({ key, mark, was, removed }): Entry => {
+  const items: (Item | undefined)[] = [];
+  let bytes = 0;
+  for await (const [, item] of readInSteps(context.data, wanted.map(({ key }) => key))) {
+    items.push(item);
+    if (item) bytes += itemSizeBytes(item);
+    if (bytes > messageBytesMax) return undefined;
+  }
+  let next = 0;
+  return keys.map(({ key, mark, was, removed }): Entry => {
     const removal = was ? { was } : removed ? { removed } : {};
     if (mark) return { key, mark, ...removal };
-    const item = items[next++];
-    if (item) bytes += itemSizeBytes(item);
-    return { ...entryOf(context.schema, channel, identity, key, item), ...removal };
+    return { ...entryOf(context.schema, channel, identity, key, items[next++]), ...removal };
   });
-  return { entries, bytes };
 }
 
 /** One key's entry: an item that is not of this channel (any more) does not exist on it. */

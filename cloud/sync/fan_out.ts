@@ -30,11 +30,6 @@ export const entryKeysMax = 500;
 export const entryBytesMax = 100 * 1024;
 /** What a message carries beside each item and its key: names, the model, the version. */
 const entryOverheadBytes = 120;
-/**
- * Bytes of items that a message carries at most: well within the 16 MB that a device takes in. Only items that grew
- * after they were logged get there; the device then finds the gap and takes a snapshot, whose pages are bounded.
- */
-export const messageBytesMax = 8 * 1024 * 1024;
 /** Channels that are worked on at once. */
 const channelsAtOnce = 16;
 
@@ -50,7 +45,7 @@ export interface FanOutContext {
 
 /**
  * Appends the records' keys to their channels' logs and reads what is to be published: each channel's messages in order.
- * Messages that would be larger than {@link messageBytesMax} are left out.
+ * Messages that would be larger than `messageBytesMax` are left out.
  *
  * @throws SyncError where the log or the table fails; the records must then be handed in again.
  */
@@ -61,8 +56,8 @@ export async function fanOut(context: FanOutContext, records: readonly StreamRec
     const appended: { epoch: string; seq: number; keys: LogKey[] }[] = [];
     for (const part of splitKeys(keys)) appended.push({ ...await context.log.append(channel, part), keys: part });
     return await mapBounded(appended, 4, async ({ epoch, seq, keys }): Promise<Changes[]> => {
-      const { entries, bytes } = await buildEntries(context, channel, identity, keys);
-      if (bytes > messageBytesMax) return [];
+      const entries = await buildEntries(context, channel, identity, keys);
+      if (!entries) return [];
       return [{ type: "changes", channel, epoch, seq, entries, time: context.now() }];
     });
   });

@@ -27,10 +27,18 @@ import { foreignIdentity, strangersIn, undeclaredIndexKeys, unwantedAttribute } 
 import { currentOf, goesUp, isOwn } from "./visible.ts";
 import { keyText } from "./entries.ts";
 import { aheadMaxMs, Conditions } from "./ingest_condition.ts";
+import { itemSizeBytes } from "../table/item_size.ts";
 import type { DataTable, Write, WriteResult } from "../table/port.ts";
+import { readInSteps } from "../table/read_in_steps.ts";
 
 /** A transmission older than this is not processed: a stalled worker's old create must not come back after a removal. */
 export const transmissionAgeMaxMs = 30_000;
+
+/**
+ * Bytes of items that one acknowledgement brings: what stood in the way of a batch's changes may be hundreds of times the
+ * batch. Changes beyond are `throttled`: the device sends them again, and each batch gets on by one at least.
+ */
+const answerBytesMax = 4 * 1024 * 1024;
 
 /** What ingest works on. */
 export interface IngestContext {
@@ -175,11 +183,11 @@ async function write(
   };
   const writes = prepared.map((change) => writeOf(change, false));
   try {
-    return await tables.data.write(writes, { deadline });
+    return await tables.data.write(writes, { deadline, returnedBytesMax: answerBytesMax });
   } catch (error) {
     if (!(error instanceof ConditionTooLargeError)) throw error;
     for (const i of error.at) writes[i] = writeOf(prepared[i]!, true);
-    return await tables.data.write(writes, { deadline });
+    return await tables.data.write(writes, { deadline, returnedBytesMax: answerBytesMax });
   }
 }
 
@@ -255,16 +263,25 @@ function sameContent(model: Model, content: Attributes, base: Attributes): boole
   return jsonEquals(content, Object.fromEntries(synced));
 }
 
-/** Adds the current items to refusals for good: the device puts them back in place of what was refused. */
+/**
+ * Adds the current items to refusals for good: the device puts them back in place of what was refused. Where they are too
+ * many bytes for one answer, the others are asked for again.
+ */
 async function withCurrent(context: IngestContext, identity: Identity, unfit: readonly Unfit[]): Promise<Answer[]> {
-  const keys = unfit.flatMap(({ key }) => key ? [key] : []);
-  if (keys.length === 0) return unfit.map(({ answer }) => answer);
-  const items = await context.tables.data.get(keys);
-  let next = 0;
-  return unfit.map(({ answer, model, key }) => {
-    if (!key || !model) return answer;
-    const item = items[next++];
+  const answers: Answer[] = [], keyed: Required<Unfit>[] = [];
+  for (const one of unfit) {
+    if (one.key && one.model) keyed.push(one as Required<Unfit>);
+    else answers.push(one.answer);
+  }
+  let bytes = 0, answered = 0;
+  for await (const [i, item] of readInSteps(context.tables.data, keyed.map(({ key }) => key))) {
+    const { answer, model } = keyed[i]!;
     const isVisible = item && isOwn(context.schema, model, item, identity);
-    return { ...answer, current: isVisible ? currentOf(context.schema, model, item, identity) : null };
-  });
+    answers.push({ ...answer, current: isVisible ? currentOf(context.schema, model, item, identity) : null });
+    answered++;
+    if (isVisible) bytes += itemSizeBytes(item);
+    if (bytes > answerBytesMax) break;
+  }
+  for (const { answer: { at } } of keyed.slice(answered)) answers.push({ at, code: "throttled" });
+  return answers;
 }

@@ -6,6 +6,7 @@
  */
 import type { Item, Json } from "../../schema/values.ts";
 import type { Key } from "../../protocol.ts";
+import type { WriteResult } from "./port.ts";
 
 /** The largest item: 400 KB, attribute names and values together. */
 export const itemBytesMax = 400 * 1024;
@@ -104,4 +105,10 @@ export function keyFault(key: Key, hasSort: boolean): string | undefined {
   if (utf8Bytes(hash) > hashBytesMax) return `the key's hash value is longer than ${hashBytesMax} bytes`;
   if (utf8Bytes(sort) > sortBytesMax) return `the key's sort value is longer than ${sortBytesMax} bytes`;
   return undefined;
+}
+
+/** Bytes of the item that came back with a write. */
+export function returnedBytes(result: WriteResult): number {
+  const item = result.outcome === "written" ? result.old : result.outcome === "refused" ? result.current : undefined;
+  return item ? itemSizeBytes(item) : 0;
 }

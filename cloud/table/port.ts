@@ -66,15 +66,23 @@ export interface ItemPage {
   readonly next?: string;
 }
 
+/** Bounds of {@link Table.write}. */
+export interface WriteOptions {
+  readonly deadline?: number;
+  readonly signal?: AbortSignal;
+  readonly returnedBytesMax?: number;
+}
+
 /** A table of items with a primary key. All methods throw `SyncError` (`unavailable`, retryable) where the table can't be reached. */
 export interface Table {
   /** Strongly consistent. The result is in the order of the keys; duplicates are allowed. Any number of keys. */
   get(keys: readonly Key[]): Promise<(Item | undefined)[]>;
   /**
    * Makes each write, independently of the others, each of another key; results in their order. A write that would begin
-   * later than `deadline` (ms of the adapter's clock) is `late`.
+   * later than `deadline` (ms of the adapter's clock) is `late`. One that would begin when the items that came back by then
+   * have more than `returnedBytesMax` bytes together is `throttled`: the first never is.
    */
-  write(writes: readonly Write[], options?: { deadline?: number; signal?: AbortSignal }): Promise<WriteResult[]>;
+  write(writes: readonly Write[], options?: WriteOptions): Promise<WriteResult[]>;
   query(query: Query): Promise<ItemPage>;
   /** All items, in no order that means anything. */
   scan(options: { limit: number; after?: string }): Promise<ItemPage>;
