@@ -30,53 +30,7 @@
  *
  * @module
  */
-export {
-  Agent,
-  type AgentOptions,
-  type AgentStatus,
-  type Difference,
-  type Kept,
-  type KeptApi,
-  type KeptList,
-  openAgent,
-  type Problem,
-  type ProblemName,
-  type VerifyOptions,
-  type VerifyReport,
-  type WaitOptions,
-  type WatchedChange,
-  type WatchOptions,
-} from "./agent/agent.ts";
-export type { Counters, Limits } from "./agent/sync/context.ts";
-export type {
-  AllOf,
-  Condition,
-  FindOptions,
-  MemberOf,
-  ModelApi,
-  Page,
-  UpdateOf,
-  UpdateParams,
-  Where,
-} from "./agent/api/models.ts";
-export type { Clock, Transport, TransportHandlers } from "./agent/ports.ts";
-export type { FromCloud, FromDevice, Key, Message, Version } from "./protocol.ts";
-export {
-  checkId,
-  compileSchema,
-  type CreateOf,
-  defineSchema,
-  type ItemOf,
-  type KeyOf,
-  loadSchema,
-  type OneTableField,
-  type OneTableModel,
-  type OneTableProcess,
-  type OneTableSchema,
-  type Schema,
-  SchemaError,
-  SyncError,
-} from "./schema.ts";
+export * from "./agent/mod.ts";
 
 if (import.meta.main) {
   // Should the event loop run empty before there is an answer.

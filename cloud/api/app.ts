@@ -15,7 +15,8 @@ import { ApiError, errorResponse } from "./errors.ts";
 import { deleteItem, type ItemsContext, listItems, modelNamed, putItem } from "./items.ts";
 import { metricsText } from "./metrics.ts";
 import { Intake } from "./intake.ts";
-import { checkToken, readObject, requireToken } from "./request.ts";
+import { confirmationIn, IotDestinations } from "./iot_destination.ts";
+import { checkToken, hasToken, readObject, requireToken } from "./request.ts";
 
 /** What a handler is made of. */
 export interface HandlerOptions {
@@ -67,6 +68,7 @@ export function createHandler(options: HandlerOptions): (request: Request) => Pr
   };
   app.use("/metrics", guard);
   app.use("/api/*", guard);
+  const destinations = new IotDestinations(options.now);
   const intake = service && new Intake({ ...options, service });
   app.get("/metrics", () => {
     return new Response(metricsText({ ...service?.metrics(), ...options.counters?.(), ...intake?.counters }), {
@@ -117,6 +119,11 @@ export function createHandler(options: HandlerOptions): (request: Request) => Pr
     ] as const
   ) {
     app.post(path, async (c) => {
+      const confirmation = take === "forwarded" ? await confirmationIn(c.req.raw) : undefined;
+      if (confirmation) {
+        await destinations.confirm(confirmation, hasToken(c.req.header("authorization"), token));
+        return c.json({});
+      }
       requireToken(c.req.header("authorization"), token);
       if (!intake) throw new ApiError(503, "config", "nothing is published here: a publisher is missing");
       return await intake[take](c);

@@ -31,6 +31,17 @@ export function requireToken(header: string | undefined, token: string | undefin
   checkToken(header, token);
 }
 
+/** Whether a request bears the token, which there must be. */
+export function hasToken(header: string | undefined, token: string | undefined): boolean {
+  try {
+    requireToken(header, token);
+    return true;
+  } catch (error) {
+    if (error instanceof ApiError) return false;
+    throw error;
+  }
+}
+
 function sha256(text: string): Buffer {
   return createHash("sha256").update(text).digest();
 }

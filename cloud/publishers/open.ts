@@ -34,7 +34,24 @@ export interface OpenPublisherOptions extends Omit<Partial<BrokerConnection>, "u
   readonly connectTimeoutMs?: number;
 }
 
+const schemes = ["mqtt", "mqtts", "iot-data", "https+iot", "http+iot", "emqx+https", "emqx+http"];
 const wanted = "mqtt[s]://HOST, iot-data://ENDPOINT?region=REGION or emqx+http[s]://KEY:SECRET@HOST/api/v5/publish";
+
+/** @throws {SyncError} `config` for a URL that names no publisher; it is not quoted, for it may hold a password */
+export function checkPublisherUrl(url: string): void {
+  partsOf(url);
+}
+
+function partsOf(url: string): { scheme: string; parsed: URL } {
+  const scheme = /^([a-z+-]+):\/\//.exec(url)?.[1] ?? "";
+  // Only for known schemes does WHATWG's parser give a host in the usual form.
+  const parsed = URL.parse(url.replace(/^[a-z+-]+:/, "https:"));
+  if (!parsed || parsed.hostname === "") throw refused(`is no URL of a publisher`);
+  if (!schemes.includes(scheme)) throw refused(`has the unknown scheme "${scheme}"`);
+  if (scheme.startsWith("emqx+") && !(parsed.username && parsed.password)) throw refused("has no API key and secret");
+  if (scheme.includes("iot") && !parsed.searchParams.has("region")) regionOf(parsed.hostname);
+  return { scheme, parsed };
+}
 
 /**
  * Opens a publisher. An MQTT broker that can't be reached yet is connected to in the background.
@@ -42,10 +59,7 @@ const wanted = "mqtt[s]://HOST, iot-data://ENDPOINT?region=REGION or emqx+http[s
  * @throws {SyncError} `config` for a URL that names none; it is not quoted, for it may hold a password
  */
 export async function openPublisher(url: string, options: OpenPublisherOptions = {}): Promise<OpenPublisher> {
-  const scheme = /^([a-z+-]+):\/\//.exec(url)?.[1] ?? "";
-  // Only for known schemes does WHATWG's parser give a host in the usual form.
-  const parsed = URL.parse(url.replace(/^[a-z+-]+:/, "https:"));
-  if (!parsed || parsed.hostname === "") throw refused(`is no URL of a publisher`);
+  const { scheme, parsed } = partsOf(url);
   const { prefix, payloadBytesMax } = options;
   switch (scheme) {
     case "mqtt":

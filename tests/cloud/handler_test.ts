@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { ApiError } from "../../cloud/api/errors.ts";
+import { IotDestinations } from "../../cloud/api/iot_destination.ts";
 import { createHandler } from "../../cloud/handler.ts";
 import { Registry } from "../../cloud/sync/registry.ts";
 import { CloudService } from "../../cloud/sync/service.ts";
@@ -289,4 +291,53 @@ Deno.test("handler: metrics are Prometheus text", async () => {
   for (const line of text.trim().split("\n")) {
     assert.match(line, /^(# TYPE twintable_\w+_total counter|twintable_\w+_total \d+)$/);
   }
+});
+
+Deno.test("handler: a destination of AWS IoT is confirmed without the token at AWS's own address alone", async () => {
+  const asked: string[] = [];
+  let nowMs = 0, answer = () => new Response("ok");
+  const destinations = new IotDestinations(() => nowMs, (url) => {
+    asked.push(String(url));
+    return Promise.resolve(answer());
+  });
+  const confirmation = (enableUrl: unknown) => ({ messageType: "DestinationConfirmation", arn: "arn:x", enableUrl });
+  const own = "https://iot.eu-west-1.amazonaws.com/confirmdestination/AbC-_%2F=";
+  const status = (code: number) => (error: unknown) => error instanceof ApiError && error.status === code;
+  for (
+    const url of [
+      "http://169.254.169.254/latest",
+      "https://iot.eu-west-1.amazonaws.com.evil.example/confirmdestination/x",
+      "https://iot.eu-west-1.amazonaws.com@evil.example/confirmdestination/x",
+      "https://iot.eu-west-1.amazonaws.com/things/x",
+      `${own}?x=1`,
+      7,
+      undefined,
+    ]
+  ) {
+    await assert.rejects(destinations.confirm(confirmation(url), false), status(400), String(url));
+  }
+  assert.deepEqual(asked, []);
+  await destinations.confirm(confirmation(own), false);
+  await assert.rejects(destinations.confirm(confirmation(own), false), status(429), "strangers are slowed down");
+  await destinations.confirm(confirmation("http://127.0.0.1:1/enable"), true);
+  assert.deepEqual(asked, [own, "http://127.0.0.1:1/enable"]);
+  nowMs += 10_000;
+  answer = () => new Response("no", { status: 403 });
+  await assert.rejects(destinations.confirm(confirmation(own), false), status(502));
+});
+
+Deno.test("handler: a confirmation is told by its header or body, and lets nothing else in without the token", async () => {
+  await using api = new Api("s3cret");
+  const body = JSON.stringify({ messageType: "DestinationConfirmation", enableUrl: "https://evil.example/x" });
+  const post = async (path: string, text: string, headers: Record<string, string> = {}) => {
+    const length = String(new TextEncoder().encode(text).length);
+    return (await api.call("POST", path, text, { "content-length": length, ...headers })).status;
+  };
+  const named = { "x-amz-rules-engine-message-type": "DestinationConfirmation" };
+  assert.equal(await post("/up", body), 400);
+  assert.equal(await post("/sync", body, named), 400);
+  assert.equal(await post("/up", "{}", named), 401, "the header alone is no confirmation");
+  assert.equal(await post("/up", "x".repeat(9000), named), 413);
+  assert.equal(await post("/up", JSON.stringify({ device: "d1", payload: "e30=" })), 401);
+  assert.equal(await post("/stream", body, named), 401);
 });

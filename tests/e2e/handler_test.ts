@@ -3,10 +3,11 @@
  * between keys, with failures in the middle, to two instances in turn. Devices converge, and nothing is published before it is logged.
  */
 import assert from "node:assert/strict";
+import { startBroker } from "../../cloud/broker/broker.ts";
 import { type Device, openDevice } from "../support/device.ts";
 import type { RawRecord } from "../support/raw_stream.ts";
 import { writeSchema } from "../support/schema.ts";
-import { HandlerProcess, Serverless, token } from "../support/serverless.ts";
+import { handlerFile, HandlerProcess, Serverless, token } from "../support/serverless.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
 import { tableKinds } from "../support/world.ts";
@@ -156,9 +157,64 @@ Deno.test("handler: deno serve runs it, configured by the environment", async ()
     const stream = await fetch(`${url}/stream`, { method: "POST", headers: { authorization }, body: "[]" });
     assert.deepEqual([stream.status, (await stream.json()).error.code], [503, "config"], "there is no publisher");
   }
-  await using handler = await HandlerProcess.start({ ...env, TWINTABLE_TABLE: "sqlite:x" });
-  const response = await fetch(`${handler.url}/api/devices`, { headers: { authorization } });
-  const { error } = await response.json();
-  assert.deepEqual([response.status, error.code], [500, "config"]);
-  assert.match(error.message, /TWINTABLE_TABLE/);
+});
+
+Deno.test("handler: a process whose configuration is wrong does not start, and says why in one line", async () => {
+  using dir = new TempDir();
+  const good = {
+    TWINTABLE_SCHEMA: writeSchema(dir.path),
+    TWINTABLE_TABLE: `embedded:${dir.file("cloud.db")}`,
+    TWINTABLE_TOKEN: token,
+  };
+  const wrong: [Record<string, string>, RegExp][] = [
+    ...Object.keys(good).map((
+      name,
+    ): [Record<string, string>, RegExp] => [{ [name]: "" }, new RegExp(`${name} is missing`)]),
+    [{ TWINTABLE_TABLE: "sqlite:x" }, /TWINTABLE_TABLE is embedded:PATH or/],
+    [{ TWINTABLE_SCHEMA: dir.file("none.json") }, /none\.json/],
+    [{ TWINTABLE_PUBLISHER: "ftp://x" }, /unknown scheme/],
+    [{ TWINTABLE_PUBLISHER: "emqx+https://h/api" }, /no API key/],
+    [{ TWINTABLE_MQTT_VERSION: "6" }, /4 or 5/],
+    [{ TWINTABLE_MQTT_CA: dir.file("none.pem") }, /can't be read/],
+    [{ TWINTABLE_STREAM_TIMEOUT_MS: "soon" }, /whole number/],
+    [{ TWINTABLE_LOG: "loud" }, /TWINTABLE_LOG/],
+  ];
+  await Promise.all(wrong.map(async ([env, reason]) => {
+    const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["serve", "-A", "--no-check", "--host", "127.0.0.1", "--port", "0", handlerFile],
+      env: { NO_COLOR: "1", ...good, ...env },
+      stdin: "null",
+    }).output();
+    const said = new TextDecoder().decode(stderr);
+    assert.equal(code, 1, said);
+    assert.match(said, reason);
+    assert.equal(said.trim().split("\n").length, 1, said);
+  }));
+});
+
+Deno.test("handler: SIGTERM ends it, with a connection to a broker too; its log is JSON lines without a secret", async () => {
+  using dir = new TempDir();
+  const internal = { username: "twintable-cloud", password: "hush" };
+  const broker = await startBroker({ internal, authenticate: () => Promise.resolve(undefined) });
+  try {
+    await using handler = await HandlerProcess.start({
+      TWINTABLE_SCHEMA: writeSchema(dir.path),
+      TWINTABLE_TABLE: `embedded:${dir.file("cloud.db")}`,
+      TWINTABLE_TOKEN: token,
+      TWINTABLE_PUBLISHER: `mqtt://${internal.username}:${internal.password}@127.0.0.1:${broker.port}`,
+    });
+    const headers = { authorization: `Bearer ${token}` };
+    const response = await fetch(`${handler.url}/up?device=d1`, { method: "POST", headers, body: "{}" });
+    assert.equal(response.status, 400);
+    await response.body?.cancel();
+    assert.equal(await handler.stop(), 0);
+    const lines = handler.said.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
+    assert.ok(
+      lines.some(({ level, message }) => level === "info" && /^opened embedded:.* with a publisher$/.test(message)),
+    );
+    assert.ok(lines.some(({ level, message }) => level === "warning" && /dropped a message of d1/.test(message)));
+    assert.doesNotMatch(handler.said, /hush|s3cret/);
+  } finally {
+    await broker.close();
+  }
 });

@@ -106,6 +106,7 @@ export class Program implements AsyncDisposable {
   }
 }
 
-async function copy(stream: ReadableStream<Uint8Array>, to: (text: string) => void): Promise<void> {
+/** Hands on what a process prints. */
+export async function copy(stream: ReadableStream<Uint8Array>, to: (text: string) => void): Promise<void> {
   for await (const text of stream.pipeThrough(new TextDecoderStream())) to(text);
 }

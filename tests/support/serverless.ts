@@ -18,6 +18,7 @@ import type { Table, Tables } from "../../cloud/table/port.ts";
 import { topics } from "../../protocol.ts";
 import { MqttSession } from "../../mqtt/session.ts";
 import { completeItem, fromPlain, type Schema, SyncError } from "../../schema.ts";
+import { copy } from "./process.ts";
 import { freePort } from "./mosquitto.ts";
 import { type RawRecord, RawStream } from "./raw_stream.ts";
 import { e2eCompiled } from "./schema.ts";
@@ -28,17 +29,31 @@ import { credentials, newTableUrl, openMade } from "./world.ts";
 export const token = "s3cret";
 const internal = { username: "twintable-cloud", password: "internal" };
 const schema: Schema = e2eCompiled;
-const handlerFile = fileURLToPath(new URL("../../cloud/handler.ts", import.meta.url));
+/** The handler's module. */
+export const handlerFile = fileURLToPath(new URL("../../cloud/handler.ts", import.meta.url));
 
-/** `deno serve cloud/handler.ts`, configured by its environment alone. */
+/** How a handler is served on a port: a command and its arguments. */
+export type Serve = (port: string) => readonly string[];
+
+const denoServe: Serve = (
+  port,
+) => [Deno.execPath(), "serve", "-A", "--no-check", "--host", "127.0.0.1", "--port", port, handlerFile];
+
+/** `deno serve cloud/handler.ts`, or another runtime, configured by its environment alone. */
 export class HandlerProcess implements AsyncDisposable {
   #child: Deno.ChildProcess | undefined;
+  /** What it wrote to its log since it was started. */
+  said = "";
 
-  private constructor(readonly url: string, private readonly env: Record<string, string>) {}
+  private constructor(
+    readonly url: string,
+    private readonly env: Record<string, string>,
+    private readonly serve: Serve,
+  ) {}
 
   /** Starts one on a free port; resolves when it answers. */
-  static async start(env: Record<string, string>): Promise<HandlerProcess> {
-    const started = new HandlerProcess(`http://127.0.0.1:${await freePort()}`, env);
+  static async start(env: Record<string, string>, serve: Serve = denoServe): Promise<HandlerProcess> {
+    const started = new HandlerProcess(`http://127.0.0.1:${await freePort()}`, env, serve);
     await started.restart();
     return started;
   }
@@ -46,16 +61,27 @@ export class HandlerProcess implements AsyncDisposable {
   /** Starts it again where it was. */
   async restart(): Promise<void> {
     const { port } = new URL(this.url);
-    this.#child = new Deno.Command(Deno.execPath(), {
-      args: ["serve", "-A", "--no-check", "--host", "127.0.0.1", "--port", port, handlerFile],
+    const [command, ...args] = this.serve(port);
+    this.#child = new Deno.Command(command!, {
+      args,
       env: { NO_COLOR: "1", ...this.env },
       stdin: "null",
       stdout: "null",
-      stderr: "null",
+      stderr: "piped",
     }).spawn();
+    this.said = "";
+    void copy(this.#child.stderr, (text) => this.said += text);
     const healthy = () =>
       fetch(`${this.url}/healthz`).then(async (response) => (await response.body?.cancel(), true), () => false);
     await until("the handler answers", healthy, 30_000);
+  }
+
+  /** SIGTERM: resolves to its exit code. */
+  async stop(): Promise<number> {
+    this.#child!.kill("SIGTERM");
+    const { code } = await this.#child!.status;
+    this.#child = undefined;
+    return code;
   }
 
   /** As `kill -9`. */
@@ -86,8 +112,11 @@ export class Serverless implements AsyncDisposable {
   #turn = 0;
   readonly #tokens = new Map<string, string>();
 
-  /** @param schemaFile given: the instances are processes that read it. */
-  async open(endpoint: string, schemaFile?: string): Promise<this> {
+  /**
+   * @param schemaFile given: the instances are processes that read it
+   * @param serve another runtime than `deno serve`
+   */
+  async open(endpoint: string, schemaFile?: string, serve?: Serve): Promise<this> {
     const url = newTableUrl(endpoint);
     for (let n = 0; n < 2; n++) {
       const tables = await openMade(url, schema);
@@ -99,7 +128,7 @@ export class Serverless implements AsyncDisposable {
     this.#opened.defer(() => broker.close());
     this.mqttUrl = `mqtt://127.0.0.1:${broker.port}`;
     for (const tables of this.tables) {
-      this.handlers.push(schemaFile ? await this.#process(url, schemaFile) : await this.#instance(tables));
+      this.handlers.push(schemaFile ? await this.#process(url, schemaFile, serve) : await this.#instance(tables));
     }
     this.#forward();
     this.stream = new RawStream(endpoint, /^dynamodb:\/\/([^?]+)/.exec(url)![1]!);
@@ -152,7 +181,7 @@ export class Serverless implements AsyncDisposable {
     });
   }
 
-  async #process(table: string, schemaFile: string): Promise<(request: Request) => Promise<Response>> {
+  async #process(table: string, schemaFile: string, serve?: Serve): Promise<(request: Request) => Promise<Response>> {
     const started = await HandlerProcess.start({
       TWINTABLE_SCHEMA: schemaFile,
       TWINTABLE_TABLE: table,
@@ -160,7 +189,7 @@ export class Serverless implements AsyncDisposable {
       TWINTABLE_PUBLISHER: this.mqttUrl.replace("//", `//${internal.username}:${internal.password}@`),
       AWS_ACCESS_KEY_ID: credentials.accessKeyId,
       AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
-    });
+    }, serve);
     this.processes.push(this.#opened.use(started));
     return (request) => fetch(new Request(request.url.replace("http://cloud", started.url), request));
   }

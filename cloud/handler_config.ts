@@ -1,0 +1,116 @@
+/**
+ * The configuration of a handler, read from variables and files and checked, before anything is opened or connected to.
+ *
+ * | variable | meaning |
+ * | --- | --- |
+ * | `TWINTABLE_SCHEMA` | the schema's file; required |
+ * | `TWINTABLE_TABLE` | `dynamodb://TABLE[?region=…&endpoint=…]`, or `embedded:PATH` beside the process that serves it; required |
+ * | `TWINTABLE_TOKEN` | the bearer token of everything but `/healthz`; required |
+ * | `TWINTABLE_PUBLISHER` | how devices are reached: `mqtts://USER:PASSWORD@HOST`, `iot-data://ENDPOINT?region=…`, `emqx+https://KEY:SECRET@HOST/api/v5/publish`; without it there is no `/stream`, `/up` and `/sync` |
+ * | `TWINTABLE_MQTT_CA`, `…_CERT`, `…_KEY` | PEM files for `mqtts://` |
+ * | `TWINTABLE_MQTT_VERSION` | `4` (default: MQTT 3.1.1) or `5` |
+ * | `TWINTABLE_PREFIX` | topic prefix; default `tt` |
+ * | `TWINTABLE_PAYLOAD_BYTES_MAX` | bytes of one MQTT payload; default 131072 |
+ * | `TWINTABLE_RETENTION_HOURS` | how long the channel logs keep entries; default 168 |
+ * | `TWINTABLE_STREAM_TIMEOUT_MS` | how long `/stream` may take; default 4000 |
+ * | `TWINTABLE_LOG` | `debug`, `info` (default), `warning` or `error` |
+ *
+ * AWS credentials come from the AWS default chain.
+ *
+ * @module
+ */
+import { readFile } from "node:fs/promises";
+import { loadSchema, type Schema, SyncError } from "../schema.ts";
+import { checkPublisherUrl } from "./publishers/open.ts";
+
+/** Where the configuration is read from: a variable's value, undefined where it is not set. */
+export type Environment = (name: string) => string | undefined;
+
+/** How a handler's parts are opened. */
+export interface HandlerConfig {
+  readonly schema: Schema;
+  readonly table: string;
+  readonly token: string;
+  readonly publisher: string | undefined;
+  readonly prefix: string | undefined;
+  readonly payloadBytesMax: number | undefined;
+  readonly retentionMs: number | undefined;
+  readonly streamTimeoutMs: number | undefined;
+  readonly mqtt: {
+    readonly protocolVersion: 4 | 5;
+    readonly ca: string | undefined;
+    readonly cert: string | undefined;
+    readonly key: string | undefined;
+  };
+}
+
+/**
+ * Reads a handler's configuration; see the module's text for the variables.
+ *
+ * @throws SyncError `config` naming what is missing or wrong; what the schema's file throws
+ */
+export async function readHandlerConfig(env: Environment): Promise<HandlerConfig> {
+  const token = required(env, "TWINTABLE_TOKEN");
+  const schemaFile = required(env, "TWINTABLE_SCHEMA");
+  const table = required(env, "TWINTABLE_TABLE");
+  if (!/^(embedded:|dynamodb:\/\/)./.test(table)) {
+    const text = JSON.stringify(table);
+    throw new SyncError(
+      "config",
+      `TWINTABLE_TABLE is embedded:PATH or dynamodb://TABLE[?region=…&endpoint=…], not ${text}`,
+    );
+  }
+  const publisher = env("TWINTABLE_PUBLISHER") || undefined;
+  if (publisher) checkPublisherUrl(publisher);
+  const retentionHours = wholeNumber(env, "TWINTABLE_RETENTION_HOURS");
+  return {
+    token,
+    table,
+    publisher,
+    prefix: env("TWINTABLE_PREFIX") || undefined,
+    payloadBytesMax: wholeNumber(env, "TWINTABLE_PAYLOAD_BYTES_MAX"),
+    retentionMs: retentionHours === undefined ? undefined : retentionHours * 3600_000,
+    streamTimeoutMs: wholeNumber(env, "TWINTABLE_STREAM_TIMEOUT_MS"),
+    mqtt: await mqttOptions(env),
+    schema: await loadSchema(schemaFile),
+  };
+}
+
+function required(env: Environment, name: string): string {
+  const value = env(name);
+  if (!value) throw new SyncError("config", `the environment variable ${name} is missing`);
+  return value;
+}
+
+function wholeNumber(env: Environment, name: string): number | undefined {
+  const text = env(name);
+  if (!text) return undefined;
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value > 0) return value;
+  throw new SyncError(
+    "config",
+    `the environment variable ${name} is ${JSON.stringify(text)}: a whole number is wanted`,
+  );
+}
+
+async function mqttOptions(env: Environment) {
+  const version = env("TWINTABLE_MQTT_VERSION") || "4";
+  if (version !== "4" && version !== "5") {
+    throw new SyncError("config", `TWINTABLE_MQTT_VERSION is ${JSON.stringify(version)}: 4 or 5 is wanted`);
+  }
+  const pem = async (name: string) => {
+    const file = env(name);
+    if (!file) return undefined;
+    try {
+      return await readFile(file, "utf8");
+    } catch (cause) {
+      throw new SyncError("config", `${name}: ${file} can't be read: ${(cause as Error).message}`, { cause });
+    }
+  };
+  return {
+    protocolVersion: version === "5" ? 5 as const : 4 as const,
+    ca: await pem("TWINTABLE_MQTT_CA"),
+    cert: await pem("TWINTABLE_MQTT_CERT"),
+    key: await pem("TWINTABLE_MQTT_KEY"),
+  };
+}

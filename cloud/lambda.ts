@@ -1,0 +1,105 @@
+/**
+ * The handler as an AWS Lambda function on Node 22 or 24: `deno task bundle:lambda` makes one file of it, `dist/lambda.mjs`, whose
+ * export is `handler`. Configured by the environment, as `handler.ts`; a schema beside the file is `TWINTABLE_SCHEMA=schema.json`.
+ *
+ * | event | what happens |
+ * | --- | --- |
+ * | API Gateway HTTP API (payload format 2.0), function URL | the request is answered: every route, by its bearer token |
+ * | DynamoDB stream (`Records`), EventBridge Pipes (an array) | as `POST /stream`; the answer is `batchItemFailures` |
+ * | AWS IoT rule's Lambda action: `{topic, payload}` | as `POST /up` |
+ *
+ * Who may invoke the function with an event is IAM's to say: those need no token. An event that can't be handled throws, so that AWS
+ * delivers it again.
+ *
+ * Between invocations a function is frozen, and a connection to a broker with it: publish by `iot-data://` or `emqx+https://`.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import process from "node:process";
+import own from "./handler.ts";
+
+/** What of an HTTP event (payload format 2.0) is read. */
+interface HttpEvent {
+  readonly version: "2.0";
+  readonly rawPath: string;
+  readonly rawQueryString?: string;
+  readonly headers?: Readonly<Record<string, string | undefined>>;
+  readonly body?: string;
+  readonly isBase64Encoded?: boolean;
+  readonly requestContext: { readonly http: { readonly method: string } };
+}
+
+/** An answer in payload format 2.0. */
+export interface HttpAnswer {
+  readonly statusCode: number;
+  readonly headers: Record<string, string>;
+  readonly body: string;
+  readonly isBase64Encoded: boolean;
+}
+
+/** Handles an invocation; see the module's text. @throws {Error} for an event that is none of these, or that failed */
+export async function handler(event: unknown): Promise<unknown> {
+  if (isHttp(event)) return await answered(await own.fetch(requestOf(event)));
+  if (isStream(event)) return await posted("/stream", event);
+  if (isMessage(event)) return await posted("/up", event);
+  throw new Error(
+    `an event that is neither HTTP (payload format 2.0), nor a stream's, nor an IoT rule's: ${keysOf(event)}`,
+  );
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isHttp(event: unknown): event is HttpEvent {
+  return isObject(event) && event.version === "2.0" && isObject(event.requestContext) &&
+    isObject(event.requestContext.http);
+}
+
+function isStream(event: unknown): boolean {
+  return Array.isArray(event) || isObject(event) && (Array.isArray(event.Records) || isObject(event.dynamodb));
+}
+
+function isMessage(event: unknown): boolean {
+  return isObject(event) && typeof event.topic === "string" && event.payload !== undefined;
+}
+
+/** Names only: values may be anybody's data. */
+function keysOf(event: unknown): string {
+  return isObject(event) ? `its fields are ${Object.keys(event).slice(0, 20).join(", ")}` : `it is ${typeof event}`;
+}
+
+function requestOf({ rawPath, rawQueryString, headers, body, isBase64Encoded, requestContext }: HttpEvent): Request {
+  const url = `https://lambda${rawPath}${rawQueryString ? `?${rawQueryString}` : ""}`;
+  const { method } = requestContext.http;
+  const given = new Headers();
+  for (const [name, value] of Object.entries(headers ?? {})) if (value !== undefined) given.append(name, value);
+  if (body === undefined || method === "GET" || method === "HEAD") return new Request(url, { method, headers: given });
+  return new Request(url, { method, headers: given, body: isBase64Encoded ? Buffer.from(body, "base64") : body });
+}
+
+async function answered(response: Response): Promise<HttpAnswer> {
+  const body = Buffer.from(await response.arrayBuffer());
+  // Only what is text is handed over as such; whatever else there will be is base64.
+  const isText = /^(text\/|application\/json)|charset=/.test(response.headers.get("content-type") ?? "text/");
+  return {
+    statusCode: response.status,
+    headers: Object.fromEntries(response.headers),
+    body: body.toString(isText ? "utf8" : "base64"),
+    isBase64Encoded: !isText,
+  };
+}
+
+/** Hands an event to one of the handler's own routes. */
+async function posted(path: string, event: unknown): Promise<unknown> {
+  const headers = { authorization: `Bearer ${process.env.TWINTABLE_TOKEN}` };
+  const response = await own.fetch(
+    new Request(`https://lambda${path}`, { method: "POST", headers, body: JSON.stringify(event) }),
+  );
+  const answer = await response.json();
+  if (!response.ok) {
+    throw new Error(`${path} answered ${response.status}: ${answer?.error?.message ?? JSON.stringify(answer)}`);
+  }
+  return answer;
+}
