@@ -75,9 +75,7 @@ Deno.test({
       assert.deepEqual(await handler([record]), { batchItemFailures: [] });
       assert.ok(published() > 0, "and of a pipe's");
 
-      const [payload] = encode({ type: "sync", cursors: {} } as unknown as Parameters<typeof encode>[0], {
-        maxBytes: 100_000,
-      });
+      const [payload] = encode({ type: "sync", request: "i/1", channels: [] }, { maxBytes: 100_000 });
       const rule = { topic: "tt/d/d1/sync", payload: btoa(String.fromCharCode(...payload!)) };
       assert.deepEqual(await handler(rule), { received: 1, refused: 0 });
 
