@@ -27,6 +27,7 @@ import { Outbox } from "./sync/outbox.ts";
 import { Problems } from "./upkeep/problems.ts";
 import { StuckRows } from "./upkeep/stuck.ts";
 import type { Clock, Transport } from "./ports.ts";
+import { complaintsText } from "./store/damage.ts";
 import type { Store } from "./store/store.ts";
 import { Uplink } from "./sync/uplink.ts";
 import { Verify } from "./verify/verify.ts";
@@ -117,6 +118,12 @@ export class Twin {
       send: (message) => this.#send(message),
       applied: (change) => this.#applied.push(change),
     };
+    if (store.complaints.length > 0) {
+      problems.raise(
+        "contents",
+        `SQLite complains about the content of the database: ${complaintsText(store.complaints)}`,
+      );
+    }
     this.inFlight = new InFlight(store, store.identity.deviceId);
     this.inFlight.restart();
     this.#restartOutbox();

@@ -10,6 +10,7 @@
  */
 import { rmSync } from "node:fs";
 import { backup, DatabaseSync } from "node:sqlite";
+import { complaintsText, findDamage } from "../agent/store/damage.ts";
 import { createPrivately } from "../agent/sqlite/private_file.ts";
 import { CommandError, defineCommand } from "./command.ts";
 import { fileExists, readDeviceSlowly } from "./device_file.ts";
@@ -36,8 +37,8 @@ export async function backupDevice(from: string, to: string): Promise<void> {
     try {
       // One file from here on: a WAL would be made beside it by whoever looks at it.
       copy.exec(`PRAGMA journal_mode = DELETE; ${markSql}`);
-      const [found] = copy.prepare("PRAGMA quick_check(1)").all();
-      if (found?.quick_check !== "ok") throw new CommandError(`${from} is damaged: ${found?.quick_check}`);
+      const { damage } = findDamage(copy);
+      if (damage.length > 0) throw new CommandError(`${from} is damaged: ${complaintsText(damage)}`);
     } finally {
       copy.close();
     }

@@ -13,6 +13,7 @@ import { renameSync } from "node:fs";
 import { backup, DatabaseSync } from "node:sqlite";
 import { faultOf } from "../agent/sqlite/driver.ts";
 import { type Lease, takeLease } from "../agent/sqlite/lease.ts";
+import { complaintsText, findDamage } from "../agent/store/damage.ts";
 import { createPrivately } from "../agent/sqlite/private_file.ts";
 import { applicationId } from "../agent/store/tables.ts";
 import { CommandError, defineCommand } from "./command.ts";
@@ -34,8 +35,8 @@ export interface RestoredCopy extends Owner {
 
 function readCopy(path: string): Owner {
   return readDevice(path, (db) => {
-    const [found] = db.prepare("PRAGMA quick_check(1)").all();
-    if (found?.quick_check !== "ok") throw new CommandError(`${path} is damaged: ${found?.quick_check}`);
+    const { damage } = findDamage(db);
+    if (damage.length > 0) throw new CommandError(`${path} is damaged: ${complaintsText(damage)}`);
     const { device, account } = db.prepare("SELECT device, account FROM _status").get()!;
     return { device: String(device), account: String(account) };
   });

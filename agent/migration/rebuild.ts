@@ -11,7 +11,7 @@
 import { type Database, faultOf, pagesOf, type SqlRow, type SqlValue } from "../sqlite/driver.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Field, Identity, Model } from "../../schema/model.ts";
-import { textOf } from "../store/columns.ts";
+import { dateTextToMs, msToColumn, textOf } from "../store/columns.ts";
 import { dataFields, isIdentity, tableSql, type UniqueIndex, uniqueIndexes } from "../store/ddl.ts";
 import { recast } from "./recast.ts";
 import { ident, keyed, literal } from "../store/sql.ts";
@@ -56,7 +56,9 @@ export function sourcesOf(
     const column = left.get(name.toLowerCase());
     if (column === undefined || found.has(field.name)) return;
     left.delete(name.toLowerCase());
-    found.set(field.name, { field, column, recast: before === undefined || !sameType(before, field) });
+    // An older SQLite let days into keys that there are not, by the check that a key's date had.
+    const isKeyDate = field.type === "date" && field.isoDates && keyed(model, field);
+    found.set(field.name, { field, column, recast: before === undefined || isKeyDate || !sameType(before, field) });
   };
   const fields = dataFields(model), before = old ? dataFields(old) : [];
   for (const field of fields) {
@@ -220,7 +222,10 @@ function exact({ type, value = null }: SqlRow): SqlValue {
 
 function cast(model: Model, field: Field, id: number, value: SqlValue): SqlValue {
   try {
-    return recast(field, value);
+    const cast = recast(field, value);
+    return keyed(model, field) && field.type === "date" && typeof cast === "string"
+      ? msToColumn(field, dateTextToMs(cast)!)
+      : cast;
   } catch (cause) {
     const shown = value instanceof Uint8Array ? `${value.length} bytes` : String(value).slice(0, 80);
     throw refused(`${model.name} row ${id}: ${field.name} = ${shown} can't become a ${field.type}`, { cause });

@@ -15,6 +15,7 @@ import { type Template, templateFields, type TemplatePart } from "../../schema/t
 import { columnName, columnType, toColumn } from "./columns.ts";
 import {
   astralPattern,
+  canonicalDateSql,
   generatorSql,
   ident,
   keyed,
@@ -134,7 +135,7 @@ function checks(model: Model, field: Field): [sentence: string, sql: string][] {
       if (!field.isoDates) {
         add("must be ms since 1970 of a date", `${c} BETWEEN -8640000000000000 AND 8640000000000000`);
       } else if (keyed(model, field)) {
-        add("must be a date as 2024-12-31T23:59:59.000Z", `${c} = strftime('%Y-%m-%dT%H:%M:%fZ', ${c})`);
+        add("must be a date as 2024-12-31T23:59:59.000Z", canonicalDateSql(c));
       } else {
         add(
           "must be an ISO date",

@@ -70,10 +70,27 @@ function partSql(field: Field, column: string, inKey: boolean): string {
       return `CASE ${column} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END`;
     case "date":
       // A key takes only the canonical text (the table checks it); elsewhere SQLite's other spellings are made canonical.
-      return inKey || !field.isoDates ? column : `strftime('%Y-%m-%dT%H:%M:%fZ', ${column})`;
+      // By way of the day's number: a 30th of February as a text is rendered differently by SQLite 3.40 and 3.46.
+      return inKey || !field.isoDates ? column : `strftime('%Y-%m-%dT%H:%M:%fZ', julianday(${column}))`;
     default:
       return column;
   }
+}
+
+/**
+ * Whether a column is a date as `2024-12-31T23:59:59.000Z`, of a day that there is. By its text alone: SQLite's date functions
+ * judge a 30th of February differently from version to version, and every version that opens the file must agree.
+ */
+export function canonicalDateSql(column: string): string {
+  const digits = (n: number) => "[0-9]".repeat(n);
+  const shape = `${digits(4)}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9].${digits(3)}Z`;
+  const part = (from: number, length: number) => `substr(${column}, ${from}, ${length})`;
+  const year = `CAST(${part(1, 4)} AS INTEGER)`;
+  const isLeap = `(${year} % 4 = 0 AND (${year} % 100 <> 0 OR ${year} % 400 = 0))`;
+  const days = `CASE ${part(6, 2)} WHEN '02' THEN CASE WHEN ${isLeap} THEN '29' ELSE '28' END ` +
+    `WHEN '04' THEN '30' WHEN '06' THEN '30' WHEN '09' THEN '30' WHEN '11' THEN '30' ELSE '31' END`;
+  return `${column} GLOB '${shape}' AND ${part(6, 2)} BETWEEN '01' AND '12' AND ` +
+    `${part(9, 2)} BETWEEN '01' AND ${days} AND ${part(12, 2)} <= '23'`;
 }
 
 /** Matches a text that has a character outside the basic plane: SQLite counts it as one, JavaScript as two. */

@@ -5,7 +5,7 @@
  * has to be migrated is migrated in one transaction, so that a crash leaves the old or the new schema, nothing between.
  *
  * The agent keeps its facts in `_sync` for the `_status` view (`agent/upkeep/facts.ts`), `lastAck`, `lastSync` (ms), `dropped`,
- * `generation`, `restoredAt`. The store itself: `format`, `device`, `account`, `fingerprint`, `schema`, `ddl`, `table:<model>`, and
+ * `generation`, `restoredAt`. The store itself: `complaints` (how many the last check had), `format`, `device`, `account`, `fingerprint`, `schema`, `ddl`, `table:<model>`, and
  * `resnapshot` (1 after a migration that left columns to be filled; whoever takes the snapshot removes it).
  *
  * @module
@@ -14,6 +14,7 @@ import { type Database, type Driver, openDatabase } from "../sqlite/driver.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Identity, Model, Schema } from "../../schema/model.ts";
 import { createPrivately } from "../sqlite/private_file.ts";
+import { complaintsText, findDamage, rebuildDerived } from "./damage.ts";
 import { isEnvironmental, toSyncError } from "./faults.ts";
 import { alteredObjects } from "../migration/objects.ts";
 import { migrate, type Migration, modelNumbers, schemaSql } from "../migration/migrate.ts";
@@ -45,6 +46,8 @@ export interface Store {
   readonly identity: Identity;
   /** What opening it had to change. */
   readonly migration: Migration;
+  /** What the check of its pages complained about that is no damage (`damage.ts`). */
+  readonly complaints: readonly string[];
   /** The wall clock, ms since 1970. */
   now(): number;
   /**
@@ -94,6 +97,7 @@ class SqlStore implements Store {
     readonly identity: Identity,
     readonly migration: Migration,
     readonly now: () => number,
+    readonly complaints: readonly string[],
   ) {
     this.#models = modelNumbers(db, schema);
     this.#numbers = new Map([...this.#models].map(([number, model]) => [model.name, number]));
@@ -217,20 +221,34 @@ export function openStore(options: StoreOptions): Store {
   try {
     if (path !== ":memory:") createPrivately(path);
     db = driver(path, { synchronous });
-    if (check) checkPages(db, path);
+    const complaints = check || hadComplaints(db) ? checkPages(db, path) : [];
     checkOwner(db, path, identity);
-    return new SqlStore(db, schema, identity, bringTo(db, schema, identity), now);
+    const store = new SqlStore(db, schema, identity, bringTo(db, schema, identity), now, complaints);
+    // Until a check finds nothing, each start checks.
+    if ((store.getMeta("complaints") ?? 0) !== complaints.length) {
+      store.tx(() => store.setMeta("complaints", complaints.length || undefined));
+    }
+    return store;
   } catch (error) {
     db?.close();
     throw toSyncError(error, action);
   }
 }
 
-/** Refuses a damaged database before anything is built on it. It reads every page: some seconds for a gigabyte. */
-function checkPages(db: Database, path: string): void {
-  const found = db.prepare("PRAGMA quick_check(1)").all().map((row) => String(Object.values(row)[0]));
-  if (found.length === 1 && found[0] === "ok") return;
-  throw new SyncError("corrupt", `"${path}" is damaged: ${found.join("; ")}`, {
+/** Whether the last check complained about something. */
+function hadComplaints(db: Database): boolean {
+  if (!db.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '_sync'").get()) return false;
+  return db.prepare("SELECT 1 FROM _sync WHERE name = 'complaints'").get() !== undefined;
+}
+
+/**
+ * Refuses a damaged database before anything is built on it. Returns what SQLite complains about that is no damage, once what
+ * can be rebuilt is.
+ */
+function checkPages(db: Database, path: string): readonly string[] {
+  const { damage, complaints } = findDamage(db);
+  if (damage.length === 0) return rebuildDerived(db, complaints);
+  throw new SyncError("corrupt", `"${path}" is damaged: ${complaintsText(damage)}`, {
     hint:
       "Nothing was changed. Restore a backup (the command restore), or move the file away and start with a new one.",
   });

@@ -66,4 +66,28 @@ export const devicefile: readonly GuardedMutant[] = [
     `ending.addEventListener("abort", ended);`,
     ``,
   ),
+  guarded(
+    "content is damage",
+    "what SQLite dislikes about content is no damage",
+    "tests/agent/store/damage_test.ts",
+    "agent/store/damage.ts",
+    `damage: found.filter((line) => !isContent(line))`,
+    `damage: found`,
+  ),
+  guarded(
+    "unknown is fine",
+    "a check that could not run is done table by table",
+    "tests/agent/store/damage_test.ts",
+    "agent/store/damage.ts",
+    `found = tableByTable(db);`,
+    "found = ['CHECK constraint failed in a table'];",
+  ),
+  guarded(
+    "days that there are not",
+    "a key's date is judged by its text alone, alike by every SQLite",
+    "tests/agent/store/damage_test.ts#dates:",
+    "agent/store/sql.ts",
+    "BETWEEN '01' AND ${days} AND",
+    `BETWEEN '01' AND '31' AND`,
+  ),
 ];
