@@ -69,7 +69,7 @@ class Work implements Task {
     readonly deviceId: string,
     public message: FromDevice,
     readonly bytes: number,
-    readonly answer: (work: Work) => Promise<void>,
+    readonly answer: (work: Work) => Promise<{ after?: Promise<void> }>,
   ) {}
 
   /** Snapshots and comparisons read all that there is of a channel; everything else what has changed. */
@@ -79,9 +79,11 @@ class Work implements Task {
     return message.type === "compare" || message.type === "probe";
   }
 
+  /** `done` waits for what is left to do after the answer; the next message does not. */
   async run(): Promise<void> {
-    await this.answer(this);
-    this.end();
+    const { after } = await this.answer(this);
+    if (after) after.finally(() => this.end());
+    else this.end();
   }
 
   end(): void {
@@ -249,7 +251,7 @@ export class Answering {
     return reads ? { type: "later", request: message.request, afterMs, time } : undefined;
   }
 
-  async #handle(work: Work): Promise<void> {
+  async #handle(work: Work): Promise<{ after?: Promise<void> }> {
     const { deviceId, message } = work, { registry } = this.context;
     const end = message.type === "sync" ? this.#begin(work) : undefined;
     try {
@@ -257,11 +259,11 @@ export class Answering {
       if (!identity) {
         this.#metrics.messagesUnknown++;
         logger.warn("a message of the unknown device {deviceId} was dropped", { deviceId });
-        return;
+        return {};
       }
       const deflate = "z" in message && message.z === 1;
       for (const answer of await this.#answer(identity, message)) await this.#reply(deviceId, answer, deflate);
-      await registry.touch(deviceId);
+      return { after: this.#note(deviceId, message) };
     } catch (error) {
       this.#metrics.messagesFailed++;
       logger.warn("a message {type} of {deviceId} could not be answered: {error}", {
@@ -269,9 +271,21 @@ export class Answering {
         deviceId,
         error,
       });
+      return {};
     } finally {
       end?.();
     }
+  }
+
+  /**
+   * Notes that the device was heard of: with its syncs, of which each goes to one worker, so that it is written as often
+   * however many there are. Not while others wait for answers: it is for people to look at.
+   */
+  #note(deviceId: string, { type }: FromDevice): Promise<void> | undefined {
+    if (type !== "sync" || this.#asks.waiting > 0) return undefined;
+    return this.context.registry.touch(deviceId).catch((error) =>
+      logger.warn("that {deviceId} was heard of could not be noted: {error}", { deviceId, error })
+    );
   }
 
   /** Notes a sync that is being answered; what it returns ends that. */

@@ -22,6 +22,7 @@ import { SyncError } from "../../schema.ts";
 import type { Item } from "../../schema/values.ts";
 import { absent, all, any, equals } from "../table/condition.ts";
 import type { Table } from "../table/port.ts";
+import { Lru } from "./lru.ts";
 
 /** A key that changed, as an entry holds it. */
 export interface LogKey {
@@ -82,7 +83,6 @@ export interface LogState {
 
 const floorStep = 64;
 const defaultRetentionMs = 7 * 86_400_000;
-const cachedChannelsMax = 10_000;
 /** Other workers append as well; each attempt loses to one of them at least, so that this many means a fault. */
 const appendAttemptsMax = 100;
 /** How long the epoch of all channels is remembered. */
@@ -96,7 +96,7 @@ export class ChannelLog {
   readonly #now: () => number;
   readonly #random: () => number;
   readonly #retentionMs: number;
-  readonly #heads = new Map<Channel, Head>();
+  readonly #heads = new Lru<Channel, Head>({ sizeOf: (channel) => 2 * channel.length + 160 });
   readonly #appending = new Map<Channel, Promise<unknown>>();
   #epoch: { readonly value: string; readonly atMs: number } | undefined;
 
@@ -152,7 +152,7 @@ export class ChannelLog {
           this.#heads.delete(channel);
           continue;
         }
-        this.#remember(channel, { floor, last: seq, live: true, atMs: this.#now() });
+        this.#heads.set(channel, { floor, last: seq, live: true, atMs: this.#now() });
         return { epoch: await this.#fullEpoch(floor), seq };
       }
       this.#heads.delete(channel);
@@ -183,12 +183,6 @@ export class ChannelLog {
 
   #isFresh(floor: Floor): boolean {
     return this.#now() - floor.raisedMs < openingMaxMs;
-  }
-
-  #remember(channel: Channel, head: Head): void {
-    this.#heads.delete(channel);
-    this.#heads.set(channel, head);
-    if (this.#heads.size > cachedChannelsMax) this.#heads.delete(this.#heads.keys().next().value!);
   }
 
   /**

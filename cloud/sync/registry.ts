@@ -2,8 +2,8 @@
  * The registry: which devices there are, whose they are, and what they prove themselves by. It stands in the log table.
  * A token is random and given out once; only its SHA-256 is kept, so that a copy of the table lets nobody in.
  *
- * In the log table: `devices` / `<device>`: `{account, token, created}`; `seen` / `<device>`: `{seen, connected}`, apart,
- * because it is written without looking; `verified` / `<device>`: `{request, report, time}`, its last verification.
+ * In the log table: `devices#<bucket>` / `<device>`: `{account, token, created}` (before, `devices` / `<device>`);
+ * `verified` / `<device>`: `{request, report, time}`, its last verification. When it was heard of: `presence.ts`.
  *
  * @module
  */
@@ -14,13 +14,16 @@ import type { Identity } from "../../schema/model.ts";
 import type { Attributes, Item } from "../../schema/values.ts";
 import { absent } from "../table/condition.ts";
 import type { Table } from "../table/port.ts";
+import { bucketKey, formerKey, listRows, readRows } from "./buckets.ts";
+import { Lru } from "./lru.ts";
+import { Presence } from "./presence.ts";
 
 /** A device, as the registry tells of it. */
 export interface DeviceInfo {
   readonly deviceId: string;
   readonly accountId: string;
   readonly createdMs: number;
-  /** When it was last heard of, within a minute. */
+  /** When it was last heard of, within 5 minutes: at its last periodic sync at the latest. */
   readonly seenMs?: number;
   /** Whether it was connected when it was last heard of. */
   readonly connected?: boolean;
@@ -48,8 +51,6 @@ interface Known {
   readonly atMs: number;
 }
 
-const cachedMax = 10_000;
-const seenEveryMs = 60_000;
 /** Something to compare with where there is no such device, so that the time taken does not tell. */
 const nobody = sha256("");
 
@@ -60,14 +61,32 @@ export class Registry {
   readonly #randomBytes: (count: number) => Uint8Array;
   readonly #cacheMs: number;
   readonly #revoked = new Set<(deviceId: string) => void>();
-  readonly #known = new Map<string, Known>();
-  readonly #seen = new Map<string, { readonly atMs: number; readonly connected?: boolean }>();
+  readonly #presence: Presence;
+  /** Devices by account, of those that are remembered. */
+  readonly #counts = new Map<string, number>();
+  readonly #known = new Lru<string, Known>({
+    // Both ids, the token's hash, and the objects around them.
+    sizeOf: (deviceId, { identity }) => 2 * (deviceId.length + identity.accountId.length) + 64 + 120,
+    left: (_, { identity }) => this.#count(identity.accountId, -1),
+  });
 
   constructor(table: Table, options: RegistryOptions) {
     this.#table = table;
     this.#now = options.now;
     this.#randomBytes = options.randomBytes ?? nodeRandomBytes;
     this.#cacheMs = options.cacheMs ?? 10_000;
+    this.#presence = new Presence(table, options.now);
+  }
+
+  #count(accountId: string, by: number): void {
+    const count = (this.#counts.get(accountId) ?? 0) + by;
+    if (count > 0) this.#counts.set(accountId, count);
+    else this.#counts.delete(accountId);
+  }
+
+  /** How many devices are remembered, of this account or of all: about how many there are to hear what is sent to them. */
+  remembered(accountId?: string): number {
+    return accountId === undefined ? this.#known.size : this.#counts.get(accountId) ?? 0;
   }
 
   /** Never with a dash in front: a command line would take it for a flag. */
@@ -87,16 +106,20 @@ export class Registry {
     checkId("device", deviceId);
     checkId("account", accountId);
     const token = this.#newToken();
-    const item = { hash: "devices", sort: deviceId, account: accountId, token: sha256(token), created: this.#now() };
+    const [hash, sort] = bucketKey("devices", deviceId), former = formerKey("devices", deviceId);
+    const item = { hash, sort, account: accountId, token: sha256(token), created: this.#now() };
     const condition = options.replace ? undefined : absent;
-    const [result] = await this.#table.write([{ op: "put", item, condition }]);
-    if (result?.outcome === "refused") {
+    const [known] = await this.#table.get([former]);
+    const [result] = known && !options.replace ? [] : await this.#table.write([{ op: "put", item, condition }]);
+    if ((known && !options.replace) || result?.outcome === "refused") {
       throw new SyncError("exists", `there is a device "${deviceId}" already`, { hint: "revoke it first" });
     }
     if (result?.outcome !== "written") throw throttled();
+    // The new row counts from here on; a crash before this leaves one that nobody looks at.
+    if (known) await this.#table.write([{ op: "delete", key: former }]);
     this.#known.delete(deviceId);
     // Whoever is connected came in with the old token.
-    if (result.old !== undefined) { for (const listener of this.#revoked) listener(deviceId); }
+    if (known ?? result.old) { for (const listener of this.#revoked) listener(deviceId); }
     return token;
   }
 
@@ -117,11 +140,11 @@ export class Registry {
     if (cached && this.#now() - cached.atMs < this.#cacheMs) return cached;
     this.#known.delete(deviceId);
     if (!isId(deviceId)) return undefined;
-    const [item] = await this.#table.get([["devices", deviceId]]);
+    const [item] = await readRows(this.#table, "devices", [deviceId]);
     if (!item || typeof item.account !== "string" || typeof item.token !== "string") return undefined;
     const known = { identity: { deviceId, accountId: item.account }, tokenHash: item.token, atMs: this.#now() };
     this.#known.set(deviceId, known);
-    if (this.#known.size > cachedMax) this.#known.delete(this.#known.keys().next().value!);
+    this.#count(item.account, 1);
     return known;
   }
 
@@ -132,17 +155,17 @@ export class Registry {
    * @returns whether there was one.
    */
   async revoke(deviceId: string): Promise<boolean> {
-    const results = await this.#table.write([
-      { op: "delete", key: ["devices", deviceId] },
-      { op: "delete", key: ["seen", deviceId] },
-      { op: "delete", key: ["verified", deviceId] },
-    ]);
+    const keys = ["devices", "seen"].flatMap((kind) => [bucketKey(kind, deviceId), formerKey(kind, deviceId)]);
+    const results = await this.#table.write(
+      [...keys, ["verified", deviceId] as const].map((key) => ({ op: "delete", key })),
+    );
     this.#known.delete(deviceId);
-    this.#seen.delete(deviceId);
-    const [result] = results;
-    if (result?.outcome !== "written") throw throttled();
+    this.#presence.forget(deviceId);
+    // Both forms of the device's own row: while one may be there, it is not revoked.
+    const [row, former] = results;
+    if (row?.outcome !== "written" || former?.outcome !== "written") throw throttled();
     for (const listener of this.#revoked) listener(deviceId);
-    return result.old !== undefined;
+    return (row.old ?? former.old) !== undefined;
   }
 
   /** Keeps what a device's verification has come to, in its last one's place. @throws SyncError where the table fails */
@@ -171,32 +194,15 @@ export class Registry {
 
   /** A page of devices in the order of their names. */
   async list(options: { limit?: number; after?: string } = {}): Promise<{ devices: DeviceInfo[]; next?: string }> {
-    const page = await this.#table.query({
-      index: "primary",
-      hash: "devices",
-      limit: options.limit ?? 100,
-      after: options.after,
-    });
-    const seen = await this.#table.get(page.items.map((item) => ["seen", String(item.sort)] as const));
-    return { devices: page.items.map((item, i) => infoOf(item, seen[i])), next: page.next };
+    const { rows, next } = await listRows(this.#table, "devices", options.limit ?? 100, options.after);
+    const seen = await readRows(this.#table, "seen", rows.map(({ sort }) => String(sort)));
+    return { devices: rows.map((row, i) => infoOf(row, seen[i])), ...(next === undefined ? {} : { next }) };
   }
 
-  /** Notes that the device was heard of. Written once a minute at most, and at each change of `connected`. */
+  /** Notes that a message of the device came; or that it came or went, where `connected` says so. See `presence.ts`. */
   async touch(deviceId: string, connected?: boolean): Promise<void> {
-    const before = this.#seen.get(deviceId);
-    const isNews = connected !== undefined && connected !== before?.connected;
-    if (!isNews && before && this.#now() - before.atMs < seenEveryMs) return;
-    const state = connected ?? before?.connected;
-    this.#seen.delete(deviceId);
-    this.#seen.set(deviceId, { atMs: this.#now(), connected: state });
-    if (this.#seen.size > cachedMax) this.#seen.delete(this.#seen.keys().next().value!);
-    const item: Item = {
-      hash: "seen",
-      sort: deviceId,
-      seen: this.#now(),
-      ...(state === undefined ? {} : { connected: state }),
-    };
-    await this.#table.write([{ op: "put", item }]);
+    if (connected === undefined) await this.#presence.heard(deviceId);
+    else await this.#presence.connected(deviceId, connected);
   }
 }
 

@@ -57,6 +57,7 @@ interface Worker {
 const everybody = {
   identityOf: (deviceId: string) => Promise.resolve({ deviceId, accountId: "A" }),
   touch: () => Promise.resolve(),
+  remembered: () => 0,
 } as unknown as Registry;
 
 /** See the module. */
