@@ -30,7 +30,7 @@ export { type CompileOptions, compileSchema } from "./schema/compile.ts";
 export { dateToJson, expiryAgeMaxMs, isExpired, jsonToDate } from "./schema/dates.ts";
 export { SchemaError, SyncError, type SyncErrorOptions } from "./schema/errors.ts";
 export { generateValue, ulid, uuid } from "./schema/generate.ts";
-export { type IdentityNames, type IdentityRole, idIn, roleOf } from "./schema/identity.ts";
+export { type IdentityNames, identityProblem, type IdentityRole, idIn, roleOf } from "./schema/identity.ts";
 export {
   channelOf,
   channelsOf,

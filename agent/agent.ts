@@ -8,7 +8,7 @@
 import { setImmediate } from "node:timers";
 import type { FromCloud } from "../protocol.ts";
 import type { Identity, Schema } from "../schema/model.ts";
-import { checkId, compileSchema, type OneTableSchema, SyncError } from "../schema.ts";
+import { checkId, compileSchema, identityProblem, type OneTableSchema, SyncError } from "../schema.ts";
 import type { Counters, Limits } from "./sync/context.ts";
 import { closedError } from "./sqlite/driver.ts";
 import { fileIdentity } from "./sqlite/real_path.ts";
@@ -496,6 +496,8 @@ export async function openAgent<const S extends OneTableSchema>(options: AgentOp
   checkId("device", identity.deviceId);
   checkId("account", identity.accountId);
   const schema = isCompiled(options.schema) ? options.schema : compileSchema(options.schema);
+  const unfit = identityProblem(schema, identity);
+  if (unfit !== undefined) throw new RangeError(unfit);
   const driver = options.driver === "ffi" ? await loadFfiDriver() : undefined;
   const lease = takeLease(options.path);
   let store: Store | undefined;

@@ -90,6 +90,7 @@ export const agentCommand = defineCommand({
     checkId("account", identity.accountId);
     const { mqtt, ...connection } = await connectionOf(flags.mqtt, flags);
     const schema = await loadSchemaFile(flags.schema);
+    for (const warning of schema.warnings) console.error(`agent: schema: ${warning}`);
     checkFolder(flags.db);
     const link = new MqttLink({ ...connection, url: mqtt, identity });
     using lifetime = new Lifetime();

@@ -103,6 +103,7 @@ export const cloudCommand = defineCommand({
     const broker = flags.mqtt === undefined ? await brokerOf(flags) : {};
     const connection = flags.mqtt === undefined ? {} : await connectionOf(flags.mqtt, flags);
     const schema = await loadSchemaFile(flags.schema);
+    for (const warning of schema.warnings) console.error(`cloud: schema: ${warning}`);
     using lifetime = new Lifetime();
     await using opened = new AsyncDisposableStack();
     const tables = await openTables(flags.table, { schema });

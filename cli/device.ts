@@ -7,7 +7,7 @@
 import { join } from "node:path";
 import { Registry } from "../cloud/sync/registry.ts";
 import { schema as exampleSchema } from "../examples/schema.ts";
-import { checkId, compileSchema } from "../schema.ts";
+import { checkId, compileSchema, identityProblem } from "../schema.ts";
 import { UsageError } from "./args.ts";
 import { CommandError, defineCommand } from "./command.ts";
 import { loadSchemaFile } from "./schema_file.ts";
@@ -60,6 +60,10 @@ export const deviceCommand = defineCommand({
     if (device !== undefined) checkId("device", device);
     if (flags.account !== undefined) checkId("account", flags.account);
     const schema = flags.schema === undefined ? compileSchema(exampleSchema) : await loadSchemaFile(flags.schema);
+    const unfit = action === "add"
+      ? identityProblem(schema, { deviceId: device, accountId: flags.account })
+      : undefined;
+    if (unfit !== undefined) throw new UsageError(unfit);
     const url = flags.table ?? `embedded:${join(flags.dir, "cloud.db")}`;
     const tables = await openTables(url, { schema, shared: true, existing: action !== "add" });
     try {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { compileSchema, loadSchema, type OneTableSchema, type Schema } from "../schema.ts";
+import { type CompileOptions, compileSchema, loadSchema, type OneTableSchema, type Schema } from "../schema.ts";
 import { UsageError } from "./args.ts";
 import { CommandError } from "./command.ts";
 
@@ -26,14 +26,14 @@ export function checkSchemaFlag(file: string | undefined): void {
 }
 
 /** @throws SchemaError, SyncError, {@link UsageError} or {@link CommandError}, one line each */
-export async function loadSchemaFile(file: string | undefined): Promise<Schema> {
+export async function loadSchemaFile(file: string | undefined, options: CompileOptions = {}): Promise<Schema> {
   checkSchemaFlag(file);
-  if (file === undefined) return compileSchema(builtIn!);
+  if (file === undefined) return compileSchema(builtIn!, options);
   if (Deno.build.standalone && /\.[cm]?[jt]sx?$/.test(file)) {
     throw new CommandError(
       `this binary can't load ${file}: a compiled program takes JSON or JSON5; ` +
         `deno run -A mod.ts schema json ${file} prints it as JSON`,
     );
   }
-  return await loadSchema(file);
+  return await loadSchema(file, options);
 }

@@ -23,6 +23,12 @@ const silent = new Set([
   "$schema",
 ]);
 
+/** A property that is carried without effect. */
+export interface Annotation {
+  readonly property: string;
+  readonly places: readonly string[];
+}
+
 /** Collects what is carried while a schema is compiled. */
 export class Carried {
   readonly #annotations = new Map<string, string[]>();
@@ -43,6 +49,11 @@ export class Carried {
   /** A whole sentence. */
   warn(sentence: string): void {
     this.#sentences.push(sentence);
+  }
+
+  /** Each property without effect, and where it stands: `M.x`, `process.M`, `params`. */
+  get annotations(): readonly Annotation[] {
+    return [...this.#annotations].map(([property, places]) => ({ property, places }));
   }
 
   /** The warnings, a sentence each; empty where everything has an effect. */

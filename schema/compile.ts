@@ -61,6 +61,7 @@ export function compileSchema(source: unknown, { strict = false, notes = [] }: C
     separator: params.separator,
     models,
     carried: opaque,
+    annotations: carried.annotations,
     warnings,
   });
 }
@@ -106,8 +107,9 @@ function compileModels(plain: JsonMap, context: SchemaContext, problems: Problem
     if (model && own.length === 0) models.set(name, model);
     else if (process.sync !== "none") problems.push(...own);
     else {
-      opaque.set(name, own);
-      context.carried.warn(carriedSentence(name, own.map((text) => text.replace(`model "${name}": `, ""))));
+      const why = own.map((text) => text.replace(/^model "[^"]*"(: |, )/, ""));
+      opaque.set(name, why);
+      context.carried.warn(carriedSentence(name, why));
     }
   }
   checkTtl([...models.values()], problems);

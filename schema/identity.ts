@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { Identity, Model } from "./model.ts";
+import type { Identity, Model, Schema } from "./model.ts";
 
 /** Which id a field holds. */
 export type IdentityRole = keyof Identity;
@@ -15,6 +15,25 @@ export type IdentityNames = { readonly [R in IdentityRole]: string };
 
 /** The names where a schema says nothing else. */
 export const usualIdentity: IdentityNames = { deviceId: "deviceId", accountId: "accountId" };
+
+/**
+ * Why a device or an account can't have this id under a schema: a model's key separates ids by a character that it has.
+ *
+ * @returns a sentence, or undefined where it can
+ */
+export function identityProblem(schema: Schema, identity: Partial<Identity>): string | undefined {
+  for (const model of schema.models.values()) {
+    const { separators } = model.keyIdentity;
+    for (const name of model.identityFields) {
+      const id = idIn(model, identity, name);
+      const taken = [...separators].find((character) => id?.includes(character));
+      if (taken === undefined) continue;
+      return `the ${roleOf(model, name) === "deviceId" ? "device" : "account"} id ${JSON.stringify(id)} has a ` +
+        `${JSON.stringify(taken)}, which separates ids in the keys of ${model.name}`;
+    }
+  }
+  return undefined;
+}
 
 /** Which id the field of this name holds; undefined if none. */
 export function roleOf({ identityNames }: Pick<Model, "identityNames">, name: string): IdentityRole | undefined {

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Annotation } from "./carried.ts";
 import type { IdentityNames } from "./identity.ts";
 import type { KeyIdentity } from "./key_identity.ts";
 import type { Template } from "./template.ts";
@@ -147,6 +148,8 @@ export interface Schema {
   readonly models: ReadonlyMap<string, Model>;
   /** Models that are carried as they are, since they are not synced and not understood: by name, why. */
   readonly carried: ReadonlyMap<string, readonly string[]>;
+  /** Properties that have no effect, and where they stand. */
+  readonly annotations: readonly Annotation[];
   /** What the schema says without effect, a sentence each. */
   readonly warnings: readonly string[];
 }

@@ -121,7 +121,7 @@ function ttlAttributeOf(schema: Schema): string | undefined {
 /** Kind and projection of an index as OneTable's `createTable` makes them (`type: 'local'`, `project`). */
 function wantedIndex(schema: Schema, index: Index): WantedIndex {
   const source = (schema.source.indexes as Readonly<Record<string, unknown>> | undefined)?.[index.name];
-  const { type, project } = (source ?? {}) as { readonly type?: unknown; readonly project?: unknown };
+  const { type, hash, project } = (source ?? {}) as { readonly type?: unknown; hash?: unknown; project?: unknown };
   const { primary } = schema;
   let projection: Projection = { ProjectionType: "ALL" };
   if (project === "keys") projection = { ProjectionType: "KEYS_ONLY" };
@@ -129,7 +129,7 @@ function wantedIndex(schema: Schema, index: Index): WantedIndex {
     const attributes = project.map(String).filter((name) => name !== primary.hash && name !== primary.sort);
     projection = { ProjectionType: "INCLUDE", NonKeyAttributes: attributes };
   }
-  return { ...index, local: type === "local", projection };
+  return { ...index, local: type === "local" || hash === undefined, projection };
 }
 
 class Admin {

@@ -33,7 +33,7 @@ Deno.test("cli: wrong usage is one line and exit code 2", async () => {
     [["dev", "operand"], /unexpected "operand"/],
     [["dev", "--config", "/does/not/exist.json5"], /can't be read/],
     [["status"], /--db FILE is missing/],
-    [["schema", "show", example], /check, sql or json/],
+    [["schema", "show", example], /json or init/],
     [["device", "add", "d-1"], /needs --account/],
     [
       ["cloud", "--schema", example, "--table", "nonsense", "--broker"],
@@ -119,8 +119,8 @@ Deno.test("cli schema: check names every problem, sql prints what SQLite takes, 
   using folder = new TempDir();
   const good = await run("schema", "check", example);
   assert.equal(good.code, 0, good.stderr);
-  assert.match(good.stdout, /Setting +sync both, device scope, newest wins/);
-  assert.match(good.stdout, /Notice +sync down, global scope/);
+  assert.match(good.stdout, /Setting[^]*?sync +both ways[^]*?newest: the later change wins/);
+  assert.match(good.stdout, /Notice[^]*?scope +global: all devices/);
 
   const json = await run("schema", "json", example);
   const copy = folder.file("schema.json");
@@ -139,7 +139,8 @@ Deno.test("cli schema: check names every problem, sql prints what SQLite takes, 
   await Deno.writeTextFile(
     bad,
     `{ version: "1", indexes: { primary: { hash: "pk", sort: "sk" } },
-       models: { A: { pk: { type: "nonsense" }, sk: { type: "string" } }, "9": {} } }`,
+       models: { A: { pk: { type: "nonsense" }, sk: { type: "string" } }, "9": {} },
+       process: { A: { sync: "up" }, "9": { sync: "up" } } }`,
   );
   const checked = await run("schema", "check", bad);
   assert.equal(checked.code, 1);

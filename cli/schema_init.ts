@@ -1,0 +1,82 @@
+/**
+ * `schema init`: a first schema, or a proposal from an SQLite database or a DynamoDB table. Nothing is written but the file
+ * that is named, and never over one that is there.
+ *
+ * @module
+ */
+import { DatabaseSync } from "node:sqlite";
+import { firstSchema, type ProposedTable, proposeFromItems, proposeFromTables } from "../schema/propose.ts";
+import { compileSchema, parseSchema } from "../schema.ts";
+import { CommandError } from "./command.ts";
+import { fileExists } from "./device_file.ts";
+import type { sampleTable } from "./schema_sample.ts";
+
+/** Where a proposal is taken from. */
+export interface InitSource {
+  /** An SQLite database. */
+  readonly db?: string;
+  /** `dynamodb://TABLE`. */
+  readonly table?: string;
+  /** The attribute that names an item's type. */
+  readonly typeField?: string;
+}
+
+/** The schema's text. It compiles, or this fails. */
+export async function initialSchema({ db, table, typeField }: InitSource): Promise<string> {
+  const text = db !== undefined
+    ? proposeFromTables(tablesOf(db))
+    : table !== undefined
+    ? await fromTable(table, typeField)
+    : firstSchema();
+  compileSchema(parseSchema(text));
+  return text;
+}
+
+/** Writes a new file. */
+export function writeNew(file: string, text: string): void {
+  try {
+    Deno.writeTextFileSync(file, text, { createNew: true });
+  } catch (error) {
+    if (error instanceof Deno.errors.AlreadyExists) throw new CommandError(`${file} is there already`);
+    throw error;
+  }
+}
+
+/** The tables that applications made; SQLite's own, the agent's and virtual ones are none. */
+function tablesOf(path: string): ProposedTable[] {
+  if (!fileExists(path)) throw new CommandError(`${path} does not exist`);
+  const db = new DatabaseSync(path, { readOnly: true });
+  try {
+    const names = db.prepare(
+      `SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+       AND name NOT LIKE '\\_%' ESCAPE '\\' ORDER BY name`,
+    ).all().map((row) => String(row.name));
+    const tables = names.map((name): ProposedTable => ({
+      name,
+      columns: db.prepare(
+        'SELECT name, type, "notnull" AS required, dflt_value AS preset, pk FROM pragma_table_xinfo(?) WHERE hidden = 0',
+      )
+        .all(name).map((row) => ({
+          name: String(row.name),
+          type: String(row.type),
+          notNull: Number(row.required) !== 0,
+          hasDefault: row.preset !== null,
+          key: Number(row.pk),
+        })),
+    }));
+    if (tables.length === 0) throw new CommandError(`${path} has no tables of its own`);
+    return tables;
+  } finally {
+    db.close();
+  }
+}
+
+/** The AWS SDK is no part of a device's program: it is loaded by a name that its module graph does not follow. */
+async function fromTable(url: string, typeField: string | undefined): Promise<string> {
+  const module = await import(new URL("./schema_sample.ts", import.meta.url).href) as {
+    readonly sampleTable: typeof sampleTable;
+  };
+  const { items, indexes } = await module.sampleTable(url);
+  if (items.length === 0) throw new CommandError(`${url} has no items to learn from`);
+  return proposeFromItems(items, indexes, typeField);
+}
