@@ -151,7 +151,7 @@ export class Twin {
 
   /** Nothing is pending, in flight or to be fetched, and every channel is caught up. */
   get settled(): boolean {
-    return this.#connected && this.downlink.caughtUp && this.drained && this.context.records.rechecks(1).length === 0;
+    return this.#connected && this.downlink.caughtUp && this.drained && !this.context.records.unfetched;
   }
 
   /** Every local change is acknowledged. */

@@ -16,6 +16,7 @@ import {
   agentTablesSql,
   applicationId,
   laterColumns,
+  laterIndexesSql,
   outboxIndexesSql,
   storeFormat,
   viewNames,
@@ -55,6 +56,7 @@ export function schemaSql(schema: Schema, identity: Identity): string {
   const numbers = new Map(models.map((model, i) => [i + 1, model]));
   const parts = [
     agentTablesSql.trim(),
+    laterIndexesSql.trim(),
     ...models.flatMap((model, i) => [...modelSql(model, identity), ...triggersSql(model, i + 1, identity)]),
     ...outboxIndexesSql(numbers),
     ...viewsSql(numbers),
@@ -84,6 +86,7 @@ export function migrate(db: Database, schema: Schema, identity: Identity): Migra
   for (const { table, name, sql } of laterColumns) {
     if (!columnsOf(db, table).includes(name)) db.exec(`ALTER TABLE ${table} ADD COLUMN ${sql}`);
   }
+  db.exec(laterIndexesSql);
   // Only where there is none: another mark is an application's.
   if (db.prepare("PRAGMA application_id").get()!.application_id === 0) {
     db.exec(`PRAGMA application_id = ${applicationId}`);

@@ -217,7 +217,7 @@ export function letGo(db: Database, schema: Schema): void {
     ).run(String(name), ...values);
     db.prepare("DELETE FROM _outbox WHERE model = ?").run(...values);
     db.prepare("DELETE FROM _sync_aside WHERE model = ?").run(...values);
-    db.prepare("UPDATE _sync_items SET recheck = NULL, awaiting = 0 WHERE model = ?").run(...values);
+    db.prepare("UPDATE _sync_items SET recheck = NULL, swept = NULL, awaiting = 0 WHERE model = ?").run(...values);
     db.prepare("DELETE FROM _sync WHERE name = ?").run(`table:${name}`);
   }
 }

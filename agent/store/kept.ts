@@ -26,7 +26,7 @@ export interface Kept {
   readonly op: string;
   /** The item as tagged JSON, by attribute; absent for a removal, and where there was none to keep. */
   readonly item?: Attributes;
-  /** `invalid`, `too-large`; or of a conflict: `stale`, `gone`, `yielded`, `overwritten`, `merged`, `revived`. */
+  /** `invalid`, `too-large`; or of a conflict: `stale`, `gone`, `yielded`, `overwritten`, `merged`, `revived`, `swept`. */
   readonly why: string;
   /** A sentence, where the cloud gave one. */
   readonly reason?: string;

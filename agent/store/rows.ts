@@ -85,6 +85,8 @@ export interface Rows {
    * attributes of the base that the schema doesn't know.
    */
   merged(row: LocalRow, base: Attributes | undefined): Attributes;
+  /** How many rows there are: reads the whole of an index. */
+  count(): number;
   /** A page of rows behind `afterId`, by `_id`, whose keys `_sync_seen` does not have for the channel. Fewer than `limit`: the last page. */
   unseen(channel: string, afterId: number, limit: number): { readonly id: number; readonly key: Key }[];
   /**
@@ -348,6 +350,10 @@ export class TableRows implements Rows {
     }
     for (const [attribute, value] of Object.entries(base)) if (!this.#known.has(attribute)) merged[attribute] = value;
     return merged;
+  }
+
+  count(): number {
+    return Number(this.db.sql(`SELECT count(*) AS n FROM ${this.#table}`).get()!.n);
   }
 
   unseen(channel: string, afterId: number, limit: number): { readonly id: number; readonly key: Key }[] {

@@ -44,7 +44,7 @@ CREATE INDEX IF NOT EXISTS _sync_outbox_key ON _outbox(hash, sort) WHERE hash IS
 CREATE TABLE IF NOT EXISTS _inflight(batch TEXT PRIMARY KEY, serial INTEGER, payload TEXT) STRICT;
 CREATE TABLE IF NOT EXISTS _sync_items(
   hash TEXT, sort TEXT, model INTEGER, source TEXT, stamp INTEGER, base TEXT, awaiting INTEGER NOT NULL DEFAULT 0,
-  recheck INTEGER, gone INTEGER, issued INTEGER, PRIMARY KEY (hash, sort)) STRICT, WITHOUT ROWID;
+  recheck INTEGER, gone INTEGER, issued INTEGER, swept INTEGER, PRIMARY KEY (hash, sort)) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS _sync_items_recheck ON _sync_items(recheck) WHERE recheck IS NOT NULL;
 CREATE TABLE IF NOT EXISTS _sync_channels(
   channel TEXT PRIMARY KEY, epoch TEXT, seq INTEGER, snap_epoch TEXT, snap_head INTEGER, snap_after TEXT,
@@ -96,7 +96,14 @@ export function outboxIndexesSql(models: ReadonlyMap<number, Model>): string[] {
 export const laterColumns: readonly { readonly table: string; readonly name: string; readonly sql: string }[] = [
   { table: "_sync_flag", name: "full", sql: `"full" INTEGER NOT NULL DEFAULT 0` },
   { table: "_sync_kept", name: "key", sql: "key TEXT" },
+  { table: "_sync_items", name: "swept", sql: "swept INTEGER" },
 ];
+
+/** Indexes over {@link laterColumns}: made when these are there. */
+export const laterIndexesSql = `
+CREATE INDEX IF NOT EXISTS _sync_items_fetch ON _sync_items(recheck) WHERE recheck IS NOT NULL AND swept IS NULL;
+CREATE INDEX IF NOT EXISTS _sync_items_swept ON _sync_items(model, recheck) WHERE swept IS NOT NULL;
+`;
 
 function metaSql(name: string): string {
   return `(SELECT value FROM _sync WHERE name = ${literal(name)})`;

@@ -128,6 +128,8 @@ export function written(context: Context, flight: Flight, record: ItemRecord, ve
   const { records, clock, counters } = context;
   const { change, model } = flight;
   context.asides.drop(flight.key);
+  // Whatever a snapshot's list lacked: the table had it in hand just now.
+  record.swept = false;
   if (over) {
     counters.conflicts++;
     records.conflict(model, flight.keyAttributes, "update", over.item, "overwritten", over.version, clock.nowMs());

@@ -102,14 +102,12 @@ export class Asides {
     this.store.db.sql("DELETE FROM _sync_aside WHERE hash = ? AND sort = ?").run(key[0], key[1]);
   }
 
-  /** After a snapshot: what waited and was not in it is gone. Removals still wait. */
-  sweep(models: readonly Model[], channel: string): void {
-    for (const model of models) {
-      this.store.db.sql(
-        `DELETE FROM _sync_aside WHERE model = ? AND item IS NOT NULL AND NOT EXISTS (SELECT 1 FROM _sync_seen AS s
-         WHERE s.channel = ? AND s.hash = _sync_aside.hash AND s.sort = _sync_aside.sort)`,
-      ).run(this.store.number(model), channel);
-    }
+  /** Keys of items that wait and that a snapshot did not show. */
+  unseen(model: Model, channel: string): Key[] {
+    return this.store.db.sql(
+      `SELECT hash, sort FROM _sync_aside WHERE model = ? AND item IS NOT NULL AND NOT EXISTS (SELECT 1 FROM _sync_seen AS s
+       WHERE s.channel = ? AND s.hash = _sync_aside.hash AND s.sort = _sync_aside.sort)`,
+    ).all(this.store.number(model), channel).map((row): Key => [row.hash as string, row.sort as string]);
   }
 
   /**

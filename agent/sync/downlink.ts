@@ -26,6 +26,7 @@ import type {
   Sync,
 } from "../../protocol.ts";
 import { fetchKeysMax } from "../../protocol.ts";
+import { Candidates, type Marked } from "./candidates.ts";
 import type { Context } from "./context.ts";
 import type { InFlight } from "./flight.ts";
 import { Incoming } from "./incoming.ts";
@@ -53,12 +54,16 @@ export class Downlink {
   readonly #caughtUp: Set<Channel> = new Set();
   readonly #incoming: Incoming;
   readonly #questions: Questions;
+  readonly #candidates: Candidates;
+  /** The last answer left out all that it was asked for: the monotonic time at which it is asked again. Infinity: it did not. */
+  #fetchAgainMs = Infinity;
   /** Counts settlements by answers; with each key, when it was settled last, while a request is out. */
   #settledSerial = 0;
   readonly #settledAt: Map<string, number> = new Map();
 
   constructor(readonly context: Context, readonly inFlight: InFlight) {
     this.#incoming = new Incoming(context, inFlight);
+    this.#candidates = new Candidates(context);
     const channels = this.channels = channelsOf(context.store.schema, context.identity);
     const settled = () => this.#settledSerial;
     this.#questions = new Questions({
@@ -107,6 +112,7 @@ export class Downlink {
     this.#questions.clear();
     this.#held.clear();
     this.#caughtUp.clear();
+    this.#fetchAgainMs = Infinity;
     this.#settledAt.clear();
   }
 
@@ -169,15 +175,21 @@ export class Downlink {
 
   /** Asks for keys that were marked and are settled now. One request is out at a time. */
   fetch(): void {
-    const { records, outbox } = this.context;
-    if (this.#questions.fetching) return;
+    const { records, outbox, clock } = this.context;
+    const now = clock.monotonicMs(), waits = this.#fetchAgainMs !== Infinity && now < this.#fetchAgainMs;
+    if (this.#questions.fetching || waits || !records.unfetched) return;
+    this.#fetchAgainMs = Infinity;
     const serials = new Map<string, number>(), keys: Key[] = [];
-    for (const { key, model, serial } of records.rechecks(4 * fetchKeysMax)) {
-      if (keys.length >= fetchKeysMax) break;
-      if (this.inFlight.get(key) || outbox.pending(model, key)) continue;
-      serials.set(keyText(key), serial);
-      keys.push(key);
-    }
+    const take = (marked: readonly Marked[]) => {
+      for (const { key, model, serial } of marked) {
+        if (keys.length >= fetchKeysMax) break;
+        if (this.inFlight.get(key) || outbox.pending(model, key)) continue;
+        serials.set(keyText(key), serial);
+        keys.push(key);
+      }
+    };
+    take(records.rechecks(4 * fetchKeysMax));
+    if (keys.length < fetchKeysMax) take(this.#candidates.take(4 * fetchKeysMax));
     if (keys.length === 0) return;
     this.#questions.fetch(keys, serials);
   }
@@ -207,6 +219,8 @@ export class Downlink {
   tick(): number {
     const now = this.context.clock.monotonicMs();
     let due = this.#questions.tick();
+    if (now >= Math.min(this.#fetchAgainMs, this.#candidates.dueMs)) this.fetch();
+    for (const at of [this.#fetchAgainMs, this.#candidates.dueMs]) if (at > now) due = Math.min(due, at);
     for (const [channel, cursor] of this.#cursors) {
       if (cursor.againMs === undefined || !this.context.clock.known) continue;
       const leftMs = cursor.againMs - this.context.clock.nowMs();
@@ -336,7 +350,8 @@ export class Downlink {
         this.#store(channel, { ...cursor, seq: undefined, snapshot: { epoch: page.epoch, head, after: page.next } });
         return;
       }
-      sweepChannel(this.context, this.inFlight, channel);
+      sweepChannel(this.context, channel);
+      this.#candidates.look();
       const changed = cursor.epoch !== undefined && cursor.epoch !== page.epoch;
       this.#store(channel, { epoch: page.epoch, seq: head, againMs: changed ? clock.nowMs() + 60_000 : undefined });
     }, request);
@@ -344,25 +359,40 @@ export class Downlink {
     this.fetch();
   }
 
-  /** Fetched keys. The answer for a key is void if it was dirtied, settled or marked again since it was asked for. */
+  /**
+   * Fetched keys. The answer for a key is void if it was dirtied, settled or marked again since it was asked for. A key that
+   * the answer leaves out was not read, which is not its absence: it is asked for again, behind the others.
+   */
   items(message: Items): void {
-    const { store, records, outbox } = this.context;
+    const { store, records, outbox, clock, limits, random } = this.context;
     const request = this.#questions.takeFetch(message.request);
     if (!request) return this.#ignore();
-    store.tx(() =>
+    const left = new Map(request.serials);
+    store.tx(() => {
       store.applying(() => {
         for (const entry of message.entries) {
+          const text = keyText(entry.key);
+          if (!left.delete(text)) continue;
           const record = records.get(entry.key);
-          if (!record || record.recheck !== request.serials.get(keyText(entry.key))) continue;
+          if (!record || record.recheck !== request.serials.get(text)) continue;
           if (this.#settledSince(entry.key, request)) continue;
           if (this.inFlight.get(entry.key) || outbox.pending(record.model, entry.key)) continue;
           record.recheck = undefined;
           record.awaiting = false;
-          this.#incoming.place(record, entry);
+          this.#incoming.fetched(record, entry);
           records.save(record);
         }
-      })
-    );
+      });
+      for (const key of request.keys) {
+        const serial = left.get(keyText(key)), record = serial === undefined ? undefined : records.get(key);
+        if (record?.recheck !== serial || !record) continue;
+        records.mark(record);
+        records.save(record);
+      }
+    });
+    this.#candidates.answered();
+    const isFruitless = left.size === request.keys.length;
+    if (isFruitless) this.#fetchAgainMs = clock.monotonicMs() + limits.retryMs * (1 + random());
     this.fetch();
   }
 

@@ -10,13 +10,14 @@
  *
  * @module
  */
-import { type Attributes, jsonEquals } from "../../schema.ts";
+import { type Attributes, jsonEquals, SyncError } from "../../schema.ts";
 import type { Model } from "../../schema/model.ts";
 import type { Current, Entry, Key, Version } from "../../protocol.ts";
 import { place as placeItem } from "./answers.ts";
 import type { Context } from "./context.ts";
 import type { Flight, InFlight } from "./flight.ts";
-import { comesDown, expiresByText, type ItemRecord, keyAttributesOf } from "./items.ts";
+import type { LocalRow } from "../store/store.ts";
+import { comesDown, expiresByText, isRowExpired, type ItemRecord, keyAttributesOf } from "./items.ts";
 
 /** Applies entries to keys. */
 export class Incoming {
@@ -127,9 +128,28 @@ export class Incoming {
     return sameAttributes(current.item, record.base);
   }
 
+  /**
+   * What a fetch by name found. Of a row that a snapshot did not show, and that is not in the table, a copy is kept: rule C2.
+   * One whose time has come has expired, and is nobody's loss.
+   */
+  fetched(record: ItemRecord, entry: Entry): void {
+    const { store, records, clock, counters } = this.#context;
+    if (record.swept && !entry.current) {
+      const row = readable(() => store.rows(record.model).byKey(record.key));
+      const item = row ? store.rows(record.model).merged(row, record.base) : record.base;
+      if (item && !isRowExpired(record.model, item, record.base, clock.nowMs())) {
+        counters.conflicts++;
+        const named = keyAttributesOf(record.model, item);
+        records.conflict(record.model, named, "update", item, "swept", record.version, clock.nowMs());
+      }
+    }
+    this.place(record, entry);
+  }
+
   /** Makes row and base what the entry says. */
   place(record: ItemRecord, entry: Entry): void {
-    const item = entry.current?.item ?? record.base ?? this.#context.store.rows(record.model).byKey(record.key)?.item;
+    const row = () => readable(() => this.#context.store.rows(record.model).byKey(record.key));
+    const item = entry.current?.item ?? record.base ?? row()?.item;
     placeItem(this.#context, record, entry.current ?? null, keyAttributesOf(record.model, item ?? {}));
   }
 
@@ -148,6 +168,16 @@ export class Incoming {
       record.version = own;
     }
     records.mark(record);
+  }
+}
+
+/** A row, or none where it has a value that its column's type does not allow: the base is all that is known of it then. */
+function readable(read: () => LocalRow | undefined): LocalRow | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof SyncError && error.code === "invalid") return undefined;
+    throw error;
   }
 }
 

@@ -17,6 +17,7 @@ import type { Model } from "../../schema/model.ts";
 import { type Attributes, fieldOf, isExpired, parseJson } from "../../schema.ts";
 import type { Current, Key, Version } from "../../protocol.ts";
 import type { Store } from "../store/store.ts";
+import type { Marked } from "./candidates.ts";
 
 /** The agent's record of one key. */
 export interface ItemRecord {
@@ -30,6 +31,8 @@ export interface ItemRecord {
   awaiting: boolean;
   /** Set: fetch the key once it is settled. A serial number, so that an answer to an older question is told apart. */
   recheck?: number;
+  /** With `recheck`: a snapshot's list did not show the key. If its fetch finds nothing, a copy of the row is kept. */
+  swept?: boolean;
   /** The highest stamp that is known to be removed from the table. */
   gone?: number;
   /** The stamp given last to a change of this key. */
@@ -104,6 +107,7 @@ export class ItemRecords {
       version: row.source === null ? undefined : [row.source as string, Number(row.stamp)],
       awaiting: row.awaiting === 1,
       recheck: row.recheck === null ? undefined : Number(row.recheck),
+      swept: row.swept === 1,
       gone: row.gone === null ? undefined : Number(row.gone),
       issued: row.issued === null ? undefined : Number(row.issued),
       stored: true,
@@ -117,7 +121,7 @@ export class ItemRecords {
 
   /** Stores a record; one that says nothing any more is deleted. */
   save(record: ItemRecord): void {
-    const { key, base, version, awaiting, recheck, gone, issued } = record;
+    const { key, base, version, awaiting, recheck, swept, gone, issued } = record;
     if (base === undefined && !awaiting && recheck === undefined && gone === undefined && issued === undefined) {
       if (record.stored) this.store.db.sql("DELETE FROM _sync_items WHERE hash = ? AND sort = ?").run(key[0], key[1]);
       record.stored = false;
@@ -125,11 +129,11 @@ export class ItemRecords {
     }
     record.stored = true;
     this.store.db.sql(`
-      INSERT INTO _sync_items(hash, sort, model, source, stamp, base, awaiting, recheck, gone, issued)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      INSERT INTO _sync_items(hash, sort, model, source, stamp, base, awaiting, recheck, swept, gone, issued)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
       ON CONFLICT(hash, sort) DO UPDATE SET model = excluded.model, source = excluded.source, stamp = excluded.stamp,
-        base = excluded.base, awaiting = excluded.awaiting, recheck = excluded.recheck, gone = excluded.gone,
-        issued = excluded.issued`).run(
+        base = excluded.base, awaiting = excluded.awaiting, recheck = excluded.recheck, swept = excluded.swept,
+        gone = excluded.gone, issued = excluded.issued`).run(
       key[0],
       key[1],
       this.store.number(record.model),
@@ -138,6 +142,7 @@ export class ItemRecords {
       base === undefined ? null : JSON.stringify(base),
       awaiting ? 1 : 0,
       recheck ?? null,
+      swept && recheck !== undefined ? 1 : null,
       gone ?? null,
       issued ?? null,
     );
@@ -148,11 +153,39 @@ export class ItemRecords {
     record.recheck = ++this.#recheckSerial;
   }
 
-  /** Keys that wait to be fetched, oldest first. */
-  rechecks(limit: number): { key: Key; model: Model; serial: number }[] {
-    return this.store.db.sql(
-      "SELECT hash, sort, model, recheck FROM _sync_items WHERE recheck IS NOT NULL ORDER BY recheck LIMIT ?",
-    ).all(limit).flatMap((row) => {
+  /** Marks a record that a snapshot did not show: see `candidates.ts`. The caller saves it. */
+  markUnseen(record: ItemRecord): void {
+    this.mark(record);
+    record.swept = true;
+  }
+
+  /** Whether any key waits to be fetched. */
+  get unfetched(): boolean {
+    return this.store.db.sql("SELECT 1 FROM _sync_items WHERE recheck IS NOT NULL LIMIT 1").get() !== undefined;
+  }
+
+  /** Keys that wait to be fetched, oldest first, without what snapshots did not show. */
+  rechecks(limit: number): Marked[] {
+    return this.#marked(
+      this.store.db.sql(
+        `SELECT hash, sort, model, recheck FROM _sync_items WHERE recheck IS NOT NULL AND swept IS NULL
+         ORDER BY recheck LIMIT ?`,
+      ).all(limit),
+    );
+  }
+
+  /** Keys of a model that snapshots did not show, oldest first. */
+  candidates(model: Model, limit: number): Marked[] {
+    return this.#marked(
+      this.store.db.sql(
+        `SELECT hash, sort, model, recheck FROM _sync_items WHERE swept IS NOT NULL AND model = ?
+         ORDER BY recheck LIMIT ?`,
+      ).all(this.store.number(model), limit),
+    );
+  }
+
+  #marked(rows: readonly Record<string, unknown>[]): Marked[] {
+    return rows.flatMap((row) => {
       const model = this.store.modelByNumber(Number(row.model));
       return model
         ? [{ key: [row.hash as string, row.sort as string] as const, model, serial: Number(row.recheck) }]
@@ -172,6 +205,7 @@ export class ItemRecords {
   replace(record: ItemRecord, current: Current | undefined | null): boolean {
     const rows = this.store.rows(record.model);
     const changed = current ? rows.replace(record.key, current.item) : rows.remove(record.key);
+    record.swept = false;
     // Only now: an item that the table refused leaves row and base as they were.
     record.base = current?.item;
     record.version = current?.version;

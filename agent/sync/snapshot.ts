@@ -1,15 +1,13 @@
 /**
- * The end of a snapshot: what the channel's scope holds on the device and the snapshot did not show no longer exists.
- * Unsettled keys are never swept: they are marked and fetched once they are settled.
+ * The end of a snapshot: what the channel's scope holds on the device and the snapshot did not show becomes a candidate, and
+ * is fetched by name (`candidates.ts`). Nothing is removed here.
  *
  * @module
  */
 import type { Model } from "../../schema/model.ts";
 import type { Channel, Key } from "../../protocol.ts";
-import { place } from "./answers.ts";
 import type { Context } from "./context.ts";
-import type { InFlight } from "./flight.ts";
-import { comesDown, keyAttributesOf } from "./items.ts";
+import { comesDown } from "./items.ts";
 
 /** The models whose items a channel carries. */
 export function modelsOf(context: Context, channel: Channel): Model[] {
@@ -17,20 +15,17 @@ export function modelsOf(context: Context, channel: Channel): Model[] {
   return [...context.store.schema.models.values()].filter((m) => m.onDevice && comesDown(m) && m.scope === scope);
 }
 
-/** Removes unseen rows of a channel. Must run inside the transaction that sets the cursor, with capture off. */
-export function sweepChannel(context: Context, inFlight: InFlight, channel: Channel): void {
-  const { store, records, outbox } = context;
-  const { db } = store;
+/** Marks what was not seen of a channel. Must run inside the transaction that sets the cursor. */
+export function sweepChannel(context: Context, channel: Channel): void {
+  const { store, records, asides } = context;
+  const mark = (model: Model, key: Key) => {
+    const record = records.open(model, key);
+    records.markUnseen(record);
+    records.save(record);
+  };
   for (const model of modelsOf(context, channel)) {
-    for (const key of unseenKeys(context, model, channel)) {
-      const record = records.open(model, key);
-      if (inFlight.get(key) || record.awaiting || outbox.pending(model, key)) records.mark(record);
-      else {
-        const item = store.rows(model).byKey(key)?.item ?? record.base ?? {};
-        place(context, record, null, keyAttributesOf(model, item));
-      }
-      records.save(record);
-    }
+    for (const key of unseenKeys(context, model, channel)) mark(model, key);
+    for (const key of asides.unseen(model, channel)) mark(model, key);
     // An echo that is still awaited was perhaps swallowed by the gap that made the snapshot necessary. A base without a
     // row (a pending removal) that the snapshot did not show is looked at again too.
     for (const key of awaitedKeys(context, model)) {
@@ -40,8 +35,7 @@ export function sweepChannel(context: Context, inFlight: InFlight, channel: Chan
       records.save(record);
     }
   }
-  context.asides.sweep(modelsOf(context, channel), channel);
-  db.sql("DELETE FROM _sync_seen WHERE channel = ?").run(channel);
+  store.db.sql("DELETE FROM _sync_seen WHERE channel = ?").run(channel);
 }
 
 function* unseenKeys(context: Context, model: Model, channel: Channel): Iterable<Key> {

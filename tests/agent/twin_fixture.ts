@@ -66,6 +66,11 @@ export class Scripted implements Disposable {
   /** How far the cloud's clock is ahead of the device's. */
   aheadMs = 0;
   connected = false;
+  /** Keys (`<hash> <sort>`) that a list does not show, though the table has them. */
+  readonly hidden: Set<string> = new Set();
+  /** Keys that a fetch can't read, and leaves out. */
+  readonly unread: Set<string> = new Set();
+  epoch = "e";
   #seq = 0;
   #stamp = this.nowMs * 1000;
   #queue: FromDevice[] = [];
@@ -142,7 +147,7 @@ export class Scripted implements Disposable {
   tell(entries: readonly Entry[]): void {
     const seq = ++this.#seq;
     if (!this.connected) return;
-    this.twin.onMessage({ type: "changes", channel, epoch: "e", seq, entries, time: this.nowMs + this.aheadMs });
+    this.twin.onMessage({ type: "changes", channel, epoch: this.epoch, seq, entries, time: this.nowMs + this.aheadMs });
     this.answer();
   }
 
@@ -153,7 +158,8 @@ export class Scripted implements Disposable {
       if (message.type === "sync") this.#sync(message);
       else if (message.type === "up") this.#up(message.batch, message.changes);
       else if (message.type === "fetch") {
-        const entries = message.keys.map((key): Entry => ({ key, current: this.table.get(key.join(" ")) }));
+        const read = message.keys.filter((key) => !this.unread.has(key.join(" ")));
+        const entries = read.map((key): Entry => ({ key, current: this.table.get(key.join(" ")) }));
         this.twin.onMessage({ type: "items", request: message.request, entries, time: this.nowMs + this.aheadMs });
       }
     }
@@ -161,13 +167,14 @@ export class Scripted implements Disposable {
 
   #sync({ request, channels }: Extract<FromDevice, { type: "sync" }>): void {
     if (channels.length === 0) this.twin.onMessage({ type: "time", request, time: this.nowMs + this.aheadMs });
-    for (const { seq } of channels) {
-      const base = { request, channel, epoch: "e", time: this.nowMs + this.aheadMs };
-      const entries = [...this.table].filter(([, c]) => c.model === "Slot").map(([text, current]): Entry => ({
+    for (const { seq, epoch } of channels) {
+      const base = { request, channel, epoch: this.epoch, time: this.nowMs + this.aheadMs };
+      const shown = [...this.table].filter(([text, c]) => c.model === "Slot" && !this.hidden.has(text));
+      const entries = shown.map(([text, current]): Entry => ({
         key: text.split(" ") as [string, string],
         current,
       }));
-      const answer: Page | SnapshotPage = seq === undefined
+      const answer: Page | SnapshotPage = seq === undefined || epoch !== this.epoch
         ? { ...base, type: "snapshot", head: this.#seq, entries }
         // Everything is told again: harmless, and the tests need no log.
         : { ...base, type: "page", from: seq, to: this.#seq, more: false, entries: seq === this.#seq ? [] : entries };
