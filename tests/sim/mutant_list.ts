@@ -7,6 +7,7 @@
  */
 
 import { type Mutant, one } from "./mutant.ts";
+import { absence } from "./mutants_absence.ts";
 import { devicefile } from "./mutants_devicefile.ts";
 import { outside } from "./mutants_outside.ts";
 import { shipped } from "./mutants_shipped.ts";
@@ -528,7 +529,7 @@ export const mutants: readonly Mutant[] = [
     "§6: the answer is void if the key was marked since",
     "zombies any long",
     downlink,
-    `if (!record || record.recheck !== request.serials.get(keyText(entry.key))) continue;`,
+    `if (!record || record.recheck !== request.serials.get(text)) continue;`,
     `if (!record || record.recheck === undefined) continue;`,
   ),
   one(
@@ -576,20 +577,12 @@ export const mutants: readonly Mutant[] = [
     `return true;`,
   ),
   one(
-    "snapshot removes pending rows",
-    "§6: unsettled keys are never swept",
-    "snap logloss any",
-    "agent/sync/snapshot.ts",
-    `if (inFlight.get(key) || record.awaiting || outbox.pending(model, key)) records.mark(record);`,
-    `if (inFlight.get(key)) records.mark(record);`,
-  ),
-  one(
     "snapshot removes nothing",
-    "§6: unseen clean rows are removed",
+    "§6: what a snapshot does not show is looked at",
     "snap logloss down",
     "agent/sync/snapshot.ts",
-    `place(context, record, null, keyAttributesOf(model, item));`,
-    `void keyAttributesOf(model, item);`,
+    `for (const key of unseenKeys(context, model, channel)) mark(model, key);`,
+    ``,
   ),
   // ---- the agent's own machinery
   one(
@@ -660,6 +653,7 @@ export const mutants: readonly Mutant[] = [
     `condition: absent }], { deadline });`,
     `condition: absent }]);`,
   ),
+  ...absence,
   ...outside,
   ...shipped,
   ...devicefile,
