@@ -153,7 +153,9 @@ export class Scripted implements Disposable {
 
   /** Answers all that the device sent. */
   answer(): void {
+    let answered = 0;
     for (let message = this.#queue.shift(); message; message = this.#queue.shift()) {
+      if (++answered > 10_000) throw new Error("endless traffic");
       if (!this.connected) continue;
       if (message.type === "sync") this.#sync(message);
       else if (message.type === "up") this.#up(message.batch, message.changes);
