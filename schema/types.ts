@@ -26,7 +26,7 @@ export type OneTableType =
   | SetConstructor
   | ArrayBufferConstructor;
 
-/** One field of a model, as a schema gives it. What is not supported (`crypt`, `encode`, …) is refused on compilation. */
+/** One field of a model, as a schema gives it. What has no effect is carried; `crypt` is refused where a model syncs. */
 export interface OneTableField {
   readonly type: OneTableType;
   readonly required?: boolean;
@@ -39,8 +39,12 @@ export interface OneTableField {
   readonly value?: string;
   readonly ttl?: boolean;
   readonly hidden?: boolean;
-  /** The attribute's name in the table. */
+  /** The attribute's name in the table, or `a.b`: the entry `b` of the map `a`, which other fields may share. */
   readonly map?: string;
+  /** The value stands only inside a computed attribute: `["sk", "#", 1]`, or that field's name. */
+  readonly encode?: readonly [attribute: string, separator: string, piece: number] | string;
+  /** Beside `unique`: unique only among rows that render this template alike. */
+  readonly scope?: string;
   readonly nulls?: boolean;
   readonly isoDates?: boolean;
   readonly schema?: OneTableModel;
@@ -72,6 +76,11 @@ export interface OneTableProcess {
   readonly keep?: "newest";
   /** True: the cloud refuses attributes that a device sends and the model does not declare. Default: `params.strict`. */
   readonly strict?: boolean;
+  /** Templates of the primary key's attributes, where the model's own fields lack them. */
+  readonly pk?: string;
+  readonly sk?: string;
+  /** As `params.identity`, for this model. */
+  readonly identity?: { readonly deviceId?: string; readonly accountId?: string };
   readonly [key: string]: unknown;
 }
 
@@ -99,8 +108,11 @@ export interface OneTableSchema {
     readonly separator?: string;
     /** True: the cloud refuses attributes that devices send and models do not declare. Default false: they are carried. */
     readonly strict?: boolean;
+    /** Which fields hold the device's and the account's id. Default `deviceId` and `accountId`. */
+    readonly identity?: { readonly deviceId?: string; readonly accountId?: string };
     readonly hidden?: boolean;
     readonly warn?: boolean;
+    readonly [param: string]: unknown;
   };
   readonly process?: { readonly [model: string]: OneTableProcess };
   readonly control?: { readonly [model: string]: OneTableProcess };
@@ -184,6 +196,11 @@ type UpdatedField<S> = Param<S, "timestamps", false> extends true | "update"
   ? Extract<Param<S, "updatedField", "updated">, string>
   : never;
 type TimestampField<S> = CreatedField<S> | UpdatedField<S>;
+/** The fields that hold the device's and the account's id: `params.identity`. */
+type IdentityField<S> =
+  | Named<Param<S, "identity", object>, "deviceId">
+  | Named<Param<S, "identity", object>, "accountId">;
+type Named<I, R extends string> = I extends { readonly [K in R]: infer N } ? Extract<N, string> : R;
 type Internal<S> = "_source" | "_stamp" | Extract<Param<S, "typeField", "_type">, string>;
 type Fields<S extends OneTableSchema, M extends ModelName<S>> = Omit<S["models"][M], Internal<S>>;
 
@@ -207,12 +224,12 @@ type ItemOfFields<F, T extends string> = Flat<
   & { [P in Exclude<T, keyof F>]?: Date }
 >;
 
-type IsAutomatic<P, F, T> = P extends "deviceId" | "accountId" | T ? true : IsFilled<F>;
-type CreateOfFields<F, T extends string> = Flat<
+type IsAutomatic<P, F, T> = P extends T ? true : IsFilled<F>;
+type CreateOfFields<F, T extends string, I extends string> = Flat<
   & {
     -readonly [
       P in keyof F as IsComputed<F[P]> extends true ? never
-        : IsAutomatic<P, F[P], T> extends true ? never
+        : IsAutomatic<P, F[P], T | I> extends true ? never
         : IsPresent<F[P]> extends true ? P
         : never
     ]: ValueOf<F[P]>;
@@ -220,7 +237,7 @@ type CreateOfFields<F, T extends string> = Flat<
   & {
     -readonly [
       P in keyof F as IsComputed<F[P]> extends true ? never
-        : IsAutomatic<P, F[P], T> extends true ? P
+        : IsAutomatic<P, F[P], T | I> extends true ? P
         : IsPresent<F[P]> extends true ? never
         : P
     ]?: ValueOf<F[P]> | null;
@@ -235,7 +252,8 @@ type CreateOfFields<F, T extends string> = Flat<
  */
 export type CreateOf<S extends OneTableSchema, M extends ModelName<S>> = CreateOfFields<
   Fields<S, M>,
-  TimestampField<S>
+  TimestampField<S>,
+  IdentityField<S>
 >;
 
 type Placeholder<T> = T extends `${infer N}:${string}` ? N : T;
@@ -251,9 +269,10 @@ type KeyNames<S extends OneTableSchema, F> = {
 /** The properties that name an item: those in the primary key's templates. deviceId and accountId may be left out. */
 export type KeyOf<S extends OneTableSchema, M extends ModelName<S>> = KeyOfFields<
   Fields<S, M>,
-  KeyNames<S, Fields<S, M>>
+  KeyNames<S, Fields<S, M>>,
+  IdentityField<S>
 >;
-type KeyOfFields<F, K> = Flat<
-  & { -readonly [P in keyof F as P extends K ? P extends "deviceId" | "accountId" ? never : P : never]: ValueOf<F[P]> }
-  & { -readonly [P in keyof F as P extends K ? P extends "deviceId" | "accountId" ? P : never : never]?: ValueOf<F[P]> }
+type KeyOfFields<F, K, I extends string> = Flat<
+  & { -readonly [P in keyof F as P extends K ? P extends I ? never : P : never]: ValueOf<F[P]> }
+  & { -readonly [P in keyof F as P extends K ? P extends I ? P : never : never]?: ValueOf<F[P]> }
 >;

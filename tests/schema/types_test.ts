@@ -62,6 +62,27 @@ Deno.test("types: create takes what does not fill itself, and a key names what t
   assert.ok(whole && missing && wrong);
 });
 
+Deno.test("types: the identity's fields fill themselves, whatever they are called", () => {
+  const renamed = defineSchema({
+    version: "0.0.1",
+    indexes: { primary: { hash: "pk", sort: "sk" } },
+    params: { identity: { deviceId: "thing", accountId: "orgId" } },
+    models: {
+      Fault: {
+        pk: { type: String, value: "org#${orgId}" },
+        sk: { type: String, value: "fault#${thing}#${id}" },
+        thing: { type: String, required: true },
+        orgId: { type: String, required: true },
+        deviceId: { type: String, required: true },
+        id: { type: String, generate: "ulid" },
+      },
+    },
+  });
+  const create: CreateOf<typeof renamed, "Fault"> = { deviceId: "mere data" };
+  same<KeyOf<typeof renamed, "Fault">, { id: string; thing?: string; orgId?: string }>(true);
+  assert.ok(create);
+});
+
 Deno.test("types: a typed schema compiles, and an untyped one is accepted by the types", () => {
   assert.equal(compileSchema(schema).models.get("Fault")?.updatedField, "changed");
   type Loose = ItemOf<import("../../schema.ts").OneTableSchema, string>;
