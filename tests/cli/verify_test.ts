@@ -63,7 +63,7 @@ withShell(
       assert.deepEqual([unknown.code, /no model "Nothing"/.test(unknown.stderr)], [2, true]);
       await agent.stop();
     }
-    await behind(path, "DELETE FROM Board");
+    await behind(path, "UPDATE Board SET value = 7");
     const without = await run("verify", "--db", path);
     assert.deepEqual(
       [without.code, /no agent runs on .*--schema and --mqtt/.test(without.stderr)],
@@ -72,8 +72,8 @@ withShell(
     );
     const own = await run("verify", "--db", path, "--repair", ...connection);
     assert.equal(own.code, 0, own.stdout + own.stderr);
-    assert.match(own.stdout, /Board \{"name":"x"\}: only in the cloud: .*\(mended\)\n/);
-    assert.deepEqual(await cloud.items("Board"), []);
+    assert.match(own.stdout, /Board \{"name":"x"\}: differs: value; .*\(mended\)\n/);
+    assert.deepEqual((await cloud.items("Board")).map(({ value }) => value), [7]);
     const wrong = await run("verify", "--db", path, ...connection.slice(0, -1), "wrong");
     assert.deepEqual([wrong.code, /refused these credentials/.test(wrong.stderr)], [1, true], wrong.stderr);
   },
