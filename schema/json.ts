@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { canonicalDecimal, numberToJson } from "./numbers.ts";
-import type { Attributes, Json } from "./values.ts";
+import { type Attributes, escape, type Json, setOf, tagOf, unescape } from "./values.ts";
 
 /**
  * Numbers that a double might alter: 16 digits or more (15 always survive), or an exponent of three digits. What looks like
@@ -44,6 +44,63 @@ function parseExact(text: string, big: (text: string) => unknown): unknown {
  */
 export function parseJson(text: string): Json {
   return parseExact(text, numberToJson) as Json;
+}
+
+/** A number that a double would alter, while its text is being read: no map of the text can be taken for one. */
+class BigNumber {
+  constructor(readonly json: Json) {}
+}
+
+/** Whether the text may have a map whose name begins with `$`, however it is spelled. */
+function mayLookTagged(text: string): boolean {
+  return text.includes('"$') || text.includes("\\u0024");
+}
+
+/**
+ * Reads JSON in which every map means itself, as an application writes it into a column: one that looks like a tag is
+ * escaped.
+ *
+ * @throws as {@link parseJson}
+ */
+export function parseUntagged(text: string): Json {
+  if (!mayLookTagged(text)) return parseJson(text);
+  return escaped(parseExact(text, (source) => new BigNumber(numberToJson(source))));
+}
+
+function escaped(value: unknown): Json {
+  if (typeof value !== "object" || value === null) return value as Json;
+  if (value instanceof BigNumber) return value.json;
+  if (Array.isArray(value)) return value.map(escaped);
+  return escape(Object.fromEntries(Object.entries(value).map(([name, member]) => [name, escaped(member)])));
+}
+
+/**
+ * Tagged JSON as a text for applications, without any tag: {@link parseUntagged} reads it. A number stands there in its own
+ * digits, a binary as base64, a set as the list of its members.
+ */
+export function untaggedText(value: Json): string {
+  const text = JSON.stringify(value);
+  return text.includes('"$') ? textWithoutTags(value) : text;
+}
+
+function textWithoutTags(value: Json): string {
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(textWithoutTags).join(",")}]`;
+  const set = setOf(value);
+  if (set) {
+    return `[${set.members.map((member) => set.tag === "$ns" ? decimalText(member) : JSON.stringify(member)).join()}]`;
+  }
+  const map = value as { readonly [key: string]: Json };
+  const tag = tagOf(map);
+  if (tag === "$n" && typeof map.$n === "string") return decimalText(map.$n);
+  if (tag === "$b" && typeof map.$b === "string") return JSON.stringify(map.$b);
+  const inner = (tag === "$m" && unescape(map)) || map;
+  const members = Object.entries(inner).map(([name, member]) => `${JSON.stringify(name)}:${textWithoutTags(member)}`);
+  return `{${members.join(",")}}`;
+}
+
+function decimalText(text: string): string {
+  return canonicalDecimal(text) ?? JSON.stringify(text);
 }
 
 /**

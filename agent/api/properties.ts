@@ -111,9 +111,14 @@ function nestedJson(value: unknown, field: Field | undefined): Json {
   if (typeof value === "number" || typeof value === "bigint") return numberJson(undefined, value);
   // A date that no nested field describes takes the form of the field it stands in, as OneTable has it.
   if (value instanceof Date) return dateToJson(field ?? { ttl: false, isoDates: true }, value);
-  if (value instanceof Set) return setJson(undefined, value);
-  const bytes = bytesOf(value);
-  if (bytes) return binaryToJson(bytes);
+  // A column of JSON can't tell them from a list and a text: only a field of the schema says what they are.
+  if (value instanceof Set || bytesOf(value)) {
+    const [what, type] = value instanceof Set ? ["Set", "set"] : ["binary", "binary"];
+    const where = field ? `${field.name} has` : "there is";
+    throw new TypeError(
+      `${where} a ${what} that no nested field describes: declare it in the schema, with type "${type}"`,
+    );
+  }
   if (Array.isArray(value)) {
     return value.map((member) =>
       field?.items && member != null ? propertyToJson(field.items, member)! : nestedJson(member ?? null, field)

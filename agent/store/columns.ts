@@ -7,7 +7,7 @@
  * | number | ANY: INTEGER, REAL, or decimal text for what neither holds | number, `{"$n"}` |
  * | boolean | INTEGER 0 or 1 | boolean |
  * | date | TEXT, ISO with ms (`isoDates`), or INTEGER ms | ISO text or ms; seconds for `ttl` |
- * | object, array | TEXT: tagged JSON, but every number in its digits | map, list |
+ * | object, array | TEXT: plain JSON, every number in its digits, a nested binary as base64, a nested set as a list | map, list |
  * | set | TEXT: a JSON array of its members | `{"$ss"}`, `{"$ns"}`, `{"$bs"}` |
  * | binary | BLOB | base64 text, as OneTable writes it; DynamoDB's own binary (`{"$b"}`) is read too |
  *
@@ -19,9 +19,9 @@
  */
 import type { SqlValue } from "../sqlite/driver.ts";
 import type { Field } from "../../schema/model.ts";
-import { base64ToBytes, binaryToItem, isMap, type Json, setOf, tagOf, unescape } from "../../schema/values.ts";
-import { canonicalJson, parseJson } from "../../schema/json.ts";
-import { canonicalDecimal, isBigNumber, jsonToNumberText, numberToJson, toInt64 } from "../../schema/numbers.ts";
+import { base64ToBytes, binaryToItem, escape, isMap, type Json, setOf, tagOf, unescape } from "../../schema/values.ts";
+import { canonicalJson, parseJson, parseUntagged, untaggedText } from "../../schema/json.ts";
+import { isBigNumber, jsonToNumberText, numberToJson, toInt64 } from "../../schema/numbers.ts";
 import { ident } from "./sql.ts";
 
 /** The column's type in a STRICT table. */
@@ -138,13 +138,14 @@ function numberToColumn(json: Json): SqlValue {
 const setTags = { string: "$ss", number: "$ns", binary: "$bs" } as const;
 
 /** A set whose members have no declared type is told by them: numbers, or else texts. */
-function setToItem(field: Field, text: string): Json {
-  const members = parseJson(text);
+function setToItem(field: Field, members: Json): Json {
   if (!Array.isArray(members)) throw new RangeError("is no JSON array");
   const kind = field.members ?? (typeof members[0] === "string" ? "string" : "number");
   const texts = members.map((member: Json) => {
     const text = kind === "number" ? jsonToNumberText(member) : typeof member === "string" ? member : undefined;
-    if (text === undefined) throw new RangeError(`has a member that is no ${kind}`);
+    if (text === undefined || (kind === "binary" && !base64ToBytes(text))) {
+      throw new RangeError(`has a member that is no ${kind === "binary" ? "base64" : kind}`);
+    }
     return text;
   });
   return { [setTags[kind]]: [...new Set(texts)].sort() };
@@ -176,32 +177,56 @@ function isStructure(field: Field, value: Json): boolean {
   return field.type === "array" ? Array.isArray(value) : unescape(value) !== undefined;
 }
 
-/**
- * Tagged JSON as a column's text. A JSON text holds every decimal: a number that a double would alter stands there in its own
- * digits, so that SQL's JSON functions see a number, and what an application wrote so comes back so.
- */
-function structureText(value: Json): string {
-  const text = JSON.stringify(value);
-  return text.includes('"$n"') ? untaggedText(value) : text;
-}
-
-function untaggedText(value: Json): string {
-  if (typeof value !== "object" || value === null) return JSON.stringify(value);
-  if (Array.isArray(value)) return `[${value.map(untaggedText).join(",")}]`;
-  const decimal = isBigNumber(value) ? canonicalDecimal(value.$n) : undefined;
-  if (decimal !== undefined) return decimal;
-  const membersOf = (map: { readonly [key: string]: Json }) =>
-    Object.entries(map).map(([name, member]) => `${JSON.stringify(name)}:${untaggedText(member)}`).join(",");
-  // What stands in `$m` is a map, whatever it looks like.
-  const map = value as { readonly [key: string]: Json };
-  const inner = tagOf(value) === "$m" && isMap(map.$m) ? map.$m : undefined;
-  return inner ? `{"$m":{${membersOf(inner)}}}` : `{${membersOf(map)}}`;
-}
-
 function structureToItem(field: Field, text: string): Json {
-  const value = parseJson(text);
+  const value = withDeclaredSets(field, parseUntagged(text));
   if (!isStructure(field, value)) throw new RangeError(`is no JSON ${field.type}`);
   return value;
+}
+
+/** A nested field of type set stands in the column as a list, as any set does. */
+function withDeclaredSets(field: Field, value: Json): Json {
+  if (field.type === "set") return Array.isArray(value) ? setToItem(field, value) : value;
+  if (field.type === "array" && field.items && Array.isArray(value)) {
+    return value.map((member) => member === null ? null : withDeclaredSets(field.items!, member));
+  }
+  if (field.type !== "object" || !field.nested || !isMap(value)) return value;
+  const map = unescape(value);
+  if (!map) return value;
+  const nested = new Map(field.nested.map((inner) => [inner.attribute, inner]));
+  return escape(Object.fromEntries(
+    Object.entries(map).map(([name, member]) => {
+      const inner = nested.get(name);
+      return [name, inner && member !== null ? withDeclaredSets(inner, member) : member];
+    }),
+  ));
+}
+
+/**
+ * A value of an object or array as it is sent: what a column can't tell apart (a set from a list, a binary from its base64)
+ * is as the table's item had it, wherever the application has not made another value of it.
+ */
+export function retagged(mine: Json, theirs: Json | undefined): Json {
+  if (theirs === undefined || theirs === null || typeof theirs !== "object") return mine;
+  if (canonicalJson(parseUntagged(untaggedText(theirs))) === canonicalJson(mine)) return theirs;
+  const set = setOf(theirs);
+  if (set) return Array.isArray(mine) ? asSet(set.tag, mine) ?? mine : mine;
+  if (tagOf(theirs) === "$b") return typeof mine === "string" && base64ToBytes(mine) ? { $b: mine } : mine;
+  if (Array.isArray(mine)) {
+    return Array.isArray(theirs) ? mine.map((member: Json, i) => retagged(member, theirs[i])) : mine;
+  }
+  const [map, other] = [unescape(mine), unescape(theirs)];
+  if (!map || !other || isBigNumber(mine)) return mine;
+  const member = (name: string) => Object.hasOwn(other, name) ? other[name] : undefined;
+  return escape(Object.fromEntries(Object.entries(map).map(([name, value]) => [name, retagged(value, member(name))])));
+}
+
+/** The members as a set of that kind; undefined where they are none. */
+function asSet(tag: "$ss" | "$ns" | "$bs", list: readonly Json[]): Json | undefined {
+  const texts = list.map((member) => tag === "$ns" ? jsonToNumberText(member) : member);
+  const isMember = (text: Json | undefined) =>
+    typeof text === "string" && (tag !== "$bs" || base64ToBytes(text) !== undefined);
+  if (texts.length === 0 || new Set(texts).size < texts.length || !texts.every(isMember)) return undefined;
+  return { [tag]: texts as string[] };
 }
 
 /**
@@ -225,7 +250,7 @@ export function toItem(field: Field, value: SqlValue): Json | undefined {
     case "array":
       return structureToItem(field, textOf(value));
     case "set":
-      return setToItem(field, textOf(value));
+      return setToItem(field, parseJson(textOf(value)));
     case "binary":
       if (!(value instanceof Uint8Array)) throw new RangeError("is no binary");
       return binaryToItem(value);
@@ -254,7 +279,7 @@ export function toColumn(field: Field, json: Json | undefined): SqlValue {
     case "object":
     case "array":
       if (!isStructure(field, json)) throw new RangeError(`is no ${field.type}`);
-      return structureText(json);
+      return untaggedText(json);
     case "set":
       return setToColumn(field, json);
     case "binary":

@@ -14,7 +14,17 @@ import type { Field, Identity, Model } from "../../schema/model.ts";
 import type { Attributes, Json } from "../../schema/values.ts";
 import { checkValue } from "../../schema/check.ts";
 import { renderKey } from "../../schema/item.ts";
-import { columnName, columnType, msToColumn, normalised, readSql, sameValue, textOf, toItem } from "./columns.ts";
+import {
+  columnName,
+  columnType,
+  msToColumn,
+  normalised,
+  readSql,
+  retagged,
+  sameValue,
+  textOf,
+  toItem,
+} from "./columns.ts";
 import { defaultColumn, itemFields, keySql } from "./ddl.ts";
 import { type KeyLookup, keyLookup } from "./key_lookup.ts";
 import { toColumnLeniently } from "../migration/recast.ts";
@@ -341,15 +351,25 @@ export class TableRows implements Rows {
 
   merged(row: LocalRow, base: Attributes | undefined): Attributes {
     if (!base) return row.item;
-    const merged: Record<string, Json> = {};
+    const merged: [string, Json][] = [];
     for (const field of this.#fields) {
       const mine = row.item[field.attribute], theirs = base[field.attribute];
       const same = this.#same(field, mine, this.#given(field, base));
-      const value = same && this.#isTakenBack(field, theirs) ? theirs : mine;
-      if (value !== undefined) merged[field.attribute] = value;
+      const value = same && this.#isTakenBack(field, theirs) ? theirs : this.#asSent(field, mine, theirs);
+      if (value !== undefined) merged.push([field.attribute, value]);
     }
-    for (const [attribute, value] of Object.entries(base)) if (!this.#known.has(attribute)) merged[attribute] = value;
-    return merged;
+    // Not by assignment: `__proto__` is a name like any other.
+    return Object.fromEntries([
+      ...merged,
+      ...Object.entries(base).filter(([attribute]) => !this.#known.has(attribute)),
+    ]);
+  }
+
+  #asSent(field: Field, mine: Json | undefined, theirs: Json | undefined): Json | undefined {
+    if (mine === undefined || (field.type !== "object" && field.type !== "array")) return mine;
+    const sent = retagged(mine, theirs);
+    // The schema may have changed: what was a set is declared a list now.
+    return checkValue(field, sent) === undefined ? sent : mine;
   }
 
   count(): number {

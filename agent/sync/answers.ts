@@ -240,18 +240,19 @@ export function mergeItems(
   mine: Attributes,
   theirs: Attributes,
 ): { item: Attributes; clash: boolean } {
-  const item: Record<string, Attributes[string]> = {};
+  const item: [string, Attributes[string]][] = [];
+  const own = (attributes: Attributes, name: string) => Object.hasOwn(attributes, name) ? attributes[name] : undefined;
   let clash = false;
   for (const name of new Set([...Object.keys(mine), ...Object.keys(theirs)])) {
-    const [b, m, t] = [base[name], mine[name], theirs[name]];
+    const [b, m, t] = [own(base, name), own(mine, name), own(theirs, name)];
     const same = (x?: Attributes[string], y?: Attributes[string]) =>
       x === undefined || y === undefined ? x === y : jsonEquals(x, y);
     const changed = !same(b, m);
     if (changed && !same(b, t) && !same(m, t)) clash = true;
     const value = changed ? m : t;
-    if (value !== undefined) item[name] = value;
+    if (value !== undefined) item.push([name, value]);
   }
-  return { item, clash };
+  return { item: Object.fromEntries(item), clash };
 }
 
 /** Refused for good: kept in the open, and the row goes back to the table's. A newer local write stays. */

@@ -197,5 +197,5 @@ function ownOf({ model, base, version }: ItemRecord): Current {
 
 function sameAttributes(a: Attributes, b: Attributes): boolean {
   const names = Object.keys(a);
-  return names.length === Object.keys(b).length && names.every((n) => n in b && jsonEquals(a[n]!, b[n]!));
+  return names.length === Object.keys(b).length && names.every((n) => Object.hasOwn(b, n) && jsonEquals(a[n]!, b[n]!));
 }

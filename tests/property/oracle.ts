@@ -14,6 +14,7 @@ import {
   type Item,
   type Model,
   parseJson,
+  parsePlain,
   stripItem,
 } from "../../schema.ts";
 import { type Json, setOf } from "../../schema/values.ts";
@@ -74,7 +75,7 @@ function cellValue(field: Field, cell: Cell): unknown {
     }
     case "object":
     case "array":
-      return canonicalJson(parseJson(text()));
+      return canonicalJson(parsePlain(text()) as Json);
     case "set":
       return members(parseJson(text()) as Json[]);
     case "binary":
@@ -90,6 +91,19 @@ function members(list: readonly Json[]): string {
   return JSON.stringify([...new Set(texts)].sort());
 }
 
+/** A nested value as an application reads it: of a set a list, of a binary its base64, of a number beyond a double its digits. */
+function shown(value: Json): Json {
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) return value.map(shown);
+  const entries = Object.entries(value as { readonly [name: string]: Json });
+  const [name, only] = entries.length === 1 ? entries[0]! : ["", null];
+  if (["$n", "$b"].includes(name)) return only;
+  if (["$ss", "$bs"].includes(name)) return only;
+  if (name === "$ns") return (only as string[]).map(Number);
+  const members = name === "$m" ? Object.entries(only as object) as [string, Json][] : entries;
+  return Object.fromEntries(members.map(([name, member]) => [name, shown(member)]));
+}
+
 /** The attribute's value in the same form; undefined for null and for an attribute that is not there. */
 function itemValue(field: Field, value: Json | undefined): unknown {
   if (value === undefined || value === null) return undefined;
@@ -100,7 +114,7 @@ function itemValue(field: Field, value: Json | undefined): unknown {
       return typeof value === "number" ? value : Date.parse(value as string);
     case "object":
     case "array":
-      return canonicalJson(value);
+      return canonicalJson(shown(value));
     case "set": {
       const set = setOf(value)!;
       return members(set.members.map((member) => set.tag === "$ns" ? { $n: member } : member));

@@ -6,7 +6,7 @@
  */
 import fc from "fast-check";
 import type { Field, Model } from "../../schema.ts";
-import type { Json } from "../../schema/values.ts";
+import { escape, type Json } from "../../schema/values.ts";
 
 /** A text as an SQL literal. A NUL is put in by `char(0)`: a shell ends its script at one. */
 export function quoted(text: string): string {
@@ -51,14 +51,47 @@ const dateSpellings = [
 ];
 const binaries = ["", "00", "ff00fe", "0123456789abcdef"];
 
+/** Names that JavaScript, or the tags of tagged JSON, make something of. */
+const oddNames = [
+  "__proto__",
+  "constructor",
+  "toString",
+  "0",
+  "$",
+  "$ref",
+  "$n",
+  "$b",
+  "$ss",
+  "$ns",
+  "$bs",
+  "$m",
+  "$$",
+];
+/** Maps that are tags to whoever takes them for tagged JSON. */
+const tagLike: Json[] = [{ $n: "5" }, { $n: "1e5" }, { $b: "AAEC" }, { $b: "A" }, { $ss: ["a"] }, { $ns: ["1"] }, {
+  $bs: ["AA=="],
+}, {
+  $m: { $n: "1" },
+}, { $m: {} }];
 const json: fc.Arbitrary<Json> = fc.letrec<{ value: Json }>((tie) => ({
   value: fc.oneof(
     { maxDepth: 2 },
     fc.constantFrom<Json>(...texts.map((t) => t.replace("\0", "")), true, false, null, 0, -1.5, 1e300, 2 ** 53 - 1),
     fc.array(tie("value"), { maxLength: 3 }),
     fc.dictionary(fc.constantFrom("a", "b'", "é", "__proto", "c d"), tie("value"), { maxKeys: 3 }),
+    fc.tuple(fc.constantFrom(...oddNames), tie("value")).map(([name, value]) => Object.fromEntries([[name, value]])),
+    fc.constantFrom<Json>(...tagLike),
   ),
 })).value;
+
+/** Any JSON as an item has it. */
+const tagged = json.map((value) => readAsMaps(value));
+
+function readAsMaps(value: Json): Json {
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) return value.map(readAsMaps);
+  return escape(Object.fromEntries(Object.entries(value).map(([name, member]) => [name, readAsMaps(member)])));
+}
 
 /** JSON text with numbers that a double would alter. */
 const jsonText = fc.tuple(json, fc.constantFrom(...integers, ...bigDecimals)).map(([value, number]) =>
@@ -157,7 +190,7 @@ export function itemValue(model: Model, field: Field, clashing = false): fc.Arbi
     case "object":
       if (field.nested) return nestedText.map((text) => JSON.parse(text) as Json);
       return fc.oneof(
-        json.map((value): Json => ({
+        tagged.map((value): Json => ({
           value,
           big: { $n: bigDecimals[0]! },
           bytes: { $b: "AAEC" },
@@ -166,7 +199,7 @@ export function itemValue(model: Model, field: Field, clashing = false): fc.Arbi
         pick<Json>({ $m: { $n: "no number" } }),
       );
     case "array":
-      return field.items ? pick<Json>([1, { $n: bigDecimals[0]! }], []) : fc.array(json, { maxLength: 3 });
+      return field.items ? pick<Json>([1, { $n: bigDecimals[0]! }], []) : fc.array(tagged, { maxLength: 3 });
     case "set":
       if (field.members === "number") return pick<Json>({ $ns: ["1", bigDecimals[0]!] }, { $ns: ["0.5"] });
       if (field.members === "binary") return pick<Json>({ $bs: ["AAEC"] });
@@ -192,6 +225,9 @@ function keyValue(field: Field): fc.Arbitrary<Json> {
 /** Attributes that this schema does not know. */
 export const unknownAttributes: fc.Arbitrary<Record<string, Json>> = fc.dictionary(
   fc.constantFrom("zz1", "zz2", "zz é"),
-  fc.oneof(json, pick<Json>({ $n: bigDecimals[1]! }, { $bs: ["AAEC"] }, { $m: { $ss: 1 } }, [{ $n: bigDecimals[2]! }])),
+  fc.oneof(
+    tagged,
+    pick<Json>({ $n: bigDecimals[1]! }, { $bs: ["AAEC"] }, { $m: { $ss: 1 } }, [{ $n: bigDecimals[2]! }]),
+  ),
   { maxKeys: 2 },
 );
