@@ -32,8 +32,20 @@ export function checkAttributes(model: Model, attributes: Attributes): string | 
   }
   for (const [attribute, value] of Object.entries(attributes)) {
     if (isTooDeep(value, depthMax - 1)) return `${attribute} is nested deeper than ${depthMax} levels`;
+    if (!attribute.isWellFormed() || !isWellFormed(value)) {
+      return `${attribute} has half a surrogate pair, which is no text`;
+    }
   }
   return undefined;
+}
+
+/** Whether all texts and names in a value are Unicode: no table and no column holds half a surrogate pair as what it is. */
+export function isWellFormed(value: Json): boolean {
+  if (typeof value === "string") return value.isWellFormed();
+  if (typeof value !== "object" || value === null) return true;
+  return Array.isArray(value)
+    ? value.every(isWellFormed)
+    : Object.entries(value).every(([name, member]) => name.isWellFormed() && isWellFormed(member));
 }
 
 /** OneTable checks `validate` and `enum` of a computed attribute on what its template renders, where it renders anything. */

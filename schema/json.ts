@@ -52,7 +52,7 @@ class BigNumber {
 }
 
 /** Whether the text may have a map whose name begins with `$`, however it is spelled. */
-function mayLookTagged(text: string): boolean {
+export function mayLookTagged(text: string): boolean {
   return text.includes('"$') || text.includes("\\u0024");
 }
 

@@ -11,6 +11,7 @@ import type { Database } from "../sqlite/driver.ts";
 import type { Field, Identity, Model, Schema } from "../../schema/model.ts";
 import { deviceModels, keySql, loneKeyField, ownName, tableSql, uniqueIndexes } from "../store/ddl.ts";
 import { columnsOf, rebuild } from "./rebuild.ts";
+import { columnsFact, plainColumns, untagColumns } from "./untag.ts";
 import { ident } from "../store/sql.ts";
 import {
   agentTablesSql,
@@ -101,6 +102,7 @@ export function migrate(db: Database, schema: Schema, identity: Identity): Migra
   const restored = isSame ? alteredObjects(db, numbers, identity) : [];
   dropOwnObjects(db);
   const migration: Migration = { created: [], rebuilt: [], restored };
+  const isTagged = db.prepare("SELECT value FROM _sync WHERE name = ?").get(columnsFact)?.value !== plainColumns;
   let snapshot = false;
   letGo(db, schema);
   for (const [number, model] of numbers) {
@@ -108,6 +110,7 @@ export function migrate(db: Database, schema: Schema, identity: Identity): Migra
     const present = columnsOf(db, model.name);
     const known = db.sql("SELECT value FROM _sync WHERE name = ?").get(`table:${model.name}`)?.value;
     const old = known === undefined ? undefined : before?.models.get(model.name);
+    if (present.length > 0 && known !== undefined && isTagged) untagColumns(db, model, present);
     if (present.length > 0 && old) refuseImpossible(db, number, model, old, before!.typeField !== schema.typeField);
     const isAsWanted = known === wanted || known === formerSql(model, identity);
     const changed = !isAsWanted || !tableIsWhole(db, model, identity);
@@ -134,6 +137,7 @@ export function migrate(db: Database, schema: Schema, identity: Identity): Migra
   for (const sql of [...outboxIndexesSql(numbers), ...viewsSql(numbers)]) db.exec(sql);
   const set = db.sql("INSERT OR REPLACE INTO _sync(name, value) VALUES (?, ?)");
   set.run("format", storeFormat);
+  set.run(columnsFact, plainColumns);
   set.run("device", identity.deviceId);
   set.run("account", identity.accountId);
   set.run("fingerprint", schema.fingerprint);

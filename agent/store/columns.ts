@@ -18,6 +18,7 @@
  * @module
  */
 import type { SqlValue } from "../sqlite/driver.ts";
+import { isWellFormed } from "../../schema/check.ts";
 import type { Field } from "../../schema/model.ts";
 import { base64ToBytes, binaryToItem, escape, isMap, type Json, setOf, tagOf, unescape } from "../../schema/values.ts";
 import { canonicalJson, parseJson, parseUntagged, untaggedText } from "../../schema/json.ts";
@@ -177,8 +178,14 @@ function isStructure(field: Field, value: Json): boolean {
   return field.type === "array" ? Array.isArray(value) : unescape(value) !== undefined;
 }
 
+/** A JSON text, read; half a surrogate pair, which only an escape can spell, is no text. */
+function wellFormed(text: string, value: Json): Json {
+  if (text.includes("\\u") && !isWellFormed(value)) throw new RangeError("has half a surrogate pair, which is no text");
+  return value;
+}
+
 function structureToItem(field: Field, text: string): Json {
-  const value = withDeclaredSets(field, parseUntagged(text));
+  const value = withDeclaredSets(field, wellFormed(text, parseUntagged(text)));
   if (!isStructure(field, value)) throw new RangeError(`is no JSON ${field.type}`);
   return value;
 }
@@ -249,8 +256,10 @@ export function toItem(field: Field, value: SqlValue): Json | undefined {
     case "object":
     case "array":
       return structureToItem(field, textOf(value));
-    case "set":
-      return setToItem(field, parseJson(textOf(value)));
+    case "set": {
+      const text = textOf(value);
+      return setToItem(field, wellFormed(text, parseJson(text)));
+    }
     case "binary":
       if (!(value instanceof Uint8Array)) throw new RangeError("is no binary");
       return binaryToItem(value);

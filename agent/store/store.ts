@@ -17,6 +17,7 @@ import { createPrivately } from "../sqlite/private_file.ts";
 import { complaintsText, findDamage, rebuildDerived } from "./damage.ts";
 import { isEnvironmental, toSyncError } from "./faults.ts";
 import { alteredObjects } from "../migration/objects.ts";
+import { columnsFact, plainColumns } from "../migration/untag.ts";
 import { migrate, type Migration, modelNumbers, schemaSql } from "../migration/migrate.ts";
 import { type Rows, TableRows } from "./rows.ts";
 import { cloudTableId, storeFormat } from "./tables.ts";
@@ -287,7 +288,8 @@ function bringTo(db: Database, schema: Schema, identity: Identity): Migration {
   const fact = (name: string) => db.prepare("SELECT value FROM _sync WHERE name = ?").get(name)?.value;
   const same = () =>
     db.prepare("SELECT 1 FROM sqlite_master WHERE name = '_sync'").get() !== undefined &&
-    fact("ddl") === schemaSql(schema, identity) && fact("fingerprint") === schema.fingerprint &&
+    fact(columnsFact) === plainColumns && fact("ddl") === schemaSql(schema, identity) &&
+    fact("fingerprint") === schema.fingerprint &&
     alteredObjects(db, modelNumbers(db, schema), identity).length === 0;
   const unchanged: Migration = { created: [], rebuilt: [], restored: [] };
   if (same()) return unchanged;

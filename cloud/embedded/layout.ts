@@ -91,6 +91,11 @@ export function sweepUnwantedSql(schema: Schema): string {
   return `DELETE FROM changes WHERE NOT (${isWanted("new")} OR ${isWanted("old")})`;
 }
 
+/** The SQL that reads a value whole: the runtime's driver cuts a text at its first NUL. Such a one comes as bytes: see `wholeOf`. */
+export function wholeSql(sql: string): string {
+  return `CASE WHEN typeof(${sql}) = 'text' AND instr(${sql}, char(0)) THEN CAST(${sql} AS BLOB) ELSE ${sql} END`;
+}
+
 /** The SQL expression for an item's attribute; `item` is the column that holds the item. */
 export function attributeSql(attribute: string, item = "item"): string {
   const path = `$.${JSON.stringify(attribute)}`.replaceAll("'", "''");

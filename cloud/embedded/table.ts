@@ -5,14 +5,15 @@
  * @module
  */
 import type { Key } from "../../protocol.ts";
-import { keyOf, parseJson, SyncError } from "../../schema.ts";
+import { keyOf, SyncError } from "../../schema.ts";
 import type { Schema } from "../../schema/model.ts";
 import type { Item } from "../../schema/values.ts";
 import { evaluate } from "../table/condition.ts";
 import { itemBytesMax, itemSizeBytes, returnedBytes } from "../table/item_size.ts";
 import type { ItemPage, Query, Table, Write, WriteOptions, WriteResult } from "../table/port.ts";
 import type { Engine } from "./engine.ts";
-import { indexSql } from "./layout.ts";
+import { readItem, wholeOf } from "./item.ts";
+import { indexSql, wholeSql } from "./layout.ts";
 
 /** Text of a page at most, as DynamoDB's 1 MB; one item is always given. */
 const pageBytesMax = 1024 * 1024;
@@ -71,7 +72,11 @@ export class EmbeddedTable implements Table {
   #find([hash, sort]: Key): Item | undefined {
     const row = this.#engine.sql(`SELECT item FROM ${this.#layout.name} WHERE hash = ? AND sort = ?`)
       .get(hash, sort) as unknown as [string] | undefined;
-    return row && itemOf(row[0]);
+    return row && this.#read([hash, sort], row[0]);
+  }
+
+  #read(key: Key, text: string): Item {
+    return readItem(this.#layout.schema?.primary, key, text);
   }
 
   write(
@@ -166,7 +171,10 @@ export class EmbeddedTable implements Table {
       );
     }
     const direction = query.reverse ? " DESC" : "";
-    const sql = `SELECT hash, sort, item, ${order[0]} AS at FROM ${this.#layout.name} WHERE ${where.join(" AND ")} ` +
+    const sql =
+      `SELECT ${wholeSql("hash")}, ${wholeSql("sort")}, item, ${wholeSql(order[0]!)} FROM ${this.#layout.name} WHERE ${
+        where.join(" AND ")
+      } ` +
       `ORDER BY ${order.map((column) => column + direction).join(", ")} LIMIT ? OFFSET ?`;
     return this.#page(
       sql,
@@ -180,8 +188,9 @@ export class EmbeddedTable implements Table {
     return settled(() =>
       this.#engine.readTogether(() => {
         const where = after === undefined ? "" : "WHERE (hash, sort) > (?, ?) ";
-        const sql =
-          `SELECT hash, sort, item, hash FROM ${this.#layout.name} ${where}ORDER BY hash, sort LIMIT ? OFFSET ?`;
+        const sql = `SELECT ${wholeSql("hash")}, ${
+          wholeSql("sort")
+        }, item, 0 FROM ${this.#layout.name} ${where}ORDER BY hash, sort LIMIT ? OFFSET ?`;
         const parameters = after === undefined ? [] : readToken(after, 2);
         return this.#page(sql, parameters, checkLimit(limit), ([hash, sort]) => [hash, sort]);
       })
@@ -197,9 +206,10 @@ export class EmbeddedTable implements Table {
     });
     const items: Item[] = [];
     let last: Row | undefined, bytes = 0;
-    for (const row of rows) {
+    for (const read of rows) {
+      const row: Row = [wholeOf(read[0]), wholeOf(read[1]), read[2], wholeOf(read[3])];
       if (last && (items.length === limit || bytes > pageBytesMax)) break;
-      items.push(itemOf(row[2]));
+      items.push(this.#read([row[0], row[1]], row[2]));
       bytes += row[2].length;
       last = row;
     }
@@ -229,11 +239,6 @@ function prepare(layout: Layout, write: Write): PreparedWrite {
   const bytes = itemSizeBytes(write.item);
   if (bytes <= itemBytesMax) return { write, key, text };
   return { write, key, text, tooLarge: `the item has ${bytes} bytes: DynamoDB takes ${itemBytesMax} at most` };
-}
-
-/** An item's text, as this adapter or somebody's SQL wrote it. */
-export function itemOf(text: string): Item {
-  return parseJson(text) as Item;
 }
 
 /** A page's token is where it ended. One that comes from elsewhere is refused. */

@@ -4,12 +4,13 @@
  *
  * @module
  */
+import type { Key } from "../../protocol.ts";
 import type { Schema } from "../../schema/model.ts";
-import { isMap, type Item } from "../../schema/values.ts";
 import type { ChangeStream, DataTable, StreamBatch, StreamOptions, StreamRecord, Tables } from "../table/port.ts";
 import { Engine, type Synchronous } from "./engine.ts";
-import { attributeSql, sweepUnwantedSql, ttlAttributes, wantAllSql } from "./layout.ts";
-import { dataLayout, EmbeddedTable, itemOf, logLayout } from "./table.ts";
+import { attributeSql, sweepUnwantedSql, ttlAttributes, wantAllSql, wholeSql } from "./layout.ts";
+import { readItem, wholeOf } from "./item.ts";
+import { dataLayout, EmbeddedTable, logLayout } from "./table.ts";
 
 /** Options of {@link openEmbedded}. */
 export interface EmbeddedOptions {
@@ -108,7 +109,7 @@ function streamOf(engine: Engine, schema: Schema, unwanted: readonly string[]): 
         if (rows.length === 0) await engine.committed(commits, signal);
         else {
           position = rows.at(-1)![0];
-          yield batchOf(engine, rows);
+          yield batchOf(engine, schema, rows);
         }
       }
     },
@@ -126,7 +127,9 @@ function leaveOut(engine: Engine, schema: Schema, types: readonly string[]): Pro
 
 function readChanges(engine: Engine, after: number): ChangeRow[] {
   return engine.rows<ChangeRow>(
-    "SELECT seq, hash, sort, old, new FROM changes WHERE seq > ? ORDER BY seq LIMIT ? OFFSET ?",
+    `SELECT seq, ${wholeSql("hash")}, ${
+      wholeSql("sort")
+    }, old, new FROM changes WHERE seq > ? ORDER BY seq LIMIT ? OFFSET ?`,
     [after],
     {
       limit: batchRecordsMax,
@@ -136,23 +139,15 @@ function readChanges(engine: Engine, after: number): ChangeRow[] {
   );
 }
 
-/** An image that somebody's SQL wrote and nobody can read is an item of no model: it must not stop the stream. */
-function readable(text: string): Item {
-  try {
-    const item = itemOf(text);
-    return isMap(item) ? item : {};
-  } catch (error) {
-    if (error instanceof SyntaxError || error instanceof RangeError) return {};
-    throw error;
-  }
-}
-
-function batchOf(engine: Engine, rows: readonly ChangeRow[]): StreamBatch {
-  const records = rows.map(([, hash, sort, before, after]): StreamRecord => ({
-    key: [hash, sort],
-    ...(before === null ? {} : { old: readable(before) }),
-    ...(after === null ? {} : { new: readable(after) }),
-  }));
+function batchOf(engine: Engine, { primary }: Schema, rows: readonly ChangeRow[]): StreamBatch {
+  const records = rows.map(([, hash, sort, before, after]): StreamRecord => {
+    const key: Key = [wholeOf(hash), wholeOf(sort)];
+    return {
+      key,
+      ...(before === null ? {} : { old: readItem(primary, key, before) }),
+      ...(after === null ? {} : { new: readItem(primary, key, after) }),
+    };
+  });
   const first = rows[0]![0], last = rows.at(-1)![0];
   return {
     records,

@@ -200,7 +200,38 @@ Deno.test("embedded: what SQL wrote and nobody can read does not stop the stream
     shell.close();
     await tables.data.write([{ op: "put", item: itemOf("e", {}) }]);
     const found = await records(tables.data, 5);
-    assert.deepEqual(found.map((record) => record.new), [{}, {}, {}, {}, itemOf("e", {})]);
+    const bare = (sort: string) => ({ pk: "h", sk: sort });
+    assert.deepEqual(found.map((record) => record.new), [...["a", "b", "c", "d"].map(bare), itemOf("e", {})]);
+    const page = await tables.data.query({ index: "primary", hash: "h", limit: 10 });
+    assert.deepEqual(page.items, ["a", "b", "c", "d"].map(bare), "nor a listing, nor what is fetched");
+    assert.deepEqual(await tables.data.get([["h", "c"], ["h", "d"]]), [bare("c"), bare("d")]);
+    const put = {
+      op: "put" as const,
+      item: { ...itemOf("x", {}), pk: "h", sk: "c" },
+      condition: { kind: "absent" as const },
+    };
+    assert.deepEqual(await tables.data.write([put]), [{ outcome: "refused", current: bare("c") }]);
+    await tables.close();
+  });
+});
+
+Deno.test("embedded: an item that SQL wrote means what it says: maps that are no tags, any name, the row's key", async () => {
+  await inFile(async (path) => {
+    const tables = openEmbedded(path, { schema, now });
+    const shell = new DatabaseSync(path);
+    const wrote =
+      '{"pk":"other","_type":"Thing","a":{"$ref":1},"b":[{"$b":"?"},{"$n":"5"}],"__proto__":{"__proto__":{"a":1}}}';
+    shell.prepare("INSERT INTO items(hash, sort, item) VALUES (?, ?, ?)").run("h\0ash", "s\0ort", wrote);
+    shell.close();
+    const item = JSON.parse(
+      '{"pk":"h\\u0000ash","_type":"Thing","a":{"$m":{"$ref":1}},"b":[{"$m":{"$b":"?"}},{"$n":"5"}],' +
+        '"__proto__":{"__proto__":{"a":1}},"sk":"s\\u0000ort"}',
+    );
+    const key = ["h\0ash", "s\0ort"] as const;
+    assert.deepEqual(await records(tables.data, 1), [{ key, new: item }]);
+    assert.deepEqual(await tables.data.get([key]), [item]);
+    assert.deepEqual((await tables.data.query({ index: "primary", hash: key[0], limit: 5 })).items, [item]);
+    assert.deepEqual((await tables.data.scan({ limit: 5 })).items, [item]);
     await tables.close();
   });
 });

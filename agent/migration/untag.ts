@@ -1,0 +1,56 @@
+/**
+ * Columns of JSON written by earlier versions held tagged JSON: `{"$b": …}` for a nested binary, `{"$m": …}` around a map
+ * that looked like a tag. A column is plain JSON now, where such a map means itself; so the texts are written anew, once.
+ *
+ * Runs inside the migration, while capture has no triggers: nothing is sent for it. A crash leaves the old texts and the old
+ * mark.
+ *
+ * @module
+ */
+import type { Database } from "../sqlite/driver.ts";
+import type { Model } from "../../schema/model.ts";
+import { readTagged } from "../../schema/tagged.ts";
+import { parseJson, untaggedText } from "../../schema/json.ts";
+import { ident } from "../store/sql.ts";
+
+/** The mark in `_sync`: what a column of JSON holds. */
+export const columnsFact = "columns";
+/** Its value: plain JSON. */
+export const plainColumns = "plain";
+
+const rowsAtOnce = 256;
+
+/** Rewrites the columns of a table that hold tags. */
+export function untagColumns(db: Database, model: Model, present: readonly string[]): void {
+  const fields = model.fields.filter(({ type, name, template }) =>
+    !template && (type === "object" || type === "array") && present.includes(name)
+  );
+  for (const { name } of fields) untag(db, ident(model.name), ident(name));
+}
+
+function untag(db: Database, table: string, column: string): void {
+  const page = db.prepare(
+    `SELECT CAST(_id AS TEXT) AS id, ${column} AS text FROM ${table}
+     WHERE _id > CAST(? AS INTEGER) AND typeof(${column}) = 'text' AND instr(${column}, '"$') ORDER BY _id LIMIT ?`,
+  );
+  const write = db.prepare(`UPDATE ${table} SET ${column} = ? WHERE _id = CAST(? AS INTEGER)`);
+  for (let after = "-9223372036854775808";;) {
+    const rows = page.all(after, rowsAtOnce);
+    for (const { id, text } of rows) {
+      const plain = untagged(String(text));
+      if (plain !== undefined && plain !== text) write.run(plain, String(id));
+    }
+    if (rows.length < rowsAtOnce) return;
+    after = String(rows.at(-1)!.id);
+  }
+}
+
+/** A text that is no JSON is left as it is: whoever reads the row names it. */
+function untagged(text: string): string | undefined {
+  try {
+    return untaggedText(readTagged(parseJson(text)));
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
