@@ -12,6 +12,7 @@ import { devicefile } from "./mutants_devicefile.ts";
 import { outside } from "./mutants_outside.ts";
 import { shipped } from "./mutants_shipped.ts";
 import { security } from "./mutants_security.ts";
+import { values } from "./mutants_values.ts";
 
 const uplink = "agent/sync/uplink.ts", answers = "agent/sync/answers.ts", incoming = "agent/sync/incoming.ts";
 const downlink = "agent/sync/downlink.ts", outbox = "agent/sync/outbox.ts", twin = "agent/twin.ts";
@@ -299,8 +300,8 @@ export const mutants: readonly Mutant[] = [
     "§4: attributes that a schema does not know are carried, kept and sent back",
     "any cloudpol zombies",
     "agent/store/rows.ts",
-    `if (!this.#known.has(attribute)) merged[attribute] = value;`,
-    ``,
+    `Object.entries(base).filter(([attribute]) => !this.#known.has(attribute))`,
+    `[] as [string, Json][]`,
   ),
   // ---- the channel log (rules §5)
   one(
@@ -658,4 +659,5 @@ export const mutants: readonly Mutant[] = [
   ...shipped,
   ...devicefile,
   ...security,
+  ...values,
 ];

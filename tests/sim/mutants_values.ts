@@ -1,0 +1,106 @@
+/**
+ * Planted bugs of values and of refusals (rules D1 to D4): what a side can't accept is answered, and delays only itself; every
+ * value means the same on both sides.
+ *
+ * @module
+ */
+import { guarded, type Mutant } from "./mutant.ts";
+
+const split = "tests/agent/sync/split_test.ts", answering = "cloud/sync/answering.ts";
+const columns = "tests/agent/store/columns_test.ts";
+
+/** The planted bugs, by rule. */
+export const values: readonly Mutant[] = [
+  // ---- refusals
+  guarded(
+    "D1: refused when the table is away",
+    "what could not be tried is throttled, never refused: good changes would be rejected",
+    "tests/cloud/sync/service_test.ts#could not try is throttled",
+    answering,
+    `if (error instanceof SyncError) {`,
+    `if (error instanceof TypeError === false && !(error instanceof SyncError)) {`,
+  ),
+  guarded(
+    "D1: an unreadable change spoils its batch",
+    "each change is read by itself",
+    "tests/protocol/codec_test.ts#spoils no other",
+    "protocol/message_checks.ts",
+    `.map(changeOrFault),`,
+    `.map(changeOf),`,
+  ),
+  guarded(
+    "D2: not split",
+    "a refused batch is sent in halves, until the change at fault stands alone",
+    split,
+    "agent/sync/split.ts",
+    `if (left.length < 2) return false;`,
+    `return false;`,
+  ),
+  guarded(
+    "D2: halves under the old id",
+    "a second copy of a refusal must not split the half",
+    `${split}#a second copy`,
+    "agent/sync/flight.ts",
+    `return parts.filter((part) => part.length > 0).map((part) => this.add(incarnation, part, batch.upOnly));`,
+    `const made = parts.filter((part) => part.length > 0).map((part) => this.add(incarnation, part, batch.upOnly));
+    if (made.length > 1) this.batches.set(batch.id, made[0]!);
+    return made;`,
+  ),
+  guarded(
+    "D3: a rejection takes what is newer",
+    "a newer write or removal of the key that is rejected stays",
+    `${split}#a newer write`,
+    "agent/sync/split.ts",
+    `outbox.forget(flight.entries);`,
+    `outbox.forget([[0, Number.MAX_SAFE_INTEGER]]);`,
+  ),
+  guarded(
+    "D4: an unreadable entry spoils its page",
+    "each entry of a page is read by itself",
+    "tests/protocol/codec_test.ts#spoils none of its page",
+    "protocol/message_checks.ts",
+    `.flatMap(entryOrFault);`,
+    `.map(entryOf);`,
+  ),
+  // ---- values
+  guarded(
+    "a column's map is a tag",
+    "an application's JSON means itself",
+    `${columns}#looks like a tag`,
+    "agent/store/columns.ts",
+    `wellFormed(text, parseUntagged(text))`,
+    `wellFormed(text, parseJson(text))`,
+  ),
+  guarded(
+    "a nested set becomes a list",
+    "what a column can't tell apart is as the base has it",
+    `${columns}#keeps its kind`,
+    "agent/store/rows.ts",
+    `const sent = retagged(mine, theirs);`,
+    `const sent = mine;`,
+  ),
+  guarded(
+    "a malformed tag is refused",
+    "what looks like a tag and is none means itself",
+    "tests/protocol/codec_test.ts#means itself",
+    "schema/tagged.ts",
+    `if (!isTag(only, map[only]!)) return { $m: readMap(map, names, depth) };`,
+    `if (!isTag(only, map[only]!)) throw new RangeError("no tag");`,
+  ),
+  guarded(
+    "one unreadable row of the embedded table",
+    "an item that can't be read delays only itself",
+    "tests/cloud/embedded_test.ts#nobody can read",
+    "cloud/embedded/item.ts",
+    `if (error instanceof SyntaxError || error instanceof RangeError) return undefined;`,
+    ``,
+  ),
+  guarded(
+    "zeros by an expression",
+    "every decoder is linear",
+    "tests/schema/growth_test.ts#canonicalDecimal",
+    "schema/numbers.ts",
+    `const digits = all.slice(lead, end);`,
+    `const digits = all.slice(lead).replace(/0+$/, "");`,
+  ),
+];
