@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { withoutSecrets } from "../protocol/log.ts";
 import { startCloud } from "../cloud/worker.ts";
 import { type Schema, SyncError } from "../schema.ts";
 import { portRange, UsageError } from "./args.ts";
@@ -119,7 +120,9 @@ export const cloudCommand = defineCommand({
     const mqtt = flags.mqtt === undefined
       ? `broker ${flags.host}:${cloud.mqttPort}`
       : `broker ${new URL(flags.mqtt).host}`;
-    print(`cloud: ${flags.table}, ${mqtt}${http === undefined ? "" : `, http://${flags.host}:${http}`}`);
+    print(
+      `cloud: ${withoutSecrets(flags.table)}, ${mqtt}${http === undefined ? "" : `, http://${flags.host}:${http}`}`,
+    );
     await lifetime.stopped;
     await opened.disposeAsync();
     print("cloud: closed");

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { withoutSecrets } from "../protocol/log.ts";
 import { type Flags, type FlagValues, UsageError } from "./args.ts";
 import { CommandError } from "./command.ts";
 
@@ -60,7 +61,7 @@ async function checkReachable({ protocol, hostname, port }: URL): Promise<void> 
 export async function connectionOf(url: string, flags: FlagValues<typeof connectionFlags>): Promise<Connection> {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
   if (!parsed || !["mqtt:", "mqtts:"].includes(parsed.protocol) || !parsed.hostname) {
-    throw new UsageError(`--mqtt is mqtt://HOST:PORT or mqtts://HOST:PORT, not "${url}"`);
+    throw new UsageError(`--mqtt is mqtt://HOST:PORT or mqtts://HOST:PORT, not "${withoutSecrets(url)}"`);
   }
   if ((flags.cert === undefined) !== (flags.key === undefined)) throw new UsageError("--cert and --key go together");
   await checkReachable(parsed);

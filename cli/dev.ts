@@ -9,6 +9,7 @@
 import { join, resolve } from "node:path";
 import { type Agent, openAgent } from "../agent/agent.ts";
 import { type Cloud, startCloud } from "../cloud/worker.ts";
+import { withoutSecrets } from "../protocol/log.ts";
 import { runDemoDevice } from "../examples/demo_device.ts";
 import { schema as exampleSchema } from "../examples/schema.ts";
 import { compileSchema, type Identity, type OneTableSchema, type Schema } from "../schema.ts";
@@ -135,7 +136,7 @@ function explain(dev: Dev, table: string, cloud: Cloud, devices: readonly Device
   const inCloud = dev.isDemo ? demoExamples.cloud : cloudExample(dev.schema);
   const line = (text: string) => dev.live.print(text);
   line("");
-  line(`  cloud    ${url}  table ${table}, MQTT broker ${host}:${cloud.mqttPort}`);
+  line(`  cloud    ${url}  table ${withoutSecrets(table)}, MQTT broker ${host}:${cloud.mqttPort}`);
   for (const { deviceId, path } of devices) line(`  device   ${deviceId} of account ${devAccount}  ${path}`);
   if (onDevice) line(`\nWrite on the device, with any SQLite:\n\n  ${sqliteLine(first.path, onDevice)}`);
   if (inCloud) line(`\nWrite in the cloud:\n\n  ${curlLine(url, dev.schema, inCloud, first)}`);

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { withoutSecrets } from "../protocol/log.ts";
 import type { Schema } from "../schema/model.ts";
 import type { Synchronous } from "./embedded.ts";
 import type { Tables } from "./table/port.ts";
@@ -36,7 +37,7 @@ export async function openTables(url: string, options: OpenTablesOptions): Promi
   }
   if (!url.startsWith("dynamodb:")) {
     throw new TypeError(
-      `a table is embedded:PATH or dynamodb://TABLE[?region=…&endpoint=…], not ${JSON.stringify(url)}`,
+      `a table is embedded:PATH or dynamodb://TABLE[?region=…&endpoint=…], not ${JSON.stringify(withoutSecrets(url))}`,
     );
   }
   const { openDynamo } = await import("./dynamodb/tables.ts");

@@ -31,6 +31,8 @@ export interface HttpOptions {
   readonly host?: string;
   /** The bearer token; absent: open to whoever reaches the port, which is only for loopback. */
   readonly token?: string;
+  /** Names beside those of loopback under which the API is open without a token. */
+  readonly hosts?: readonly string[];
 }
 
 /** Options of {@link startCloud}. Either `mqtt` names a broker, or one is started. */
@@ -295,7 +297,8 @@ class RunningCloud implements Cloud {
 
   serveHttp(options: HttpOptions = {}): number {
     if (this.#httpPort !== undefined) throw new TypeError("HTTP is served already");
-    const { port = 0, host = "127.0.0.1", token } = options;
+    const { port = 0, host = "127.0.0.1", token, hosts } = options;
+    if (token === "") throw new TypeError("an empty token lets nobody in: leave it out, or give one");
     if (token === undefined && !loopback.has(host)) {
       throw new SyncError("config", `the HTTP API on ${host} wants a token`, {
         hint: "without one it is only for this machine: 127.0.0.1",
@@ -310,6 +313,7 @@ class RunningCloud implements Cloud {
       schema: service.schema,
       registry,
       token,
+      hosts: hosts ?? [],
       now,
       random,
     });

@@ -17,7 +17,7 @@ import { Buffer } from "node:buffer";
 import net from "node:net";
 import { Readable } from "node:stream";
 import tls from "node:tls";
-import { Log } from "../protocol/log.ts";
+import { Log, withoutSecrets } from "../protocol/log.ts";
 import { type IClientOptions, MqttClient } from "mqtt";
 import { SyncError } from "../schema/errors.ts";
 import { SteadyStream } from "./steady_stream.ts";
@@ -106,7 +106,15 @@ function openSocket(options: SessionOptions): net.Socket {
   const { ca, cert, key } = options;
   // The cast: Deno's types of node:tls give TLSSocket, which is a net.Socket.
   const socket: net.Socket = secure
-    ? tls.connect({ host, port, ca, cert, key, ...(net.isIP(host) ? {} : { servername: host }) }) as net.Socket
+    ? tls.connect({
+      host,
+      port,
+      ca,
+      cert,
+      key,
+      rejectUnauthorized: true,
+      ...(net.isIP(host) ? {} : { servername: host }),
+    }) as net.Socket
     : net.connect({ host, port });
   // Nagle's algorithm with delayed acknowledgements adds 40 ms to a small round trip.
   socket.setNoDelay(true);
@@ -117,7 +125,9 @@ function openSocket(options: SessionOptions): net.Socket {
 export function checkBrokerUrl(url: string): void {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
   if (!parsed || !["mqtt:", "mqtts:"].includes(parsed.protocol) || parsed.hostname === "") {
-    throw new TypeError(`a broker's URL is mqtt://HOST:PORT or mqtts://HOST:PORT, not ${JSON.stringify(url)}`);
+    throw new TypeError(
+      `a broker's URL is mqtt://HOST:PORT or mqtts://HOST:PORT, not ${JSON.stringify(withoutSecrets(url))}`,
+    );
   }
 }
 

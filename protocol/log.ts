@@ -47,6 +47,11 @@ export function printable(text: string, lengthMax: number = outsideLengthMax): s
   return cut ? `${fit}… (${text.length} characters)` : fit;
 }
 
+/** A URL as people may see it: without the user name, password or key before its host, escaped or not. */
+export function withoutSecrets(url: string): string {
+  return url.replace(/(\/\/|%2f%2f)[^/?#&]*(?:@|%40)/gi, "$1…@");
+}
+
 /** An error in one line: its kind, message and causes, each cut; of one that nobody foresaw, the frames too. */
 function errorText(error: Error, depth = 0): string {
   const head = error instanceof SyncError ? `${error.code}: ` : `${error.name}: `;

@@ -11,6 +11,7 @@ import type { Schema } from "../../schema/model.ts";
 import type { Registry } from "../sync/registry.ts";
 import type { CloudService } from "../sync/service.ts";
 import type { Tables } from "../table/port.ts";
+import { checkBrowser } from "./browser.ts";
 import { ApiError, errorResponse } from "./errors.ts";
 import { deleteItem, type ItemsContext, listItems, modelNamed, putItem } from "./items.ts";
 import { metricsText } from "./metrics.ts";
@@ -39,6 +40,11 @@ export interface HandlerOptions {
    * `/up` and `/sync` are closed.
    */
   readonly token?: string;
+  /**
+   * Where the API is served without a token, on loopback: names beside `localhost` and loopback addresses under which it is
+   * open (none: `[]`), and what browsers send for other pages is refused. Without it nothing is known of where it is served.
+   */
+  readonly hosts?: readonly string[];
   /** The cloud's clock, ms. */
   readonly now: () => number;
   /** Numbers in [0, 1), for generated ids. */
@@ -50,7 +56,7 @@ const limitDefault = 100, limitMax = 1000;
 
 /** Makes the handler. It never throws: an error is a response. */
 export function createHandler(options: HandlerOptions): (request: Request) => Promise<Response> {
-  const { schema, tables, registry, service, token } = options;
+  const { schema, tables, registry, service, token, hosts } = options;
   const items: ItemsContext = {
     schema,
     data: tables.data,
@@ -63,6 +69,7 @@ export function createHandler(options: HandlerOptions): (request: Request) => Pr
   app.notFound(() => errorResponse(new ApiError(404, "not-found", "there is nothing here")));
   app.get("/healthz", (c) => c.text("ok\n"));
   const guard = async (c: Context, next: () => Promise<void>) => {
+    if (token === undefined && hosts) checkBrowser(c.req.raw, hosts);
     checkToken(c.req.header("authorization"), token);
     await next();
   };

@@ -29,8 +29,14 @@ export function errorResponse(error: unknown): Response {
   if (error instanceof ApiError) return jsonError(error.status, error.code, error.message);
   if (error instanceof SyncError) {
     const status = statuses[error.code] ?? (error.retryable ? 503 : 500);
-    if (status >= 500) logger.error("a request failed: {error}", { error });
-    return jsonError(status, error.code, error.message);
+    if (status < 500) return jsonError(status, error.code, error.message);
+    // Its text may name paths, tables and addresses, and anybody may have asked.
+    logger.error("a request failed: {error}", { error });
+    return jsonError(
+      status,
+      error.code,
+      status === 503 ? "not possible now: try again" : "the request failed; the log says why",
+    );
   }
   logger.error("a request failed: {error}", { error });
   return jsonError(500, "internal", "the request failed; the log says why");

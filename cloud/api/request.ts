@@ -12,22 +12,23 @@ import { ApiError } from "./errors.ts";
 export const bodyBytesMax = 2 * 1024 * 1024;
 
 /**
- * Refuses a request that does not bear the token. Without a token (or with an empty one) everybody is let in: for loopback only.
+ * Refuses a request that does not bear the token. Without one everybody is let in: for loopback only. An empty one is a mistake,
+ * and lets nobody in.
  *
  * @throws ApiError 401.
  */
 export function checkToken(header: string | undefined, token: string | undefined): void {
-  if (!token) return;
+  if (token === undefined) return;
   const given = /^Bearer +(\S+)$/i.exec(header ?? "")?.[1] ?? "";
   // Digests are of equal length, so that comparing them tells nothing of the token's.
-  if (!timingSafeEqual(sha256(given), sha256(token))) {
+  if (token === "" || !timingSafeEqual(sha256(given), sha256(token))) {
     throw new ApiError(401, "unauthorized", "a valid bearer token is wanted");
   }
 }
 
 /** As {@link checkToken}, for what is never open: without a token nobody is let in. @throws ApiError 401. */
 export function requireToken(header: string | undefined, token: string | undefined): void {
-  if (!token) throw new ApiError(401, "unauthorized", "this wants a bearer token, and none is configured");
+  if (token === undefined) throw new ApiError(401, "unauthorized", "this wants a bearer token, and none is configured");
   checkToken(header, token);
 }
 
@@ -72,14 +73,35 @@ export async function readJson(request: Request, bytesMax: number): Promise<unkn
   }
 }
 
-/** The body's bytes: reads no more than is allowed, whatever length the request claims. @throws ApiError 413. */
-export async function readBody(request: Request, bytesMax = bodyBytesMax): Promise<Uint8Array> {
+/** How long a body may take, ms: 2 MB over a slow line. */
+const bodyMs = 20_000;
+
+/**
+ * The body's bytes: reads no more than is allowed, whatever length the request claims, and not for long.
+ *
+ * @throws ApiError 408, 413.
+ */
+export async function readBody(request: Request, bytesMax = bodyBytesMax, timeoutMs = bodyMs): Promise<Uint8Array> {
+  const reader = request.body?.getReader();
+  if (!reader) return new Uint8Array();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<"late">((resolve) => timer = setTimeout(() => resolve("late"), timeoutMs));
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  for await (const chunk of request.body ?? []) {
-    bytes += chunk.length;
-    if (bytes > bytesMax) throw new ApiError(413, "too-large", `the body is above ${bytesMax} bytes`);
-    chunks.push(chunk);
+  try {
+    for (;;) {
+      const read = await Promise.race([reader.read(), late]);
+      if (read === "late") throw new ApiError(408, "late", `the body did not come within ${timeoutMs} ms`);
+      if (read.done) return Buffer.concat(chunks);
+      bytes += read.value.length;
+      if (bytes > bytesMax) throw new ApiError(413, "too-large", `the body is above ${bytesMax} bytes`);
+      chunks.push(read.value);
+    }
+  } catch (error) {
+    // Not waited for: it ends when the connection does.
+    reader.cancel().catch(() => {});
+    throw error;
+  } finally {
+    clearTimeout(timer);
   }
-  return Buffer.concat(chunks);
 }

@@ -79,6 +79,8 @@ export interface Broker {
 
 const handshakeTimeoutMs = 10_000;
 
+/** What a refusal takes: more than looking a device up mostly does. */
+const refusalMs = 150;
 /** Filters of one SUBSCRIBE: a device has three topics to read. */
 const filtersMax = 8;
 /** Seconds: a client that promises no sign of life, or a late one, is cut after one and a half of this. */
@@ -115,7 +117,7 @@ function applyRules(
     done(null, true);
   };
   aedes.authenticate = (client, username, password, done) => {
-    const { cuts } = devices;
+    const { cuts } = devices, begunMs = performance.now();
     admit(options, topic, client, username ?? "", password ? new TextDecoder().decode(password) : "").then((access) => {
       const will = wills.get(client);
       const reason = will && forbids(access, will);
@@ -128,7 +130,9 @@ function applyRules(
       if (access.admission) devices.add(client, access.admission);
       else (client.conn as unknown as BrokerSocket).pushesBack = true;
       done(null, true);
-    }).catch((error) => {
+    }).catch(async (error) => {
+      // Always after the same time: how long it took to find out tells whether there is such a device.
+      await new Promise((resolve) => setTimeout(resolve, refusalMs - (performance.now() - begunMs)));
       log.warn("refused {clientId}: {reason}", { clientId: client.id, reason: error.message });
       done(
         Object.assign(error, { returnCode: error instanceof Refusal ? error.returnCode : serverUnavailable }),

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { withoutSecrets } from "../../protocol/log.ts";
+
 /** What a `dynamodb://` URL says. */
 export interface DynamoUrl {
   /** The data table. */
@@ -29,7 +31,7 @@ const parameters = ["region", "endpoint", "log"];
  */
 export function parseDynamoUrl(text: string): DynamoUrl {
   const refuse = (reason: string): never => {
-    throw new RangeError(`the table "${text}" ${reason}; wanted ${shape}`);
+    throw new RangeError(`the table "${withoutSecrets(text)}" ${reason}; wanted ${shape}`);
   };
   const match = /^dynamodb:\/\/([^/?#]*)\/?(?:\?([^#]*))?$/.exec(text);
   if (!match) return refuse("is no DynamoDB URL");
@@ -49,7 +51,7 @@ export function parseDynamoUrl(text: string): DynamoUrl {
   if (region !== undefined && !/^[a-z0-9-]{2,32}$/.test(region)) refuse(`has a region "${region}" that can't be one`);
   const endpoint = query.get("endpoint") ?? undefined;
   if (endpoint !== undefined && !/^https?:$/.test(URL.parse(endpoint)?.protocol ?? "")) {
-    refuse(`has an endpoint "${endpoint}" that is no http or https URL`);
+    refuse(`has an endpoint "${withoutSecrets(endpoint)}" that is no http or https URL`);
   }
   return { table, log, ...(region === undefined ? {} : { region }), ...(endpoint === undefined ? {} : { endpoint }) };
 }

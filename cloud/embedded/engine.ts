@@ -11,6 +11,7 @@ import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { setImmediate } from "node:timers";
 import { SyncError } from "../../schema.ts";
 import type { Schema } from "../../schema/model.ts";
+import { makePrivate, realTablePath } from "./files.ts";
 import { applicationId, layoutSql, layoutVersion, schemaIndexes } from "./layout.ts";
 
 /** How a commit syncs: FULL survives a power cut, NORMAL may lose the last moments in one, never more. */
@@ -56,7 +57,8 @@ export class Engine {
   /** Counts commits that may have brought something into the stream. */
   commits = 0;
 
-  constructor(path: string, schema: Schema, options: EngineOptions) {
+  constructor(name: string, schema: Schema, options: EngineOptions) {
+    const path = name === ":memory:" ? name : realTablePath(name);
     this.path = path;
     this.#lock = path === ":memory:" || options.shared ? undefined : lock(path);
     try {
@@ -241,6 +243,7 @@ export class Engine {
 function lock(path: string): DatabaseSync {
   let db: DatabaseSync | undefined;
   try {
+    makePrivate(`${path}-lock`);
     db = new DatabaseSync(`${path}-lock`);
     db.exec("PRAGMA busy_timeout = 0; BEGIN EXCLUSIVE");
     return db;
@@ -262,6 +265,7 @@ function open(
 ): DatabaseSync {
   let db: DatabaseSync | undefined;
   try {
+    if (path !== ":memory:") makePrivate(path);
     db = new DatabaseSync(path);
     db.exec(`PRAGMA busy_timeout = ${busyTimeoutMs}; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384`);
     checkLayout(db, path);

@@ -51,8 +51,15 @@ interface Known {
   readonly atMs: number;
 }
 
+/** Short: a device that was added by another process is let in soon. */
+const unknownMs = 2_000;
 /** Something to compare with where there is no such device, so that the time taken does not tell. */
 const nobody = sha256("");
+
+/** Workers come in at brokers under such names. */
+function isReserved(deviceId: string): boolean {
+  return deviceId.toLowerCase().startsWith("twintable-");
+}
 
 /** Devices and accounts. */
 export class Registry {
@@ -69,6 +76,8 @@ export class Registry {
     sizeOf: (deviceId, { identity }) => 2 * (deviceId.length + identity.accountId.length) + 64 + 120,
     left: (_, { identity }) => this.#count(identity.accountId, -1),
   });
+  /** Names that no device has, with when that was found: who guesses makes no work, and learns nothing from the time taken. */
+  readonly #unknown = new Lru<string, number>({ bytesMax: 4 * 1024 * 1024, sizeOf: (deviceId) => 2 * deviceId.length + 80 });
 
   constructor(table: Table, options: RegistryOptions) {
     this.#table = table;
@@ -105,6 +114,9 @@ export class Registry {
   async add(deviceId: string, accountId: string, options: { replace?: boolean } = {}): Promise<string> {
     checkId("device", deviceId);
     checkId("account", accountId);
+    if (isReserved(deviceId)) {
+      throw new RangeError(`a device can't be named "${deviceId}": names that begin with "twintable-" are the workers'`);
+    }
     const token = this.#newToken();
     const [hash, sort] = bucketKey("devices", deviceId), former = formerKey("devices", deviceId);
     const item = { hash, sort, account: accountId, token: sha256(token), created: this.#now() };
@@ -118,6 +130,7 @@ export class Registry {
     // The new row counts from here on; a crash before this leaves one that nobody looks at.
     if (known) await this.#table.write([{ op: "delete", key: former }]);
     this.#known.delete(deviceId);
+    this.#unknown.delete(deviceId);
     // Whoever is connected came in with the old token.
     if (known ?? result.old) { for (const listener of this.#revoked) listener(deviceId); }
     return token;
@@ -140,8 +153,14 @@ export class Registry {
     if (cached && this.#now() - cached.atMs < this.#cacheMs) return cached;
     this.#known.delete(deviceId);
     if (!isId(deviceId)) return undefined;
+    const missedMs = this.#unknown.get(deviceId);
+    if (missedMs !== undefined && this.#now() - missedMs < Math.min(this.#cacheMs, unknownMs)) return undefined;
+    this.#unknown.delete(deviceId);
     const [item] = await readRows(this.#table, "devices", [deviceId]);
-    if (!item || typeof item.account !== "string" || typeof item.token !== "string") return undefined;
+    if (!item || typeof item.account !== "string" || typeof item.token !== "string") {
+      this.#unknown.set(deviceId, this.#now());
+      return undefined;
+    }
     const known = { identity: { deviceId, accountId: item.account }, tokenHash: item.token, atMs: this.#now() };
     this.#known.set(deviceId, known);
     this.#count(item.account, 1);

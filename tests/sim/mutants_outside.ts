@@ -331,7 +331,7 @@ export const outside: readonly Mutant[] = [
     `\`/stream\`, \`/up\` and \`/sync\` are never open`,
     "tests/cloud/sync/intake_test.ts",
     "cloud/api/request.ts",
-    `if (!token) throw new ApiError(401, "unauthorized", "this wants a bearer token, and none is configured");`,
+    `if (token === undefined) throw new ApiError(401, "unauthorized", "this wants a bearer token, and none is configured");`,
     ``,
   ),
   guarded(
