@@ -77,7 +77,10 @@ export class Registry {
     left: (_, { identity }) => this.#count(identity.accountId, -1),
   });
   /** Names that no device has, with when that was found: who guesses makes no work, and learns nothing from the time taken. */
-  readonly #unknown = new Lru<string, number>({ bytesMax: 4 * 1024 * 1024, sizeOf: (deviceId) => 2 * deviceId.length + 80 });
+  readonly #unknown = new Lru<string, number>({
+    bytesMax: 4 * 1024 * 1024,
+    sizeOf: (deviceId) => 2 * deviceId.length + 80,
+  });
 
   constructor(table: Table, options: RegistryOptions) {
     this.#table = table;
@@ -115,7 +118,9 @@ export class Registry {
     checkId("device", deviceId);
     checkId("account", accountId);
     if (isReserved(deviceId)) {
-      throw new RangeError(`a device can't be named "${deviceId}": names that begin with "twintable-" are the workers'`);
+      throw new RangeError(
+        `a device can't be named "${deviceId}": names that begin with "twintable-" are the workers'`,
+      );
     }
     const token = this.#newToken();
     const [hash, sort] = bucketKey("devices", deviceId), former = formerKey("devices", deviceId);
