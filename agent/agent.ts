@@ -19,7 +19,7 @@ import { type Lease, takeLease } from "./sqlite/lease.ts";
 import { MqttLink } from "./link.ts";
 import { type ModelApi, modelApi } from "./api/models.ts";
 import type { Clock, Transport } from "./ports.ts";
-import { openStore, type Store } from "./store/store.ts";
+import { alteredError, openStore, type Store } from "./store/store.ts";
 import { Twin } from "./twin.ts";
 import type { Problem } from "./upkeep/problems.ts";
 import {
@@ -124,6 +124,8 @@ export interface KeptApi {
 
 /** Longest sleep between two looks at the clock. */
 const tickMaxMs = 1_000;
+/** What was dropped or altered must stay so for this long before the agent stops: a migration tool may still be at it. */
+const alteredGraceMs = 10_000;
 
 /** A running agent. Close it, or use `await using`. */
 export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDisposable {
@@ -138,6 +140,9 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
   readonly #ended = Promise.withResolvers<SyncError | undefined>();
   /** Which file the path led to when it was opened; undefined: a database in memory. */
   readonly #file: string | undefined;
+  /** What was found dropped or altered, and since when, monotonic ms. */
+  #alteredText = "";
+  #alteredSinceMs = 0;
   /** Why the agent stopped by itself. */
   #fault: SyncError | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -199,6 +204,8 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
     if (this.#closed) return;
     const replaced = this.#replaced();
     if (replaced) return this.#stop(replaced);
+    const altered = this.#altered();
+    if (altered) return this.#stop(altered);
     let due = tickMaxMs;
     this.#event(() => due = this.#twin.tick() - this.#twin.context.clock.monotonicMs());
     this.#timer = setTimeout(this.#tick, Math.max(5, Math.min(tickMaxMs, due)));
@@ -217,6 +224,28 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
     return new SyncError("replaced", `the database "${path}" ${what} while the agent had it open`, {
       hint: "start the agent again; replace a database only while no agent runs (mod.ts restore)",
     });
+  }
+
+  /**
+   * Whether somebody has dropped or altered what the agent needs, and is done with it: a migration tool takes its time from one
+   * statement to the next. Meanwhile nothing is written (`Store.tx`).
+   */
+  #altered(): SyncError | undefined {
+    let names: readonly string[];
+    try {
+      names = this.store.altered();
+    } catch {
+      // The database can't be read now: the twin meets that, too, and tells it.
+      return undefined;
+    }
+    const now = this.#twin.context.clock.clock.monotonicMs(), text = names.join();
+    if (text !== this.#alteredText) {
+      this.#alteredText = text;
+      this.#alteredSinceMs = now;
+      if (names.length > 0) this.#twin.context.problems.raise("altered", alteredError(names).message);
+      else this.#twin.context.problems.clear("altered");
+    }
+    return names.length > 0 && now - this.#alteredSinceMs >= alteredGraceMs ? alteredError(names) : undefined;
   }
 
   /** Ends the agent for a reason that it can't go on after; {@link Agent.closed} tells it. */

@@ -400,7 +400,7 @@ export class Twin {
   #guard(step: () => void): void {
     try {
       step();
-      if (this.#faults > 0) this.context.problems.clear("storage");
+      if (this.#faults > 0) { for (const name of ["storage", "altered"] as const) this.context.problems.clear(name); }
       this.#faults = 0;
       for (const message of this.#outgoing.splice(0)) this.options.transport.send(message);
     } catch (error) {
@@ -420,8 +420,9 @@ export class Twin {
     counters.failures++;
     const message = error instanceof Error ? error.message : String(error);
     this.facts.error(message, clock.nowMs());
-    const full = error instanceof SyncError && error.code === "full";
-    this.context.problems.raise("storage", full ? "the disk is full: syncing goes on when there is space" : message);
+    const code = error instanceof SyncError ? error.code : undefined;
+    const sentence = code === "full" ? "the disk is full: syncing goes on when there is space" : message;
+    this.context.problems.raise(code === "altered" ? "altered" : "storage", sentence);
     const waitMs = Math.min(30_000, 500 * 2 ** Math.min(this.#faults++, 6)) * (0.75 + random() / 2);
     this.#pausedUntilMs = clock.monotonicMs() + waitMs;
     this.options.onFault?.(error);

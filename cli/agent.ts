@@ -7,6 +7,7 @@
  */
 import { dirname, resolve } from "node:path";
 import { openAgent } from "../agent/agent.ts";
+import type { Migration } from "../agent/migration/migrate.ts";
 import { defaultLimits } from "../agent/sync/context.ts";
 import { MqttLink } from "../agent/link.ts";
 import { checkId } from "../schema.ts";
@@ -25,6 +26,19 @@ function checkFolder(path: string): void {
     if (!(cause instanceof Deno.errors.NotFound || cause instanceof Deno.errors.NotADirectory)) throw cause;
   }
   throw new CommandError(`--db ${path}: there is no folder ${folder}`);
+}
+
+/** What a start made anew, and what had been written without it. */
+function restoredLines({ restored, noticed }: Migration): string[] {
+  if (restored.length === 0) return [];
+  const rows = (n: number) => `${n} ${n === 1 ? "row" : "rows"}`;
+  return [
+    `made anew what somebody had dropped or altered: ${restored.join(", ")}`,
+    ...noticed.map(({ model, sent, missing }) =>
+      `${model}, written meanwhile: ${rows(sent)} differ from what is known of them and are sent` +
+      (missing > 0 ? `; ${rows(missing)} that are gone come back from the cloud` : "")
+    ),
+  ];
 }
 
 /** The `agent` command. */
@@ -110,13 +124,7 @@ export const agentCommand = defineCommand({
     const where = `the broker ${new URL(mqtt).host}`;
     print(`agent ${flags.device} of account ${flags.account}: ${flags.db}, ${where}`);
     if (agent.restored) print(`agent ${flags.device}: ${flags.db} is a restored copy; a snapshot brings it up to date`);
-    const { restored } = agent.store.migration;
-    if (restored.length > 0) {
-      print(
-        `agent ${flags.device}: made anew what somebody had dropped or altered: ${restored.join(", ")}; ` +
-          "verify --repair finds what was written meanwhile",
-      );
-    }
+    for (const line of restoredLines(agent.store.migration)) print(`agent ${flags.device}: ${line}`);
     const refused = await firstRefusal(link, where, lifetime.signal);
     const fault = refused ? undefined : await Promise.race([lifetime.stopped, agent.closed]);
     if (fault) throw fault;

@@ -182,7 +182,9 @@ export const devCommand = defineCommand({
     startTotals(dev, devices);
     if (dev.isDemo) startDemo(dev, devices);
 
-    await lifetime.stopped;
+    // An agent that can't go on (its file was replaced) ends the whole with its reason.
+    const fault = await Promise.race([lifetime.stopped, ...devices.map(({ agent }) => agent.closed)]);
+    if (fault) throw fault;
     live.print(`stopping; the state stays in ${dir}, and the next start goes on from it`);
     return 0;
   },

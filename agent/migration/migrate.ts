@@ -24,7 +24,9 @@ import {
   viewsSql,
 } from "../store/tables.ts";
 import { alteredObjects, tableIsWhole } from "./objects.ts";
+import { type Bypass, findBypass, notice, type Noticed, restoreState } from "./bypass.ts";
 import { onboard, refuseForeign, refuseOthers } from "./onboard.ts";
+import { comesDown } from "../sync/items.ts";
 import { carryOver, fillNewFields, letGo, needsSnapshot, presentSchema, refuseImpossible } from "./transition.ts";
 import { triggersSql } from "../store/triggers.ts";
 
@@ -36,6 +38,8 @@ export interface Migration {
   readonly rebuilt: string[];
   /** Triggers, tables and views that somebody had dropped or altered: what was written meanwhile may have gone unnoticed. */
   readonly restored: string[];
+  /** What was written meanwhile, as far as rows and their bases tell. */
+  readonly noticed: Noticed[];
 }
 
 /** All DDL that a model's table consists of: what the file remembers to see whether it has to be rebuilt. */
@@ -83,6 +87,7 @@ export function modelNumbers(db: Database, schema: Schema): Map<number, Model> {
  */
 export function migrate(db: Database, schema: Schema, identity: Identity): Migration {
   refuseOthers(db);
+  const bypass = findBypass(db);
   db.exec(agentTablesSql);
   for (const { table, name, sql } of laterColumns) {
     if (!columnsOf(db, table).includes(name)) db.exec(`ALTER TABLE ${table} ADD COLUMN ${sql}`);
@@ -92,6 +97,7 @@ export function migrate(db: Database, schema: Schema, identity: Identity): Migra
   if (db.prepare("PRAGMA application_id").get()!.application_id === 0) {
     db.exec(`PRAGMA application_id = ${applicationId}`);
   }
+  const { basesLost } = restoreState(db, bypass);
   for (const { name } of deviceModels(schema)) {
     db.prepare("INSERT OR IGNORE INTO _sync_models(name) VALUES (?)").run(name);
   }
@@ -99,11 +105,14 @@ export function migrate(db: Database, schema: Schema, identity: Identity): Migra
   const before = presentSchema(db);
   // A new schema, or a new version of Twintable, makes all of it anew anyway.
   const isSame = db.prepare("SELECT value FROM _sync WHERE name = 'ddl'").get()?.value === schemaSql(schema, identity);
-  const restored = isSame ? alteredObjects(db, numbers, identity) : [];
+  const restored = [...new Set([...bypass.missing, ...(isSame ? alteredObjects(db, numbers, identity) : [])])];
+  // A trigger of another text sees as little as none.
+  const altered = restored.flatMap((name) => /^_sync_(\w+)\./.exec(name)?.[1] ?? name);
+  const bypassed: Bypass = { ...bypass, models: new Set([...bypass.models, ...altered]) };
   dropOwnObjects(db);
-  const migration: Migration = { created: [], rebuilt: [], restored };
+  const migration: Migration = { created: [], rebuilt: [], restored, noticed: [] };
   const isTagged = db.prepare("SELECT value FROM _sync WHERE name = ?").get(columnsFact)?.value !== plainColumns;
-  let snapshot = false;
+  let snapshot = bypass.tables.size > 0;
   letGo(db, schema);
   for (const [number, model] of numbers) {
     const wanted = modelSql(model, identity).join(";\n");
@@ -130,6 +139,11 @@ export function migrate(db: Database, schema: Schema, identity: Identity): Migra
     if (loneKeyField(model)) db.exec(`DROP INDEX IF EXISTS ${ident(ownName(model, "item"))}`);
     carryOver(db, number, model, old, returned);
     if (changed) fillNewFields(db, number, model, old, identity);
+    if (present.length > 0 && known !== undefined) {
+      const noticed = notice(db, number, model, identity, bypassed, basesLost);
+      if (noticed && noticed.sent + noticed.missing > 0) migration.noticed.push(noticed);
+      snapshot ||= bypassed.models.has(model.name) && comesDown(model);
+    }
     snapshot ||= needsSnapshot(model, old, changed);
     db.sql("INSERT OR REPLACE INTO _sync(name, value) VALUES (?, ?)").run(`table:${model.name}`, wanted);
     for (const sql of triggersSql(model, number, identity)) db.exec(sql);

@@ -10,7 +10,7 @@
  *
  * @module
  */
-import { type Database, type Driver, openDatabase } from "../sqlite/driver.ts";
+import { type Database, type Driver, openDatabase, type SqlValue } from "../sqlite/driver.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Identity, Model, Schema } from "../../schema/model.ts";
 import { createPrivately } from "../sqlite/private_file.ts";
@@ -55,9 +55,15 @@ export interface Store {
    * Runs `fn` in a write transaction: committed when it returns, rolled back when it throws. A nested call joins the outer
    * one. `fn` must be synchronous.
    *
-   * @throws SyncError `busy`, `full`, `io` of SQLite itself; whatever `fn` throws
+   * @param unchecked also while something of the agent's is dropped or altered: for who touches `_sync` alone
+   * @throws SyncError `busy`, `full`, `io` of SQLite itself; `altered` (see {@link Store.altered}); whatever `fn` throws
    */
-  tx<T>(fn: () => T): T;
+  tx<T>(fn: () => T, unchecked?: boolean): T;
+  /**
+   * The triggers, tables and views of the agent that somebody has dropped or altered since the store was opened: writes go
+   * unnoticed now, and none of the agent's may be mixed with them. A look at one number, unless the file's schema has changed.
+   */
+  altered(): readonly string[];
   /** Counts transactions: what was gathered for one must not get into the next. */
   readonly transaction: number;
   /** Runs `fn` just before the transaction under way is committed: for what is cheaper done at once. Forgotten if it is not. */
@@ -91,6 +97,8 @@ class SqlStore implements Store {
   #aimed = 0;
   #beforeCommit: (() => void)[] = [];
   #transaction = 0;
+  #schemaVersion: SqlValue | undefined;
+  #altered: readonly string[] = [];
 
   constructor(
     readonly db: Database,
@@ -101,6 +109,7 @@ class SqlStore implements Store {
     readonly complaints: readonly string[],
   ) {
     this.#models = modelNumbers(db, schema);
+    this.#schemaVersion = db.sql("PRAGMA schema_version").get()!.schema_version;
     this.#numbers = new Map([...this.#models].map(([number, model]) => [model.name, number]));
   }
 
@@ -108,7 +117,17 @@ class SqlStore implements Store {
     return this.#transaction;
   }
 
-  tx<T>(fn: () => T): T {
+  altered(): readonly string[] {
+    const version = this.db.sql("PRAGMA schema_version").get()!.schema_version;
+    if (version !== this.#schemaVersion) {
+      const hasModels = this.db.prepare("SELECT 1 FROM sqlite_master WHERE name = '_sync_models'").get() !== undefined;
+      this.#altered = hasModels ? alteredObjects(this.db, this.#models, this.identity) : ["_sync_models"];
+      this.#schemaVersion = version;
+    }
+    return this.#altered;
+  }
+
+  tx<T>(fn: () => T, unchecked = false): T {
     if (this.#depth > 0) return this.#joined(fn);
     this.#transaction++;
     try {
@@ -117,6 +136,8 @@ class SqlStore implements Store {
       throw toSyncError(error, "Beginning a transaction");
     }
     try {
+      // With the lock held nobody can alter anything any more before the commit.
+      if (!unchecked && this.altered().length > 0) throw alteredError(this.altered());
       const result = this.#joined(fn);
       if (result instanceof Promise) throw new TypeError("a transaction's function must be synchronous");
       for (const last of this.#beforeCommit.splice(0)) last();
@@ -209,6 +230,17 @@ class SqlStore implements Store {
   }
 }
 
+/** What writing fails with while something of the agent's is missing, and what an agent stops with. */
+export function alteredError(names: readonly string[]): SyncError {
+  const some = names.slice(0, 5).join(", "), more = names.length - 5;
+  return new SyncError(
+    "altered",
+    `an application has dropped or altered ${some}${more > 0 ? ` and ${more} more` : ""} while the agent ran, ` +
+      "so that changes go unnoticed",
+    { hint: "start the agent again: it makes them anew, and compares every row with what it knows of it" },
+  );
+}
+
 /**
  * Opens the device's database and brings it to the schema.
  *
@@ -290,8 +322,9 @@ function bringTo(db: Database, schema: Schema, identity: Identity): Migration {
     db.prepare("SELECT 1 FROM sqlite_master WHERE name = '_sync'").get() !== undefined &&
     fact(columnsFact) === plainColumns && fact("ddl") === schemaSql(schema, identity) &&
     fact("fingerprint") === schema.fingerprint &&
+    db.prepare("SELECT 1 FROM sqlite_master WHERE name = '_sync_models'").get() !== undefined &&
     alteredObjects(db, modelNumbers(db, schema), identity).length === 0;
-  const unchanged: Migration = { created: [], rebuilt: [], restored: [] };
+  const unchanged: Migration = { created: [], rebuilt: [], restored: [], noticed: [] };
   if (same()) return unchanged;
   db.exec("PRAGMA legacy_alter_table = ON; BEGIN IMMEDIATE");
   try {

@@ -50,9 +50,10 @@ export class Facts {
     try {
       this.#store.tx(() => {
         for (const name of this.#unwritten) this.#store.setMeta(name, this.#values.get(name));
-      });
+      }, true);
     } catch (error) {
-      if (error instanceof SyncError) return false;
+      // Also where somebody has dropped `_sync`: then nobody can be told by it.
+      if (error instanceof SyncError || /no such table/.test(String(error))) return false;
       throw error;
     }
     this.#unwritten.clear();

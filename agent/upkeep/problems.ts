@@ -19,6 +19,8 @@ import type { Facts } from "./facts.ts";
 export const problemNames = [
   /** The database can't be written or read: disk full, I/O error. */
   "storage",
+  /** Somebody has dropped or altered what the agent made: changes go unnoticed. */
+  "altered",
   /** A check after an unclean end complained about something that is no damage. */
   "contents",
   /** Applications' writes are refused: the outbox or the database is at its cap. */

@@ -3,6 +3,7 @@
  * closed agent says so to every caller instead of crashing the program that embeds it.
  */
 import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
 import { renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { type Agent, openAgent } from "../../agent/agent.ts";
 import type { Transport } from "../../agent/ports.ts";
@@ -94,6 +95,42 @@ for (
     assert.equal(next.status().outbox, 0);
   });
 }
+
+Deno.test("lifetime: a table that a migration tool makes anew stops all writing at once, and the agent when the tool is done", async () => {
+  using dir = folder();
+  const path = `${dir.path}/device.db`;
+  let aheadMs = 0;
+  const clock = { wallMs: () => Date.now(), monotonicMs: () => performance.now() + aheadMs };
+  const agent = await openAgent({
+    schema: exampleSchema,
+    device: "dev-1",
+    account: "acme",
+    path,
+    mqtt: silent(),
+    clock,
+  });
+  const settings = agent.model("Setting");
+  settings.create({ name: "a" });
+  const other = new DatabaseSync(path);
+  // Tables and columns of its own are an application's affair.
+  other.exec("CREATE TABLE mine(v); ALTER TABLE Setting ADD COLUMN mine TEXT");
+  settings.create({ name: "b" });
+  // Without the pragma SQLite refuses the renaming, for the sake of the views.
+  other.exec(`PRAGMA legacy_alter_table = ON; BEGIN; CREATE TABLE _new(id INTEGER PRIMARY KEY, name TEXT, value TEXT);
+    INSERT INTO _new(name, value) SELECT name, value FROM Setting; DROP TABLE Setting;
+    ALTER TABLE _new RENAME TO Setting; COMMIT; INSERT INTO Setting(name) VALUES ('c')`);
+  other.close();
+  const isAltered = (error: unknown) => error instanceof SyncError && error.code === "altered";
+  assert.throws(() => settings.create({ name: "d" }), isAltered);
+  for (let i = 0; i < 200 && !agent.status().problem; i++) await new Promise((resolve) => setTimeout(resolve, 25));
+  assert.match(String(agent.status().problem), /dropped or altered .*Setting/);
+  aheadMs += 20_000;
+  const fault = await soon(agent.closed);
+  assert.ok(isAltered(fault), String(fault));
+  await using next = await open(path);
+  assert.deepEqual(next.store.migration.noticed, [{ model: "Setting", sent: 3, missing: 0 }]);
+  assert.deepEqual(next.model("Setting").find().items.map(({ name }) => name), ["a", "b", "c"]);
+});
 
 Deno.test("lifetime: who waits while the agent is closed is told, and nothing is thrown from a timer", async () => {
   const agent = await open(":memory:");

@@ -68,7 +68,7 @@ withShell("cli: an agent says at its start what somebody had dropped from the fi
   // Nobody listens on port 1 of the loopback interface.
   await using agent = new Program(["agent", ...args, "--mqtt", "mqtt://127.0.0.1:1"]);
   await agent.printed(
-    /agent d-1: made anew what somebody had dropped or altered: _sync_Setting\.insert; verify --repair/,
+    /agent d-1: made anew what somebody had dropped or altered: _sync_Setting\.insert$/m,
   );
   await shell(path, "INSERT INTO Setting(name, value) VALUES ('a', 1)");
   assert.equal(await shell(path, "SELECT count(*) FROM _outbox"), "1");

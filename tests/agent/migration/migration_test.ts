@@ -423,7 +423,7 @@ for (const { what, schema, message } of refusals) {
         error.hint!.startsWith("Nothing was changed."),
     );
     twinned.openDevice(schemaOf(first));
-    assert.deepEqual(twinned.store.migration, { created: [], rebuilt: [], restored: [] });
+    assert.deepEqual(twinned.store.migration, { created: [], rebuilt: [], restored: [], noticed: [] });
     assert.deepEqual(dump(twinned), before);
     await twinned.settle();
     assert.equal((await item(twinned, "setting#a"))!.level, 11);

@@ -30,7 +30,7 @@ withShell("objects: each trigger, index and view that was dropped is made anew, 
     const table = name.replace(/^_sync_/, "").split(".")[0]!;
     assert.ok(migration.restored.includes(type === "index" && table !== "outbox_row" ? table : name), `${line}`);
     assert.equal(objects(file), before, line);
-    assert.deepEqual(file.open().migration, { created: [], rebuilt: [], restored: [] });
+    assert.deepEqual(file.open().migration, { created: [], rebuilt: [], restored: [], noticed: [] });
   }
 });
 
@@ -45,7 +45,7 @@ withShell("objects: a trigger that was altered is as it was, an application's ow
   file.shell(`ALTER TABLE Setting ADD COLUMN mine TEXT; CREATE INDEX by_mine ON Setting(mine); CREATE TABLE other(x);
     CREATE TRIGGER told AFTER INSERT ON Setting BEGIN INSERT INTO other VALUES (new.mine); END;
     INSERT INTO Setting(name, mine) VALUES ('a', 'm')`);
-  assert.deepEqual(file.open().migration, { created: [], rebuilt: [], restored: [] });
+  assert.deepEqual(file.open().migration, { created: [], rebuilt: [], restored: [], noticed: [] });
   file.shell(`DROP TRIGGER "_sync_Setting.update"`);
   assert.deepEqual(file.open().migration.restored, ["_sync_Setting.update"]);
   assert.equal(file.shell("SELECT name, mine FROM Setting"), "a|m");

@@ -163,10 +163,10 @@ withShell(
     file.open().close();
     assert.equal(file.shell("SELECT name, value FROM Setting"), "a|v");
     assert.equal(file.shell("PRAGMA application_id; PRAGMA user_version"), `${geoPackage}\n10300`);
-    assert.deepEqual(file.open().migration, { created: [], rebuilt: [], restored: [] });
+    assert.deepEqual(file.open().migration, { created: [], rebuilt: [], restored: [], noticed: [] });
     // One that is marked later, as migration tools and GIS programs do, is still this device's.
     file.shell("PRAGMA application_id = 7");
-    assert.deepEqual(file.open().migration, { created: [], rebuilt: [], restored: [] });
+    assert.deepEqual(file.open().migration, { created: [], rebuilt: [], restored: [], noticed: [] });
     const db = openDatabase(file.path);
     db.exec("INSERT INTO _rejected(model) VALUES ('Setting')");
     resetDatabase(db, { rows: false });

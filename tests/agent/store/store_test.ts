@@ -35,7 +35,7 @@ Deno.test("store: a new file is its owner's alone, in WAL mode, and opens again 
   assert.equal(store.db.prepare("PRAGMA foreign_keys").get()!.foreign_keys, 0);
   store.close();
   const again = openStore({ path, schema: compiled, identity, synchronous: "normal", now: Date.now });
-  assert.deepEqual(again.migration, { created: [], rebuilt: [], restored: [] });
+  assert.deepEqual(again.migration, { created: [], rebuilt: [], restored: [], noticed: [] });
   assert.equal(again.db.prepare("PRAGMA synchronous").get()!.synchronous, 1);
   assert.equal(again.db.sql("SELECT name FROM Setting").get()!.name, "a");
   again.close();
