@@ -139,7 +139,7 @@ withShell("store: a new schema keeps rows, _ids, the outbox and what an applicat
     level: { type: "number", required: true, default: 3 },
   });
   const store = file.open({ schema });
-  assert.deepEqual(store.migration, { created: [], rebuilt: ["Setting"], restored: [] });
+  assert.deepEqual(store.migration, { created: [], rebuilt: ["Setting"], restored: [], noticed: [] });
   assert.equal(store.getMeta("resnapshot"), 1);
   assert.deepEqual(
     store.db.prepare("SELECT _id, name, slot, note, unit, level FROM Setting").all().map((row) => ({ ...row })),
