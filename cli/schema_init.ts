@@ -6,10 +6,14 @@
  */
 import { DatabaseSync } from "node:sqlite";
 import { firstSchema, type ProposedTable, proposeFromItems, proposeFromTables } from "../schema/propose.ts";
-import { compileSchema, parseSchema } from "../schema.ts";
+import { compileSchema, type Item, parseSchema } from "../schema.ts";
 import { CommandError } from "./command.ts";
 import { fileExists } from "./device_file.ts";
-import type { sampleTable } from "./schema_sample.ts";
+
+/** `schema_sample.ts`, whose types can't be imported without its packages. */
+interface SampleModule {
+  sampleTable(url: string): Promise<{ items: Item[]; indexes: Record<string, { hash: string; sort?: string }> }>;
+}
 
 /** Where a proposal is taken from. */
 export interface InitSource {
@@ -73,9 +77,7 @@ function tablesOf(path: string): ProposedTable[] {
 
 /** The AWS SDK is no part of a device's program: it is loaded by a name that its module graph does not follow. */
 async function fromTable(url: string, typeField: string | undefined): Promise<string> {
-  const module = await import(new URL("./schema_sample.ts", import.meta.url).href) as {
-    readonly sampleTable: typeof sampleTable;
-  };
+  const module: SampleModule = await import(new URL("./schema_sample.ts", import.meta.url).href);
   const { items, indexes } = await module.sampleTable(url);
   if (items.length === 0) throw new CommandError(`${url} has no items to learn from`);
   return proposeFromItems(items, indexes, typeField);
