@@ -57,6 +57,7 @@ export type {
   Scope,
   SyncDirection,
 } from "./schema/model.ts";
+export { haveEqualKeys, modelDigest } from "./schema/model_digest.ts";
 export { checkId, isId } from "./schema/names.ts";
 export { canonicalDecimal, isBigNumber, jsonToNumberText, keyNumberText, numberToJson } from "./schema/numbers.ts";
 export { loadSchema, parseSchema } from "./schema/parse.ts";

@@ -32,8 +32,9 @@ import type { Store } from "./store/store.ts";
 import { Uplink } from "./sync/uplink.ts";
 import { Verify } from "./verify/verify.ts";
 import { askVerify } from "./verify/report.ts";
+import { Waits } from "./sync/waits.ts";
 import { WalWatch } from "./upkeep/wal_watch.ts";
-import { trimHistory } from "./upkeep/housekeeping.ts";
+import { tellRejected, trimHistory } from "./upkeep/housekeeping.ts";
 import { purgeExpired } from "./upkeep/purge.ts";
 import { isEnvironmental } from "./store/faults.ts";
 
@@ -41,6 +42,8 @@ import { isEnvironmental } from "./store/faults.ts";
 const clockCheckMs = 1_000;
 /** An answer that took longer tells no time, unless nothing else has: half of it is the error. */
 const roundTripMaxMs = 5_000;
+/** Within so much time of hearing that the cloud has another schema a device asks what that sends down. */
+const hearAgainMs = 60_000;
 /** The outbox is held against its cap this often. */
 const capacityMs = 1_000;
 /** History is trimmed and expired rows are purged this often. */
@@ -84,6 +87,8 @@ export class Twin {
   readonly verify: Verify;
   /** The cloud's last request for a verification: a message may come twice. */
   #lastVerify: string | undefined;
+  /** The fingerprint of the cloud's schema, as it was heard last. */
+  #cloudSchema: string | undefined;
   readonly #wal: WalWatch;
 
   constructor(readonly options: TwinOptions) {
@@ -108,6 +113,7 @@ export class Twin {
       clock,
       records: new ItemRecords(store),
       outbox,
+      waits: new Waits(store, clock, problems, random),
       asides: new Asides(store),
       changes: new ChangesTable(store, clock),
       identity: store.identity,
@@ -126,6 +132,7 @@ export class Twin {
     }
     this.inFlight = new InFlight(store, store.identity.deviceId);
     this.inFlight.restart();
+    this.context.waits.restart();
     this.#restartOutbox();
     this.uplink = new Uplink(this.context, this.inFlight);
     this.downlink = new Downlink(this.context, this.inFlight);
@@ -141,8 +148,7 @@ export class Twin {
   }
 
   #restartOutbox(): void {
-    const flights = [...this.inFlight.batches.values()].flatMap((b) => b.flights);
-    this.context.outbox.restart(flights.map((f) => f.entries));
+    this.context.outbox.restart(this.inFlight.entries(), this.context.waits.numbers);
   }
 
   get connected(): boolean {
@@ -217,12 +223,16 @@ export class Twin {
     this.#guard(() => {
       // Committed by themselves: a transaction that fails must not take them back.
       this.#checkClock();
-      for (const message of messages) this.#learnTime(message);
+      for (const message of messages) {
+        this.#learnTime(message);
+        if (message.type !== "verify") this.#hear(message.schema);
+      }
       this.context.store.tx(() => {
         for (const message of messages) this.#handle(message);
         this.#retryAsides();
         // What the answers made room for is stored in the same commit.
         this.uplink.caughtUp = this.downlink.caughtUp;
+        this.#endWaits();
         this.uplink.pump();
       });
     });
@@ -281,6 +291,23 @@ export class Twin {
   #workerBack(windowMs: number): void {
     this.downlink.workerBack(windowMs);
     this.uplink.workerBack(windowMs);
+  }
+
+  /** The cloud's schema: another one than before may send other models down, which only a page tells. */
+  #hear(schema: string | undefined): void {
+    if (schema === undefined) return;
+    this.context.waits.heard(schema);
+    const isNews = this.#cloudSchema !== undefined && this.#cloudSchema !== schema;
+    this.#cloudSchema = schema;
+    if (!isNews) return;
+    // Not at once: a fleet hears of it at the same time, and workers of two versions answer in turns.
+    const soonMs = this.context.clock.monotonicMs() + hearAgainMs * (0.25 + 0.75 * this.context.random());
+    this.#nextSyncMs = Math.min(this.#nextSyncMs, soonMs);
+  }
+
+  /** Models that waited under another schema go on: their entries are read again. */
+  #endWaits(): void {
+    if (this.context.waits.any && this.context.waits.release()) this.#restartOutbox();
   }
 
   #retryAsides(): void {
@@ -344,6 +371,7 @@ export class Twin {
       if (now >= this.#nextHousekeepingMs) {
         this.#nextHousekeepingMs = now + housekeepingMs;
         this.#upkeep(() => trimHistory(this.context));
+        this.#upkeep(() => tellRejected(this.context));
         this.#upkeep(() => purgeExpired(this.context, this.#purgePositions));
         this.#upkeep(() => this.#retryAsides());
         this.#upkeep(() => this.#wal.check());
@@ -355,6 +383,7 @@ export class Twin {
         this.downlink.sync(undefined, false);
       }
       due = Math.min(due, this.downlink.tick(), this.#nextSyncMs, this.verify.tick());
+      this.#endWaits();
       this.uplink.pump();
       due = Math.min(due, this.uplink.nextDueMs());
     });
@@ -439,6 +468,7 @@ export class Twin {
 
   #reload(): void {
     this.inFlight.restart();
+    this.context.waits.restart();
     this.#restartOutbox();
     this.downlink.restart();
     this.verify.restart();

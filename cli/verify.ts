@@ -167,14 +167,27 @@ function linesOf(report: Found): string[] {
   const lines = table.map((row) =>
     row.map((text, i) => i === 0 ? text.padEnd(widths[i]!) : text.padStart(widths[i]!)).join("  ")
   );
-  for (const { model, key, what, detail, mended } of report.found) {
-    lines.push(`${model} ${JSON.stringify(key)}: ${what}: ${detail}${mended ? " (mended)" : ""}`);
-  }
-  if (report.found.length < report.differences) lines.push(`… and ${report.differences - report.found.length} more`);
+  lines.push(...differenceLines(report));
   if (report.unsettled > 0) lines.push(`${report.unsettled} keys were changing all the time and could not be compared`);
   lines.push(
     report.differences === 0 ? "equal" : `${report.differences} differ, ${report.mended} of them mended`,
   );
+  return lines;
+}
+
+/** Differences of one kind that are named; `--json` has all that were kept. */
+const namedMax = 3;
+
+/** What differs, by model and kind, with a few keys of each: a schema change may concern every row there is. */
+export function differenceLines({ found, differences }: Pick<Found, "found" | "differences">): string[] {
+  const kinds = Map.groupBy(found, ({ model, what, detail }) => `${model}: ${what}: ${detail}`);
+  const lines = [...kinds].map(([kind, alike]) => {
+    const mended = alike.filter((one) => one.mended).length;
+    const keys = alike.slice(0, namedMax).map(({ key }) => JSON.stringify(key)).join(" ");
+    const more = alike.length > namedMax ? ` and ${alike.length - namedMax} more` : "";
+    return `${kind}${mended > 0 ? ` (${mended} mended)` : ""}: ${keys}${more}`;
+  });
+  if (found.length < differences) lines.push(`${differences - found.length} more differ, which are counted only`);
   return lines;
 }
 

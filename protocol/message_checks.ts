@@ -36,6 +36,7 @@ import {
   type SnapshotPage,
   type Sync,
   type Time,
+  type Told,
   type Up,
   type Verified,
   type Verify,
@@ -49,6 +50,8 @@ import { attributesOf, readableAttributesOf } from "./value_checks.ts";
 const numberedId = /^[A-Za-z0-9_.:-]{1,64}\/[0-9]{1,16}$/;
 const channelName = /^(?:global|(?:device|account):[A-Za-z0-9_.:-]{1,128})$/;
 const digestText = /^[0-9a-f]{16}$/;
+const modelDigestText = /^[0-9a-f]{32}$/;
+const fingerprintMax = 64;
 /** DynamoDB: a hash value has at most 2048 bytes, a sort value 1024; the embedded table is not asked to be as strict. */
 const keyLengthMax = 4096;
 const nameLengthMax = 255;
@@ -159,6 +162,7 @@ function upOf(fields: Fields): Up {
     batch: idOf(fields.batch, "batch"),
     sent: sentOf(fields.sent),
     changes: listOf(fields.changes, "changes", batchChangesMax).map(changeOrFault),
+    ...(fields.schemas === undefined ? {} : { schemas: schemasOf(fields.schemas) }),
   };
 }
 
@@ -166,6 +170,22 @@ function upOf(fields: Fields): Up {
 export function batchIdOf(fields: Fields): string | undefined {
   const { type, batch } = fields;
   return type === "up" && typeof batch === "string" && numberedId.test(batch) ? batch : undefined;
+}
+
+function schemasOf(value: unknown): Readonly<Record<string, string>> {
+  const entries = Object.entries(fieldsOf(value, "schemas"));
+  if (entries.length > namesMax) refuse("schemas", `at most ${namesMax} models`, entries.length);
+  const pairs = entries.map(([name, digest]) =>
+    [modelOf(name, "schemas"), matching(digest, "schemas", modelDigestText, "32 hex digits")] as const
+  );
+  return Object.fromEntries(pairs);
+}
+
+/** What every message of the cloud tells beside its own. */
+function toldOf(fields: Fields): Told {
+  const told: { -readonly [name in keyof Told]: Told[name] } = { time: timeOf(fields.time, "time") };
+  if (fields.schema !== undefined) told.schema = textOf(fields.schema, "schema", 1, fingerprintMax);
+  return told;
 }
 
 function cursorOf(value: unknown): CursorOf {
@@ -191,6 +211,7 @@ function syncOf(fields: Fields): Sync {
     type: "sync",
     request: idOf(fields.request, "request"),
     channels: listOf(fields.channels, "channels", channelsMax).map(cursorOf),
+    ...(fields.schema === undefined ? {} : { schema: textOf(fields.schema, "schema", 1, fingerprintMax) }),
     ...readsOf(fields),
   };
 }
@@ -229,6 +250,7 @@ function probeOf(fields: Fields): Probe {
       textOf(n, "attributes[]", 1, nameLengthMax)
     ),
     keys: listOf(fields.keys, "keys", probeKeysMax).map((key) => keyOf(key, "keys[]")),
+    ...(fields.defaults === undefined ? {} : { defaults: attributesOf(fields.defaults, "defaults") }),
   };
 }
 
@@ -240,7 +262,7 @@ function verifiedOf(fields: Fields): Verified {
   };
 }
 
-const answerCodes = ["ok", "stale", "gone", "invalid", "too-large", "clock", "throttled", "late"] as const;
+const answerCodes = ["ok", "stale", "gone", "invalid", "too-large", "clock", "throttled", "late", "schema"] as const;
 
 function answerOf(value: unknown): Answer {
   const { at, code, current, over, reason } = fieldsOf(value, "answers[]");
@@ -258,7 +280,7 @@ function ackOf(fields: Fields): Ack {
   return {
     type: "ack",
     batch: idOf(fields.batch, "batch"),
-    time: timeOf(fields.time, "time"),
+    ...toldOf(fields),
     answers: listOf(fields.answers, "answers", batchChangesMax).map(answerOf),
     ...(fields.afterMs === undefined ? {} : { afterMs: waitOf(fields.afterMs, "afterMs") }),
   };
@@ -268,7 +290,7 @@ function refusedOf(fields: Fields): Refused {
   return {
     type: "refused",
     batch: idOf(fields.batch, "batch"),
-    time: timeOf(fields.time, "time"),
+    ...toldOf(fields),
     reason: textOf(fields.reason, "reason", 0, reasonLengthMax),
   };
 }
@@ -279,13 +301,14 @@ function markOf(value: unknown): Mark {
 }
 
 function entryOf(value: unknown): Entry {
-  const { key, current, mark, was, removed } = fieldsOf(value, "entries[]");
+  const { key, current, mark, was, removed, foreign } = fieldsOf(value, "entries[]");
   const entry: { -readonly [name in keyof Entry]: Entry[name] } = { key: keyOf(key, "entries[].key") };
   if (current !== undefined && mark !== undefined) refuse("entries[]", "an item or a mark, never both", value);
   if (current !== undefined) entry.current = currentOf(current, "entries[].current");
   if (mark !== undefined) entry.mark = markOf(mark);
   if (was !== undefined) entry.was = versionOf(was, "entries[].was");
   if (removed !== undefined) entry.removed = flagOf(removed, "entries[].removed");
+  if (foreign === true) entry.foreign = true;
   return entry;
 }
 
@@ -318,9 +341,14 @@ function changesOf(fields: Fields): Changes {
     epoch: epochOf(fields.epoch, "epoch"),
     seq: wholeOf(fields.seq, "seq"),
     entries: entriesOf(fields),
-    time: timeOf(fields.time, "time"),
+    ...toldOf(fields),
     ...(fields.spreadMs === undefined ? {} : { spreadMs: waitOf(fields.spreadMs, "spreadMs") }),
   };
+}
+
+function modelsOf({ models }: Fields): Pick<Page, "models"> {
+  if (models === undefined) return {};
+  return { models: listOf(models, "models", namesMax).map((name) => modelOf(name, "models[]")) };
 }
 
 function pageOf(fields: Fields): Page {
@@ -335,7 +363,8 @@ function pageOf(fields: Fields): Page {
     to,
     more: flagOf(fields.more, "more"),
     entries: entriesOf(fields),
-    time: timeOf(fields.time, "time"),
+    ...modelsOf(fields),
+    ...toldOf(fields),
   };
 }
 
@@ -347,7 +376,8 @@ function snapshotOf(fields: Fields): SnapshotPage {
     epoch: epochOf(fields.epoch, "epoch"),
     head: wholeOf(fields.head, "head"),
     entries: entriesOf(fields),
-    time: timeOf(fields.time, "time"),
+    ...modelsOf(fields),
+    ...toldOf(fields),
   };
   if (fields.after !== undefined) page.after = textOf(fields.after, "after", 0, tokenLengthMax);
   if (fields.next !== undefined) page.next = textOf(fields.next, "next", 0, tokenLengthMax);
@@ -359,7 +389,7 @@ function itemsOf(fields: Fields): Items {
     type: "items",
     request: idOf(fields.request, "request"),
     entries: entriesOf(fields),
-    time: timeOf(fields.time, "time"),
+    ...toldOf(fields),
   };
 }
 
@@ -386,7 +416,7 @@ function digestsOf(fields: Fields): Digests {
     type: "digests",
     request: idOf(fields.request, "request"),
     models: listOf(fields.models, "models", namesMax).map(rangeDigestOf),
-    time: timeOf(fields.time, "time"),
+    ...toldOf(fields),
   };
   if (hash !== undefined) digests.hash = textOf(hash, "hash", 0, keyLengthMax);
   if (to !== undefined) digests.to = textOf(to, "to", 0, keyLengthMax);
@@ -406,7 +436,7 @@ function verifyOf(fields: Fields): Verify {
 }
 
 function timeMessageOf(fields: Fields): Time {
-  return { type: "time", request: idOf(fields.request, "request"), time: timeOf(fields.time, "time") };
+  return { type: "time", request: idOf(fields.request, "request"), ...toldOf(fields) };
 }
 
 function laterOf(fields: Fields): Later {
@@ -414,7 +444,7 @@ function laterOf(fields: Fields): Later {
     type: "later",
     request: idOf(fields.request, "request"),
     afterMs: waitOf(fields.afterMs, "afterMs"),
-    time: timeOf(fields.time, "time"),
+    ...toldOf(fields),
   };
 }
 

@@ -53,6 +53,11 @@ export interface Up {
   /** When this transmission was made, in the cloud's time (ms) as the device knows it. Its only field that a resend may alter. */
   readonly sent: number;
   readonly changes: readonly Change[];
+  /**
+   * By the name of each model in the batch, its digest in the schema that the changes were made under
+   * (`schema/model_digest.ts`). Being there, it says that the device understands the code `schema`.
+   */
+  readonly schemas?: Readonly<Record<string, string>>;
 }
 
 /** Where a device is on one channel. */
@@ -71,6 +76,8 @@ export interface Sync {
   /** `<incarnation>/<n>`; a page for another request than the channel's last one is ignored. */
   readonly request: string;
   readonly channels: readonly CursorOf[];
+  /** The fingerprint of the device's schema. Where the cloud's is another one, it says which models it sends down. */
+  readonly schema?: string;
   /** 1: the device reads compressed answers. Said by its link. */
   readonly z?: 1;
   /** 1: the device understands {@link Later}, and takes answers to earlier requests from the same cursor. */
@@ -109,6 +116,8 @@ export interface Probe {
   /** What the device's rows have: a cloud application may have added others. */
   readonly attributes: readonly string[];
   readonly keys: readonly Key[];
+  /** What an item that lacks one of the attributes counts as having: defaults that the rows have been given. */
+  readonly defaults?: Attributes;
 }
 
 /** What a comparison that the cloud asked for has come to: the device's own JSON, for people. */
@@ -120,6 +129,14 @@ export interface Verified {
 
 // ---- cloud → device ---------------------------------------------------------------------------------------------------
 
+/** What every answer and live message of the cloud tells beside its own. */
+export interface Told {
+  /** The cloud's time, ms. */
+  readonly time: number;
+  /** The fingerprint of the cloud's schema. Absent: the cloud is of an older version of Twintable. */
+  readonly schema?: string;
+}
+
 /** A table item as a device gets it: its attributes without computed and identity-hidden ones, and its version if stamped. */
 export interface Current {
   readonly model: string;
@@ -129,9 +146,10 @@ export interface Current {
 
 /**
  * Why a change is not simply accepted. `late`: not processed because the transmission was more than 30 s old; send it
- * again. `throttled`: not processed, back off and send again. The other codes are final for this stamp.
+ * again. `throttled`: not processed, back off and send again. `schema`: the cloud's schema says something else of the model,
+ * so that the change has to wait until both sides have the same version. The other codes are final for this stamp.
  */
-export type RefusalCode = "stale" | "gone" | "invalid" | "too-large" | "clock" | "throttled" | "late";
+export type RefusalCode = "stale" | "gone" | "invalid" | "too-large" | "clock" | "throttled" | "late" | "schema";
 
 /** The answer to one change of a batch that needs one: a refusal, or `ok` with the item that it overwrote (`over`). */
 export interface Answer {
@@ -142,16 +160,14 @@ export interface Answer {
   readonly current?: Current | null;
   /** For `ok`: an old item that differed in content from the base the change claimed to be made from. */
   readonly over?: Current;
-  /** For `invalid` and `too-large`: a sentence for people. */
+  /** For `invalid`, `too-large` and `schema`: a sentence for people. */
   readonly reason?: string;
 }
 
 /** Answers a batch. Changes that no answer names are `ok`. */
-export interface Ack {
+export interface Ack extends Told {
   readonly type: "ack";
   readonly batch: string;
-  /** The cloud's time, ms. */
-  readonly time: number;
   readonly answers: readonly Answer[];
   /** With `throttled` answers: not to be sent again before so many ms. */
   readonly afterMs?: number;
@@ -161,11 +177,9 @@ export interface Ack {
  * Answers a batch that can't be read as a whole: nothing of it was written. The device sends it in two halves, until one
  * change stands alone. A message of its own: to an older agent an acknowledgement without answers would say that all is well.
  */
-export interface Refused {
+export interface Refused extends Told {
   readonly type: "refused";
   readonly batch: string;
-  /** The cloud's time, ms. */
-  readonly time: number;
   /** A sentence for people. */
   readonly reason: string;
 }
@@ -187,6 +201,11 @@ export interface Entry {
   readonly was?: Version;
   /** Set with `was` absent where a removed item had no version. */
   readonly removed?: boolean;
+  /**
+   * There is an item, but by the cloud's schema it is of no model that comes down: to a device of the same schema it does
+   * not exist, one of another schema learns nothing of it.
+   */
+  readonly foreign?: true;
   /** Set by the receiver, never sent: why the rest of the entry can't be read. It says nothing of the item, not its absence either. */
   readonly unreadable?: string;
 }
@@ -198,19 +217,18 @@ export interface Entry {
  * Whoever waits for an answer asks again, after a random part of `spreadMs`. Devices that do not know of this ignore it as
  * they ignore every entry that is not after their cursor.
  */
-export interface Changes {
+export interface Changes extends Told {
   readonly type: "changes";
   readonly channel: Channel;
   readonly epoch: string;
   readonly seq: number;
   readonly entries: readonly Entry[];
-  readonly time: number;
   /** On a channel of many devices: who misses something because of this message asks after a random part of so many ms. */
   readonly spreadMs?: number;
 }
 
 /** The contiguous run of a channel from the device's cursor: entries `from+1 … to`, merged per key. */
-export interface Page {
+export interface Page extends Told {
   readonly type: "page";
   readonly request: string;
   readonly channel: Channel;
@@ -220,11 +238,12 @@ export interface Page {
   /** More is waiting behind `to`. */
   readonly more: boolean;
   readonly entries: readonly Entry[];
-  readonly time: number;
+  /** Where the cloud's schema is not the asker's: the models that come down on this channel. Absent: all that the asker knows. */
+  readonly models?: readonly string[];
 }
 
 /** One page of a snapshot. The first has no `after`; the last no `next`. */
-export interface SnapshotPage {
+export interface SnapshotPage extends Told {
   readonly type: "snapshot";
   readonly request: string;
   readonly channel: Channel;
@@ -234,33 +253,31 @@ export interface SnapshotPage {
   readonly after?: string;
   readonly next?: string;
   readonly entries: readonly Entry[];
-  readonly time: number;
+  /** On the last page: as {@link Page.models}. It says nothing of any other model. */
+  readonly models?: readonly string[];
 }
 
 /** Answers a `fetch`: each asked key once. */
-export interface Items {
+export interface Items extends Told {
   readonly type: "items";
   readonly request: string;
   readonly entries: readonly Entry[];
-  readonly time: number;
 }
 
 /**
  * Answers a `sync` or a `fetch` that said `later`, where the answer will take a while: not to be asked again before so many
  * ms. The answer may still come.
  */
-export interface Later {
+export interface Later extends Told {
   readonly type: "later";
   readonly request: string;
   readonly afterMs: number;
-  readonly time: number;
 }
 
 /** Answers a `sync` without channels: the cloud's time alone. */
-export interface Time {
+export interface Time extends Told {
   readonly type: "time";
   readonly request: string;
-  readonly time: number;
 }
 
 /** The digest of a model's items in a range: how many, and all of theirs joined (`protocol/digests.ts`). */
@@ -278,7 +295,7 @@ export interface ItemDigest {
 }
 
 /** Answers a `compare`, a range, or a `probe`, its keys. */
-export interface Digests {
+export interface Digests extends Told {
   readonly type: "digests";
   readonly request: string;
   /**
@@ -293,7 +310,6 @@ export interface Digests {
   readonly items?: readonly ItemDigest[];
   /** Where the next range begins; absent: this was the channel's last. */
   readonly next?: string;
-  readonly time: number;
 }
 
 /** Asks a device to compare its database with the table, and to mend it where `repair` says so; answered by `verified`. */

@@ -56,9 +56,13 @@ function computedProblem(model: Model, field: Field, attributes: Attributes): st
   return text === undefined ? undefined : checkValue(field, text);
 }
 
+/**
+ * What has a default may be missing: an item that is older than the field lacks it, and so does one from a device whose
+ * schema is older. Both read as if they had the default. A key without it can't be made.
+ */
 function missing(model: Model, field: Field): string | undefined {
   const isIdentity = model.identityFields.includes(field.name);
-  return field.required && !isIdentity ? "is required and missing" : undefined;
+  return field.required && !isIdentity && field.default === undefined ? "is required and missing" : undefined;
 }
 
 function checkField(model: Model, field: Field, value: Json): string | undefined {

@@ -19,6 +19,8 @@ const stateTables = [
   "_sync_channels",
   "_sync_seen",
   "_sync_aside",
+  "_sync_waits",
+  "_sync_lacks",
   "_sync_clock",
   "_sync_flag",
   "_sync_models",

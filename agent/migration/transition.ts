@@ -19,9 +19,9 @@
 import { type Database, faultOf, pagesOf, type SqlRow } from "../sqlite/driver.ts";
 import { SyncError } from "../../schema/errors.ts";
 import { compileSchema } from "../../schema/compile.ts";
+import { keysText } from "../../schema/model_digest.ts";
 import type { Field, Identity, Model, Schema } from "../../schema/model.ts";
 import { parseJson } from "../../schema/json.ts";
-import type { Template } from "../../schema/template.ts";
 import type { Attributes } from "../../schema/values.ts";
 import { columnName } from "../store/columns.ts";
 import { itemFields } from "../store/ddl.ts";
@@ -46,19 +46,6 @@ export function presentSchema(db: Database): Schema | undefined {
   }
 }
 
-/** What a key is made of, by attribute: equal texts give every row the same key. */
-function keyText(model: Model): string {
-  const part = (template: Template) =>
-    template.parts.map((p) => {
-      if ("literal" in p) return p.literal;
-      const field = model.fields.find(({ name }) => name === p.field);
-      // A text and a number render alike; a date renders as it stands in the item.
-      const form = field?.type === "string" || field?.type === "number" ? "" : `${field?.type}${field?.isoDates}`;
-      return ["$", field?.attribute ?? p.field, p.width ?? "", p.pad ?? "", form];
-    });
-  return JSON.stringify([part(model.hashKey.template), model.sortKey && part(model.sortKey.template)]);
-}
-
 function has(db: Database, sql: string, ...values: number[]): boolean {
   return db.prepare(`SELECT EXISTS (${sql}) AS found`).get(...values)!.found === 1;
 }
@@ -79,7 +66,7 @@ export function refuseImpossible(db: Database, number: number, model: Model, old
       },
     );
   }
-  if (old.sync === "none" || (!retyped && keyText(old) === keyText(model))) return;
+  if (old.sync === "none" || (!retyped && keysText(old) === keysText(model))) return;
   const known = rows || has(db, "SELECT 1 FROM _outbox WHERE model = ?", number) ||
     has(db, "SELECT 1 FROM _sync_items WHERE model = ? AND base IS NOT NULL", number);
   if (!known) return;
@@ -176,7 +163,14 @@ export function fillNewFields(
 
 /** Whether the model has to be looked at whole in the cloud. */
 export function needsSnapshot(model: Model, old: Model | undefined, rebuilt: boolean): boolean {
-  return comesDown(model) && (rebuilt || !old || old.sync !== model.sync || old.scope !== model.scope);
+  return comesDown(model) &&
+    (rebuilt || !old || old.sync !== model.sync || old.scope !== model.scope ||
+      attributesOf(old) !== attributesOf(model));
+}
+
+/** By which attribute of an item each column stands. */
+function attributesOf(model: Model): string {
+  return JSON.stringify(itemFields(model).map(({ name, attribute }) => [name, attribute]).sort());
 }
 
 /** Fields whose values the cloud has not had under their attribute's name, though the device may. */

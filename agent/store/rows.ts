@@ -108,6 +108,21 @@ export interface Rows {
   after(afterId: number, limit: number): (RangeRow & { readonly id: number })[];
 }
 
+/** What a row is given for attributes that it needs and its item lacks: the item is older than the requirement. */
+function neededDefaults(model: Model): Map<Field, Json> {
+  return new Map(
+    itemFields(model).flatMap((field): [Field, Json][] => {
+      const value = field.required ? defaultColumn(field) : undefined;
+      return value === undefined ? [] : [[field, toItem(field, typeof value === "bigint" ? String(value) : value)!]];
+    }),
+  );
+}
+
+/** The same by attribute, for the cloud to count with. */
+export function rowDefaults(model: Model): Attributes {
+  return Object.fromEntries([...neededDefaults(model)].map(([{ attribute }, value]) => [attribute, value]));
+}
+
 /** {@link Rows} of a model that has a table. */
 export class TableRows implements Rows {
   readonly #fields: readonly Field[];
@@ -143,10 +158,7 @@ export class TableRows implements Rows {
     readonly aim: () => void = () => {},
   ) {
     this.#fields = itemFields(model);
-    this.#defaults = new Map(this.#fields.flatMap((field): [Field, Json][] => {
-      const value = field.required ? defaultColumn(field) : undefined;
-      return value === undefined ? [] : [[field, toItem(field, typeof value === "bigint" ? String(value) : value)!]];
-    }));
+    this.#defaults = neededDefaults(model);
     this.#table = ident(model.name);
     this.#known = new Set(model.fields.map((field) => field.attribute));
     const key = keySql(model);

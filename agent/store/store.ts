@@ -5,7 +5,8 @@
  * has to be migrated is migrated in one transaction, so that a crash leaves the old or the new schema, nothing between.
  *
  * The agent keeps its facts in `_sync` for the `_status` view (`agent/upkeep/facts.ts`), `lastAck`, `lastSync` (ms), `dropped`,
- * `generation`, `restoredAt`. The store itself: `complaints` (how many the last check had), `format`, `device`, `account`, `fingerprint`, `schema`, `ddl`, `table:<model>`, and
+ * `trimmed:<table>`, `generation`, `restoredAt`. The store itself: `complaints` (how many the last check had), `format`, `device`,
+ * `account`, `fingerprint`, `schema`, `ddl`, `table:<model>`, and
  * `resnapshot` (1 after a migration that left columns to be filled; whoever takes the snapshot removes it).
  *
  * @module

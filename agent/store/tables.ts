@@ -27,6 +27,11 @@ export const cloudTableId = 0x7474626c;
 /** Under this name `_sync_kept` holds the removals that waited of a model that is gone. */
 export const keptRemoval = "_outbox";
 
+/** Under this name `_sync` counts the rows that gave way in a table that is kept for people. */
+export function trimmedName(table: "_conflicts" | "_rejected"): string {
+  return `trimmed:${table}`;
+}
+
 /** Creates what is missing. Column meanings are those of `agent/` (outbox, items, downlink, clock). */
 export const agentTablesSql = `
 CREATE TABLE IF NOT EXISTS _sync(name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
@@ -44,7 +49,8 @@ CREATE INDEX IF NOT EXISTS _sync_outbox_key ON _outbox(hash, sort) WHERE hash IS
 CREATE TABLE IF NOT EXISTS _inflight(batch TEXT PRIMARY KEY, serial INTEGER, payload TEXT) STRICT;
 CREATE TABLE IF NOT EXISTS _sync_items(
   hash TEXT, sort TEXT, model INTEGER, source TEXT, stamp INTEGER, base TEXT, awaiting INTEGER NOT NULL DEFAULT 0,
-  recheck INTEGER, gone INTEGER, issued INTEGER, swept INTEGER, PRIMARY KEY (hash, sort)) STRICT, WITHOUT ROWID;
+  recheck INTEGER, gone INTEGER, issued INTEGER, swept INTEGER, prior TEXT,
+  PRIMARY KEY (hash, sort)) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS _sync_items_recheck ON _sync_items(recheck) WHERE recheck IS NOT NULL;
 CREATE TABLE IF NOT EXISTS _sync_channels(
   channel TEXT PRIMARY KEY, epoch TEXT, seq INTEGER, snap_epoch TEXT, snap_head INTEGER, snap_after TEXT,
@@ -54,6 +60,9 @@ CREATE TABLE IF NOT EXISTS _sync_seen(
 CREATE TABLE IF NOT EXISTS _sync_aside(
   hash TEXT, sort TEXT, model INTEGER, item TEXT, source TEXT, stamp INTEGER, error TEXT, time INTEGER,
   PRIMARY KEY (hash, sort)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _sync_waits(model INTEGER PRIMARY KEY, cloud TEXT, own TEXT, reason TEXT) STRICT;
+CREATE TABLE IF NOT EXISTS _sync_lacks(
+  channel TEXT, model INTEGER, PRIMARY KEY (channel, model)) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _sync_clock(segment INTEGER PRIMARY KEY, delta INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS _rejected(
   id INTEGER PRIMARY KEY, model TEXT, key TEXT, op TEXT, item TEXT, code TEXT, reason TEXT, stamp INTEGER,
@@ -97,6 +106,7 @@ export const laterColumns: readonly { readonly table: string; readonly name: str
   { table: "_sync_flag", name: "full", sql: `"full" INTEGER NOT NULL DEFAULT 0` },
   { table: "_sync_kept", name: "key", sql: "key TEXT" },
   { table: "_sync_items", name: "swept", sql: "swept INTEGER" },
+  { table: "_sync_items", name: "prior", sql: "prior TEXT" },
 ];
 
 /** Indexes over {@link laterColumns}: made when these are there. */
@@ -135,6 +145,8 @@ const statusSql = `CREATE VIEW _status AS SELECT
   max(0, ${nowMsSql} - ${oldestSql}) AS lag_ms,
   (SELECT "full" <> 0 FROM _sync_flag) AS full,
   coalesce(${metaSql("dropped")}, 0) AS dropped,
+  coalesce(${metaSql(trimmedName("_rejected"))}, 0) AS rejected_trimmed,
+  coalesce(${metaSql(trimmedName("_conflicts"))}, 0) AS conflicts_trimmed,
   ${metaSql("walBytes")} AS wal_bytes,
   ${timeSql(metaSql("restoredAt"))} AS restored_at`;
 

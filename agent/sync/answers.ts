@@ -14,10 +14,11 @@
  * | clock | new stamp, send again (the old one still counts as own) | same |
  * | invalid, too-large | copy → `_rejected`; row := current | newer stays |
  * | throttled, late | sent again, later | |
+ * | schema | back to the outbox; its model waits (`waits.ts`) | same |
  *
  * @module
  */
-import { type Attributes, jsonEquals } from "../../schema.ts";
+import { type Attributes, jsonEquals, modelDigest } from "../../schema.ts";
 import type { Ack, Answer, Current, Version } from "../../protocol.ts";
 import { isPoison } from "./aside.ts";
 import type { Context } from "./context.ts";
@@ -25,13 +26,15 @@ import type { Batch, Flight, InFlight } from "./flight.ts";
 import { comesDown, isTracked, type ItemRecord } from "./items.ts";
 import { type Candidate, joined } from "./outbox.ts";
 
+/** Refused versions of one key that are remembered: workers of another version wrote one of the last, if any. */
+const priorMax = 8;
 const accepted: Pick<Answer, "code"> & Partial<Answer> = { code: "ok" };
 
 /** Applies an acknowledgement to its batch. */
 export function settleAnswers(context: Context, inFlight: InFlight, batch: Batch, ack: Ack): void {
   const { store, outbox, counters, clock, limits } = context;
   const answers = new Map(ack.answers.map((answer) => [answer.at, answer]));
-  const settled = new Set<Flight>(), left: Flight[] = [], again: Flight[] = [];
+  const settled = new Set<Flight>(), left: Flight[] = [], again: Flight[] = [], unfit: [Flight, Answer][] = [];
   let throttled = false;
   batch.flights.forEach((flight, at) => {
     if (flight.settled) return;
@@ -40,10 +43,12 @@ export function settleAnswers(context: Context, inFlight: InFlight, batch: Batch
       left.push(flight);
       throttled ||= code === "throttled";
     } else if (code === "clock") again.push(flight);
+    else if (code === "schema") unfit.push([flight, answers.get(at)!]);
     else settled.add(flight);
   });
   // An answer to nothing (all late): the batch stays as it is and goes out again with the time just learnt.
   const untouched = left.length === batch.flights.length;
+  let rereads = false;
   if (!untouched) {
     store.tx(() => {
       outbox.forget(joined([...settled].map((f) => f.entries)));
@@ -54,6 +59,7 @@ export function settleAnswers(context: Context, inFlight: InFlight, batch: Batch
         });
       });
       for (const flight of again) requeue(context, flight);
+      rereads = waitAll(context, batch, settled, unfit, ack.schema);
       store.setMeta("lastAck", clock.nowMs());
     });
     counters.acknowledged += settled.size;
@@ -69,6 +75,39 @@ export function settleAnswers(context: Context, inFlight: InFlight, batch: Batch
       rest.notBeforeMs = clock.monotonicMs() + Math.max(jitteredMs, ack.afterMs ?? 0);
     }
   }
+  // Now that all that is still in flight is stored: its entries are claimed.
+  if (rereads) outbox.restart(inFlight.entries(), context.waits.numbers);
+}
+
+/**
+ * Changes that the cloud's schema does not take go back to the outbox, and their models wait. One that was made under an
+ * earlier schema of the device's is made anew instead.
+ *
+ * @returns whether the outbox must be read from its start
+ */
+function waitAll(
+  context: Context,
+  batch: Batch,
+  settled: ReadonlySet<Flight>,
+  unfit: readonly [Flight, Answer][],
+  cloud: string | undefined,
+): boolean {
+  const { store, records, outbox, waits } = context;
+  const waited = new Set(
+    [...settled, ...unfit.map(([flight]) => flight)].map((f) => f.model).filter((m) => waits.has(m)),
+  );
+  let rereads = false;
+  for (const [flight, { reason = "" }] of unfit) {
+    const { model, key, text, entries, stamps } = flight;
+    const record = records.open(model, key);
+    record.prior = [...record.prior ?? [], ...stamps].slice(-priorMax);
+    records.save(record);
+    if (batch.schemas?.[model.name] !== modelDigest(store.schema, model)) rereads = true;
+    else if (waits.refused(model, cloud, reason)) rereads = true;
+    outbox.refused(model, text, entries);
+  }
+  for (const model of waited) waits.asked(model, [...settled].some((flight) => flight.model === model));
+  return rereads;
 }
 
 /** A refused stamp: the change becomes a candidate again, with its entries, and remembers the versions that were its own. */
@@ -104,11 +143,13 @@ function sameVersion(a: Version | undefined, b: Version | undefined): boolean {
 
 /** Settles one change. The flight's own entries are deleted already: what is pending now is newer. */
 export function settle(context: Context, flight: Flight, answer: Pick<Answer, "code"> & Partial<Answer>): void {
-  const { records } = context;
+  const { records, outbox, clock } = context;
   const untracked = !isTracked(flight.model) && flight.base === undefined;
   // Nothing was known of this key, and nothing is to be: what measurements mostly are.
-  if (untracked && answer.code === "ok" && !answer.over) return;
+  if (untracked && answer.code === "ok" && !answer.over && !flight.tried) return;
   const record = records.open(flight.model, flight.key);
+  const { prior } = record;
+  record.prior = undefined;
   // While in flight the batch remembers the stamp; from now on the record does.
   if (isTracked(flight.model)) record.issued = Math.max(record.issued ?? 0, flight.change.stamp);
   const ownStale = answer.code === "stale" && answer.current?.version !== undefined &&
@@ -119,6 +160,11 @@ export function settle(context: Context, flight: Flight, answer: Pick<Answer, "c
     rejected(context, flight, record, answer);
   } else if (answer.code === "gone") {
     lost(context, flight, record, null, true);
+  } else if (prior?.some((version) => sameVersion(version, answer.current?.version))) {
+    // Written by a worker of another version, before one of this version refused it: what is here now is made from it.
+    record.base = answer.current!.item;
+    record.version = answer.current!.version;
+    outbox.append(flight.model, flight.key, flight.keyAttributes, clock.clock.wallMs());
   } else stale(context, flight, record, answer.current ?? null);
   records.save(record);
 }

@@ -14,6 +14,7 @@ import type { Outbox } from "./outbox.ts";
 import type { Problems } from "../upkeep/problems.ts";
 import type { StuckRows } from "../upkeep/stuck.ts";
 import type { Store } from "../store/store.ts";
+import type { Waits } from "./waits.ts";
 
 /** Limits and periods of the sync logic; every one has a default in {@link defaultLimits}. */
 export interface Limits {
@@ -30,10 +31,14 @@ export interface Limits {
   readonly retryMaxMs: number;
   /** The periodic sync, ±10 %: finds a last message that was lost with nothing behind it. */
   readonly syncIntervalMs: number;
-  /** Rows of `_changes`, `_conflicts` and `_rejected` each that are kept. */
+  /** Rows of `_changes` and of `_conflicts` that are kept. */
   readonly historyMax: number;
-  /** Bytes of the items in `_conflicts` and `_rejected` each that are kept; the newest is, whatever its size. */
+  /** Bytes of the items in `_conflicts` that are kept; the newest is, whatever its size. */
   readonly historyBytesMax: number;
+  /** As {@link historyMax}, for `_rejected`: far more, for the rows may be all that is left of what applications wrote. */
+  readonly rejectedMax: number;
+  /** As {@link historyBytesMax}, for `_rejected`. */
+  readonly rejectedBytesMax: number;
   /** Outbox entries at which the policy for a full outbox sets in: see `capacity.ts`. */
   readonly outboxMax: number;
   /** Bytes of the database at which it sets in, too. Undefined: no cap. */
@@ -57,6 +62,8 @@ export const defaultLimits: Limits = {
   syncIntervalMs: 300_000,
   historyMax: 10_000,
   historyBytesMax: 32 * 1024 * 1024,
+  rejectedMax: 100_000,
+  rejectedBytesMax: 256 * 1024 * 1024,
   // An entry is some 40 bytes: 200 MB.
   outboxMax: 5_000_000,
   walWarnBytes: 64 * 1024 * 1024,
@@ -90,6 +97,7 @@ export interface Context {
   readonly clock: DeviceClock;
   readonly records: ItemRecords;
   readonly outbox: Outbox;
+  readonly waits: Waits;
   readonly asides: Asides;
   readonly changes: ChangesTable;
   readonly identity: Identity;

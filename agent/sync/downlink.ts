@@ -31,6 +31,7 @@ import type { Context } from "./context.ts";
 import type { InFlight } from "./flight.ts";
 import { Incoming } from "./incoming.ts";
 import { keyText } from "./items.ts";
+import { Lacks } from "./lacks.ts";
 import { Questions } from "./questions.ts";
 import type { Request } from "./requests.ts";
 import { sweepChannel } from "./snapshot.ts";
@@ -57,12 +58,16 @@ export class Downlink {
   readonly #candidates: Candidates;
   /** The last answer left out all that it was asked for: the monotonic time at which it is asked again. Infinity: it did not. */
   #fetchAgainMs = Infinity;
+  readonly #lacks: Lacks;
+  /** By which schema the cloud lists the snapshot that is under way. */
+  readonly #listing: Map<Channel, string | undefined> = new Map();
   /** Counts settlements by answers; with each key, when it was settled last, while a request is out. */
   #settledSerial = 0;
   readonly #settledAt: Map<string, number> = new Map();
 
   constructor(readonly context: Context, readonly inFlight: InFlight) {
     this.#incoming = new Incoming(context, inFlight);
+    this.#lacks = new Lacks(context);
     this.#candidates = new Candidates(context);
     const channels = this.channels = channelsOf(context.store.schema, context.identity);
     const settled = () => this.#settledSerial;
@@ -274,7 +279,7 @@ export class Downlink {
     const run = [first];
     for (let next = held.get(first.seq + 1); next; next = held.get(next.seq + 1)) run.push(next);
     const last = run.at(-1)!.seq;
-    this.#apply(run.flatMap((m) => m.entries), () => this.#store(channel, { ...cursor, seq: last }));
+    this.#apply(run.flatMap((m) => this.#telling(m)), () => this.#store(channel, { ...cursor, seq: last }));
     for (const seq of [...held.keys()]) if (seq <= last) held.delete(seq);
     // It was a matter of order: nothing is missing.
     if (held.size === 0) this.#questions.unplan(channel);
@@ -313,8 +318,14 @@ export class Downlink {
     // Live entries were faster: if they brought all of it, the answer says no less than that this is caught up.
     const isKnown = page.from < cursor.seq && page.to <= cursor.seq;
     if (!isKnown && page.from !== cursor.seq) return this.sync([channel]);
-    if (!isKnown) this.#apply(page.entries, () => this.#store(channel, { ...cursor, seq: page.to }), request);
-    if (page.more) this.#questions.goOn(channel);
+    let isBack = false;
+    this.#apply(isKnown ? [] : this.#telling(page), () => {
+      isBack = this.#lacks.note(channel, page);
+      if (isBack) this.#store(channel, { epoch: cursor.epoch });
+      else if (!isKnown) this.#store(channel, { ...cursor, seq: page.to });
+    }, request);
+    if (isBack) this.sync([channel]);
+    else if (page.more) this.#questions.goOn(channel);
     else {
       this.#caughtUp.add(channel);
       this.#goOnWithHeld(channel);
@@ -334,13 +345,16 @@ export class Downlink {
     const cursor = this.#cursors.get(channel) ?? {};
     const state = cursor.snapshot;
     const first = page.after === undefined;
-    if (!first && (!state || state.after !== page.after || state.epoch !== page.epoch)) {
+    if (first) this.#listing.set(channel, page.schema);
+    // Another version of the schema may list other models: what it shows from here on is not the rest of what was shown.
+    const isOther = this.#listing.has(channel) && this.#listing.get(channel) !== page.schema;
+    if (!first && (!state || state.after !== page.after || state.epoch !== page.epoch || isOther)) {
       // Not the one that is under way: begin anew.
       store.tx(() => this.#store(channel, { epoch: cursor.epoch }));
       return this.sync([channel]);
     }
     const head = first ? page.head : state!.head;
-    this.#apply(page.entries, () => {
+    this.#apply(this.#telling(page), () => {
       const { db } = store;
       if (first) db.sql("DELETE FROM _sync_seen WHERE channel = ?").run(channel);
       db.sql(
@@ -350,7 +364,9 @@ export class Downlink {
         this.#store(channel, { ...cursor, seq: undefined, snapshot: { epoch: page.epoch, head, after: page.next } });
         return;
       }
-      sweepChannel(this.context, channel);
+      // What the cloud lacks the snapshot says nothing of; what it has no longer to be asked for.
+      this.#lacks.note(channel, page);
+      sweepChannel(this.context, channel, this.#lacks.spokenOf(channel, page));
       this.#candidates.look();
       const changed = cursor.epoch !== undefined && cursor.epoch !== page.epoch;
       this.#store(channel, { epoch: page.epoch, seq: head, againMs: changed ? clock.nowMs() + 60_000 : undefined });
@@ -367,11 +383,13 @@ export class Downlink {
     const { store, records, outbox, clock, limits, random } = this.context;
     const request = this.#questions.takeFetch(message.request);
     if (!request) return this.#ignore();
-    const left = new Map(request.serials);
+    const left = new Map(request.serials), isUnknown = this.#lacks.isUnknown(message);
     store.tx(() => {
       store.applying(() => {
         for (const entry of message.entries) {
           const text = keyText(entry.key);
+          // As if it had been left out, until a page tells what this cloud sends down.
+          if (!entry.current && isUnknown) continue;
           if (!left.delete(text)) continue;
           const record = records.get(entry.key);
           if (!record || record.recheck !== request.serials.get(text)) continue;
@@ -379,7 +397,7 @@ export class Downlink {
           if (this.inFlight.get(entry.key) || outbox.pending(record.model, entry.key)) continue;
           record.recheck = undefined;
           record.awaiting = false;
-          this.#incoming.fetched(record, entry);
+          if (entry.current || !this.#lacks.isSilent(record.model, message)) this.#incoming.fetched(record, entry);
           records.save(record);
         }
       });
@@ -394,6 +412,11 @@ export class Downlink {
     const isFruitless = left.size === request.keys.length;
     if (isFruitless) this.#fetchAgainMs = clock.monotonicMs() + limits.retryMs * (1 + random());
     this.fetch();
+  }
+
+  /** The entries of a message that say anything to this device. */
+  #telling(message: Changes | Page | SnapshotPage): readonly Entry[] {
+    return message.entries.filter((entry) => !this.#lacks.saysNothing(entry, message));
   }
 
   /** Applies entries and whatever goes with them (the cursor), in one transaction. */

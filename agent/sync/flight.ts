@@ -6,7 +6,7 @@
  * @module
  */
 import type { Model } from "../../schema/model.ts";
-import { type Attributes, parseJson, renderKey } from "../../schema.ts";
+import { type Attributes, modelDigest, parseJson, renderKey } from "../../schema.ts";
 import { type Change, changeText, type Key, type Version, withList } from "../../protocol.ts";
 import { keyAttributesOf, keyText } from "./items.ts";
 import type { Runs } from "./outbox.ts";
@@ -26,6 +26,8 @@ export interface Flight {
   readonly upto: number;
   /** This state's own versions: the one it is sent with, last, and those of earlier transmissions. */
   readonly stamps: Version[];
+  /** The key's record has versions that were refused because of the cloud's schema (`ItemRecord.prior`). */
+  readonly tried?: true;
   /** Settled by something else than its answer (its removal came down first): it is not sent again, its answer ignored. */
   settled?: boolean;
   /** Its echo came down before its answer: with the answer the key is clean at once. In memory only; forgotten, it costs a fetch. */
@@ -40,6 +42,8 @@ export interface Batch {
   readonly flights: Flight[];
   /** Of models that only sync up: sent as soon as the cloud's time is known. */
   readonly upOnly: boolean;
+  /** The digests of the changes' models in the schema that they were made under. Absent: a version of Twintable without made it. */
+  readonly schemas?: Readonly<Record<string, string>>;
   /** Monotonic time of the last transmission. */
   sentMs?: number;
   /** Monotonic time at which it is sent again; undefined: not sent since the link came up. */
@@ -71,23 +75,24 @@ export class InFlight {
     this.#byKey.clear();
     for (const row of this.store.db.sql("SELECT batch, payload FROM _inflight ORDER BY serial").all()) {
       const id = row.batch as string;
-      const stored = parseJson(row.payload as string) as unknown as { upOnly: boolean; flights: StoredFlight[] };
+      const stored = parseJson(row.payload as string) as unknown as StoredBatch;
       const flights = stored.flights.flatMap((flight) => this.#restored(flight, this.#sourceOf(id)));
-      const batch = this.#hold({ id, source: this.#sourceOf(id), flights, upOnly: stored.upOnly, attempts: 0 });
+      const { upOnly, schemas } = stored;
+      const batch = this.#hold({ id, source: this.#sourceOf(id), flights, upOnly, schemas, attempts: 0 });
       // A new schema has models no more that are in it: an answer's indexes would no longer fit.
       if (flights.length < stored.flights.length) this.store.tx(() => this.reissue(batch, flights));
     }
   }
 
   /** A flight from what is stored of it; none where the schema has its model no more. */
-  #restored({ change, base, entries, upto, prior = [] }: StoredFlight, source: string): Flight[] {
+  #restored({ change, base, entries, upto, prior = [], tried }: StoredFlight, source: string): Flight[] {
     const model = this.store.schema.models.get(change.model);
     if (!model?.onDevice || model.sync === "none") return [];
     const keyAttributes = change.key ?? keyAttributesOf(model, change.item!);
     const key = renderKey(model, keyAttributes, this.store.identity);
     if (!key) return [];
     const stamps: Version[] = [...prior, [source, change.stamp]];
-    return [{ model, key, text: keyText(key), keyAttributes, change, base, entries, upto, stamps }];
+    return [{ model, key, text: keyText(key), keyAttributes, change, base, entries, upto, stamps, tried }];
   }
 
   #sourceOf(batchId: string): string {
@@ -108,11 +113,21 @@ export class InFlight {
   }
 
   /** Stores a new batch. Must run inside the transaction that gave the stamps; the caller sends after it is committed. */
-  add(incarnation: string, flights: Flight[], upOnly: boolean): Batch {
+  add(
+    incarnation: string,
+    flights: Flight[],
+    upOnly: boolean,
+    schemas: Batch["schemas"] = this.#schemasOf(flights),
+  ): Batch {
     const { id, serial } = this.#nextId(incarnation);
-    const payload = withList({ upOnly }, "flights", flights.map(storedText));
+    const payload = withList({ upOnly, schemas }, "flights", flights.map(storedText));
     this.store.db.sql("INSERT INTO _inflight(batch, serial, payload) VALUES (?, ?, ?)").run(id, serial, payload);
-    return this.#hold({ id, source: this.#sourceOf(id), flights, upOnly, attempts: 0 });
+    return this.#hold({ id, source: this.#sourceOf(id), flights, upOnly, schemas, attempts: 0 });
+  }
+
+  #schemasOf(flights: readonly Flight[]): Readonly<Record<string, string>> {
+    const models = new Set(flights.map(({ model }) => model));
+    return Object.fromEntries([...models].map((model) => [model.name, modelDigest(this.store.schema, model)]));
   }
 
   /** Removes a batch; its unsettled flights are the caller's to keep or to settle. Must run inside a transaction. */
@@ -135,8 +150,13 @@ export class InFlight {
   /** As {@link reissue}, in several batches; none for an empty list. */
   replace(batch: Batch, parts: readonly Flight[][]): Batch[] {
     this.remove(batch);
-    const incarnation = batch.source.slice(this.deviceId.length + 1);
-    return parts.filter((part) => part.length > 0).map((part) => this.add(incarnation, part, batch.upOnly));
+    const incarnation = batch.source.slice(this.deviceId.length + 1), schemas = batch.schemas ?? {};
+    return parts.filter((part) => part.length > 0).map((part) => this.add(incarnation, part, batch.upOnly, schemas));
+  }
+
+  /** The outbox entries of all that is in flight. */
+  entries(): Runs[] {
+    return [...this.batches.values()].flatMap(({ flights }) => flights.map(({ entries }) => entries));
   }
 
   /** Takes one change out because something else settled it; the batch is reissued when it is next sent. */
@@ -146,13 +166,18 @@ export class InFlight {
   }
 }
 
+/** What is stored of a batch. */
+interface StoredBatch extends Pick<Batch, "upOnly" | "schemas"> {
+  readonly flights: StoredFlight[];
+}
+
 /** What is stored of a flight; the rest follows from it. */
-interface StoredFlight extends Pick<Flight, "change" | "base" | "entries" | "upto"> {
+interface StoredFlight extends Pick<Flight, "change" | "base" | "entries" | "upto" | "tried"> {
   readonly prior?: Version[];
 }
 
-function storedText({ change, base, entries, upto, stamps }: Flight): string {
-  const rest: Omit<StoredFlight, "change"> = { base, entries, upto };
+function storedText({ change, base, entries, upto, stamps, tried }: Flight): string {
+  const rest: Omit<StoredFlight, "change"> = { base, entries, upto, tried };
   const text = JSON.stringify(stamps.length > 1 ? { ...rest, prior: stamps.slice(0, -1) } : rest);
   return `${text.slice(0, -1)},"change":${changeText(change)}}`;
 }

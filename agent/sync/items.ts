@@ -37,6 +37,8 @@ export interface ItemRecord {
   gone?: number;
   /** The stamp given last to a change of this key. */
   issued?: number;
+  /** Versions that a change of this key was sent with, and that the cloud refused because of its schema: a worker of another version may have written them. */
+  prior?: readonly Version[];
   /** It stands in the table: saving it when it says nothing any more has something to delete. */
   stored?: boolean;
 }
@@ -110,6 +112,7 @@ export class ItemRecords {
       swept: row.swept === 1,
       gone: row.gone === null ? undefined : Number(row.gone),
       issued: row.issued === null ? undefined : Number(row.issued),
+      prior: row.prior === null ? undefined : JSON.parse(row.prior as string) as Version[],
       stored: true,
     };
   }
@@ -121,19 +124,21 @@ export class ItemRecords {
 
   /** Stores a record; one that says nothing any more is deleted. */
   save(record: ItemRecord): void {
-    const { key, base, version, awaiting, recheck, swept, gone, issued } = record;
-    if (base === undefined && !awaiting && recheck === undefined && gone === undefined && issued === undefined) {
+    const { key, base, version, awaiting, recheck, swept, gone, issued, prior } = record;
+    if (
+      base === undefined && !awaiting && recheck === undefined && gone === undefined && issued === undefined && !prior
+    ) {
       if (record.stored) this.store.db.sql("DELETE FROM _sync_items WHERE hash = ? AND sort = ?").run(key[0], key[1]);
       record.stored = false;
       return;
     }
     record.stored = true;
     this.store.db.sql(`
-      INSERT INTO _sync_items(hash, sort, model, source, stamp, base, awaiting, recheck, swept, gone, issued)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      INSERT INTO _sync_items(hash, sort, model, source, stamp, base, awaiting, recheck, swept, gone, issued, prior)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
       ON CONFLICT(hash, sort) DO UPDATE SET model = excluded.model, source = excluded.source, stamp = excluded.stamp,
         base = excluded.base, awaiting = excluded.awaiting, recheck = excluded.recheck, swept = excluded.swept,
-        gone = excluded.gone, issued = excluded.issued`).run(
+        gone = excluded.gone, issued = excluded.issued, prior = excluded.prior`).run(
       key[0],
       key[1],
       this.store.number(record.model),
@@ -145,6 +150,7 @@ export class ItemRecords {
       swept && recheck !== undefined ? 1 : null,
       gone ?? null,
       issued ?? null,
+      prior ? JSON.stringify(prior) : null,
     );
   }
 

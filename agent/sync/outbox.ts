@@ -66,6 +66,46 @@ export function joined(lists: Iterable<Runs>): Runs {
   return out;
 }
 
+/**
+ * Of a model that waits (`waits.ts`): its entries are read apart, and only as many as may ask. All of them count as unread
+ * but those that are in flight.
+ */
+class Lane {
+  /** Read up to this entry in the present pass. */
+  at = 0;
+  /** Keys that were refused in this pass, as bits: bounded, whatever waits. One that shares a bit asks in the next pass. */
+  readonly #refused = new Uint8Array(1 << 16);
+  #salt = 0;
+  #any = false;
+
+  refuse(text: string): void {
+    const bit = this.#bitOf(text);
+    this.#refused[bit >> 3]! |= 1 << (bit & 7);
+    this.#any = true;
+  }
+
+  hasAsked(text: string): boolean {
+    if (!this.#any) return false;
+    const bit = this.#bitOf(text);
+    return (this.#refused[bit >> 3]! & (1 << (bit & 7))) !== 0;
+  }
+
+  /** From the first entry again: every key may ask once more. */
+  begin(): void {
+    this.at = 0;
+    this.#refused.fill(0);
+    this.#salt++;
+    this.#any = false;
+  }
+
+  /** FNV-1a over the salt and the text. */
+  #bitOf(text: string): number {
+    let hash = (2166136261 ^ this.#salt) >>> 0;
+    for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 16777619) >>> 0;
+    return (hash ^ (hash >>> 15)) & ((1 << 19) - 1);
+  }
+}
+
 /** Rows by their model's number and their `_id`. */
 class RowSet {
   readonly #byModel: Map<number, Set<number>> = new Map();
@@ -98,6 +138,8 @@ export class Outbox {
   #lowestHead: number;
   /** Entries that batches restored after a start have claimed. */
   #claimed: Set<number> = new Set();
+  /** Of models that wait, by number. */
+  readonly #lanes: Map<number, Lane> = new Map();
 
   /** Keys read ahead at most; reading stops there until some are sent. */
   static readonly waitingMax = 4096;
@@ -109,9 +151,16 @@ export class Outbox {
     this.#lowestHead = this.head();
   }
 
-  /** Begins again from the table: after a start, or after a transaction failed. `inflight`: entries that are claimed. */
-  restart(inflight: Iterable<Runs>): void {
+  /**
+   * Begins again from the table: after a start, after a transaction failed, or where models begin or end to wait.
+   *
+   * @param inflight entries that are claimed
+   * @param held the numbers of the models that wait
+   */
+  restart(inflight: Iterable<Runs>, held: readonly number[]): void {
     this.waiting.clear();
+    this.#lanes.clear();
+    for (const number of held) this.#lanes.set(number, new Lane());
     this.#inserts.clear();
     this.#scanned = 0;
     this.#claimed = new Set();
@@ -146,29 +195,97 @@ export class Outbox {
     return Math.max(0, this.head() - this.#scanned);
   }
 
+  /** Whether a later entry of the model may not have been read. */
+  hasUnread(model: Model): boolean {
+    const lane = this.#laneOf(model);
+    if (!lane) return this.unread() > 0;
+    return this.store.db.sql("SELECT 1 FROM _outbox WHERE seq > ? AND model = ? LIMIT 1")
+      .get(lane.at, this.store.number(model)) !== undefined;
+  }
+
+  #laneOf(model: Model): Lane | undefined {
+    return this.#lanes.size === 0 ? undefined : this.#lanes.get(this.store.number(model));
+  }
+
   /** Whether nothing at all is pending or in flight: then every key is clean, without looking. */
   get empty(): boolean {
     return this.store.db.sql("SELECT 1 FROM _outbox LIMIT 1").get() === undefined;
   }
 
   /**
-   * Reads the next chunk of entries into {@link waiting}. Must run inside a transaction. Returns false at the end.
-   * Entries that resolve to nothing (their row was removed or replaced later, which has its own entry) are deleted.
+   * Reads the next chunk of entries into {@link waiting}, but those of models that wait. Must run inside a transaction.
+   * Returns false at the end.
    *
    * @param wanted how many keys the caller can use: a hint
    */
   scan(wanted: number = Outbox.#chunkMax): boolean {
     if (this.waiting.size >= Outbox.waitingMax) return false;
     const chunk = Math.min(Outbox.#chunkMax, Math.max(Outbox.#chunkMin, Math.ceil(wanted)));
+    const held = [...this.#lanes.keys()], others = held.length > 0 ? `AND model NOT IN (${held.join(", ")})` : "";
     const entries = this.store.db.sql(
-      "SELECT seq, model, row, kind, time, segment, key FROM _outbox WHERE seq > ? ORDER BY seq LIMIT ?",
+      `SELECT seq, model, row, kind, time, segment, key FROM _outbox WHERE seq > ? ${others} ORDER BY seq LIMIT ?`,
     ).all(this.#scanned, chunk);
+    this.#read(entries, (seq) => {
+      this.#scanned = seq;
+      return !this.#claimed.delete(seq);
+    });
+    // What is left is of models that wait: it is not looked through again and again.
+    if (held.length > 0 && entries.length < chunk) this.#scanned = this.head();
+    return entries.length === chunk;
+  }
+
+  /**
+   * Reads keys of a model that waits, so many at most, into {@link waiting}. Must run inside a transaction. Returns how many;
+   * 0 once the pass has come to the last entry: the next call begins a new one.
+   */
+  ask(model: Model, most: number): number {
+    const lane = this.#laneOf(model), number = this.store.number(model);
+    if (!lane) return 0;
+    const asking = new Set<string>();
+    while (asking.size < most) {
+      const entries = this.store.db.sql(
+        "SELECT seq, model, row, kind, time, segment, key FROM _outbox WHERE seq > ? AND model = ? ORDER BY seq LIMIT ?",
+      ).all(lane.at, number, Outbox.#chunkMin);
+      let full = false;
+      this.#read(entries, (seq, text) => {
+        if (full || this.#claimed.has(seq)) return false;
+        if (text === undefined) return true;
+        if (asking.size === most && !asking.has(text)) full = true;
+        else lane.at = seq;
+        if (full || lane.hasAsked(text)) return false;
+        asking.add(text);
+        return true;
+      });
+      if (full) break;
+      lane.at = Math.max(lane.at, Number(entries.at(-1)?.seq ?? 0));
+      if (entries.length < Outbox.#chunkMin) break;
+    }
+    if (asking.size === 0) lane.begin();
+    return asking.size;
+  }
+
+  /** The cloud's schema refused the change: its entries count as unread again. */
+  refused(model: Model, text: string, entries: Runs): void {
+    this.#unclaim(entries);
+    this.#laneOf(model)?.refuse(text);
+  }
+
+  #unclaim(runs: Runs): void {
+    for (const [from, to] of runs) for (let seq = from; seq <= to; seq++) this.#claimed.delete(seq);
+  }
+
+  /**
+   * Makes candidates of entries. Those that resolve to nothing (their row was removed or replaced later, which has its own
+   * entry) are deleted.
+   *
+   * @param takes asked for each entry, and again with its key where it has one: whether it is to be read
+   */
+  #read(entries: readonly Record<string, unknown>[], takes: (seq: number, text?: string) => boolean): void {
     const dead: Runs = [];
     const rows = this.#rowsOf(entries);
     for (const entry of entries) {
       const seq = Number(entry.seq);
-      this.#scanned = seq;
-      if (this.#claimed.delete(seq)) continue;
+      if (!takes(seq)) continue;
       const kind = Number(entry.kind), of = Number(entry.model), row = Number(entry.row);
       const neverSent = kind === outboxKinds.insert || (kind === outboxKinds.gone && this.#inserts.delete(of, row));
       if (kind === outboxKinds.insert) this.#inserts.add(of, row);
@@ -181,6 +298,7 @@ export class Outbox {
         extend(dead, seq);
         continue;
       }
+      if (this.#lanes.has(of) && !takes(seq, keyText(found.key))) continue;
       const candidate = this.#add(model!, found.key, seq, neverSent, Number(entry.time), Number(entry.segment));
       candidate.row = found.row;
       candidate.removed = kind === outboxKinds.gone;
@@ -188,7 +306,6 @@ export class Outbox {
       if (entry.key !== null) candidate.removedKey = parseJson(entry.key as string) as Attributes;
     }
     if (dead.length > 0) this.forget(dead);
-    return entries.length === chunk;
   }
 
   /** The rows that entries name, by model and `_id`, read together: one statement a model, not one a row. */
@@ -242,14 +359,14 @@ export class Outbox {
     if (candidate.row === undefined || candidate.scan !== this.#transaction) {
       candidate.row = this.store.rows(candidate.model).byKey(candidate.key);
       candidate.scan = this.#transaction;
-      if (isTracked(candidate.model) && this.unread() > 0) this.#retime(candidate);
+      if (isTracked(candidate.model) && this.hasUnread(candidate.model)) this.#retime(candidate);
     }
     return candidate.row;
   }
 
   /** A row is sent as it is now, and so with the time of its newest entry, even where that has not been read yet. */
   #retime(candidate: Candidate): void {
-    const { db } = this.store, after = this.#scanned;
+    const { db } = this.store, after = this.#laneOf(candidate.model)?.at ?? this.#scanned;
     const [hash, sort] = candidate.key;
     const newest = "AND seq > ? ORDER BY seq DESC LIMIT 1";
     const ofRow = candidate.row && db.sql(
@@ -289,6 +406,9 @@ export class Outbox {
   /** A candidate was sent: a later removal of its row's key is no longer one of an unsent row. */
   taken(candidate: Candidate): void {
     this.waiting.delete(candidate.text);
+    if (this.#laneOf(candidate.model)) {
+      for (const [from, to] of candidate.entries) for (let seq = from; seq <= to; seq++) this.#claimed.add(seq);
+    }
     // By its key where it could not be read: it is rejected, not held.
     const id = candidate.row?.id ?? this.store.rows(candidate.model).idByKey(candidate.key);
     if (id !== undefined) this.#inserts.delete(this.store.number(candidate.model), id);
@@ -299,7 +419,7 @@ export class Outbox {
     for (const [from, to] of runs) {
       this.store.db.sql("DELETE FROM _outbox WHERE seq BETWEEN ? AND ?").run(from, to);
       // The number may be given again: a claim on it would hide the new entry for ever.
-      if (this.#claimed.size > 0) { for (let seq = from; seq <= to; seq++) this.#claimed.delete(seq); }
+      if (this.#claimed.size > 0) this.#unclaim([[from, to]]);
     }
     this.#emptied();
   }
@@ -332,14 +452,14 @@ export class Outbox {
    * An index answers it: partial, literal model number.
    */
   #unreadOf(model: Model, key: Key): Runs {
-    const { db } = this.store, found: Runs = [];
+    const { db } = this.store, found: Runs = [], after = this.#laneOf(model) ? 0 : this.#scanned;
     const id = this.store.rows(model).idByKey(key);
     const byRow = `SELECT seq FROM _outbox WHERE model = ${
       this.store.number(model)
     } AND row = ? AND kind <> ${outboxKinds.gone} AND seq > ?`;
     const byKey = "SELECT seq FROM _outbox WHERE hash = ? AND sort = ? AND seq > ?";
-    const entries = id === undefined ? [] : db.sql(byRow).all(id, this.#scanned);
-    for (const entry of [...entries, ...db.sql(byKey).all(key[0], key[1], this.#scanned)]) {
+    const entries = id === undefined ? [] : db.sql(byRow).all(id, after);
+    for (const entry of [...entries, ...db.sql(byKey).all(key[0], key[1], after)]) {
       const seq = Number(entry.seq);
       if (!this.#claimed.has(seq)) found.push([seq, seq]);
     }

@@ -96,7 +96,7 @@ export class Questions {
   #send({ id }: Request, channels: readonly Channel[]): void {
     const cursors = channels.map((channel) => this.asker.cursorOf(channel));
     cursors.forEach((cursor) => this.#askedFrom.set(cursor.channel, JSON.stringify(cursor)));
-    this.asker.context.send(syncOf(id, cursors));
+    this.asker.context.send(this.#syncOf(id, cursors));
   }
 
   /** Asks again, under the same id where the cursor is still the one that was asked from: any answer to it will do. */
@@ -109,6 +109,10 @@ export class Questions {
       this.#send(request, still.filter((channel) => this.#requests.get(channel) === request));
     }
     if (moved.length > 0) this.sync(moved, true);
+  }
+
+  #syncOf(request: string, channels: readonly CursorOf[]): Sync {
+    return { type: "sync", request, channels, schema: this.asker.context.store.schema.fingerprint, later: 1 };
   }
 
   /** Something of a channel is missing that others miss as well: asked for after a random part of the window. */
@@ -142,7 +146,7 @@ export class Questions {
     if (this.#requests.get(channel)?.id !== request || this.#ahead.has(channel)) return undefined;
     const ahead: Request = { ...this.#new(), ahead: true };
     this.#ahead.set(channel, ahead);
-    return syncOf(ahead.id, [from]);
+    return this.#syncOf(ahead.id, [from]);
   }
 
   /** What {@link askAhead} gave could not be sent: it is asked for when the page is applied. */
@@ -223,8 +227,4 @@ export class Questions {
     for (const { overdueMs } of this.#out()) due = Math.min(due, overdueMs);
     return due;
   }
-}
-
-function syncOf(request: string, channels: readonly CursorOf[]): Sync {
-  return { type: "sync", request, channels, later: 1 };
 }

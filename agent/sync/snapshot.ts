@@ -15,15 +15,15 @@ export function modelsOf(context: Context, channel: Channel): Model[] {
   return [...context.store.schema.models.values()].filter((m) => m.onDevice && comesDown(m) && m.scope === scope);
 }
 
-/** Marks what was not seen of a channel. Must run inside the transaction that sets the cursor. */
-export function sweepChannel(context: Context, channel: Channel): void {
+/** Marks what was not seen of a channel, of the models that the snapshot speaks of. Must run inside the transaction that sets the cursor. */
+export function sweepChannel(context: Context, channel: Channel, models: readonly Model[]): void {
   const { store, records, asides } = context;
   const mark = (model: Model, key: Key) => {
     const record = records.open(model, key);
     records.markUnseen(record);
     records.save(record);
   };
-  for (const model of modelsOf(context, channel)) {
+  for (const model of models) {
     for (const key of unseenKeys(context, model, channel)) mark(model, key);
     for (const key of asides.unseen(model, channel)) mark(model, key);
     // An echo that is still awaited was perhaps swallowed by the gap that made the snapshot necessary. A base without a

@@ -71,6 +71,7 @@ export class Uplink {
     for (const batch of [...this.inFlight.batches.values()]) {
       if (this.#isDue(batch) && !this.#transmit(batch)) return;
     }
+    if (this.context.waits.any) this.#askAgain();
     while (this.inFlight.batches.size < limits.windowBatches) {
       if (!this.#worthABatch()) return;
       const batch = this.#nextBatch();
@@ -83,6 +84,23 @@ export class Uplink {
     const { outbox } = this.context;
     const unsent = outbox.waiting.size + outbox.unread();
     return unsent >= (this.inFlight.batches.size === 0 ? 1 : this.#fullBatch);
+  }
+
+  /** Of models that wait, what may ask now becomes a candidate (`waits.ts`); none while others of the model ask. */
+  #askAgain(): void {
+    const { store, waits, outbox } = this.context;
+    for (const wait of waits.due()) {
+      const { model, width } = wait;
+      if (wait.freed || !this.#mayGo(!comesDown(model)) || this.#isAsking(model)) continue;
+      if (store.tx(() => outbox.ask(model, width)) === 0) waits.exhausted(wait);
+    }
+  }
+
+  #isAsking(model: Model): boolean {
+    for (const candidate of this.context.outbox.waiting.values()) if (candidate.model === model) return true;
+    return [...this.inFlight.batches.values()].some(({ flights }) =>
+      flights.some((flight) => flight.model === model && !flight.settled)
+    );
   }
 
   #mayGo(upOnly: boolean): boolean {
@@ -106,7 +124,7 @@ export class Uplink {
   nextDueMs(): number {
     const { clock, outbox } = this.context;
     if (!clock.known) return Infinity;
-    const times: (number | undefined)[] = [];
+    const times: (number | undefined)[] = [this.context.waits.nextDueMs()];
     for (const { retryAtMs, notBeforeMs } of this.inFlight.batches.values()) times.push(retryAtMs, notBeforeMs);
     for (const { holdUntilMs } of outbox.waiting.values()) times.push(holdUntilMs);
     const now = clock.monotonicMs();
@@ -135,6 +153,7 @@ export class Uplink {
       batch: sending.id,
       sent: clock.nowMs(),
       changes: sending.flights.map((f) => f.change),
+      ...(sending.schemas ? { schemas: sending.schemas } : {}),
     });
   }
 
@@ -219,12 +238,12 @@ export class Uplink {
     const op = this.#operation(candidate, record, row);
     if (!op) return "nothing";
     // Without a base, the insert must be read first: read after its state was sent, it would say that nothing was sent.
-    if (row && candidate.removed && !isTracked(model) && outbox.unread() > 0) return "hold";
+    if (row && candidate.removed && !isTracked(model) && outbox.hasUnread(model)) return "hold";
     // A hint may have come by a row number that was given again: an item that is as the table has it is not sent.
     if (op === "update" && isTracked(model) && store.rows(model).equals(row!, record.base!)) return "nothing";
     if (op === "remove") {
       // Only its own entry tells the key's attributes: what was read so far is of the row that is gone.
-      if (!record.base && !candidate.removedKey && outbox.unread() > 0) return "hold";
+      if (!record.base && !candidate.removedKey && outbox.hasUnread(model)) return "hold";
       candidate.holdUntilMs ??= this.#sends.safeFromMs(candidate.text, clock.monotonicMs(), clock.nowMs());
       if (clock.monotonicMs() < candidate.holdUntilMs) return "hold";
     }
@@ -251,14 +270,17 @@ export class Uplink {
       entries: candidate.entries,
       upto: candidate.upto,
       stamps: [...candidate.prior, [source, stamp]],
+      ...(record.prior ? { tried: true } : {}),
     };
   }
 
   #operation(candidate: Candidate, record: ItemRecord, row?: LocalRow): Change["op"] | undefined {
     if (row) return record.base ? "update" : "create";
     if (record.base) return "remove";
+    // Refused because of a schema: a worker of another version may have written it all the same.
     // An `up` model of one device has no base to tell whether the table has the item: only a row that was inserted and
     // removed again without ever having been sent is known to be unknown there.
+    if (record.prior) return "remove";
     return isTracked(candidate.model) || candidate.inserted ? undefined : "remove";
   }
 
@@ -279,7 +301,8 @@ export class Uplink {
     if (sent !== undefined && sent <= (now + stampAheadMaxMs) * 1000) stamp = Math.max(stamp, sent + 1);
     // Raised twice above the same one, it would be the same stamp.
     if (stamp > own && record.issued !== undefined) stamp = Math.max(stamp, record.issued + 1);
-    while (stamp === record.issued || candidate.prior.some((v) => v[1] === stamp)) stamp++;
+    const prior = [...candidate.prior, ...record.prior ?? []];
+    while (stamp === record.issued || prior.some((v) => v[1] === stamp)) stamp++;
     return stamp;
   }
 

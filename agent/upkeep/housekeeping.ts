@@ -4,22 +4,15 @@
  * @module
  */
 import type { Context } from "../sync/context.ts";
-import { keptRemoval } from "../store/tables.ts";
+import { keptRemoval, trimmedName } from "../store/tables.ts";
 
 /** One round. Each step is a transaction of its own, short enough not to hold up a writer. */
-export function trimHistory({ store, limits, clock }: Context): void {
-  const { db } = store;
-  const keep = limits.historyMax;
+export function trimHistory(context: Context): void {
+  const { store, limits, clock } = context, { db } = store;
   store.tx(() => {
-    db.sql("DELETE FROM _changes WHERE sequence <= (SELECT max(sequence) FROM _changes) - ?").run(keep);
-    for (const table of ["_conflicts", "_rejected"]) {
-      db.sql(`DELETE FROM ${table} WHERE id <= (SELECT max(id) FROM ${table}) - ?`).run(keep);
-      db.sql(
-        `DELETE FROM ${table} WHERE id < (SELECT max(id) FROM ${table}) AND id <= (
-           SELECT id FROM (SELECT id, sum(length(CAST(item AS BLOB))) OVER (ORDER BY id DESC) AS bytes FROM ${table})
-           WHERE bytes > ? ORDER BY id DESC LIMIT 1)`,
-      ).run(limits.historyBytesMax);
-    }
+    db.sql("DELETE FROM _changes WHERE sequence <= (SELECT max(sequence) FROM _changes) - ?").run(limits.historyMax);
+    trimKept(context, "_conflicts", limits.historyMax, limits.historyBytesMax);
+    trimKept(context, "_rejected", limits.rejectedMax, limits.rejectedBytesMax);
     // A jump of the clock corrects what was recorded before it, and nothing else: entries are in the order of segments.
     db.sql(
       `DELETE FROM _sync_clock WHERE segment < min(
@@ -32,7 +25,40 @@ export function trimHistory({ store, limits, clock }: Context): void {
     // The removal of an item that was gone already has no echo: it would be awaited for ever.
     db.sql(`
       DELETE FROM _sync_items
-      WHERE base IS NULL AND recheck IS NULL AND gone IS NULL AND (awaiting = 0 AND issued IS NULL OR issued < ?)
+      WHERE base IS NULL AND recheck IS NULL AND gone IS NULL AND prior IS NULL AND (awaiting = 0 AND issued IS NULL OR issued < ?)
     `).run(goneBefore);
   });
+}
+
+/** Of what is kept for people the oldest give way, and are counted: `_status` has the number. */
+function trimKept({ store }: Context, table: "_conflicts" | "_rejected", rowsMax: number, bytesMax: number): void {
+  const { db } = store;
+  const trimmed = db.sql(`DELETE FROM ${table} WHERE id <= (SELECT max(id) FROM ${table}) - ?`).changes(rowsMax) +
+    db.sql(
+      `DELETE FROM ${table} WHERE id < (SELECT max(id) FROM ${table}) AND id <= (
+         SELECT id FROM (SELECT id, sum(length(CAST(item AS BLOB))) OVER (ORDER BY id DESC) AS bytes FROM ${table})
+         WHERE bytes > ? ORDER BY id DESC LIMIT 1)`,
+    ).changes(bytesMax);
+  if (trimmed === 0) return;
+  const name = trimmedName(table);
+  store.setMeta(name, Number(store.getMeta(name) ?? 0) + trimmed);
+}
+
+/** A share of the most that may stand in `_rejected`: from there on somebody should look. */
+const crowded = 0.8;
+
+/** Tells people before the oldest of `_rejected` go, and when they have gone: they may be all that is left of a change. */
+export function tellRejected({ store, limits, problems }: Context): void {
+  const { n, bytes } = store.db.sql("SELECT count(*) AS n, sum(length(CAST(item AS BLOB))) AS bytes FROM _rejected")
+    .get()!;
+  const trimmed = Number(store.getMeta(trimmedName("_rejected")) ?? 0);
+  if (Number(n) < limits.rejectedMax * crowded && Number(bytes ?? 0) < limits.rejectedBytesMax * crowded) {
+    return problems.clear("rejected");
+  }
+  const gone = trimmed > 0 ? `, and ${trimmed} have gone since the database was made` : "";
+  problems.raise(
+    "rejected",
+    `${n} changes that were refused stand in _rejected, and the oldest go where there are more than ${limits.rejectedMax}` +
+      `${gone}: look at them (rejected list), and restore or drop them`,
+  );
 }

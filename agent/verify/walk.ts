@@ -12,6 +12,7 @@ import { type Channel, type Digests, DigestSum, type FromDevice, type Key, probe
 import type { Context } from "../sync/context.ts";
 import { keyText } from "../sync/items.ts";
 import type { RangeRow } from "../store/rows.ts";
+import { rowDefaults } from "../store/rows.ts";
 import { readRow, rowAttributes, rowDigest } from "./keys.ts";
 
 const rowsAtOnce = 500;
@@ -40,7 +41,9 @@ export interface Walk {
 
 /** Asks for the digests of rows by key. */
 export function probe(model: Model, keys: readonly Key[]): Question {
-  return (request) => ({ type: "probe", request, model: model.name, attributes: rowAttributes(model), keys });
+  const attributes = rowAttributes(model), defaults = rowDefaults(model);
+  const more = Object.keys(defaults).length > 0 ? { defaults } : {};
+  return (request) => ({ type: "probe", request, model: model.name, attributes, keys, ...more });
 }
 
 /** The name under which a verification notes what a listing named. No channel has it. */

@@ -53,10 +53,22 @@ export async function answerSync(
   const cursors = new Map(sync.channels.filter(({ channel }) => own.has(channel)).map((c) => [c.channel, c]));
   const messages: FromCloud[] = [];
   for (const cursor of cursors.values()) {
-    messages.push(await channelPage(context, identity, sync.request, cursor));
+    const page = await channelPage(context, identity, sync.request, cursor);
+    messages.push(isOfOther(context, sync) ? { ...page, ...modelsOf(context, identity, page) } : page);
   }
   if (messages.length === 0) messages.push({ type: "time", request: sync.request, time: context.now() });
   return { messages, ignored: sync.channels.length - cursors.size };
+}
+
+/** The device says that its schema is another one. */
+function isOfOther({ schema }: CatchUpContext, sync: Sync): boolean {
+  return sync.schema !== undefined && sync.schema !== schema.fingerprint;
+}
+
+/** The models that come down on a page's channel: the device may have others by its schema, and keeps their rows. */
+function modelsOf({ schema }: CatchUpContext, identity: Identity, page: Page | SnapshotPage): Pick<Page, "models"> {
+  if (page.type === "snapshot" && page.next !== undefined) return {};
+  return { models: sourcesOf(schema, page.channel, identity).flatMap(({ models }) => [...models]) };
 }
 
 async function channelPage(

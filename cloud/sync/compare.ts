@@ -119,7 +119,9 @@ export async function answerProbe(context: CatchUpContext, identity: Identity, p
   for await (const [i, item] of readInSteps(data, model && goesUp(model) ? probe.keys : [])) {
     if (!item || modelOf(schema, item) !== model || !own.includes(channelOf(model!, item) ?? "")) continue;
     const { item: attributes } = currentOf(schema, model!, item, identity);
-    items[i] = { ...items[i]!, digest: itemDigest(items[i]!.key, only(attributes, probe.attributes)) };
+    // An item that is older than a field that needs a value lacks it, and the device's row was given the default.
+    const asRow = probe.defaults ? { ...only(probe.defaults, probe.attributes), ...attributes } : attributes;
+    items[i] = { ...items[i]!, digest: itemDigest(items[i]!.key, only(asRow, probe.attributes)) };
   }
   return { type: "digests", request: probe.request, models: [], items, time: now() };
 }

@@ -9,7 +9,7 @@ import { modelOf } from "../../schema.ts";
 import type { Identity, Schema } from "../../schema/model.ts";
 import type { Item } from "../../schema/values.ts";
 import type { LogKey } from "./channel_log.ts";
-import { currentOf, downChannelOf } from "./visible.ts";
+import { currentOf, downChannelOf, isForeign } from "./visible.ts";
 import { itemSizeBytes } from "../table/item_size.ts";
 import type { Table } from "../table/port.ts";
 import { readInSteps } from "../table/read_in_steps.ts";
@@ -88,7 +88,10 @@ export async function buildEntries(
   });
 }
 
-/** One key's entry: an item that is not of this channel (any more) does not exist on it. */
+/**
+ * One key's entry: an item that is not of this channel (any more) does not exist on it. One of no model that comes down
+ * exists: a device of another version of the schema may well have it, and must not take this for its removal.
+ */
 export function entryOf(
   schema: Schema,
   channel: Channel,
@@ -96,6 +99,8 @@ export function entryOf(
   key: Key,
   item: Item | undefined,
 ): Entry {
-  if (!item || downChannelOf(schema, item) !== channel) return { key };
+  if (!item) return { key };
+  if (isForeign(schema, item)) return { key, foreign: true };
+  if (downChannelOf(schema, item) !== channel) return { key };
   return { key, current: currentOf(schema, modelOf(schema, item)!, item, identity) };
 }

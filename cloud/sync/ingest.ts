@@ -13,7 +13,9 @@ import {
   completeItem,
   digest,
   fieldOfAttribute,
+  haveEqualKeys,
   jsonEquals,
+  modelDigest,
   renderKey,
   stripItem,
   SyncError,
@@ -99,7 +101,7 @@ async function process(context: IngestContext, identity: Identity, up: Up): Prom
   const keys = new Set<string>();
   const strangers = await strangersIn(context, identity, up.changes);
   up.changes.forEach((change, at) => {
-    const result = prepare(context, identity, change, at, source, strangers);
+    const result = prepare(context, identity, change, at, source, strangers, schemasOf(up, change));
     if ("answer" in result) return unfit.push(result);
     const known = keys.size;
     if (keys.add(keyText(result.key)).size > known) prepared.push(result);
@@ -123,6 +125,12 @@ async function process(context: IngestContext, identity: Identity, up: Up): Prom
   return answers.sort((a, b) => a.at - b.at);
 }
 
+/** The digest that the device's schema has of the change's model; undefined where it does not say. */
+function schemasOf({ schemas }: Up, { model }: Change): string | undefined {
+  return schemas && Object.hasOwn(schemas, model) ? schemas[model] : undefined;
+}
+
+/** @param theirs the digest of the model in the schema that the change was made under */
 function prepare(
   { schema, now }: IngestContext,
   identity: Identity,
@@ -130,10 +138,18 @@ function prepare(
   at: number,
   source: string,
   strangers: ReadonlySet<string>,
+  theirs: string | undefined,
 ): Prepared | Unfit {
   const model = schema.models.get(change.model);
-  const invalid = (reason: string, key?: Key): Unfit => ({ answer: { at, code: "invalid", reason }, model, key });
-  if (change.unreadable !== undefined) return invalid(change.unreadable, readableKey(model, change, identity));
+  const refused = (reason: string, key?: Key): Unfit => ({ answer: { at, code: "invalid", reason }, model, key });
+  if (change.unreadable !== undefined) return refused(change.unreadable, readableKey(model, change, identity));
+  const differs = theirs !== undefined && (!model || theirs !== modelDigest(schema, model));
+  const invalid = (reason: string, key?: Key): Unfit =>
+    // By the device's schema it may be right: it waits, and is not looked up.
+    differs ? { answer: { at, code: "schema", reason } } : refused(reason, key);
+  if (model && differs && !haveEqualKeys(theirs, modelDigest(schema, model))) {
+    return invalid(`the cloud's schema makes other keys of ${model.name}`);
+  }
   if (!model) return invalid(`the cloud's schema has no model ${JSON.stringify(change.model)}`);
   if (!goesUp(model)) return invalid(`${model.name} does not sync up`);
   const attributes = change.op === "remove" ? change.key : change.item;

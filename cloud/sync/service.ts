@@ -18,6 +18,7 @@ import type { Publisher } from "../publishers/port.ts";
 import { Registry } from "./registry.ts";
 import { noMetrics, type ServiceMetrics } from "./metrics.ts";
 import { StreamPassing } from "./passing.ts";
+import { telling } from "./telling.ts";
 import type { PageLimits } from "./snapshot.ts";
 import type { StreamRecord, Tables } from "../table/port.ts";
 
@@ -56,7 +57,8 @@ export class CloudService {
   readonly #metrics = noMetrics();
 
   constructor(options: ServiceOptions) {
-    const { schema, tables, publisher, now, random, retentionMs, answering } = options;
+    const { schema, tables, now, random, retentionMs, answering } = options;
+    const publisher = telling(options.publisher, schema);
     this.#options = options;
     this.schema = schema;
     this.tables = tables;

@@ -25,6 +25,13 @@ export function downChannelOf(schema: Schema, item: Item | undefined): Channel |
   return model && comesDown(model) ? channelOf(model, item) : undefined;
 }
 
+/** Whether there is an item, but of no model that comes down by this schema. */
+export function isForeign(schema: Schema, item: Item | undefined): boolean {
+  if (!item) return false;
+  const model = modelOf(schema, item);
+  return !model || !comesDown(model);
+}
+
 /** An item as a message carries it. */
 export function currentOf(schema: Schema, model: Model, item: Item, identity?: Identity): Current {
   return { model: model.name, item: stripItem(schema, model, item, identity), version: versionOf(item) };

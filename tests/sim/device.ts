@@ -271,11 +271,19 @@ export class SimDevice {
 
   /** A start with another version of the schema, on the database as it is. */
   upgrade(schema: Schema): void {
-    const path = this.#copyOut();
+    const path = this.#copyOut(), before = this.schema;
     this.online = false;
     this.store.close();
     this.schema = schema;
-    this.#open(path);
+    try {
+      this.#open(path);
+    } catch (error) {
+      // Rows that don't fit: it goes on with the schema that it had.
+      this.schema = before;
+      this.#open(path);
+      this.start();
+      throw error;
+    }
     this.start();
   }
 

@@ -13,6 +13,7 @@ import { outside } from "./mutants_outside.ts";
 import { shipped } from "./mutants_shipped.ts";
 import { security } from "./mutants_security.ts";
 import { values } from "./mutants_values.ts";
+import { skew } from "./mutants_skew.ts";
 
 const uplink = "agent/sync/uplink.ts", answers = "agent/sync/answers.ts", incoming = "agent/sync/incoming.ts";
 const downlink = "agent/sync/downlink.ts", outbox = "agent/sync/outbox.ts", twin = "agent/twin.ts";
@@ -71,7 +72,7 @@ export const mutants: readonly Mutant[] = [
     "alone disk",
     "agent/sync/flight.ts",
     `const stamps: Version[] = [...prior, [source, change.stamp]];
-    return [{ model, key, text: keyText(key), keyAttributes, change, base, entries, upto, stamps }];`,
+    return [{ model, key, text: keyText(key), keyAttributes, change, base, entries, upto, stamps, tried }];`,
     `const again = { ...change, stamp: change.stamp + 1 };
     const stamps: Version[] = [...prior, [source, again.stamp]];
     return [{ model, key, text: keyText(key), keyAttributes, change: again, base, entries, upto, stamps }];`,
@@ -474,7 +475,7 @@ export const mutants: readonly Mutant[] = [
     "found by the simulation: a row was sent before its insert was read, which then said that nothing was ever sent",
     "up long late",
     uplink,
-    `if (row && candidate.removed && !isTracked(model) && outbox.unread() > 0) return "hold";`,
+    `if (row && candidate.removed && !isTracked(model) && outbox.hasUnread(model)) return "hold";`,
     ``,
   ),
   one(
@@ -482,7 +483,7 @@ export const mutants: readonly Mutant[] = [
     "found by the simulation: a removal was sent before its own entry was read, and so without a key",
     "late alone up",
     uplink,
-    `if (!record.base && !candidate.removedKey && outbox.unread() > 0) return "hold";`,
+    `if (!record.base && !candidate.removedKey && outbox.hasUnread(model)) return "hold";`,
     ``,
   ),
   one(
@@ -490,7 +491,7 @@ export const mutants: readonly Mutant[] = [
     "found by the simulation: a change that had waited was sent with the row as it was now and the time as it was then",
     "fair",
     outbox,
-    `if (isTracked(candidate.model) && this.unread() > 0) this.#retime(candidate);`,
+    `if (isTracked(candidate.model) && this.hasUnread(candidate.model)) this.#retime(candidate);`,
     ``,
   ),
   one(
@@ -546,7 +547,7 @@ export const mutants: readonly Mutant[] = [
     "§6: rows and cursor move together",
     "zombies down any",
     downlink,
-    `this.#apply(run.flatMap((m) => m.entries), ()`,
+    `this.#apply(run.flatMap((m) => this.#telling(m)), ()`,
     `this.#apply(message.entries, ()`,
   ),
   {
@@ -563,9 +564,10 @@ export const mutants: readonly Mutant[] = [
       },
       {
         file: downlink,
-        find: `this.#apply(run.flatMap((m) => m.entries), () => this.#store(channel, { ...cursor, seq: last }));`,
+        find:
+          `this.#apply(run.flatMap((m) => this.#telling(m)), () => this.#store(channel, { ...cursor, seq: last }));`,
         replace: `this.context.store.tx(() => this.#store(channel, { ...cursor, seq: last }));
-    this.#apply(run.flatMap((m) => m.entries), () => {});`,
+    this.#apply(run.flatMap((m) => this.#telling(m)), () => {});`,
       },
     ],
   },
@@ -610,7 +612,7 @@ export const mutants: readonly Mutant[] = [
     "found by the simulation: a sequence number that was given again stayed claimed, and its change was never sent",
     "disk alone power any",
     outbox,
-    `for (let seq = from; seq <= to; seq++) this.#claimed.delete(seq);`,
+    `if (this.#claimed.size > 0) this.#unclaim([[from, to]]);`,
     ``,
   ),
   one(
@@ -660,4 +662,5 @@ export const mutants: readonly Mutant[] = [
   ...devicefile,
   ...security,
   ...values,
+  ...skew,
 ];

@@ -8,7 +8,7 @@
 import { entryKeysMax } from "../../cloud/sync/fan_out.ts";
 import type { Target } from "../../cloud/publishers/port.ts";
 import type { StreamRecord } from "../../cloud/table/port.ts";
-import { type Change, Decoder, encode, type FromCloud, type FromDevice } from "../../protocol.ts";
+import { type Change, Decoder, encode, type FromCloud, type FromDevice, type Up } from "../../protocol.ts";
 import { channelsOf, keyOf, SyncError } from "../../schema.ts";
 import type { Identity, Model } from "../../schema/model.ts";
 import type { Attributes, Item } from "../../schema/values.ts";
@@ -140,7 +140,9 @@ export class World {
       this.batches.set(`${device.name} ${message.batch}`, message.changes);
       for (const change of message.changes) this.#noteSent(device, message.batch, change);
     }
-    this.#post("cloud", device, message);
+    // Where only the cloud refuses some values, devices that said their schema would wait for one that takes them.
+    const { schemas: _, ...silent } = message as Up;
+    this.#post("cloud", device, message.type === "up" && this.config.refusing ? silent : message);
   }
 
   #noteSent(device: SimDevice, batch: string, change: Change): void {

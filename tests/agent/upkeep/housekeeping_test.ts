@@ -8,7 +8,7 @@ const count = (device: Scripted, what: string) => Number(device.rows(`SELECT cou
 const many = (n: number) => `WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < ${n})`;
 
 Deno.test("history: of what is kept for people the newest stay, and a change's number is never used again", () => {
-  using device = new Scripted({ limits: { historyMax: 10 } });
+  using device = new Scripted({ limits: { historyMax: 10, rejectedMax: 10 } });
   device.connect();
   device.sql(`${many(25)} INSERT INTO _rejected(model) SELECT 'Sample' FROM i`);
   device.sql(`${many(25)} INSERT INTO _conflicts(model) SELECT 'Sample' FROM i`);
@@ -24,8 +24,28 @@ Deno.test("history: of what is kept for people the newest stay, and a change's n
   assert.deepEqual(device.rows("SELECT sequence FROM _changes"), [{ sequence: 26 }]);
 });
 
+Deno.test("history: what goes from _rejected unseen is told before and after, and counted", () => {
+  using device = new Scripted({ limits: { rejectedMax: 10 } });
+  device.connect();
+  const put = (n: number) => device.sql(`${many(n)} INSERT INTO _rejected(model) SELECT 'Sample' FROM i`);
+  const status = () => device.rows("SELECT problem, rejected, rejected_trimmed AS trimmed FROM _status")[0]!;
+  put(7);
+  device.pass(61_000);
+  assert.deepEqual(status(), { problem: null, rejected: 7, trimmed: 0 });
+  put(2);
+  device.pass(62_000);
+  assert.match(String(status().problem), /^9 changes that were refused stand in _rejected, and the oldest go/);
+  put(5);
+  device.pass(62_000);
+  assert.deepEqual({ ...status(), problem: null }, { problem: null, rejected: 10, trimmed: 4 });
+  assert.match(String(status().problem), /4 have gone since/);
+  device.sql("DELETE FROM _rejected");
+  device.pass(62_000);
+  assert.deepEqual(status(), { problem: null, rejected: 0, trimmed: 4 });
+});
+
 Deno.test("history: large items are kept up to a number of bytes, the newest whatever its size", () => {
-  using device = new Scripted({ limits: { historyBytesMax: 10_000 } });
+  using device = new Scripted({ limits: { historyBytesMax: 10_000, rejectedBytesMax: 10_000 } });
   const put = (table: string, bytes: number, rows: number) =>
     device.sql(`${many(rows)} INSERT INTO ${table}(model, item) SELECT 'Sample', '${"é".repeat(bytes / 2)}' FROM i`);
   const ids = (table: string) => device.rows(`SELECT id FROM ${table} ORDER BY id`).map(({ id }) => id);

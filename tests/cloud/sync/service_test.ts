@@ -51,7 +51,8 @@ Deno.test("service: a device's change is written, acknowledged to it, and comes 
   const service = await serviceOf(fixture, publisher);
   await service.receive("d1", create(fixture, "x"));
   assert.deepEqual(publisher.sent.map(({ to }) => to), [{ device: "d1" }]);
-  assert.deepEqual(publisher.take(), [{ type: "ack", batch: "i1/1", time: fixture.time, answers: [] } satisfies Ack]);
+  const ack: Ack = { type: "ack", batch: "i1/1", time: fixture.time, answers: [], schema: schema.fingerprint };
+  assert.deepEqual(publisher.take(), [ack]);
   await streaming(service, "the echo is published", () => publisher.sent.length > 0);
   assert.deepEqual(publisher.sent[0]?.to, { device: "d1" });
   const [live] = publisher.take() as [Changes];
