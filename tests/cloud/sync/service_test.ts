@@ -510,6 +510,7 @@ Deno.test("service: a batch that fails for another reason than the table is refu
   }
   await service.refuse("d1", "i1/9", "no JSON");
   await service.refuse("nobody", "i1/9", "no JSON");
-  assert.deepEqual(publisher.take(), [{ type: "refused", batch: "i1/9", time: fixture.time, reason: "no JSON" }]);
+  const told = { time: fixture.time, schema: schema.fingerprint };
+  assert.deepEqual(publisher.take(), [{ type: "refused", batch: "i1/9", reason: "no JSON", ...told }]);
   assert.equal(service.metrics().batchesRefused, 3);
 });
