@@ -41,8 +41,8 @@ export const values: readonly Mutant[] = [
     "a second copy of a refusal must not split the half",
     `${split}#a second copy`,
     "agent/sync/flight.ts",
-    `return parts.filter((part) => part.length > 0).map((part) => this.add(incarnation, part, batch.upOnly));`,
-    `const made = parts.filter((part) => part.length > 0).map((part) => this.add(incarnation, part, batch.upOnly));
+    `return parts.filter((part) => part.length > 0).map((part) => this.add(incarnation, part, batch.upOnly, schemas));`,
+    `const made = parts.filter((part) => part.length > 0).map((part) => this.add(incarnation, part, batch.upOnly, schemas));
     if (made.length > 1) this.batches.set(batch.id, made[0]!);
     return made;`,
   ),
