@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { configure, type LogRecord } from "@logtape/logtape";
+import { configure, type LogRecord } from "npm:@logtape/logtape@^2.4.2";
 import { printable } from "../protocol/log.ts";
 
 /** Of a whole line: each value in it was cut already. */

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import JSON5 from "json5";
+import JSON5 from "npm:json5@^2.2.3";
 import config from "../deno.json" with { type: "json" };
 import { SyncError } from "../schema/errors.ts";
 import { commonFlags, describeFlags, parseFlags, UsageError } from "./args.ts";

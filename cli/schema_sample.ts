@@ -9,7 +9,7 @@ import {
   type KeySchemaElement,
   ScanCommand,
   type ScanCommandOutput,
-} from "@aws-sdk/client-dynamodb";
+} from "npm:@aws-sdk/client-dynamodb@^3.1000.0";
 import { type AttributeValues, fromAttributeValues } from "../cloud/dynamodb/attribute_value.ts";
 import { connectDynamo } from "../cloud/dynamodb/client.ts";
 import type { Item } from "../schema.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { configure, getConfig, type LogLevel, type LogRecord } from "@logtape/logtape";
+import { configure, getConfig, type LogLevel, type LogRecord } from "npm:@logtape/logtape@^2.4.2";
 import { SyncError } from "../schema.ts";
 
 const levels = ["debug", "info", "warning", "error"] as const satisfies readonly LogLevel[];

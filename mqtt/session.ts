@@ -18,7 +18,7 @@ import net from "node:net";
 import { Readable } from "node:stream";
 import tls from "node:tls";
 import { Log, withoutSecrets } from "../protocol/log.ts";
-import { type IClientOptions, MqttClient } from "mqtt";
+import { type IClientOptions, MqttClient } from "npm:mqtt@^5.16.0";
 import { SyncError } from "../schema/errors.ts";
 import { SteadyStream } from "./steady_stream.ts";
 

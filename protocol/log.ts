@@ -13,7 +13,7 @@
  *
  * @module
  */
-import { getLogger, type Logger } from "@logtape/logtape";
+import { getLogger, type Logger } from "npm:@logtape/logtape@^2.4.2";
 import { SyncError } from "../schema/errors.ts";
 
 /** Characters of one value in the log. */

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import json5 from "json5";
+import json5 from "npm:json5@^2.2.3";
 import { isMap, type Json } from "./values.ts";
 
 /** The key under which a function's text stands in the normalised schema. */

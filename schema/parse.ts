@@ -6,7 +6,7 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import json5 from "json5";
+import json5 from "npm:json5@^2.2.3";
 import { blend } from "./blend.ts";
 import { type CompileOptions, compileSchema } from "./compile.ts";
 import { SchemaError, SyncError } from "./errors.ts";

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { type Context, Hono } from "hono";
+import { type Context, Hono } from "npm:hono@^4.13.19";
 import { isId } from "../../schema.ts";
 import type { Schema } from "../../schema/model.ts";
 import type { Registry } from "../sync/registry.ts";

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { Context } from "hono";
+import type { Context } from "npm:hono@^4.13.19";
 import { Log } from "../../protocol/log.ts";
 import { Decoder, type FromDevice, partHeader, ProtocolError } from "../../protocol.ts";
 import type { Schema } from "../../schema/model.ts";

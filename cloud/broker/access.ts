@@ -12,7 +12,7 @@
  */
 import { timingSafeEqual } from "node:crypto";
 import type tls from "node:tls";
-import type { Client } from "aedes";
+import type { Client } from "npm:aedes@^1.2.0";
 import type { Topics } from "../../protocol.ts";
 import type { Identity } from "../../schema/model.ts";
 import type { BrokerSocket } from "./socket.ts";

@@ -11,7 +11,7 @@
 import net from "node:net";
 import tls from "node:tls";
 import { Log } from "../../protocol/log.ts";
-import { Aedes, type Client } from "aedes";
+import { Aedes, type Client } from "npm:aedes@^1.2.0";
 import { type Topics, topics } from "../../protocol.ts";
 import { SyncError } from "../../schema/errors.ts";
 import { Budget, type Rate } from "../budget.ts";

@@ -9,7 +9,7 @@
  * @module
  */
 import type net from "node:net";
-import type { Client } from "aedes";
+import type { Client } from "npm:aedes@^1.2.0";
 import type { Admission } from "./access.ts";
 
 /** Bounds of {@link Connections}. */

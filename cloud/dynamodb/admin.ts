@@ -18,7 +18,7 @@ import {
   type TableDescription,
   UpdateTableCommand,
   UpdateTimeToLiveCommand,
-} from "@aws-sdk/client-dynamodb";
+} from "npm:@aws-sdk/client-dynamodb@^3.1000.0";
 import { SyncError } from "../../schema/errors.ts";
 import type { Index, Schema } from "../../schema/model.ts";
 import type { Command, Connection } from "./client.ts";

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { AttributeValue } from "@aws-sdk/client-dynamodb";
+import type { AttributeValue } from "npm:@aws-sdk/client-dynamodb@^3.1000.0";
 import { jsonToNumberText, numberProblem, numberToJson } from "../../schema/numbers.ts";
 import { base64ToBytes, bytesToBase64, escape, isMap, type Item, type Json, tagOf } from "../../schema/values.ts";
 

@@ -22,7 +22,7 @@ import {
   type QueryCommandOutput,
   ScanCommand,
   type ScanCommandOutput,
-} from "@aws-sdk/client-dynamodb";
+} from "npm:@aws-sdk/client-dynamodb@^3.1000.0";
 import type { Key } from "../../protocol.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Item } from "../../schema/values.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { AttributeValue } from "@aws-sdk/client-dynamodb";
+import type { AttributeValue } from "npm:@aws-sdk/client-dynamodb@^3.1000.0";
 import type { Json } from "../../schema/values.ts";
 import type { Condition } from "../table/port.ts";
 import { toAttributeValue } from "./attribute_value.ts";

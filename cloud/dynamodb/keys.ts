@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { AttributeValue } from "@aws-sdk/client-dynamodb";
+import type { AttributeValue } from "npm:@aws-sdk/client-dynamodb@^3.1000.0";
 import type { Key } from "../../protocol.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Index, Schema } from "../../schema/model.ts";

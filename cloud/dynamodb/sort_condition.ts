@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { AttributeValue } from "@aws-sdk/client-dynamodb";
+import type { AttributeValue } from "npm:@aws-sdk/client-dynamodb@^3.1000.0";
 import { SyncError } from "../../schema/errors.ts";
 import type { Index } from "../../schema/model.ts";
 import type { Item } from "../../schema/values.ts";

@@ -6,7 +6,7 @@
  */
 import { Buffer } from "node:buffer";
 import { buffer } from "node:stream/consumers";
-import { DescribeTableCommand, type DescribeTableCommandOutput } from "@aws-sdk/client-dynamodb";
+import { DescribeTableCommand, type DescribeTableCommandOutput } from "npm:@aws-sdk/client-dynamodb@^3.1000.0";
 import {
   DescribeStreamCommand,
   type DescribeStreamCommandOutput,
@@ -14,7 +14,7 @@ import {
   type GetRecordsCommandOutput,
   GetShardIteratorCommand,
   type GetShardIteratorCommandOutput,
-} from "@aws-sdk/client-dynamodb-streams";
+} from "npm:@aws-sdk/client-dynamodb-streams@^3.1000.0";
 import { SyncError } from "../../schema/errors.ts";
 import type { StreamRecord } from "../table/port.ts";
 import type { Command, Connection } from "./client.ts";

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
-import { SignatureV4 } from "@smithy/signature-v4";
+import { DynamoDBClient } from "npm:@aws-sdk/client-dynamodb@^3.1000.0";
+import { SignatureV4 } from "npm:@smithy/signature-v4@^5.7.0";
 import { SyncError } from "../../schema/errors.ts";
 import { HttpPublisher, type HttpPublisherOptions, type PublishRequest } from "./http.ts";
 
