@@ -5,9 +5,18 @@
  * @module
  */
 import { openDatabase } from "../agent/sqlite/driver.ts";
-import { dropKept, type Kept, keptOf, type KeptTable, listKept, restoreKept, rowOfKept } from "../agent/store/kept.ts";
+import {
+  dropKept,
+  type Kept,
+  type KeptIn,
+  keptOf,
+  type KeptTable,
+  listKept,
+  restoreKept,
+  rowOfKept,
+} from "../agent/store/kept.ts";
 import { presentSchema } from "../agent/migration/transition.ts";
-import { type Attributes, jsonEquals } from "../schema.ts";
+import { type Attributes, jsonEquals, type Schema, SyncError } from "../schema.ts";
 import { UsageError } from "./args.ts";
 import { CommandError, defineCommand } from "./command.ts";
 import { readDevice } from "./device_file.ts";
@@ -69,9 +78,9 @@ function keptCommand({ table, name, summary, back, about }: Kind) {
           return 0;
         }
         if (action === "show") {
-          const kept = keptOf(file.db, table, id!), row = rowOfKept(file, kept) ?? null;
-          if (flags.json) print(JSON.stringify({ ...kept, row }, null, 2));
-          else for (const line of detail(kept, row)) print(line);
+          const kept = keptOf(file.db, table, id!), { row, unknown } = rowNow(file, kept);
+          if (flags.json) print(JSON.stringify({ ...kept, row, ...(unknown && { rowUnknown: unknown }) }, null, 2));
+          else for (const line of detail(kept, row, unknown)) print(line);
           return 0;
         }
         if (action === "drop") {
@@ -80,11 +89,12 @@ function keptCommand({ table, name, summary, back, about }: Kind) {
           print(`dropped ${dropped}`);
           return 0;
         }
+        const whole = withSchema(file);
         const ids = id === undefined ? numbers(file.db, table, flags.model) : [id];
         let failed = 0;
         for (const one of ids) {
           try {
-            const { model, key, op } = restoreKept(file, table, one, flags);
+            const { model, key, op } = restoreKept(whole, table, one, flags);
             print(`${one}: ${model} ${JSON.stringify(key)} is ${op === "remove" ? "removed" : "written"} again`);
           } catch (error) {
             // One that does not fit holds up no other.
@@ -109,14 +119,36 @@ function numbers(db: Parameters<typeof listKept>[0], table: KeptTable, model: st
   return all;
 }
 
-function withFile<T>(path: string, use: (file: Parameters<typeof rowOfKept>[0]) => T): T {
+/** An open file; its schema may be one that this version can't compile: then what is kept can be looked at and dropped, no more. */
+type OpenFile = Omit<KeptIn, "schema"> & { readonly schema: Schema | undefined };
+
+/** @throws {CommandError} where nothing can be put back */
+function withSchema(file: OpenFile): KeptIn {
+  const { schema } = file;
+  if (schema) return { ...file, schema };
+  throw new CommandError(
+    "the schema that is stored in the file can't be compiled by this version of Twintable: start its agent with a schema first",
+  );
+}
+
+/** The row as it is now; or why that can't be told. */
+function rowNow(file: OpenFile, kept: Kept): { row: Attributes | null; unknown?: string } {
+  try {
+    return { row: rowOfKept(withSchema(file), kept) ?? null };
+  } catch (error) {
+    if (!(error instanceof SyncError || error instanceof CommandError)) throw error;
+    return { row: null, unknown: error.message };
+  }
+}
+
+function withFile<T>(path: string, use: (file: OpenFile) => T): T {
   const identity = readDevice(path, (db) => {
     const row = db.prepare("SELECT device, account FROM _status").get()!;
     return { deviceId: String(row.device), accountId: String(row.account) };
   });
   const db = openDatabase(path);
   try {
-    return use({ db, schema: presentSchema(db)!, identity });
+    return use({ db, schema: presentSchema(db), identity });
   } finally {
     db.close();
   }
@@ -129,7 +161,7 @@ function lines(list: readonly Kept[]): string[] {
   );
 }
 
-function detail(kept: Kept, row: Attributes | null): string[] {
+function detail(kept: Kept, row: Attributes | null, unknown: string | undefined): string[] {
   const { id, model, key, op, why, reason, at, item } = kept;
   const names = [...new Set([...Object.keys(item ?? {}), ...Object.keys(row ?? {})])];
   const differing = names.filter((name) => !jsonEquals(item?.[name] ?? null, row?.[name] ?? null));
@@ -139,7 +171,7 @@ function detail(kept: Kept, row: Attributes | null): string[] {
     `version    ${
       item ? JSON.stringify(item) : op === "remove" ? "a removal" : "none: the row was none by the schema"
     }`,
-    `row now    ${row ? JSON.stringify(row) : "none"}`,
+    `row now    ${row ? JSON.stringify(row) : unknown === undefined ? "none" : `not known: ${unknown}`}`,
     ...(item && row ? [`differs in ${differing.length > 0 ? differing.join(", ") : "nothing"}`] : []),
   ];
 }

@@ -77,6 +77,7 @@ function tablesOf(path: string): ProposedTable[] {
 
 /** The AWS SDK is no part of a device's program: it is loaded by a name that its module graph does not follow. */
 async function fromTable(url: string, typeField: string | undefined): Promise<string> {
+  if (Deno.build.standalone) throw new CommandError("this binary is for devices: a DynamoDB table is read from source");
   const module: SampleModule = await import(new URL("./schema_sample.ts", import.meta.url).href);
   const { items, indexes } = await module.sampleTable(url);
   if (items.length === 0) throw new CommandError(`${url} has no items to learn from`);

@@ -18,6 +18,7 @@ import {
 import type { FlagValues } from "./args.ts";
 import { UsageError } from "./args.ts";
 import { CommandError, defineCommand } from "./command.ts";
+import { type CloudApi, openCloudApi } from "./cloud_api.ts";
 import { connectionFlags, connectionOf } from "./connection.ts";
 import { isLeased, readDevice } from "./device_file.ts";
 import { Lifetime } from "./lifetime.ts";
@@ -205,7 +206,7 @@ async function verifyFromCloud(
     throw new UsageError("with --cloud, either --device or --all is wanted");
   }
   if (options.models) throw new UsageError("--model goes with --db");
-  const api = new Api(flags.cloud!, flags.token);
+  using api = await openCloudApi(flags.cloud!, flags);
   const devices = await api.devices();
   const wanted = flags.all ? devices : devices.filter(({ deviceId }) => deviceId === flags.device);
   if (wanted.length === 0) {
@@ -220,7 +221,7 @@ async function verifyFromCloud(
       code = 1;
       continue;
     }
-    const report = await api.verify(deviceId, options, flags.timeout);
+    const report = await askOne(api, deviceId, options, flags.timeout);
     reports[deviceId] = report;
     if (!flags.json) { for (const line of linesOf(report)) print(`${deviceId}: ${line}`); }
     if (report.differences > report.mended) code = 1;
@@ -229,59 +230,16 @@ async function verifyFromCloud(
   return code;
 }
 
-/** The cloud's HTTP API, as far as it is needed here. */
-class Api {
-  constructor(private readonly url: string, private readonly token: string | undefined) {
-    if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
-      throw new UsageError(`--cloud is no http URL: ${url}`);
-    }
-  }
-
-  async #call(path: string, body?: unknown): Promise<{ status: number; body: unknown }> {
-    const headers = {
-      "content-type": "application/json",
-      ...(this.token === undefined ? {} : { authorization: `Bearer ${this.token}` }),
-    };
-    const init = body === undefined ? { headers } : { method: "POST", headers, body: JSON.stringify(body) };
-    let response: Response;
-    try {
-      response = await fetch(new URL(path, this.url), init);
-    } catch (cause) {
-      throw new CommandError(`${this.url} can't be reached: ${(cause as Error).message}`, { cause });
-    }
-    const answer = await response.json().catch(() => undefined) as { error?: { message?: string } } | undefined;
-    if (!response.ok && response.status !== 404) {
-      throw new CommandError(`${this.url}: ${answer?.error?.message ?? `status ${response.status}`}`);
-    }
-    return { status: response.status, body: answer };
-  }
-
-  async devices(): Promise<{ deviceId: string; connected?: boolean }[]> {
-    const all: { deviceId: string; connected?: boolean }[] = [];
-    let next: string | undefined;
-    do {
-      const page = (await this.#call(`/api/devices?limit=1000${next === undefined ? "" : `&next=${next}`}`)).body as {
-        devices: { deviceId: string; connected?: boolean }[];
-        next?: string;
-      };
-      all.push(...page.devices);
-      next = page.next;
-    } while (next !== undefined);
-    return all;
-  }
-
-  async verify(deviceId: string, { repair, keysPerSecond }: VerifyOptions, timeoutS: number): Promise<Found> {
-    const path = `/api/devices/${deviceId}/verify`;
-    const { request } = (await this.#call(path, { repair: repair ?? false, keysPerSecond })).body as {
-      request: string;
-    };
-    let found: Found | undefined;
-    await waiting(timeoutS, async () => {
-      const { status, body } = await this.#call(path);
-      const kept = body as CloudReport;
-      if (status === 200 && kept.request === request) found = kept.report;
-      return found ? undefined : `waiting for ${deviceId}`;
-    });
-    return found!;
-  }
+async function askOne(api: CloudApi, deviceId: string, options: VerifyOptions, timeoutS: number): Promise<Found> {
+  const { repair = false, keysPerSecond } = options;
+  const path = `/api/devices/${deviceId}/verify`;
+  const { request } = (await api.call(path, { repair, keysPerSecond })).body as { request: string };
+  let found: Found | undefined;
+  await waiting(timeoutS, async () => {
+    const { status, body } = await api.call(path);
+    const kept = body as CloudReport;
+    if (status === 200 && kept.request === request) found = kept.report;
+    return found ? undefined : `waiting for ${deviceId}`;
+  });
+  return found!;
 }

@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { assertTwinned } from "../support/compare.ts";
 import { openDevice } from "../support/device.ts";
+import { query } from "../support/sql.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { openTestCloud } from "../support/test_cloud.ts";
 import { until } from "../support/until.ts";
@@ -109,4 +110,31 @@ Deno.test("cli: what can't be put back says why, in one line, and alters nothing
   assert.equal((await run("conflicts", "drop", "--model", "Setting", ...db)).stdout.trim(), "dropped 1");
   assert.equal((await run("conflicts", "drop", "--all", ...db)).stdout.trim(), "dropped 1");
   assert.deepEqual(device.agent.conflicts.list(), []);
+});
+
+Deno.test("cli: what is kept in a file whose schema this version can't compile is listed, shown and dropped", async () => {
+  using dir = new TempDir();
+  const path = dir.file("dev-1.db");
+  {
+    await using device = await openDevice(dir, undefined);
+    device.exec(`INSERT INTO _conflicts(model, key, op, item, why, time)
+      VALUES ('Setting', '{"name":"a"}', 'update', '{"name":"a","value":1}', 'stale', 1)`);
+    assert.equal(device.path, path);
+  }
+  const stored = query(path, "SELECT value FROM _sync WHERE name = 'schema'")[0]!.value as string;
+  const broken = JSON.stringify({ ...JSON.parse(stored), models: { Setting: { pk: { type: "a type of later" } } } });
+  for (const text of [broken, "no JSON"]) {
+    query(path, "UPDATE _sync SET value = ? WHERE name = 'schema'", text);
+    assert.match((await run("conflicts", "list", "--db", path)).stdout, /^1 {2}.*stale/);
+    const shown = await run("conflicts", "show", "1", "--db", path);
+    assert.deepEqual([shown.code, shown.stderr], [0, ""]);
+    assert.match(shown.stdout, /row now {4}not known: the schema that is stored in the file can't be compiled/);
+    const json = JSON.parse((await run("conflicts", "show", "1", "--db", path, "--json")).stdout);
+    assert.deepEqual([json.item.value, json.row], [1, null]);
+    const restored = await run("conflicts", "restore", "1", "--db", path);
+    assert.deepEqual([restored.code, restored.stderr.split("\n").length], [1, 2]);
+    assert.match(restored.stderr, /^twintable: the schema that is stored in the file can't be compiled/);
+    assert.match((await run("status", "--db", path)).stdout, /conflicts 1/);
+  }
+  assert.match((await run("conflicts", "drop", "1", "--db", path)).stdout, /dropped 1/);
 });

@@ -1,0 +1,109 @@
+/**
+ * The cloud's HTTP API as a command asks it: at an URL that may have a path (a proxy in front), trusting the certificates that
+ * `--ca` names. A failure says why, not only that there was one.
+ *
+ * @module
+ */
+import { UsageError } from "./args.ts";
+import { CommandError } from "./command.ts";
+import { readFlagFile } from "./connection.ts";
+
+/** How the API is reached. */
+export interface CloudApiFlags {
+  readonly token?: string;
+  /** A PEM file of certificate authorities. */
+  readonly ca?: string;
+}
+
+/** An answer of the API. */
+export interface CloudAnswer {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+/** @throws {UsageError} where that is no URL of an API; {CommandError} where the authorities can't be read */
+export async function openCloudApi(url: string, { token, ca }: CloudApiFlags): Promise<CloudApi> {
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  if (!parsed || !/^https?:$/.test(parsed.protocol)) throw new UsageError(`--cloud is no http URL: ${url}`);
+  if (parsed.search || parsed.hash) throw new UsageError(`--cloud is an URL without ? and #, not ${url}`);
+  const caCerts = ca === undefined ? undefined : [await readFlagFile("ca", ca)];
+  return new CloudApi(url.replace(/\/+$/, ""), token, caCerts && Deno.createHttpClient({ caCerts }));
+}
+
+/** An error's message, and those of what caused it: `fetch failed` alone tells nobody anything. */
+function reasonOf(error: unknown): string {
+  const reasons: string[] = [];
+  for (let one = error; one instanceof Error && reasons.length < 4; one = one.cause) {
+    if (!reasons.some((known) => known.includes((one as Error).message))) reasons.push(one.message);
+  }
+  return reasons.join(": ");
+}
+
+/** The API. Use with `using`. */
+export class CloudApi implements Disposable {
+  constructor(
+    /** Without a slash at its end. */
+    private readonly base: string,
+    private readonly token: string | undefined,
+    private readonly client: Deno.HttpClient | undefined,
+  ) {}
+
+  /**
+   * Asks for a path; with a body it is posted. Status 404 is an answer.
+   *
+   * @throws {CommandError} where the API can't be reached, or refuses
+   */
+  async call(path: string, body?: unknown): Promise<CloudAnswer> {
+    const headers = {
+      "content-type": "application/json",
+      ...(this.token === undefined ? {} : { authorization: `Bearer ${this.token}` }),
+    };
+    let response: Response;
+    try {
+      response = await fetch(this.base + path, {
+        headers,
+        ...(body === undefined ? {} : { method: "POST", body: JSON.stringify(body) }),
+        ...(this.client && { client: this.client }),
+      });
+    } catch (cause) {
+      throw new CommandError(`${this.base} can't be reached: ${reasonOf(cause)}`, { cause });
+    }
+    const text = await response.text();
+    const answer = jsonOf(text) as { error?: { message?: string } } | undefined;
+    if (!response.ok && response.status !== 404) {
+      throw new CommandError(`${this.base}${path}: ${answer?.error?.message ?? `status ${response.status}`}`);
+    }
+    // A proxy's page, or the API of something else.
+    if (answer === undefined) {
+      throw new CommandError(`${this.base}${path} is no API of a cloud: status ${response.status}`);
+    }
+    return { status: response.status, body: answer };
+  }
+
+  /** All devices. */
+  async devices(): Promise<{ deviceId: string; connected?: boolean }[]> {
+    const all: { deviceId: string; connected?: boolean }[] = [];
+    let next: string | undefined;
+    do {
+      const path = `/api/devices?limit=1000${next === undefined ? "" : `&next=${next}`}`;
+      const { status, body } = await this.call(path);
+      const page = body as { devices?: { deviceId: string; connected?: boolean }[]; next?: string };
+      if (status !== 200 || !Array.isArray(page.devices)) throw new CommandError(`${this.base} is no API of a cloud`);
+      all.push(...page.devices);
+      next = page.next;
+    } while (next !== undefined);
+    return all;
+  }
+
+  [Symbol.dispose](): void {
+    this.client?.close();
+  }
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text) ?? undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * The modules that are shipped are imported from anywhere: by a program in another folder, by `deno serve` of the handler from
+ * there. So they name their packages in full, and in one version.
+ */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { TempDir } from "./support/temp_dir.ts";
+
+const root = new URL("../", import.meta.url);
+const shipped = ["agent", "cli", "cloud", "mqtt", "protocol", "schema"];
+
+async function* modules(dir: string): AsyncGenerator<string> {
+  for await (const { name, isDirectory } of Deno.readDir(dir)) {
+    if (isDirectory) yield* modules(join(dir, name));
+    else if (name.endsWith(".ts")) yield join(dir, name);
+  }
+}
+
+Deno.test("imports: each package is named in full, in the version of deno.json", async () => {
+  const { imports } = JSON.parse(await Deno.readTextFile(new URL("deno.json", root)));
+  const known = new Set(Object.values(imports));
+  let found = 0;
+  for (const dir of shipped) {
+    for await (const file of modules(fileURLToPath(new URL(dir, root)))) {
+      const text = await Deno.readTextFile(file);
+      for (const [, specifier] of text.matchAll(/^(?:import|export)\b[^"]*?\bfrom "([^"]+)"|\bimport\("([^"]+)"\)/gm)) {
+        if (specifier === undefined || /^(\.|node:)/.test(specifier)) continue;
+        assert.ok(known.has(specifier), `${file}: "${specifier}" is none of deno.json's, in full`);
+        found++;
+      }
+    }
+  }
+  assert.ok(found > 10);
+});
+
+Deno.test("imports: a program in another folder, without a deno.json, uses the library, the cloud and the handler", async () => {
+  using dir = new TempDir();
+  const program = dir.file("app.ts");
+  const url = (path: string) => JSON.stringify(new URL(path, root).href);
+  await Deno.writeTextFile(
+    program,
+    `import { compileSchema, openAgent } from ${url("mod.ts")};
+    import { startCloud } from ${url("cloud/mod.ts")};
+    import handler from ${url("cloud/handler.ts")};
+    import { handler as lambda } from ${url("cloud/lambda.ts")};
+    console.log([openAgent, compileSchema, startCloud, handler.fetch, lambda].map((one) => typeof one).join());`,
+  );
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", program],
+    cwd: dir.path,
+    env: { NO_COLOR: "1" },
+  }).output();
+  const decoder = new TextDecoder();
+  assert.equal(code, 0, decoder.decode(stderr));
+  assert.equal(decoder.decode(stdout).trim(), Array(5).fill("function").join());
+});
