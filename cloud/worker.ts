@@ -104,9 +104,9 @@ export interface Cloud extends AsyncDisposable {
 
 const log = new Log("cloud");
 const loopback: ReadonlySet<string> = new Set(["127.0.0.1", "::1", "localhost"]);
-const sweepEveryMs = 60_000;
-/** Items that one sweep deletes at most before others get their turn, and sweeps in a row. */
-const sweepItems = 1_000, sweepsMax = 20;
+const sweepEveryMs = 5_000;
+/** Items that one sweep deletes at most before others get their turn: some 20 ms, and as long a pause behind it. */
+const sweepItems = 1_000;
 
 async function tablesOf(options: CloudOptions, now: () => number): Promise<{ tables: Tables; owned?: OpenedTables }> {
   const { table, schema, synchronous } = options;
@@ -118,19 +118,27 @@ async function tablesOf(options: CloudOptions, now: () => number): Promise<{ tab
 function sweepRegularly(tables: Tables): () => void {
   if (!("sweepExpired" in tables)) return () => {};
   const { sweepExpired } = tables as EmbeddedTables;
-  let sweeping = false;
+  let sweeping = false, ended = false;
   const timer = setInterval(async () => {
     if (sweeping) return;
     sweeping = true;
     try {
-      for (let n = 0; n < sweepsMax && await sweepExpired.call(tables, sweepItems) >= sweepItems; n++);
+      // Whatever expires in a second has to go in less than one: there is no number of sweeps that is enough.
+      for (let full = true; full && !ended;) {
+        const began = performance.now();
+        full = await sweepExpired.call(tables, sweepItems) >= sweepItems;
+        if (full) await new Promise((resolve) => setTimeout(resolve, performance.now() - began));
+      }
     } catch (error) {
       log.warn("removing what has expired failed: {error}", { error });
     } finally {
       sweeping = false;
     }
   }, sweepEveryMs);
-  return () => clearInterval(timer);
+  return () => {
+    ended = true;
+    clearInterval(timer);
+  };
 }
 
 /** Resolves when up, or after a while in which the broker could not be reached. @throws {SyncError} where it refuses */

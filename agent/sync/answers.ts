@@ -11,6 +11,7 @@
  * | stale, device, or `up` in device scope | current → `_conflicts`; rebase, send again | rebase; the newest is sent |
  * | stale, merge | base := current, row := merge, send again | same |
  * | gone | row removed; own → `_conflicts` | all pending yield |
+ * | gone, but the base has expired | base := none, sent again as a create (rule A2) | same, the newest |
  * | clock | new stamp, send again (the old one still counts as own) | same |
  * | invalid, too-large | copy → `_rejected`; row := current | newer stays |
  * | throttled, late | sent again, later | |
@@ -18,7 +19,7 @@
  *
  * @module
  */
-import { type Attributes, jsonEquals, modelDigest } from "../../schema.ts";
+import { type Attributes, isExpired, jsonEquals, modelDigest } from "../../schema.ts";
 import type { Ack, Answer, Current, Version } from "../../protocol.ts";
 import { isPoison } from "./aside.ts";
 import type { Context } from "./context.ts";
@@ -55,7 +56,7 @@ export function settleAnswers(context: Context, inFlight: InFlight, batch: Batch
       inFlight.remove(batch);
       store.applying(() => {
         batch.flights.forEach((flight, at) => {
-          if (settled.has(flight)) settle(context, flight, answers.get(at) ?? accepted);
+          if (settled.has(flight)) settle(context, flight, answers.get(at) ?? accepted, ack.time);
         });
       });
       for (const flight of again) requeue(context, flight);
@@ -142,7 +143,12 @@ function sameVersion(a: Version | undefined, b: Version | undefined): boolean {
 }
 
 /** Settles one change. The flight's own entries are deleted already: what is pending now is newer. */
-export function settle(context: Context, flight: Flight, answer: Pick<Answer, "code"> & Partial<Answer>): void {
+export function settle(
+  context: Context,
+  flight: Flight,
+  answer: Pick<Answer, "code"> & Partial<Answer>,
+  ackMs: number,
+): void {
   const { records, outbox, clock } = context;
   const untracked = !isTracked(flight.model) && flight.base === undefined;
   // Nothing was known of this key, and nothing is to be: what measurements mostly are.
@@ -159,7 +165,8 @@ export function settle(context: Context, flight: Flight, answer: Pick<Answer, "c
   } else if (answer.code === "invalid" || answer.code === "too-large") {
     rejected(context, flight, record, answer);
   } else if (answer.code === "gone") {
-    lost(context, flight, record, null, true);
+    if (hasRunOut(context, flight, ackMs)) again(context, flight, record);
+    else lost(context, flight, record, null, true);
   } else if (prior?.some((version) => sameVersion(version, answer.current?.version))) {
     // Written by a worker of another version, before one of this version refused it: what is here now is made from it.
     record.base = answer.current!.item;
@@ -167,6 +174,22 @@ export function settle(context: Context, flight: Flight, answer: Pick<Answer, "c
     outbox.append(flight.model, flight.key, flight.keyAttributes, clock.clock.wallMs());
   } else stale(context, flight, record, answer.current ?? null);
   records.save(record);
+}
+
+/**
+ * Whether `gone` says no more than that an old copy has expired: that of the base, or what was sent, where something newer
+ * waits. The base expired on the way, perhaps: so this is judged by the answer's time, and a resend stays what it was.
+ */
+function hasRunOut({ outbox }: Context, { model, key, base, change }: Flight, ackMs: number): boolean {
+  if (base && isExpired(model, base, ackMs)) return true;
+  return change.item !== undefined && isExpired(model, change.item, ackMs) && outbox.pending(model, key);
+}
+
+/** Made from nothing now: what the key has is sent again, as a create (rule A2). An expiry is nobody's removal. */
+function again({ outbox, clock }: Context, flight: Flight, record: ItemRecord): void {
+  record.base = record.version = undefined;
+  const { model, key, keyAttributes } = flight;
+  if (!outbox.pending(model, key)) outbox.append(model, key, keyAttributes, clock.clock.wallMs());
 }
 
 /** The change is in the table: it is the base now. Its echo is still to come where the model comes down. */
@@ -338,17 +361,19 @@ function rejected(
 }
 
 /**
- * Makes row and base what the table has. An own version that is known to be removed is a duplicate that came back: it is
+ * Makes row and base what the table has; an item that has expired counts as absent (rule A5). An own version that is known to be removed is a duplicate that came back: it is
  * removed again, and kept in `_conflicts`. An item that breaks a local constraint is set aside (`aside.ts`).
  */
 export function place(
   context: Context,
   record: ItemRecord,
-  current: Current | null | undefined,
+  shown: Current | null | undefined,
   keyAttributes: Attributes,
 ): void {
   const { store, records, outbox, asides, identity, clock, counters } = context;
   const { model, key } = record;
+  const isOver = shown && clock.known && isExpired(model, shown.item, clock.nowMs());
+  const current = isOver ? null : shown;
   const version = current?.version;
   const revived = version !== undefined && record.gone !== undefined && version[1] <= record.gone &&
     version[0].slice(0, version[0].lastIndexOf("#")) === identity.deviceId;

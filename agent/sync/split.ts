@@ -34,7 +34,7 @@ export function refusedByCloud(context: Context, inFlight: InFlight, batch: Batc
     for (const flight of batch.flights) {
       if (flight.settled) continue;
       outbox.forget(flight.entries);
-      store.applying(() => settle(context, flight, { code: "invalid", reason }));
+      store.applying(() => settle(context, flight, { code: "invalid", reason }, clock.nowMs()));
     }
     store.setMeta("lastAck", clock.nowMs());
   });

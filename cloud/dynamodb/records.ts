@@ -19,6 +19,19 @@ export interface StreamImages {
   readonly SequenceNumber?: string;
 }
 
+/** Who made a change, in the SDK's form and in that of stream events: set where DynamoDB itself did. */
+export interface UserIdentity {
+  readonly Type?: unknown;
+  readonly PrincipalId?: unknown;
+  readonly type?: unknown;
+  readonly principalId?: unknown;
+}
+
+/** Whether DynamoDB removed the item because its time had come. */
+function isExpiry({ Type, PrincipalId, type, principalId }: UserIdentity): boolean {
+  return (Type ?? type) === "Service" && (PrincipalId ?? principalId) === "dynamodb.amazonaws.com";
+}
+
 /** A record of an event, with the name by which its failure is reported. */
 export interface EventRecord {
   readonly record: StreamRecord;
@@ -41,7 +54,7 @@ export function wantedImages(typeField: string, unwanted: readonly string[]): (i
  *
  * @throws SyncError `invalid` where it lacks its keys: a stream of another table.
  */
-export function toStreamRecord(shape: TableShape, images: StreamImages): StreamRecord {
+export function toStreamRecord(shape: TableShape, images: StreamImages, who?: UserIdentity | null): StreamRecord {
   const image = (values: unknown) => {
     if (values === undefined || values === null) return undefined;
     if (typeof values !== "object") throw new SyncError("invalid", "a stream record with an image that is no map");
@@ -55,7 +68,8 @@ export function toStreamRecord(shape: TableShape, images: StreamImages): StreamR
     });
   }
   const old = image(images.OldImage), fresh = image(images.NewImage);
-  return { key, ...(old ? { old } : {}), ...(fresh ? { new: fresh } : {}) };
+  const expired = who && !fresh && isExpiry(who);
+  return { key, ...(old ? { old } : {}), ...(fresh ? { new: fresh } : {}), ...(expired ? { expired } : {}) };
 }
 
 /**
@@ -69,14 +83,14 @@ export function recordsFromLambda(schema: Schema, event: unknown): EventRecord[]
   const pipe = Array.isArray(event);
   const list = pipe ? event : (event as { readonly Records?: unknown } | null)?.Records;
   if (!Array.isArray(list)) throw new SyncError("invalid", "the event is no batch of DynamoDB stream records");
-  return list.map((entry: { eventID?: unknown; dynamodb?: StreamImages } | null, at) => {
+  return list.map((entry: { eventID?: unknown; dynamodb?: StreamImages; userIdentity?: UserIdentity } | null, at) => {
     const images = entry?.dynamodb;
     const failureId = pipe ? entry?.eventID : images?.SequenceNumber;
     if (typeof images !== "object" || images === null || typeof failureId !== "string") {
       throw new SyncError("invalid", `record ${at} of the event is no DynamoDB stream record`);
     }
     try {
-      return { record: toStreamRecord(shape, images), failureId };
+      return { record: toStreamRecord(shape, images, entry?.userIdentity), failureId };
     } catch (cause) {
       if (cause instanceof SyncError) throw cause;
       throw new SyncError("invalid", `record ${at} of the event can't be read: ${(cause as Error).message}`, { cause });

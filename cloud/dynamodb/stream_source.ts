@@ -128,7 +128,9 @@ export function awsStreamSource(
       const { SequenceNumber: last, ApproximateCreationDateTime: lastAt } = records.at(-1)?.dynamodb ?? {};
       const wanted = records.filter((_, i) => !unwanted.has(i));
       return {
-        records: wanted.map(({ dynamodb }) => toStreamRecord(shape, (dynamodb ?? {}) as StreamImages)),
+        records: wanted.map(({ dynamodb, userIdentity }) =>
+          toStreamRecord(shape, (dynamodb ?? {}) as StreamImages, userIdentity)
+        ),
         count: records.length,
         bytes: records.reduce((sum, { dynamodb }) => sum + (dynamodb?.SizeBytes ?? 0), 0),
         ...(last ? { last } : {}),

@@ -12,7 +12,7 @@ import { setImmediate } from "node:timers";
 import { SyncError } from "../../schema.ts";
 import type { Schema } from "../../schema/model.ts";
 import { makePrivate, realTablePath } from "./files.ts";
-import { applicationId, layoutSql, layoutVersion, schemaIndexes } from "./layout.ts";
+import { applicationId, laterColumn, layoutSql, layoutVersion, schemaIndexes } from "./layout.ts";
 
 /** How a commit syncs: FULL survives a power cut, NORMAL may lose the last moments in one, never more. */
 export type Synchronous = "full" | "normal";
@@ -274,6 +274,7 @@ function open(
     db.exec("BEGIN IMMEDIATE");
     // A visitor beside the process that serves the table may have another schema, and leaves its triggers and indexes alone.
     db.exec(layoutSql(schema, !shared));
+    addColumn(db, laterColumn);
     if (!shared) createIndexes(db, schema);
     db.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${layoutVersion}; COMMIT`);
     if (pagesMax !== undefined) db.exec(`PRAGMA max_page_count = ${pagesMax}`);
@@ -310,6 +311,11 @@ function checkLayout(db: DatabaseSync, path: string): void {
       hint: "use that version",
     });
   }
+}
+
+function addColumn(db: DatabaseSync, { table, name, sql }: typeof laterColumn): void {
+  if (db.prepare("SELECT 1 FROM pragma_table_info(?) WHERE name = ?").get(table, name)) return;
+  db.exec(`ALTER TABLE ${table} ADD COLUMN ${sql}`);
 }
 
 /** Indexes follow the schema: new ones are built, those that it no longer has are dropped. */

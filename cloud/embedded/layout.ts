@@ -2,7 +2,7 @@
  * The embedded table's file: one SQLite database that holds the data table, its change stream and the log table.
  *
  * - `items(hash, sort, item)`: the data table. `item` is tagged JSON text, whole, keys included.
- * - `changes(seq, hash, sort, old, new)`: the change stream, filled by triggers, so that whatever writes `items` (also the
+ * - `changes(seq, hash, sort, old, new, expired)`: the change stream, filled by triggers, so that whatever writes `items` (also the
  *   `sqlite3` shell) is in it, in the same transaction. Rows that were handled are deleted: that is the stream's checkpoint.
  * - `unwanted(type)`: types that the stream's reader has no use for. Most of what a fleet sends is measurements, which
  *   nobody is told of: their changes are not recorded, to be left out and deleted later.
@@ -27,10 +27,14 @@ CREATE TABLE IF NOT EXISTS log(
   hash TEXT NOT NULL, sort TEXT NOT NULL, item TEXT NOT NULL, expires INTEGER, PRIMARY KEY(hash, sort)) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS log_expires ON log(expires) WHERE expires IS NOT NULL;
 CREATE TABLE IF NOT EXISTS changes(
-  seq INTEGER PRIMARY KEY AUTOINCREMENT, hash TEXT NOT NULL, sort TEXT NOT NULL, old TEXT, new TEXT) STRICT;
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, hash TEXT NOT NULL, sort TEXT NOT NULL, old TEXT, new TEXT,
+  expired INTEGER) STRICT;
 CREATE TABLE IF NOT EXISTS stash(hash TEXT NOT NULL, sort TEXT NOT NULL, item TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS unwanted(type TEXT NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID;
 `;
+
+/** A column that came later than its table: added where it is missing. An older build leaves it alone. */
+export const laterColumn = { table: "changes", name: "expired", sql: "expired INTEGER" } as const;
 
 const dropTriggersSql = ["items_evict", "items_insert", "items_update", "items_rekey", "items_delete"]
   .map((name) => `DROP TRIGGER IF EXISTS ${name};`).join("\n");

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Key } from "../../protocol.ts";
+import { expiryAgeMaxMs } from "../../schema.ts";
 import type { Schema } from "../../schema/model.ts";
 import type { ChangeStream, DataTable, StreamBatch, StreamOptions, StreamRecord, Tables } from "../table/port.ts";
 import { Engine, type Synchronous } from "./engine.ts";
@@ -73,16 +74,20 @@ export function openEmbedded(path: string, options: EmbeddedOptions): EmbeddedTa
 }
 
 function sweep(engine: Engine, schema: Schema, nowSeconds: number, limit: number): number {
+  const [head] = engine.sql("SELECT coalesce(max(seq), 0) FROM changes").get() as unknown as [number];
   let count = 0;
   for (const attribute of ttlAttributes(schema)) {
     const sql = attributeSql(attribute);
-    // A text sorts behind every number, and so never expires; nor does zero.
+    // A text sorts behind every number, and so never expires; nor does what is over five years old (`isExpired`).
     count += Number(
       engine.sql(
-        `DELETE FROM items WHERE id IN (SELECT id FROM items WHERE ${sql} IS NOT NULL AND ${sql} > 0 AND ${sql} <= ? LIMIT ?)`,
-      ).run(nowSeconds, limit).changes,
+        `DELETE FROM items WHERE id IN
+           (SELECT id FROM items WHERE ${sql} IS NOT NULL AND ${sql} > ? AND ${sql} <= ? LIMIT ?)`,
+      ).run(nowSeconds - expiryAgeMaxMs / 1000, nowSeconds, limit).changes,
     );
   }
+  // In the same transaction nobody else has written: what is behind the head is the sweep's.
+  if (count > 0) engine.sql("UPDATE changes SET expired = 1 WHERE seq > ?").get(head);
   return count + Number(
     engine.sql(
       "DELETE FROM log WHERE (hash, sort) IN (SELECT hash, sort FROM log WHERE expires IS NOT NULL AND expires <= ? LIMIT ?)",
@@ -94,7 +99,14 @@ function sweep(engine: Engine, schema: Schema, nowSeconds: number, limit: number
 const batchRecordsMax = 1000;
 const batchBytesMax = 4 * 1024 * 1024;
 
-type ChangeRow = readonly [seq: number, hash: string, sort: string, old: string | null, new: string | null];
+type ChangeRow = readonly [
+  seq: number,
+  hash: string,
+  sort: string,
+  old: string | null,
+  new: string | null,
+  expired: number | null,
+];
 
 function streamOf(engine: Engine, schema: Schema, unwanted: readonly string[]): ChangeStream {
   return {
@@ -129,7 +141,7 @@ function readChanges(engine: Engine, after: number): ChangeRow[] {
   return engine.rows<ChangeRow>(
     `SELECT seq, ${wholeSql("hash")}, ${
       wholeSql("sort")
-    }, old, new FROM changes WHERE seq > ? ORDER BY seq LIMIT ? OFFSET ?`,
+    }, old, new, expired FROM changes WHERE seq > ? ORDER BY seq LIMIT ? OFFSET ?`,
     [after],
     {
       limit: batchRecordsMax,
@@ -140,12 +152,13 @@ function readChanges(engine: Engine, after: number): ChangeRow[] {
 }
 
 function batchOf(engine: Engine, { primary }: Schema, rows: readonly ChangeRow[]): StreamBatch {
-  const records = rows.map(([, hash, sort, before, after]): StreamRecord => {
+  const records = rows.map(([, hash, sort, before, after, expired]): StreamRecord => {
     const key: Key = [wholeOf(hash), wholeOf(sort)];
     return {
       key,
       ...(before === null ? {} : { old: readItem(primary, key, before) }),
       ...(after === null ? {} : { new: readItem(primary, key, after) }),
+      ...(expired === 1 ? { expired: true } : {}),
     };
   });
   const first = rows[0]![0], last = rows.at(-1)![0];

@@ -129,14 +129,20 @@ function channelsOfRecord(schema: Schema, record: StreamRecord): Channel[] {
 function changesOf(schema: Schema, record: StreamRecord): [Channel, LogKey][] {
   const from = downChannelOf(schema, record.old), to = downChannelOf(schema, record.new);
   const changes: [Channel, LogKey][] = [];
-  if (from !== undefined && from !== to) changes.push([from, removal(record.key, record.old!)]);
+  if (from !== undefined && from !== to) changes.push([from, removal(record)]);
   if (to !== undefined) changes.push([to, written(schema, to, record)]);
   return changes;
 }
 
-function removal(key: Key, old: Item): LogKey {
-  const was = versionOf(old);
-  return was ? { key, bytes: 0, was } : { key, bytes: 0, removed: true };
+/**
+ * What a removal tells beside the key: the version that went, or that it had none. An expiry is nobody's removal: without a
+ * version it says nothing, else each version that the device has issued would count as removed, and a row that was made
+ * again since would be "removed again" (rule A4).
+ */
+function removal({ key, old, expired }: StreamRecord): LogKey {
+  const was = versionOf(old!);
+  if (was) return { key, bytes: 0, was };
+  return expired ? { key, bytes: 0 } : { key, bytes: 0, removed: true };
 }
 
 function written(schema: Schema, channel: Channel, { key, old, new: item }: StreamRecord): LogKey {

@@ -14,6 +14,7 @@ import {
   digest,
   fieldOfAttribute,
   haveEqualKeys,
+  isExpired,
   jsonEquals,
   modelDigest,
   renderKey,
@@ -246,6 +247,8 @@ function answerOf(
       }
       const there = versionOf(current);
       if (there && there[0] === version[0] && there[1] === version[1]) return undefined;
+      // What has expired is gone already, whether or not anything has removed it.
+      if (change.op === "remove" && isExpired(model, current, context.now())) return undefined;
       return { at, code: "stale", current: currentOf(schema, model, current, identity) };
     }
   }
@@ -256,11 +259,12 @@ function answerOf(
  * base's version, whose content is not the base's. A version that lost by its stamp is superseded, and no surprise.
  */
 function overwritten(
-  { schema }: IngestContext,
+  { schema, now }: IngestContext,
   identity: Identity,
   { change, model }: Prepared,
   old: Item,
 ): Current | undefined {
+  if (isExpired(model, old, now())) return undefined;
   const there = versionOf(old), { base } = change;
   const isBase = there && base?.version && there[0] === base.version[0] && there[1] === base.version[1];
   if (there && !isBase) return undefined;

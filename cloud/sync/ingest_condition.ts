@@ -14,13 +14,16 @@
  *
  * W = (STAMPED and `_stamp` < s and T) or (not STAMPED and (SAME or an honest `updated` < ms(s))).
  *
+ * And under every policy a create or update is written over an item that has expired, where that has no `_stamp`, or one
+ * before `s` (rule A1): it stands in nobody's way, whether or not anything has removed it yet.
+ *
  * Beside it, always: an item that is there must be one of this model and this identity (see `isOwn`). A change that carries an
  * index's key which its model does not declare is written only onto an item that has it (see `foreign.ts`).
  *
  * @module
  */
 import type { Base, Change } from "../../protocol.ts";
-import { dateToJson, fieldOf, idIn, roleOf } from "../../schema.ts";
+import { dateToJson, expiryAgeMaxMs, fieldOf, idIn, roleOf } from "../../schema.ts";
 import type { Identity, Model, Schema } from "../../schema/model.ts";
 import { holdersOf, isPlaced, placeAttributes } from "../../schema/placement.ts";
 import { absent, all, any, atMost, beginsWith, equals, exists, greater, lacks, less, not } from "../table/condition.ts";
@@ -52,6 +55,8 @@ interface Parts {
   readonly stamped: Condition;
   readonly unstamped: Condition;
   readonly otherDevice: Condition;
+  /** Its time has come. Undefined: items of the model don't expire. */
+  readonly expired?: Condition;
 }
 
 /** The conditions of a batch's changes. */
@@ -74,7 +79,8 @@ export class Conditions {
     const rule = ruleOf(model, change, parts, sameAs(model, base, narrow), this.#context.now);
     const planted = undeclaredIndexKeys(this.#context.schema, model, change.item ?? {});
     const unchanged = planted.map((attribute) => equals(attribute, change.item![attribute]!));
-    const present = rule ? all(parts.owned, rule, ...unchanged) : undefined;
+    const allowed = anyOf(rule, deadRule(change, parts));
+    const present = allowed ? all(parts.owned, allowed, ...unchanged) : undefined;
     if (unchanged.length > 0) return present ?? all(absent, exists);
     if (change.op === "update" && model.sync !== "up") return present ?? all(absent, exists);
     return present ? any(absent, present) : absent;
@@ -97,6 +103,7 @@ export class Conditions {
       stamped,
       unstamped: not(stamped),
       otherDevice: not(beginsWith("_source", `${identity.deviceId}#`)),
+      expired: expiredRule(model, now),
     };
     this.#parts.set(model, parts);
     return parts;
@@ -122,6 +129,19 @@ function ruleOf(
   const { timely, earlier } = updatedRules(model, change.stamp, now);
   const unversioned = anyOf(same, earlier);
   return anyOf(timely ? all(older, timely) : older, unversioned && all(unstamped, unversioned));
+}
+
+/** Rule A1; the stamp still counts, for a late duplicate of an older create must not replace what has just expired. */
+function deadRule({ op, stamp }: Change, { expired, unstamped }: Parts): Condition | undefined {
+  return op === "remove" || !expired ? undefined : all(expired, any(unstamped, less("_stamp", stamp)));
+}
+
+/** As `isExpired`: a number of seconds, not in the future and not more than five years back. */
+function expiredRule(model: Model, now: number): Condition | undefined {
+  const field = model.ttlField === undefined ? undefined : fieldOf(model, model.ttlField);
+  if (!field) return undefined;
+  const seconds = Math.floor(now / 1000);
+  return all(greater(field.attribute, seconds - expiryAgeMaxMs / 1000), atMost(field.attribute, seconds));
 }
 
 /** T, and "an honest `updated` < ms(s)"; none where the model has no `updated`. */

@@ -94,6 +94,8 @@ export interface StreamRecord {
   readonly key: Key;
   readonly old?: Item;
   readonly new?: Item;
+  /** The table itself removed it, because its time had come: nobody's removal. */
+  readonly expired?: true;
 }
 
 /** Records that were read together; `checkpoint` stores the position behind them, after they were handled. */

@@ -6,7 +6,7 @@
  */
 import { Twin, type TwinOptions } from "../../agent/twin.ts";
 import type { Store } from "../../agent/store/store.ts";
-import type { Change, Current, Entry, FromDevice, Key, Page, SnapshotPage } from "../../protocol.ts";
+import type { Answer, Change, Current, Entry, FromDevice, Key, Page, SnapshotPage } from "../../protocol.ts";
 import { type Attributes, compileSchema, defineSchema, renderKey } from "../../schema.ts";
 import type { Identity, Model } from "../../schema/model.ts";
 import { memoryStore } from "./store_fixture.ts";
@@ -71,6 +71,8 @@ export class Scripted implements Disposable {
   /** Keys that a fetch can't read, and leaves out. */
   readonly unread: Set<string> = new Set();
   epoch = "e";
+  /** How the cloud answers a change; undefined: it is written. */
+  judge: (change: Change, at: number) => Answer | undefined = () => undefined;
   #seq = 0;
   #stamp = this.nowMs * 1000;
   #queue: FromDevice[] = [];
@@ -186,7 +188,13 @@ export class Scripted implements Disposable {
 
   #up(batch: string, changes: readonly Change[]): void {
     const source = `dev-1#${batch.slice(0, batch.lastIndexOf("/"))}`;
-    const marks = changes.flatMap(({ model, op, key: names, item, stamp }): Entry[] => {
+    const answers: Answer[] = [];
+    const marks = changes.flatMap((change, at): Entry[] => {
+      const { model, op, key: names, item, stamp } = change, answer = this.judge(change, at);
+      if (answer) {
+        answers.push(answer);
+        return [];
+      }
       const key = renderKey(twinCompiled.models.get(model) as Model, names ?? item!, identity)!;
       const was = this.table.get(key.join(" "))?.version;
       if (op === "remove") this.table.delete(key.join(" "));
@@ -194,7 +202,7 @@ export class Scripted implements Disposable {
       if (model !== "Slot") return [];
       return [op === "remove" ? { key, was } : { key, mark: { model, version: [source, stamp] } }];
     });
-    this.twin.onMessage({ type: "ack", batch, time: this.nowMs + this.aheadMs, answers: [] });
+    this.twin.onMessage({ type: "ack", batch, time: this.nowMs + this.aheadMs, answers });
     if (marks.length > 0) this.tell(marks);
   }
 
