@@ -92,7 +92,7 @@ export const capture: Bench = {
         gate: { atLeast: 0.7 },
       },
       {
-        name: "autocommit FULL ÷ without triggers, with the least trigger",
+        name: "autocommit FULL, least trigger ÷ none",
         unit: "×",
         value: limit.ratio,
         kind: "raw",

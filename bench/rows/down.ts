@@ -41,7 +41,7 @@ async function later(context: Context, count: number): Promise<Row[]> {
       goal: { atMost: 60 },
     },
     {
-      name: "catch-up, processor time per change, both sides ÷ a plain insert",
+      name: "catch-up, processor time, both sides ÷ a plain insert",
       unit: "×",
       value: (cost("cloud") + cost("agent")) / plain,
       gate: { atMost: 120 },

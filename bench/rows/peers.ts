@@ -37,7 +37,7 @@ async function peer(context: Context, name: string, script: string, count: numbe
   return [
     row("up", "items/s", up),
     row("down", "items/s", down),
-    row("device's memory, highest", "MB", device.usage().peakMb),
+    row("peak memory", "MB", device.usage().peakMb),
   ];
 }
 
@@ -57,7 +57,7 @@ async function ours(context: Context, count: number): Promise<Row[]> {
   return [
     { name: "Twintable (SQLite, FULL): up", unit: "items/s", value: up },
     { name: "Twintable (SQLite, FULL): down", unit: "items/s", value: down },
-    { name: "Twintable (SQLite, FULL): device's memory, highest", unit: "MB", value: pair.agent.usage().peakMb },
+    { name: "Twintable (SQLite, FULL): peak memory", unit: "MB", value: pair.agent.usage().peakMb },
   ];
 }
 
