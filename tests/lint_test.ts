@@ -42,7 +42,7 @@ Deno.test("lint: what a document links to or names is looked for, from where it 
 });
 
 Deno.test("lint: citations are read one by one", () => {
-  const text = "rules 3.4 and A2, rules §6; the " + "design §9.\nnothing";
+  const text = ["rules 3.4 and A2, rules §6; the design", "§9.\nnothing"].join(" ");
   assert.deepEqual(citations(text).map(({ line, what, cited }) => [line, what, cited]), [
     [1, "rules", "3.4"],
     [1, "rules", "A2"],
