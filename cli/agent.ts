@@ -15,6 +15,7 @@ import { CommandError, defineCommand } from "./command.ts";
 import { connectionFlags, connectionOf } from "./connection.ts";
 import { Lifetime } from "./lifetime.ts";
 import { checkSchemaFlag, loadSchemaFile } from "./schema_file.ts";
+import { warnOfUncheckedTls } from "./secret.ts";
 import { closeAgent, firstRefusal } from "./session.ts";
 
 /** A database is made where it is missing, its folder is not: a mistyped path must not become an empty device. */
@@ -102,6 +103,7 @@ export const agentCommand = defineCommand({
     const identity = { deviceId: flags.device, accountId: flags.account };
     checkId("device", identity.deviceId);
     checkId("account", identity.accountId);
+    warnOfUncheckedTls((line) => console.error(`agent: ${line}`));
     const { mqtt, ...connection } = await connectionOf(flags.mqtt, flags);
     const schema = await loadSchemaFile(flags.schema);
     for (const warning of schema.warnings) console.error(`agent: schema: ${warning}`);

@@ -23,8 +23,12 @@ const commands: Commands = {
     load: async () => (await loadApart("./cloud.ts")).cloudCommand as Command,
   },
   device: {
-    summary: "give, list and revoke the credentials of devices",
+    summary: "give, rotate, list and revoke the credentials of devices",
     load: async () => (await loadApart("./device.ts")).deviceCommand as Command,
+  },
+  broker: {
+    summary: "configure another broker so that it keeps devices apart",
+    load: async () => (await loadApart("./broker.ts")).brokerCommand as Command,
   },
   ...deviceCommands,
 };

@@ -92,8 +92,8 @@ export function readArguments(
       raw.set(token.name, true);
       continue;
     }
-    // A following flag is never a value: `--db --json` forgot one. `--db=-x` says that it is meant.
-    if (token.value === undefined || (!token.inlineValue && token.value.startsWith("-"))) {
+    // A following flag is never a value: `--db --json` forgot one. `--db=-x` says that it is meant. A lone `-` is no flag.
+    if (token.value === undefined || (!token.inlineValue && /^-./.test(token.value))) {
       throw new UsageError(`${token.rawName} needs a value: ${token.rawName} ${flag.value}`);
     }
     raw.set(token.name, token.value);

@@ -12,6 +12,7 @@ import { defineCommand } from "./command.ts";
 import { connectionFlags, connectionOf, readFlagFile } from "./connection.ts";
 import { Lifetime } from "./lifetime.ts";
 import { loadSchemaFile } from "./schema_file.ts";
+import { readSecret, warnOfUncheckedTls } from "./secret.ts";
 import { type OpenTables, openTables } from "./tables.ts";
 
 /** Addresses that only this machine reaches: HTTP without a token listens on no other. */
@@ -31,6 +32,12 @@ const flags = {
   port: { type: "integer", value: "N", summary: "the HTTP API's port; without it there is none", ...portRange },
   host: { type: "string", value: "ADDRESS", summary: "where HTTP and the broker listen", default: "127.0.0.1" },
   token: { type: "string", value: "T", summary: "the HTTP API's bearer token; needed beyond loopback" },
+  "token-file": { type: "string", value: "FILE", summary: "the same from a file's first line; - is standard input" },
+  "share-group": {
+    type: "string",
+    value: "NAME",
+    summary: "what workers share messages under; default made of the password",
+  },
   ...connectionFlags,
 } as const;
 
@@ -92,15 +99,21 @@ export const cloudCommand = defineCommand({
       return await tableCommand(operands[1]!, flags.table, await loadSchemaFile(flags.schema), print);
     }
     if ((flags.mqtt !== undefined) === flags.broker) throw new UsageError("either --mqtt URL or --broker");
-    if (flags.broker && (flags.username || flags.password)) {
+    if (flags.broker && (flags.username || flags.password || flags["password-file"])) {
       throw new UsageError("--username and --password are for --mqtt; devices of the embedded broker have tokens");
     }
     if (!flags.broker && given.has("mqtt-port")) {
       throw new UsageError("--mqtt-port is the embedded broker's: add --broker");
     }
-    if (given.has("port") && !flags.token && !loopback.has(flags.host)) {
+    if (flags.token !== undefined && flags["token-file"] !== undefined) {
+      throw new UsageError("--token and --token-file are one too many");
+    }
+    const tokenFile = flags["token-file"];
+    const token = tokenFile === undefined ? flags.token : await readSecret("token-file", tokenFile);
+    if (given.has("port") && !token && !loopback.has(flags.host)) {
       throw new UsageError(`--host ${flags.host} opens the HTTP API to others: it needs a --token`);
     }
+    warnOfUncheckedTls((line) => console.error(`cloud: ${line}`));
     const broker = flags.mqtt === undefined ? await brokerOf(flags) : {};
     const connection = flags.mqtt === undefined ? {} : await connectionOf(flags.mqtt, flags);
     const schema = await loadSchemaFile(flags.schema);
@@ -112,11 +125,16 @@ export const cloudCommand = defineCommand({
     await probe(tables);
     for (const difference of await differences(tables)) console.error(`cloud: ${difference}`);
     const cloud = opened.use(
-      await startCloud({ schema, table: tables, prefix: flags.prefix, ...broker, ...connection }),
+      await startCloud({
+        schema,
+        table: tables,
+        prefix: flags.prefix,
+        shareGroup: flags["share-group"],
+        ...broker,
+        ...connection,
+      }),
     );
-    const http = flags.port === undefined
-      ? undefined
-      : cloud.serveHttp({ host: flags.host, port: flags.port, token: flags.token });
+    const http = flags.port === undefined ? undefined : cloud.serveHttp({ host: flags.host, port: flags.port, token });
     const mqtt = flags.mqtt === undefined
       ? `broker ${flags.host}:${cloud.mqttPort}`
       : `broker ${new URL(flags.mqtt).host}`;

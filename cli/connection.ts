@@ -7,11 +7,14 @@
 import { withoutSecrets } from "../protocol/log.ts";
 import { type Flags, type FlagValues, UsageError } from "./args.ts";
 import { CommandError } from "./command.ts";
+import { checkSecretTravel, passwordOf } from "./secret.ts";
 
 /** The flags of a connection to a broker, beside its URL. */
 export const connectionFlags = {
   username: { type: "string", value: "U", summary: "user name at the broker" },
-  password: { type: "string", value: "P", summary: "password or token; in --config it is not seen in a process list" },
+  password: { type: "string", value: "P", summary: "password or token; a process list shows it" },
+  "password-file": { type: "string", value: "FILE", summary: "the same from a file's first line; - is standard input" },
+  insecure: { type: "boolean", summary: "send the password over mqtt:// to another machine, in the clear" },
   ca: { type: "string", value: "FILE", summary: "PEM: certificate authorities that are trusted" },
   cert: { type: "string", value: "FILE", summary: "PEM: the client certificate" },
   key: { type: "string", value: "FILE", summary: "PEM: its private key" },
@@ -65,6 +68,8 @@ export async function connectionOf(url: string, flags: FlagValues<typeof connect
   }
   if ((flags.cert === undefined) !== (flags.key === undefined)) throw new UsageError("--cert and --key go together");
   await checkReachable(parsed);
+  const password = await passwordOf(flags);
+  checkSecretTravel(url, password !== undefined, flags.insecure);
   const pem = async (flag: "ca" | "cert" | "key") => {
     const file = flags[flag];
     return file === undefined ? {} : { [flag]: await readFlagFile(flag, file) };
@@ -72,7 +77,7 @@ export async function connectionOf(url: string, flags: FlagValues<typeof connect
   return {
     mqtt: url,
     ...(flags.username === undefined ? {} : { username: flags.username }),
-    ...(flags.password === undefined ? {} : { password: flags.password }),
+    ...(password === undefined ? {} : { password }),
     ...await pem("ca"),
     ...await pem("cert"),
     ...await pem("key"),

@@ -1,57 +1,91 @@
 /**
- * `mod.ts device add|list|revoke`: credentials in the registry, which stands in the cloud's log table. It works beside a
- * running cloud; a revoked device is let in nowhere after a few seconds, at its next connection.
+ * `mod.ts device`: who may log in. The registry stands in the cloud's log table, so that `--table` says which cloud is meant;
+ * by default the one of `dev`. An embedded table is opened beside the process that serves it: a device that is added may log
+ * in at once, and one that is revoked or whose token has ended loses its connection within a minute. A broker that checks
+ * tokens itself is told by `--broker`.
  *
  * @module
  */
 import { join } from "node:path";
 import { Registry } from "../cloud/sync/registry.ts";
+import { addCommands, removeCommands } from "../cloud/broker_config/mosquitto.ts";
 import { schema as exampleSchema } from "../examples/schema.ts";
-import { checkId, compileSchema, identityProblem } from "../schema.ts";
+import { checkId, compileSchema } from "../schema.ts";
 import { UsageError } from "./args.ts";
+import { sendControl } from "./broker_control.ts";
 import { CommandError, defineCommand } from "./command.ts";
+import { durationOf } from "./duration.ts";
 import { loadSchemaFile } from "./schema_file.ts";
 import { openTables } from "./tables.ts";
+
+const actions = ["add", "rotate", "list", "revoke"];
+
+function dateOf(ms: number): string {
+  return new Date(ms).toISOString();
+}
 
 async function list(registry: Registry, print: (line: string) => void): Promise<void> {
   let after: string | undefined, count = 0;
   do {
     const page = await registry.list({ after });
     count += page.devices.length;
-    for (const { deviceId, accountId, createdMs, seenMs, connected } of page.devices) {
-      const seen = seenMs === undefined ? "never seen" : `seen ${new Date(seenMs).toISOString()}`;
-      const since = new Date(createdMs).toISOString().slice(0, 10);
-      print(`${deviceId}  account ${accountId}  added ${since}  ${connected ? "connected" : seen}`);
+    for (const { deviceId, accountId, createdMs, seenMs, connected, untilMs, beforeUntilMs } of page.devices) {
+      const seen = seenMs === undefined ? "never seen" : `seen ${dateOf(seenMs)}`;
+      const notes = [
+        ...(untilMs === undefined ? [] : [`${untilMs > Date.now() ? "expires" : "expired"} ${dateOf(untilMs)}`]),
+        ...(beforeUntilMs !== undefined && beforeUntilMs > Date.now()
+          ? [`old token until ${dateOf(beforeUntilMs)}`]
+          : []),
+      ];
+      print(
+        [
+          deviceId,
+          `account ${accountId}`,
+          `added ${dateOf(createdMs).slice(0, 10)}`,
+          connected ? "connected" : seen,
+          ...notes,
+        ].join("  "),
+      );
     }
     after = page.next;
   } while (after !== undefined);
   if (count === 0) print("no devices; add one with device add DEVICE --account ID");
 }
 
-async function revoke(registry: Registry, device: string): Promise<string> {
-  if (!await registry.revoke(device)) throw new CommandError(`there is no device "${device}"`);
-  return `${device} is revoked`;
-}
-
 /** The `device` command. */
 export const deviceCommand = defineCommand({
   name: "device",
-  summary: "give, list and revoke the credentials of devices",
-  usage: ["add DEVICE --account ID", "list", "revoke DEVICE"],
+  summary: "give, rotate, list and revoke the credentials of devices",
+  usage: [
+    "add DEVICE --account ID [--expires 90d]",
+    "rotate DEVICE [--grace 24h] [--expires 90d]",
+    "list",
+    "revoke DEVICE",
+  ],
   about: [
     "add prints the device's token: its password at the broker, the device's id being the user name. The token can't be\n" +
-    "shown again. Without --table the cloud of dev is meant.",
+    "shown again. rotate prints another one; the old one stays valid for --grace, so that the device is never without.\n" +
+    "Without --table the cloud of dev is meant.",
+    "--broker tells Mosquitto's dynamic-security plugin at once (see mod.ts broker config mosquitto). It knows one password\n" +
+    "a device: a rotated token is the only one there from then on.",
   ],
   flags: {
     account: { type: "string", value: "ID", summary: "add: the account that the device belongs to" },
+    expires: { type: "string", value: "TIME", summary: "add, rotate: how long the token is valid; default for ever" },
+    grace: { type: "string", value: "TIME", summary: "rotate: how long the old token is valid", default: "24h" },
     table: { type: "string", value: "URL", summary: "embedded:PATH or dynamodb://TABLE?…; default DIR/cloud.db" },
     dir: { type: "string", value: "DIR", summary: "the folder of dev", default: ".twintable" },
     schema: { type: "string", value: "FILE", summary: "the cloud's schema; default the example's" },
+    broker: { type: "string", value: "URL", summary: "Mosquitto, mqtt(s)://HOST:PORT, to be told as well" },
+    "broker-username": { type: "string", value: "U", summary: "its administrator", default: "twintable-admin" },
+    "broker-password-file": { type: "string", value: "FILE", summary: "whose password is the file's first line" },
+    "broker-ca": { type: "string", value: "FILE", summary: "PEM: authorities that are trusted" },
+    prefix: { type: "string", value: "TEXT", summary: "what every topic begins with", default: "tt" },
   },
   operands: [1, 2],
   async run({ flags, operands, print }) {
     const [action, device] = operands as [string, string | undefined];
-    if (!["add", "list", "revoke"].includes(action)) throw new UsageError(`device ${action}? add, list or revoke`);
+    if (!actions.includes(action)) throw new UsageError(`device ${action}? ${actions.join(", ")}`);
     if ((device === undefined) !== (action === "list")) {
       throw new UsageError(action === "list" ? "device list takes no device" : `device ${action} needs a device id`);
     }
@@ -59,18 +93,31 @@ export const deviceCommand = defineCommand({
     if (action === "add" && flags.account === undefined) throw new UsageError("device add needs --account ID");
     if (device !== undefined) checkId("device", device);
     if (flags.account !== undefined) checkId("account", flags.account);
+    const validMs = durationOf("expires", flags.expires), graceMs = durationOf("grace", flags.grace);
+    const tell = await sendControl(flags);
     const schema = flags.schema === undefined ? compileSchema(exampleSchema) : await loadSchemaFile(flags.schema);
-    const unfit = action === "add"
-      ? identityProblem(schema, { deviceId: device, accountId: flags.account })
-      : undefined;
-    if (unfit !== undefined) throw new UsageError(unfit);
     const url = flags.table ?? `embedded:${join(flags.dir, "cloud.db")}`;
     const tables = await openTables(url, { schema, shared: true, existing: action !== "add" });
     try {
       const registry = new Registry(tables.log, { now: Date.now });
-      if (action === "list") await list(registry, print);
-      else if (action === "add") print(await registry.add(device!, flags.account!));
-      else print(await revoke(registry, device!));
+      if (action === "list") {
+        await list(registry, print);
+        return 0;
+      }
+      if (action === "revoke") {
+        const was = await registry.revoke(device!);
+        await tell(removeCommands(device!));
+        if (!was) throw new CommandError(`there is no device "${device}"`);
+        print(`${device} is revoked`);
+        return 0;
+      }
+      const token = action === "add"
+        ? await registry.add(device!, flags.account!, { validMs })
+        : await registry.rotate(device!, { validMs, graceMs });
+      // The token first: should the broker be away, it is not lost, and the broker can be told again.
+      print(token);
+      const identity = (await registry.identityOf(device!))!;
+      await tell(addCommands(identity, token, flags.prefix));
       return 0;
     } finally {
       await tables.close();

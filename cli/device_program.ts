@@ -15,7 +15,9 @@ export function startDeviceProgram(schema?: OneTableSchema): void {
   if (schema) buildIn(schema);
   // Should the event loop run empty before there is an answer.
   Deno.exitCode = 1;
-  const elsewhere = Object.fromEntries(["dev", "cloud", "device"].map((name) => [name, `"${name}" ${ofTheCloud}`]));
+  const elsewhere = Object.fromEntries(
+    ["dev", "cloud", "device", "broker"].map((name) => [name, `"${name}" ${ofTheCloud}`]),
+  );
   // Everything is closed when a command is over; a library's forgotten timer must not keep the process.
   main(Deno.args, { name: "twintable", commands: deviceCommands, elsewhere }).then((code) => Deno.exit(code));
 }

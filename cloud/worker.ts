@@ -9,7 +9,7 @@
  *
  * @module
  */
-import { randomBytes } from "node:crypto";
+import { createHmac, randomBytes } from "node:crypto";
 import { Log } from "../protocol/log.ts";
 import type { BrokerConnection } from "../mqtt/session.ts";
 import { SyncError } from "../schema/errors.ts";
@@ -63,7 +63,10 @@ export interface CloudOptions extends Omit<Partial<BrokerConnection>, "url"> {
   readonly prefix?: string;
   /** Bytes of one MQTT payload; default 128 KB. */
   readonly payloadBytesMax?: number;
-  /** Workers of one group share what comes from an external broker; default `twintable`. */
+  /**
+   * Workers of one group share what comes from an external broker. A device that knew the group's name could take part where
+   * the broker's rules do not stop it: by default the name is made of the workers' password or key ({@link shareGroupOf}).
+   */
   readonly shareGroup?: string;
   /** Of embedded tables: `full` (default) survives a power cut, `normal` a crash. */
   readonly synchronous?: Synchronous;
@@ -141,6 +144,13 @@ function sweepRegularly(tables: Tables): () => void {
   };
 }
 
+/** The name of the workers' group: the same for all who have the same secret, and known to nobody else. */
+export function shareGroupOf({ username = "", password, key }: Partial<BrokerConnection>): string {
+  const secret = password ?? key;
+  if (secret === undefined) return "twintable";
+  return `twintable-${createHmac("sha256", secret).update(`share group of ${username}`).digest("hex").slice(0, 24)}`;
+}
+
 /** Resolves when up, or after a while in which the broker could not be reached. @throws {SyncError} where it refuses */
 async function firstConnection(
   connections: readonly { start(): Promise<void>; readonly lastError: SyncError | undefined }[],
@@ -194,7 +204,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
       ...connection,
       prefix,
       random,
-      shareGroup: broker ? undefined : options.shareGroup ?? "twintable",
+      shareGroup: broker ? undefined : options.shareGroup ?? shareGroupOf(options),
       receive: (deviceId, message, bytes) => service.receive(deviceId, message, bytes),
       refuse: (deviceId, batch, reason) => service.refuse(deviceId, batch, reason),
       presence: (deviceId, online) => service.presence(deviceId, online),
@@ -235,8 +245,8 @@ async function reachBroker(
     ...options.broker,
     prefix,
     internal,
-    authenticate: (deviceId, token) => registry.authenticate(deviceId, token),
-    identityOf: (deviceId) => registry.identityOf(deviceId),
+    authenticate: (deviceId, token) => registry.admit(deviceId, token),
+    identityOf: (deviceId, credential) => registry.identityOf(deviceId, credential),
   });
   // One that listens on all addresses is reached on this machine's own; with TLS the workers' listener is there anyway.
   const local = options.broker?.tls || host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;

@@ -15,6 +15,7 @@ import type tls from "node:tls";
 import type { Client } from "npm:aedes@^1.2.0";
 import type { Topics } from "../../protocol.ts";
 import type { Identity } from "../../schema/model.ts";
+import { rightsOf } from "../broker_config/rights.ts";
 import type { BrokerSocket } from "./socket.ts";
 
 /** Who a device was found to be. */
@@ -69,14 +70,13 @@ export class Refusal extends Error {
 }
 
 function accessOf(topic: Topics, admission: Admission): Access {
-  const { deviceId, accountId } = admission;
-  const presence = topic.presence(deviceId);
+  const { publishes, presence, subscribes } = rightsOf(topic, admission);
   return {
-    name: deviceId,
+    name: admission.deviceId,
     admission,
     presence,
-    publishes: new Set([topic.up(deviceId), topic.sync(deviceId), presence]),
-    subscribes: new Set([topic.down(deviceId), topic.account(accountId), topic.all]),
+    publishes: new Set(publishes),
+    subscribes: new Set(subscribes),
   };
 }
 

@@ -1,20 +1,29 @@
 /**
  * The registry: which devices there are, whose they are, and what they prove themselves by. It stands in the log table.
- * A token is random and given out once; only its SHA-256 is kept, so that a copy of the table lets nobody in.
+ * What is kept of a token (`device_token.ts`) lets nobody in who has a copy of the table.
  *
- * In the log table: `devices#<bucket>` / `<device>`: `{account, token, created}` (before, `devices` / `<device>`);
+ * In the log table: `devices#<bucket>` / `<device>`: `{account, created, token, …}` (before, `devices` / `<device>`);
  * `verified` / `<device>`: `{request, report, time}`, its last verification. When it was heard of: `presence.ts`.
  *
  * @module
  */
-import { Buffer } from "node:buffer";
-import { createHash, randomBytes as nodeRandomBytes, timingSafeEqual } from "node:crypto";
+import { randomBytes as nodeRandomBytes } from "node:crypto";
 import { checkId, isId, SyncError } from "../../schema.ts";
 import type { Identity } from "../../schema/model.ts";
 import type { Attributes, Item } from "../../schema/values.ts";
-import { absent } from "../table/condition.ts";
+import { absent, equals } from "../table/condition.ts";
 import type { Table } from "../table/port.ts";
 import { bucketKey, formerKey, listRows, readRows } from "./buckets.ts";
+import {
+  type Credential,
+  credentialsOf,
+  fits,
+  newToken,
+  rotated,
+  sha256,
+  storedToken,
+  type TokenOptions,
+} from "./device_token.ts";
 import { Lru } from "./lru.ts";
 import { Presence } from "./presence.ts";
 
@@ -23,6 +32,10 @@ export interface DeviceInfo {
   readonly deviceId: string;
   readonly accountId: string;
   readonly createdMs: number;
+  /** When its token expires; absent: never. */
+  readonly untilMs?: number;
+  /** Until when the token before it is valid, too. */
+  readonly beforeUntilMs?: number;
   /** When it was last heard of, within 5 minutes: at its last periodic sync at the latest. */
   readonly seenMs?: number;
   /** Whether it was connected when it was last heard of. */
@@ -47,15 +60,25 @@ export interface RegistryOptions {
 
 interface Known {
   readonly identity: Identity;
-  readonly tokenHash: string;
+  readonly credentials: readonly Credential[];
   readonly atMs: number;
 }
 
+/** A device that was let in, and by which credential: see {@link Registry.identityOf}. */
+export interface Admitted extends Identity {
+  readonly credential: string;
+}
+
+/** A device as a broker knows it. */
+export interface BrokerCredential extends Identity {
+  /** PBKDF2 with SHA-512, base64. Absent for a device that a build before this one added. */
+  readonly password?: { readonly salt: string; readonly hash: string };
+}
+
+/** How long a token is valid after a newer one was given. */
+const graceDefaultMs = 24 * 3600_000;
 /** Short: a device that was added by another process is let in soon. */
 const unknownMs = 2_000;
-/** Something to compare with where there is no such device, so that the time taken does not tell. */
-const nobody = sha256("");
-
 /** Workers come in at brokers under such names. */
 function isReserved(deviceId: string): boolean {
   return deviceId.toLowerCase().startsWith("twintable-");
@@ -72,8 +95,9 @@ export class Registry {
   /** Devices by account, of those that are remembered. */
   readonly #counts = new Map<string, number>();
   readonly #known = new Lru<string, Known>({
-    // Both ids, the token's hash, and the objects around them.
-    sizeOf: (deviceId, { identity }) => 2 * (deviceId.length + identity.accountId.length) + 64 + 120,
+    // Both ids, the tokens' hashes, and the objects around them.
+    sizeOf: (deviceId, { identity, credentials }) =>
+      2 * (deviceId.length + identity.accountId.length) + 100 * credentials.length + 120,
     left: (_, { identity }) => this.#count(identity.accountId, -1),
   });
   /** Names that no device has, with when that was found: who guesses makes no work, and learns nothing from the time taken. */
@@ -101,11 +125,9 @@ export class Registry {
     return accountId === undefined ? this.#known.size : this.#counts.get(accountId) ?? 0;
   }
 
-  /** Never with a dash in front: a command line would take it for a flag. */
-  #newToken(): string {
-    let token: string;
-    do token = base64url(this.#randomBytes(32)); while (token.startsWith("-"));
-    return token;
+  /** What is stored of a new token. */
+  #stored(token: string, options: TokenOptions): Attributes {
+    return storedToken(token, this.#randomBytes(12), options, this.#now());
   }
 
   /**
@@ -114,7 +136,7 @@ export class Registry {
    * @param options.replace A device of this name gets a new token (and account) instead of being refused.
    * @throws RangeError for an id that is none; SyncError `exists`, `unavailable`.
    */
-  async add(deviceId: string, accountId: string, options: { replace?: boolean } = {}): Promise<string> {
+  async add(deviceId: string, accountId: string, options: TokenOptions & { replace?: boolean } = {}): Promise<string> {
     checkId("device", deviceId);
     checkId("account", accountId);
     if (isReserved(deviceId)) {
@@ -122,9 +144,9 @@ export class Registry {
         `a device can't be named "${deviceId}": names that begin with "twintable-" are the workers'`,
       );
     }
-    const token = this.#newToken();
+    const token = newToken(this.#randomBytes);
     const [hash, sort] = bucketKey("devices", deviceId), former = formerKey("devices", deviceId);
-    const item = { hash, sort, account: accountId, token: sha256(token), created: this.#now() };
+    const item = { hash, sort, account: accountId, created: this.#now(), ...this.#stored(token, options) };
     const condition = options.replace ? undefined : absent;
     const [known] = await this.#table.get([former]);
     const [result] = known && !options.replace ? [] : await this.#table.write([{ op: "put", item, condition }]);
@@ -141,16 +163,49 @@ export class Registry {
     return token;
   }
 
-  /** Who the device is, if the token is its own. Takes the same time for a wrong one. */
-  async authenticate(deviceId: string, token: string): Promise<Identity | undefined> {
-    const known = await this.#find(deviceId);
-    const isRight = timingSafeEqual(Buffer.from(sha256(token), "hex"), Buffer.from(known?.tokenHash ?? nobody, "hex"));
-    return known && isRight ? known.identity : undefined;
+  /**
+   * Gives a device another token, and leaves the one that it has valid for a while: a device in the field takes the new one
+   * when it hears of it, and is never without a valid one. Of three the oldest is void at once.
+   *
+   * @param options.graceMs how long the old token is valid at most; default 24 h
+   * @throws RangeError for an id that is none; SyncError `not-found`, `unavailable`
+   */
+  async rotate(deviceId: string, options: TokenOptions & { graceMs?: number } = {}): Promise<string> {
+    const { graceMs = graceDefaultMs } = options;
+    checkId("device", deviceId);
+    const [row] = await readRows(this.#table, "devices", [deviceId]);
+    if (!row || typeof row.token !== "string") {
+      throw new SyncError("not-found", `there is no device "${deviceId}"`, { hint: "add it first" });
+    }
+    const token = newToken(this.#randomBytes);
+    const item = rotated(row, this.#stored(token, options), this.#now() + graceMs);
+    const [result] = await this.#table.write([{ op: "put", item, condition: equals("token", row.token) }]);
+    if (result?.outcome === "refused") {
+      throw new SyncError("unavailable", `"${deviceId}" was changed meanwhile: try again`, { retryable: true });
+    }
+    if (result?.outcome !== "written") throw throttled();
+    this.#known.delete(deviceId);
+    return token;
   }
 
-  /** Who the device is; undefined if there is none of this name. */
-  async identityOf(deviceId: string): Promise<Identity | undefined> {
-    return (await this.#find(deviceId))?.identity;
+  /** Who the device is, if the token is its own and valid. Takes the same time for a wrong one. */
+  async authenticate(deviceId: string, token: string): Promise<Identity | undefined> {
+    const admitted = await this.admit(deviceId, token);
+    return admitted && { deviceId: admitted.deviceId, accountId: admitted.accountId };
+  }
+
+  /** As {@link authenticate}, with what {@link identityOf} knows the token by. */
+  async admit(deviceId: string, token: string): Promise<Admitted | undefined> {
+    const known = await this.#find(deviceId), credential = sha256(token);
+    const isRight = fits(known?.credentials ?? [], credential, this.#now());
+    return known && isRight ? { ...known.identity, credential } : undefined;
+  }
+
+  /** Who the device is; undefined if there is none of this name, or a credential is given that is valid no more. */
+  async identityOf(deviceId: string, credential?: string): Promise<Identity | undefined> {
+    const known = await this.#find(deviceId);
+    if (!known || (credential !== undefined && !fits(known.credentials, credential, this.#now()))) return undefined;
+    return known.identity;
   }
 
   async #find(deviceId: string): Promise<Known | undefined> {
@@ -166,7 +221,8 @@ export class Registry {
       this.#unknown.set(deviceId, this.#now());
       return undefined;
     }
-    const known = { identity: { deviceId, accountId: item.account }, tokenHash: item.token, atMs: this.#now() };
+    const identity = { deviceId, accountId: item.account };
+    const known = { identity, credentials: credentialsOf(item), atMs: this.#now() };
     this.#known.set(deviceId, known);
     this.#count(item.account, 1);
     return known;
@@ -223,6 +279,17 @@ export class Registry {
     return { devices: rows.map((row, i) => infoOf(row, seen[i])), ...(next === undefined ? {} : { next }) };
   }
 
+  /** What a broker that checks tokens itself needs to know, page by page. */
+  async brokerCredentials(after?: string): Promise<{ devices: BrokerCredential[]; next?: string }> {
+    const { rows, next } = await listRows(this.#table, "devices", 200, after);
+    const devices = rows.map(({ sort, account, mosquitto }): BrokerCredential => {
+      const [salt, hash] = typeof mosquitto === "string" ? mosquitto.split("$") : [];
+      const password = salt && hash ? { password: { salt, hash } } : {};
+      return { deviceId: String(sort), accountId: String(account), ...password };
+    });
+    return { devices, ...(next === undefined ? {} : { next }) };
+  }
+
   /** Notes that a message of the device came; or that it came or went, where `connected` says so. See `presence.ts`. */
   async touch(deviceId: string, connected?: boolean): Promise<void> {
     if (connected === undefined) await this.#presence.heard(deviceId);
@@ -235,17 +302,11 @@ function infoOf(item: Item, seen: Item | undefined): DeviceInfo {
     deviceId: String(item.sort),
     accountId: String(item.account),
     createdMs: Number(item.created),
+    ...(typeof item.until === "number" ? { untilMs: item.until } : {}),
+    ...(typeof item.beforeUntil === "number" ? { beforeUntilMs: item.beforeUntil } : {}),
     ...(typeof seen?.seen === "number" ? { seenMs: seen.seen } : {}),
     ...(typeof seen?.connected === "boolean" ? { connected: seen.connected } : {}),
   };
-}
-
-function sha256(text: string): string {
-  return createHash("sha256").update(text).digest("hex");
-}
-
-function base64url(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString("base64url");
 }
 
 function throttled(): SyncError {

@@ -141,4 +141,37 @@ export const security: readonly Mutant[] = [
     `openSync(path, "wx", 0o600)`,
     `openSync(path, "wx", 0o644)`,
   ),
+  // ---- rights and tokens
+  guarded(
+    "rights: wildcards by the device's own topics",
+    "a device subscribes to its topics exactly",
+    "tests/hostile/rights_test.ts#embedded",
+    "cloud/broker/broker.ts",
+    `if (access.subscribes.has(subscription.topic)) return done(null, subscription);`,
+    `if (access.subscribes.has(subscription.topic.replace("/+", "/down"))) return done(null, subscription);`,
+  ),
+  guarded(
+    "rights: Mosquitto lets devices into shares",
+    "no share is granted to a device",
+    "tests/hostile/rights_test.ts#Mosquitto",
+    "cloud/broker_config/mosquitto.ts",
+    `...subscribes.flatMap((topic) => [allow("publishClientReceive", topic), allow("subscribeLiteral", topic)]),`,
+    `...subscribes.flatMap((topic) => [allow("publishClientReceive", topic), allow("subscribePattern", "#")]),`,
+  ),
+  guarded(
+    "token: the one before for ever",
+    "a rotated token ends",
+    "tests/cloud/sync/registry_test.ts",
+    "cloud/sync/device_token.ts",
+    `const beforeUntil = typeof until === "number" ? Math.min(until, graceEndsMs) : graceEndsMs;`,
+    `const beforeUntil = 9e15;`,
+  ),
+  guarded(
+    "token: expiry is not looked at",
+    "a token that expires cuts its connection",
+    "tests/cloud/sync/registry_test.ts",
+    "cloud/sync/device_token.ts",
+    `return isRight && credential !== undefined && nowMs < credential.untilMs;`,
+    `return isRight && credential !== undefined;`,
+  ),
 ];

@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { pbkdf2Sync } from "node:crypto";
+import { mosquittoIterations } from "../../../cloud/sync/device_token.ts";
 import { Registry } from "../../../cloud/sync/registry.ts";
 import type { Tables } from "../../../cloud/table/port.ts";
 import { Fixture } from "../fixture.ts";
@@ -227,4 +230,52 @@ Deno.test("registry: a device that takes a revoked one's name has nothing of it"
   await registry.add("d1", "other");
   assert.equal(await registry.report("d1"), undefined);
   assert.deepEqual((await registry.list()).devices, [{ deviceId: "d1", accountId: "other", createdMs: fixture.time }]);
+});
+
+Deno.test("registry: a token is rotated without a gap: two are valid, of three the oldest is not, and the old one ends", async () => {
+  await using fixture = new Fixture();
+  const registry = registryOf(fixture);
+  const one = await registry.add("d1", "acme");
+  const two = await registry.rotate("d1", { graceMs: 60_000 });
+  assert.ok(await registry.authenticate("d1", one));
+  assert.ok(await registry.authenticate("d1", two));
+  const three = await registry.rotate("d1", { graceMs: 60_000 });
+  const valid = async () =>
+    (await Promise.all([one, two, three].map((token) => registry.authenticate("d1", token)))).map(Boolean);
+  assert.deepEqual(await valid(), [false, true, true]);
+  const held = (await registry.admit("d1", two))!;
+  assert.ok(await registry.identityOf("d1", held.credential));
+  fixture.time += 60_000;
+  assert.deepEqual(await valid(), [false, false, true]);
+  assert.equal(await registry.identityOf("d1", held.credential), undefined);
+  assert.ok(await registry.identityOf("d1"));
+  await assert.rejects(registry.rotate("d9"), { code: "not-found" });
+});
+
+Deno.test("registry: a token expires to the millisecond, and the one before never outlives its own end", async () => {
+  await using fixture = new Fixture();
+  const registry = registryOf(fixture);
+  const short = await registry.add("d1", "acme", { validMs: 1_000 });
+  const long = await registry.rotate("d1", { graceMs: 3600_000, validMs: 5_000 });
+  const valid = async () =>
+    (await Promise.all([short, long].map((token) => registry.authenticate("d1", token)))).map(Boolean);
+  fixture.time += 999;
+  assert.deepEqual(await valid(), [true, true]);
+  fixture.time += 1;
+  assert.deepEqual(await valid(), [false, true]);
+  const [device] = (await registry.list()).devices;
+  assert.equal(device?.untilMs, fixture.time + 4_000);
+  fixture.time += 4_000;
+  assert.deepEqual(await valid(), [false, false]);
+});
+
+Deno.test("registry: what brokers get lets them check a token, and nobody learn it", async () => {
+  await using fixture = new Fixture();
+  const registry = registryOf(fixture);
+  const token = await registry.add("d1", "acme");
+  const { devices } = await registry.brokerCredentials();
+  const { salt, hash } = devices[0]!.password!;
+  const made = pbkdf2Sync(token, Buffer.from(salt, "base64"), mosquittoIterations, 64, "sha512").toString("base64");
+  assert.equal(made, hash);
+  assert.equal(JSON.stringify(devices).includes(token), false);
 });
