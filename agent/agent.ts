@@ -57,6 +57,8 @@ export interface AgentOptions<S extends OneTableSchema> {
   readonly key?: string;
   /** 4 (default): MQTT 3.1.1. 5: MQTT 5. */
   readonly protocolVersion?: 4 | 5;
+  /** Bytes of one MQTT message, where the broker takes less than 128 KB; larger messages travel in parts. */
+  readonly payloadBytesMax?: number;
   /** Topic prefix, default `tt`. */
   readonly prefix?: string;
   /** `full` (default): a commit survives a power cut. `normal`: the last commits before a power cut may be lost, not before a crash. */
@@ -189,6 +191,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
         this.#event(() => this.#twin.onDisconnected(reason));
       },
       message: (message) => this.#arrived(message),
+      refused: (topic, reason) => this.#event(() => this.#twin.onRefused(topic, reason)),
     });
     if (path !== ":memory:") {
       const watch = watchCommits(path, {

@@ -27,6 +27,13 @@ export interface LinkOptions extends
   readonly payloadBytesMax?: number;
 }
 
+/** Bytes of a payload by default: AWS IoT Core's limit. */
+const payloadBytesDefault = 128 * 1024;
+/** Below this parts would be mostly headers. */
+export const payloadBytesMin = 1024;
+/** Of an MQTT packet beside its payload: the topic (ids have 128 bytes at most, a prefix some) and what MQTT itself takes. */
+const packetOverheadBytes = 512;
+
 /** What a link counted since it was made. */
 export interface LinkCounters {
   connects: number;
@@ -106,17 +113,31 @@ export class MqttLink implements Transport {
     const { deviceId } = this.options.identity;
     const topic = message.type === "up" ? this.#topics.up(deviceId) : this.#topics.sync(deviceId);
     const options = {
-      maxBytes: this.options.payloadBytesMax,
+      maxBytes: this.#payloadBytesMax,
       deflate: this.#decoder.senderInflates,
       // Their answers carry items; others are too small to be worth a word.
       inflates: message.type === "sync" || message.type === "fetch",
     };
     for (const payload of encode(message, options)) {
-      if (!this.#session.publish(topic, payload)) return false;
+      const done = (error?: SyncError) => error && this.#refused(message.type === "up" ? "up" : "sync", error);
+      if (!this.#session.publish(topic, payload, done)) return false;
       this.counters.sentBytes += payload.length;
     }
     this.counters.sent++;
     return true;
+  }
+
+  /** What this link was told to keep to, and what the broker says that it takes (MQTT 5): a topic's bytes less, and a header's. */
+  get #payloadBytesMax(): number | undefined {
+    const { payloadBytesMax } = this.options, packetBytesMax = this.#session.packetBytesMax;
+    if (packetBytesMax === undefined) return payloadBytesMax;
+    const taken = Math.max(payloadBytesMin, packetBytesMax - packetOverheadBytes);
+    return Math.min(payloadBytesMax ?? payloadBytesDefault, taken);
+  }
+
+  #refused(topic: "up" | "sync", error: SyncError): void {
+    // Without a code the connection ended before the answer, which says nothing.
+    if (error.code === "refused") this.#handlers?.refused?.(topic, error.message);
   }
 
   async close(): Promise<void> {

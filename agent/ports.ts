@@ -13,6 +13,8 @@ export interface TransportHandlers {
   disconnected(reason: string): void;
   /** A message that was decoded and validated. */
   message(message: FromCloud): void;
+  /** The broker refused what was sent, and said why. Not every broker does. */
+  refused?(topic: "up" | "sync", reason: string): void;
 }
 
 /** A link to the cloud: at most once, unordered in principle; what is lost is sent again by the logic above. */

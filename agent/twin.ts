@@ -29,6 +29,7 @@ import { StuckRows } from "./upkeep/stuck.ts";
 import type { Clock, Transport } from "./ports.ts";
 import { complaintsText } from "./store/damage.ts";
 import type { Store } from "./store/store.ts";
+import type { UpTopic } from "./sync/silence.ts";
 import { Uplink } from "./sync/uplink.ts";
 import { Verify } from "./verify/verify.ts";
 import { askVerify } from "./verify/report.ts";
@@ -185,6 +186,11 @@ export class Twin {
     this.#recordConnection(true);
   }
 
+  /** The broker refused what was sent, and said why (MQTT 5). */
+  onRefused(topic: UpTopic, reason: string): void {
+    this.uplink.silence.refused(topic, reason);
+  }
+
   onDisconnected(reason?: string): void {
     if (!this.#connected) return;
     this.#connected = false;
@@ -226,6 +232,7 @@ export class Twin {
       for (const message of messages) {
         this.#learnTime(message);
         if (message.type !== "verify") this.#hear(message.schema);
+        this.uplink.silence.heard(message.type);
       }
       this.context.store.tx(() => {
         for (const message of messages) this.#handle(message);
@@ -382,9 +389,11 @@ export class Twin {
         this.#planSync();
         this.downlink.sync(undefined, false);
       }
+      if (this.uplink.silence.wantsProof()) this.downlink.sync(undefined, false);
       due = Math.min(due, this.downlink.tick(), this.#nextSyncMs, this.verify.tick());
       this.#endWaits();
       this.uplink.pump();
+      this.uplink.silence.tell(this.downlink.repeats);
       due = Math.min(due, this.uplink.nextDueMs());
     });
     return Math.max(due, now + 1);

@@ -9,7 +9,7 @@ import { dirname, resolve } from "node:path";
 import { openAgent } from "../agent/agent.ts";
 import type { Migration } from "../agent/migration/migrate.ts";
 import { defaultLimits } from "../agent/sync/context.ts";
-import { MqttLink } from "../agent/link.ts";
+import { MqttLink, payloadBytesMin } from "../agent/link.ts";
 import { checkId } from "../schema.ts";
 import { CommandError, defineCommand } from "./command.ts";
 import { connectionFlags, connectionOf } from "./connection.ts";
@@ -81,6 +81,13 @@ export const agentCommand = defineCommand({
       choices: ["builtin", "ffi"],
       default: "builtin",
     },
+    "payload-max": {
+      type: "integer",
+      value: "BYTES",
+      summary: "of one MQTT message, where the broker takes less than 128 KB; larger ones travel in parts",
+      min: payloadBytesMin,
+      max: 128 * 1024,
+    },
     "outbox-max": {
       type: "integer",
       value: "N",
@@ -108,7 +115,8 @@ export const agentCommand = defineCommand({
     const schema = await loadSchemaFile(flags.schema);
     for (const warning of schema.warnings) console.error(`agent: schema: ${warning}`);
     checkFolder(flags.db);
-    const link = new MqttLink({ ...connection, url: mqtt, identity });
+    const payloadBytesMax = flags["payload-max"];
+    const link = new MqttLink({ ...connection, url: mqtt, identity, payloadBytesMax });
     using lifetime = new Lifetime();
     const agent = await openAgent({
       schema,
@@ -120,6 +128,9 @@ export const agentCommand = defineCommand({
       driver: flags.driver as "builtin" | "ffi",
       limits: {
         outboxMax: flags["outbox-max"],
+        ...(payloadBytesMax === undefined
+          ? {}
+          : { batchBytesMax: Math.min(defaultLimits.batchBytesMax, payloadBytesMax) }),
         ...(flags["db-max-mb"] === undefined ? {} : { databaseBytesMax: flags["db-max-mb"] * 1_000_000 }),
       },
     });

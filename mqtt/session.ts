@@ -79,6 +79,15 @@ const closeTimeoutMs = 2_000;
 /** Codes of a CONNACK: bad user name or password, and not authorized; 4 and 5 in MQTT 3.1.1, 134 and 135 in MQTT 5. */
 const refusedCodes: ReadonlySet<unknown> = new Set([4, 5, 134, 135]);
 
+/** A PUBACK of MQTT 5 says why a message was not taken: it has a code of 128 and above. */
+function publishError(topic: string, cause: Error & { code?: unknown }): SyncError {
+  const isRefused = typeof cause.code === "number" && cause.code >= 128;
+  if (isRefused) {
+    return new SyncError("refused", cause.message.replace(/^Publish error: /, ""), { retryable: true, cause });
+  }
+  return new SyncError("unavailable", `publishing on ${topic} failed: ${cause.message}`, { retryable: true, cause });
+}
+
 /** In the place of `npm:mqtt`'s store of unacknowledged publishes: keeps nothing, so that nothing is sent twice. */
 const noStore: NonNullable<IClientOptions["outgoingStore"]> = {
   put(_packet, done) {
@@ -147,6 +156,8 @@ export class MqttSession {
   #unacknowledged = 0;
   /** Why there is no connection, or why the last one ended. `unauthorized`: refused by the broker. */
   lastError: SyncError | undefined;
+  /** Bytes of a packet that the broker takes; undefined: it has not said so (MQTT 3.1.1 has no way to). */
+  packetBytesMax: number | undefined;
 
   /** @throws {TypeError} for a URL that is not a broker's */
   constructor(private readonly options: SessionOptions, private readonly handlers: SessionHandlers) {
@@ -193,11 +204,7 @@ export class MqttSession {
     const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
     client.publish(topic, bytes, { qos: 1, retain: options?.retain ?? false }, (cause?: Error | null) => {
       if (client === this.#client) this.#unacknowledged--;
-      done?.(
-        cause
-          ? new SyncError("unavailable", `publishing on ${topic} failed: ${cause.message}`, { retryable: true, cause })
-          : undefined,
-      );
+      done?.(cause ? publishError(topic, cause) : undefined);
     });
     return true;
   }
@@ -270,7 +277,10 @@ export class MqttSession {
     this.#client = client;
     client.handleMessage = (packet, done) => this.#receive(packet.topic.toString(), packet.payload as Uint8Array, done);
     client.on("error", (cause) => this.#failed(client, cause));
-    client.on("connect", () => this.#subscribe(client));
+    client.on("connect", (connack) => {
+      this.packetBytesMax = connack.properties?.maximumPacketSize;
+      this.#subscribe(client);
+    });
     client.on("close", () => this.#ended(client));
     client.connect();
   }

@@ -68,6 +68,7 @@ export function settleAnswers(context: Context, inFlight: InFlight, batch: Batch
   const rest = untouched ? batch : left.length > 0 ? store.tx(() => inFlight.reissue(batch, left)) : undefined;
   if (rest) {
     rest.retryAtMs = undefined;
+    rest.unanswered = 0;
     rest.attempts = throttled ? Math.min(batch.attempts, 16) : 0;
     if (throttled) {
       const waitMs = Math.min(limits.retryMaxMs, 250 * 2 ** rest.attempts);

@@ -29,6 +29,8 @@ export interface Limits {
   /** First wait for an answer before a message is sent again; doubles to `retryMaxMs`, with jitter. */
   readonly retryMs: number;
   readonly retryMaxMs: number;
+  /** Tries without an answer after which the problem is told, and batches are cut (`silence.ts`). Infinity: never. */
+  readonly unansweredMax: number;
   /** The periodic sync, ±10 %: finds a last message that was lost with nothing behind it. */
   readonly syncIntervalMs: number;
   /** Rows of `_changes` and of `_conflicts` that are kept. */
@@ -59,6 +61,7 @@ export const defaultLimits: Limits = {
   changeBytesMax: 2_400_000,
   retryMs: 5_000,
   retryMaxMs: 60_000,
+  unansweredMax: 2,
   syncIntervalMs: 300_000,
   historyMax: 10_000,
   historyBytesMax: 32 * 1024 * 1024,

@@ -206,6 +206,11 @@ export class Downlink {
     for (const key of keys) this.#settledAt.set(keyText(key), this.#settledSerial);
   }
 
+  /** See {@link Questions.repeats}. */
+  get repeats(): number {
+    return this.#questions.repeats;
+  }
+
   /** See {@link Questions.of}. */
   requestOf(id: string): Pick<Request, "sentMs" | "ahead"> | undefined {
     return this.#questions.of(id);

@@ -44,12 +44,15 @@ export interface Batch {
   readonly upOnly: boolean;
   /** The digests of the changes' models in the schema that they were made under. Absent: a version of Twintable without made it. */
   readonly schemas?: Readonly<Record<string, string>>;
-  /** Monotonic time of the last transmission. */
+  /** Monotonic time of the last transmission, and of the one before it. */
   sentMs?: number;
+  earlierMs?: number;
   /** Monotonic time at which it is sent again; undefined: not sent since the link came up. */
   retryAtMs?: number;
   /** Transmissions since the last answer of any kind. */
   attempts: number;
+  /** Transmissions since the last answer about it, within this connection. */
+  unanswered: number;
   /** Monotonic time before which it is not sent again (throttled). */
   notBeforeMs?: number;
 }
@@ -78,7 +81,7 @@ export class InFlight {
       const stored = parseJson(row.payload as string) as unknown as StoredBatch;
       const flights = stored.flights.flatMap((flight) => this.#restored(flight, this.#sourceOf(id)));
       const { upOnly, schemas } = stored;
-      const batch = this.#hold({ id, source: this.#sourceOf(id), flights, upOnly, schemas, attempts: 0 });
+      const batch = this.#hold({ id, source: this.#sourceOf(id), flights, upOnly, schemas, attempts: 0, unanswered: 0 });
       // A new schema has models no more that are in it: an answer's indexes would no longer fit.
       if (flights.length < stored.flights.length) this.store.tx(() => this.reissue(batch, flights));
     }
@@ -122,7 +125,7 @@ export class InFlight {
     const { id, serial } = this.#nextId(incarnation);
     const payload = withList({ upOnly, schemas }, "flights", flights.map(storedText));
     this.store.db.sql("INSERT INTO _inflight(batch, serial, payload) VALUES (?, ?, ?)").run(id, serial, payload);
-    return this.#hold({ id, source: this.#sourceOf(id), flights, upOnly, schemas, attempts: 0 });
+    return this.#hold({ id, source: this.#sourceOf(id), flights, upOnly, schemas, attempts: 0, unanswered: 0 });
   }
 
   #schemasOf(flights: readonly Flight[]): Readonly<Record<string, string>> {

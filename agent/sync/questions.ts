@@ -134,6 +134,13 @@ export class Questions {
     for (const out of new Set(this.#out())) hasten(out, now, windowMs, random);
   }
 
+  /** How often the most patient of them was asked again. */
+  get repeats(): number {
+    let most = 0;
+    for (const { repeats } of this.#out()) most = Math.max(most, repeats);
+    return most;
+  }
+
   /** The questions that are out. */
   *#out(): Generator<Request> {
     yield* this.#requests.values();

@@ -19,6 +19,7 @@ import type { Batch, Flight, InFlight } from "./flight.ts";
 import { comesDown, isTracked, type ItemRecord, keyAttributesOf } from "./items.ts";
 import { type Candidate, joined, type Runs } from "./outbox.ts";
 import { refusedByCloud } from "./split.ts";
+import { Silence } from "./silence.ts";
 import { lastSendSlackMs, RecentSends } from "./recent_sends.ts";
 import { isEnvironmental } from "../store/faults.ts";
 import type { LocalRow } from "../store/store.ts";
@@ -32,12 +33,14 @@ const goneAheadMaxMs = 60_000;
 export class Uplink {
   /** Every channel is caught up: only then may two-way models be sent, lest a removal that waits there is undone. */
   caughtUp = false;
+  readonly silence: Silence;
   readonly #sends: RecentSends;
   #stampCounter = 0;
   /** How many changes make a full batch now: lower where items are large. */
   #fullBatch: number;
 
   constructor(readonly context: Context, readonly inFlight: InFlight) {
+    this.silence = new Silence(context, inFlight);
     this.#fullBatch = this.#batchMax;
     const last = Number(context.store.getMeta("lastSend") ?? 0);
     this.#sends = new RecentSends(last, context.clock.monotonicMs());
@@ -52,6 +55,7 @@ export class Uplink {
     for (const batch of this.inFlight.batches.values()) {
       batch.retryAtMs = undefined;
       batch.attempts = 0;
+      batch.unanswered = 0;
       batch.notBeforeMs = undefined;
     }
   }
@@ -68,11 +72,12 @@ export class Uplink {
   pump(): void {
     const { clock, limits } = this.context;
     if (!clock.known) return;
+    this.silence.split();
     for (const batch of [...this.inFlight.batches.values()]) {
       if (this.#isDue(batch) && !this.#transmit(batch)) return;
     }
     if (this.context.waits.any) this.#askAgain();
-    while (this.inFlight.batches.size < limits.windowBatches) {
+    while (this.#flying < limits.windowBatches) {
       if (!this.#worthABatch()) return;
       const batch = this.#nextBatch();
       if (!batch) return;
@@ -80,10 +85,15 @@ export class Uplink {
     }
   }
 
+  /** Batches whose answer may still be expected. */
+  get #flying(): number {
+    return this.inFlight.batches.size - this.silence.alone;
+  }
+
   #worthABatch(): boolean {
     const { outbox } = this.context;
     const unsent = outbox.waiting.size + outbox.unread();
-    return unsent >= (this.inFlight.batches.size === 0 ? 1 : this.#fullBatch);
+    return unsent >= (this.#flying === 0 ? 1 : this.#fullBatch);
   }
 
   /** Of models that wait, what may ask now becomes a candidate (`waits.ts`); none while others of the model ask. */
@@ -144,9 +154,11 @@ export class Uplink {
       if (change.op === "create" || model.sync === "up") this.#sends.note(text, now, change.stamp);
     }
     if (sending.attempts > 0) counters.resent++;
+    sending.earlierMs = sending.sentMs;
     sending.sentMs = now;
     sending.retryAtMs = now + this.#patienceMs(sending);
     sending.attempts++;
+    sending.unanswered++;
     counters.sent += sending.flights.length;
     return this.context.send({
       type: "up",

@@ -66,6 +66,8 @@ export class Scripted implements Disposable {
   /** How far the cloud's clock is ahead of the device's. */
   aheadMs = 0;
   connected = false;
+  /** Messages that the broker takes and passes on to nobody. */
+  swallows: (message: FromDevice) => boolean = () => false;
   /** Keys (`<hash> <sort>`) that a list does not show, though the table has them. */
   readonly hidden: Set<string> = new Set();
   /** Keys that a fetch can't read, and leaves out. */
@@ -84,7 +86,7 @@ export class Scripted implements Disposable {
       transport: {
         send: (message) => {
           this.sent.push(message);
-          this.#queue.push(message);
+          if (!this.swallows(message)) this.#queue.push(message);
           return this.connected;
         },
       },

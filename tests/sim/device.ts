@@ -158,7 +158,8 @@ export class SimDevice {
       },
       clock: { wallMs: () => this.wallMs(), monotonicMs: () => this.#monotonicMs() },
       random: () => this.world.random.next(),
-      limits: this.limits,
+      // What is not answered is cut into smaller batches in families of its own only: the others draw as they always have.
+      limits: { unansweredMax: Infinity, ...this.limits },
       onFault: (error) => {
         const full = error instanceof SyncError && error.code === "full";
         if (!full && !isRootedIn(error, Killed)) throw error;
