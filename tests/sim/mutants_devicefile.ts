@@ -130,4 +130,28 @@ export const devicefile: readonly GuardedMutant[] = [
     `if (!unchecked && this.altered().length > 0) throw alteredError(this.altered());`,
     ``,
   ),
+  guarded(
+    "the same batch for ever",
+    "what is not answered while the cloud is heard is cut into smaller batches",
+    "tests/agent/sync/silence_test.ts",
+    "agent/sync/uplink.ts",
+    `this.silence.split();`,
+    ``,
+  ),
+  guarded(
+    "silent and alone in the window",
+    "a change that stands alone and stays silent holds no place in the window",
+    "tests/agent/sync/silence_test.ts",
+    "agent/sync/uplink.ts",
+    `return this.inFlight.batches.size - this.silence.alone;`,
+    `return this.inFlight.batches.size;`,
+  ),
+  guarded(
+    "cut while the cloud is away",
+    "a batch is cut only where the cloud is heard",
+    "tests/agent/sync/silence_test.ts",
+    "agent/sync/silence.ts",
+    `!this.#isOverdue(batch) || !this.#isHeardSince(batch)) continue;`,
+    `!this.#isOverdue(batch)) continue;`,
+  ),
 ];

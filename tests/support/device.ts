@@ -23,7 +23,7 @@ export interface DeviceOptions {
   readonly clock?: Clock;
   readonly limits?: Partial<Limits>;
   /** How the link connects: certificates, the version of MQTT. */
-  readonly link?: Partial<Pick<LinkOptions, "ca" | "cert" | "key" | "protocolVersion">>;
+  readonly link?: Partial<Pick<LinkOptions, "ca" | "cert" | "key" | "protocolVersion" | "payloadBytesMax">>;
   /** Sees the link before it starts. */
   readonly prepare?: (tap: Tap) => void;
 }

@@ -26,6 +26,10 @@ export interface MosquittoOptions {
   readonly prefix?: string;
   /** PEM texts: the devices' listener then speaks TLS, and with `workers` the workers' as well. */
   readonly tls?: { readonly cert: string; readonly key: string; readonly ca: string; readonly workers?: boolean };
+  /** Lines of its configuration for all listeners; those of the same name here give way. */
+  readonly settings?: readonly string[];
+  /** Topics that the access rules forget to let devices publish on. */
+  readonly without?: readonly ("up" | "sync")[];
   /** Default: free ports. Given to start it again where it was. */
   readonly devicePort?: number;
   readonly workerPort?: number;
@@ -63,14 +67,13 @@ function passwordLine(username: string, password: string): string {
   return `${username}:$7$101$${salt.toString("base64")}$${hash.toString("base64")}`;
 }
 
-function accessRules({ devices, internal, prefix }: MosquittoOptions): string {
+function accessRules({ devices, internal, prefix, without = [] }: MosquittoOptions): string {
   const topic = topics(prefix);
   const own = (kind: "up" | "sync" | "presence" | "down") => topic[kind]("u").replace("/u/", "/%u/");
   return [
     `user ${internal.username}`,
     `topic readwrite ${prefix ?? "tt"}/#`,
-    `pattern write ${own("up")}`,
-    `pattern write ${own("sync")}`,
+    ...(["up", "sync"] as const).filter((kind) => !without.includes(kind)).map((kind) => `pattern write ${own(kind)}`),
     `pattern write ${own("presence")}`,
     `pattern read ${own("down")}`,
     `pattern read ${topic.all}`,
@@ -149,7 +152,7 @@ export async function startMosquitto(options: MosquittoOptions): Promise<Mosquit
       "max_inflight_messages 1000",
       "max_queued_messages 100000",
       "max_queued_bytes 67108864",
-      "message_size_limit 1048576",
+      ...(options.settings ?? ["message_size_limit 1048576"]),
       "persistence false",
       "log_type error",
       "",

@@ -38,6 +38,7 @@ export class Tap implements Transport {
       connected: () => this.#cut || handlers.connected(),
       disconnected: (reason) => this.#cut || handlers.disconnected(reason),
       message: (message) => this.#receive(message),
+      refused: (topic, reason) => handlers.refused?.(topic, reason),
     });
   }
 
