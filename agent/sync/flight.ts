@@ -81,7 +81,15 @@ export class InFlight {
       const stored = parseJson(row.payload as string) as unknown as StoredBatch;
       const flights = stored.flights.flatMap((flight) => this.#restored(flight, this.#sourceOf(id)));
       const { upOnly, schemas } = stored;
-      const batch = this.#hold({ id, source: this.#sourceOf(id), flights, upOnly, schemas, attempts: 0, unanswered: 0 });
+      const batch = this.#hold({
+        id,
+        source: this.#sourceOf(id),
+        flights,
+        upOnly,
+        schemas,
+        attempts: 0,
+        unanswered: 0,
+      });
       // A new schema has models no more that are in it: an answer's indexes would no longer fit.
       if (flights.length < stored.flights.length) this.store.tx(() => this.reissue(batch, flights));
     }
