@@ -174,6 +174,9 @@ export function settle(
     record.version = answer.current!.version;
     outbox.append(flight.model, flight.key, flight.keyAttributes, clock.clock.wallMs());
   } else stale(context, flight, record, answer.current ?? null);
+  // An item that could not take its place waits aside, and is tried again when nothing is awaited for its key. The echo of
+  // what was refused never comes: a fetch settles it.
+  if (record.awaiting && context.asides.has(flight.key)) records.mark(record);
   records.save(record);
 }
 

@@ -69,6 +69,12 @@ export class Asides {
     return this.store.db.sql("SELECT 1 FROM _sync_aside LIMIT 1").get() !== undefined;
   }
 
+  /** Whether an item waits under a key. */
+  has(key: Key): boolean {
+    return this.#maybeAny &&
+      this.store.db.sql("SELECT 1 FROM _sync_aside WHERE hash = ? AND sort = ?").get(...key) !== undefined;
+  }
+
   /** The model of the item that waits under a key. */
   modelOf(key: Key): Model | undefined {
     const row = this.store.db.sql("SELECT model FROM _sync_aside WHERE hash = ? AND sort = ?").get(...key);

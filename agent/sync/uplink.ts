@@ -36,6 +36,9 @@ export class Uplink {
   readonly silence: Silence;
   readonly #sends: RecentSends;
   #stampCounter = 0;
+  /** The highest stamp given before this start to a model of one device that only syncs up. */
+  readonly #stampFloor: number;
+  #stampMax: number;
   /** How many changes make a full batch now: lower where items are large. */
   #fullBatch: number;
 
@@ -44,6 +47,7 @@ export class Uplink {
     this.#fullBatch = this.#batchMax;
     const last = Number(context.store.getMeta("lastSend") ?? 0);
     this.#sends = new RecentSends(last, context.clock.monotonicMs());
+    this.#stampFloor = this.#stampMax = Number(context.store.getMeta("lastStamp") ?? 0);
   }
 
   get #batchMax(): number {
@@ -222,8 +226,18 @@ export class Uplink {
       if (nothing.length > 0) outbox.forget(joined(nothing));
       if (flights.length === 0) return undefined;
       this.#fullBatch = bytes >= limits.batchBytesMax ? flights.length : this.#batchMax;
+      this.#noteStamps(flights);
       return this.inFlight.add(incarnation, flights, upOnly!);
     });
+  }
+
+  /** In the transaction that stores the batch: see {@link #stampFloor}. */
+  #noteStamps(flights: readonly Flight[]): void {
+    const stamps = flights.filter(({ model }) => !isTracked(model)).map(({ change }) => change.stamp);
+    const highest = Math.max(0, ...stamps);
+    if (highest <= this.#stampMax) return;
+    this.#stampMax = highest;
+    this.context.store.setMeta("lastStamp", highest);
   }
 
   /** A row that is none by the schema (a table altered behind it) is shown in `_rejected`, and holds up nothing. */
@@ -309,8 +323,13 @@ export class Uplink {
       stamp = Math.max(stamp, record.gone + 1);
     }
     // A model of one device that only syncs up has no base to say what the table has.
-    const sent = isTracked(candidate.model) ? undefined : this.#sends.stampOf(candidate.text);
-    if (sent !== undefined && sent <= (now + stampAheadMaxMs) * 1000) stamp = Math.max(stamp, sent + 1);
+    if (!isTracked(candidate.model)) {
+      // What was sent lately is remembered; what was sent before this start has no stamp above the floor. A clock that was set
+      // back while no agent ran would else make the newer state the older one, and the own older one a conflict.
+      for (const sent of [this.#sends.stampOf(candidate.text), this.#stampFloor]) {
+        if (sent !== undefined && sent <= (now + stampAheadMaxMs) * 1000) stamp = Math.max(stamp, sent + 1);
+      }
+    }
     // Raised twice above the same one, it would be the same stamp.
     if (stamp > own && record.issued !== undefined) stamp = Math.max(stamp, record.issued + 1);
     const prior = [...candidate.prior, ...record.prior ?? []];

@@ -8,6 +8,8 @@ import { guarded, type Mutant } from "./mutant.ts";
 
 const purge = "agent/upkeep/purge.ts", purgeTest = "tests/agent/upkeep/purge_test.ts";
 const downlink = "agent/sync/downlink.ts", downlinkTest = "tests/agent/sync/downlink_test.ts";
+const answers = "agent/sync/answers.ts", condition = "cloud/sync/ingest_condition.ts";
+const expiryTest = "tests/agent/sync/expiry_test.ts", expiryCloudTest = "tests/cloud/sync/expiry_test.ts";
 const candidatesTest = "tests/agent/sync/candidates_test.ts";
 
 /** The planted bugs, in the order of the rules. */
@@ -155,5 +157,119 @@ export const absence: readonly Mutant[] = [
     "cloud/dynamodb/dynamo_table.ts",
     `if (!items) throw unfinished(table);\n  return items;`,
     `return items ?? [];`,
+  ),
+  guarded(
+    "seen in an abandoned snapshot",
+    "C5: a first page empties what was seen",
+    `${downlinkTest}#abandoned`,
+    downlink,
+    `if (first) db.sql("DELETE FROM _sync_seen WHERE channel = ?").run(channel);`,
+    ``,
+  ),
+  // ---- expiry
+  guarded(
+    "dead copy in the way",
+    "A1: what has expired stands in nobody's way",
+    `${expiryCloudTest}#dead copy`,
+    condition,
+    `const allowed = anyOf(rule, deadRule(change, parts));`,
+    `const allowed = anyOf(rule, undefined && deadRule(change, parts));`,
+  ),
+  guarded(
+    "late duplicate over a dead newer version",
+    "A1: the stamp of what has expired counts",
+    `${expiryCloudTest}#dead copy`,
+    condition,
+    `all(expired, any(unstamped, less("_stamp", stamp)))`,
+    `all(expired, any(unstamped, less("_stamp", stamp * 2)))`,
+  ),
+  guarded(
+    "removal of a dead copy refused",
+    "A1: the removal of what has expired is ok",
+    `${expiryCloudTest}#dead copy`,
+    "cloud/sync/ingest.ts",
+    `if (change.op === "remove" && isExpired(model, current, context.now())) return undefined;`,
+    ``,
+  ),
+  guarded(
+    "gone in spite of an expired base",
+    "A2: gone is no removal where the base has expired",
+    `${expiryTest}#prolonged`,
+    answers,
+    `if (base && isExpired(model, base, ackMs)) return true;`,
+    ``,
+  ),
+  guarded(
+    "newer given up with what ran out",
+    "A2: what waits behind a change that has run out stays",
+    `${expiryTest}#run out`,
+    answers,
+    `return change.item !== undefined && isExpired(model, change.item, ackMs) && outbox.pending(model, key);`,
+    `return false;`,
+  ),
+  guarded(
+    "sweep taken for a removal",
+    "A4: a sweep's record never says removed",
+    `${expiryCloudTest}#a sweep tells`,
+    "cloud/sync/fan_out.ts",
+    `return expired ? { key, bytes: 0 } : { key, bytes: 0, removed: true };`,
+    `return { key, bytes: 0, removed: true };`,
+  ),
+  guarded(
+    "sweep without its version",
+    "A4: a sweep's record says which version went",
+    `${expiryCloudTest}#a sweep tells`,
+    "cloud/sync/fan_out.ts",
+    `if (was) return { key, bytes: 0, was };`,
+    `if (was && !expired) return { key, bytes: 0, was };`,
+  ),
+  guarded(
+    "expired item placed",
+    "A5: an expired item that comes down is an absence",
+    `${expiryTest}#comes down`,
+    answers,
+    `const isOver = shown && clock.known && isExpired(model, shown.item, clock.nowMs());`,
+    `const isOver = false;`,
+  ),
+  // ---- items set aside, clocks, what a refusal shows
+  guarded(
+    "aside awaits an echo that never comes",
+    "an item that waits aside is tried again after a refused write of its key",
+    "tests/agent/sync/aside_test.ts#refused write",
+    answers,
+    `if (record.awaiting && context.asides.has(flight.key)) records.mark(record);`,
+    ``,
+  ),
+  guarded(
+    "suspend taken for a jump",
+    "§2: after a suspend the wall clock was right all the time",
+    "tests/agent/sync/clock_test.ts#a suspend looks",
+    "agent/sync/clock.ts",
+    `if (jump && Math.abs(offsetMs - jump.offsetMs) <= offsetIgnoredMs) {`,
+    `if (jump && Math.abs(offsetMs - jump.offsetMs) < 0) {`,
+  ),
+  guarded(
+    "jump taken for a suspend",
+    "§2: a clock that was set is corrected by the jump",
+    "tests/agent/sync/clock_test.ts#is a jump",
+    "agent/sync/clock.ts",
+    `if (jump && Math.abs(offsetMs - jump.offsetMs) <= offsetIgnoredMs) {`,
+    `if (jump) {`,
+  ),
+  guarded(
+    "stamps from before the start forgotten",
+    "a device alone never overwrites what it sent itself with an older stamp",
+    "tests/agent/sync/clock_test.ts#around a kill",
+    "agent/sync/uplink.ts",
+    `[this.#sends.stampOf(candidate.text), this.#stampFloor]`,
+    `[this.#sends.stampOf(candidate.text)]`,
+  ),
+  guarded(
+    "foreign item shown with a refusal",
+    "I4: an unfit change on a taken key shows nothing of another's item",
+    "tests/cloud/sync/ingest_test.ts#unfit change",
+    "cloud/sync/ingest.ts",
+    `const isVisible = item && isOwn(`,
+    `const isVisible = item && true || isOwn(`,
   ),
 ];

@@ -176,3 +176,19 @@ Deno.test("aside: thousands that never fit keep every other change moving", () =
   assert.equal(asides(device).length, 3000);
   assert.ok(perChangeMs < 100, `${perChangeMs} ms a change`);
 });
+
+Deno.test("aside: after a refused write of its key the item is tried again, though no echo comes", () => {
+  using device = opened();
+  device.write({ A: { slot: "y" } });
+  assert.deepEqual(asides(device), ["slot#A"]);
+  // The device's own write is refused: what the cloud has stands, and still does not fit.
+  const current = device.table.get("device#dev-1 slot#A")!;
+  device.judge = ({ op }, at) => op === "update" ? { at, code: "stale", current } : undefined;
+  device.sql("UPDATE Slot SET code = 9 WHERE name = 'A'");
+  device.judge = () => undefined;
+  assert.deepEqual(asides(device), ["slot#A"]);
+  device.sql("UPDATE Slot SET slot = 'free' WHERE name = 'B'");
+  device.pass(61_000);
+  assert.deepEqual(asides(device), []);
+  assert.equal(list(device), "A=y B=free C=z");
+});

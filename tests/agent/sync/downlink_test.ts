@@ -323,3 +323,32 @@ Deno.test("downlink: when a worker is back, who waits for an answer asks again w
   device.twin.tick();
   assert.deepEqual(syncs(device), []);
 });
+
+Deno.test("downlink: what an abandoned snapshot had shown does not count for the one that is begun anew (rule C5)", () => {
+  using device = opened();
+  const { twin, requestOf } = device;
+  const item = (name: string): Entry => ({
+    key: ["device#dev-1", `slot#${name}`],
+    current: { model: "Slot", item: { name, slot: `of ${name}` }, version: ["other#1", 1] },
+  });
+  const page = (names: string[], more: { after?: string; next?: string }): FromCloud => ({
+    ...{
+      type: "snapshot",
+      request: requestOf(),
+      channel,
+      epoch: "e",
+      head: 1,
+      entries: names.map(item),
+      ...more,
+      time,
+    },
+  });
+  twin.onMessage(page(["A", "B"], { next: "t1" }));
+  assert.equal(device.names(), "A,B");
+  // The cloud begins anew (its schema changed, say): A was removed meanwhile.
+  twin.onMessage(page(["B"], {}));
+  const fetch = device.sent.findLast((m) => m.type === "fetch");
+  assert.deepEqual(fetch?.keys, [["device#dev-1", "slot#A"]]);
+  twin.onMessage({ type: "items", request: fetch!.request, entries: [{ key: fetch!.keys[0]! }], time });
+  assert.equal(device.names(), "B");
+});

@@ -571,3 +571,20 @@ Deno.test("ingest: an outage is an error, which the service answers with throttl
     answers: [{ at: 0, code: "throttled" }],
   });
 });
+
+Deno.test("ingest: an unfit change on a taken key shows nothing of the item that is there", async () => {
+  await using fixture = new Fixture();
+  // Of another model, and of another device, under the key that the change renders.
+  for (const there of [{ _type: "Other" }, { deviceId: "d2" }]) {
+    const item = await fixture.put("Plain", { id: "x", v: 7 });
+    await fixture.tables.data.write([{ op: "put", item: { ...item, ...there } }]);
+    const ack = await send(fixture, [
+      { model: "Plain", op: "create", item: { id: "x", v: "no number" }, stamp: at(0) },
+    ]);
+    assert.equal(ack.answers[0]!.code, "invalid");
+    assert.equal(ack.answers[0]!.current, null);
+  }
+  await fixture.put("Plain", { id: "x", v: 7 });
+  const own = await send(fixture, [{ model: "Plain", op: "create", item: { id: "x", v: "no number" }, stamp: at(0) }]);
+  assert.equal(own.answers[0]!.current!.item.v, 7, "its own it is shown");
+});
