@@ -79,7 +79,9 @@ export class Scripted implements Disposable {
   #stamp = this.nowMs * 1000;
   #queue: FromDevice[] = [];
 
-  constructor(options: { store?: Store } & Partial<Pick<TwinOptions, "limits">> = {}) {
+  /** @param options.nowMs what the device's wall clock shows at its start */
+  constructor(options: { store?: Store; nowMs?: number } & Partial<Pick<TwinOptions, "limits">> = {}) {
+    this.nowMs = options.nowMs ?? this.nowMs;
     this.store = options.store ?? memoryStore({ schema: twinCompiled, identity, now: () => this.nowMs });
     this.twin = new Twin({
       store: this.store,

@@ -120,8 +120,7 @@ for (const hours of [2, -2]) {
     first.disconnect();
     write(first, "UPDATE Sample SET n = 2 WHERE id = 'a'");
     // Killed; the clock is set; nothing of the jump was noted.
-    const next = new Scripted({ store });
-    next.nowMs = first.nowMs + hours * hourMs + 5000;
+    const next = new Scripted({ store, nowMs: first.nowMs + hours * hourMs + 5000 });
     next.aheadMs = first.aheadMs - hours * hourMs;
     next.connect();
     next.pass(2000);
