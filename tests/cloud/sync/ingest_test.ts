@@ -575,7 +575,7 @@ Deno.test("ingest: an outage is an error, which the service answers with throttl
 Deno.test("ingest: an unfit change on a taken key shows nothing of the item that is there", async () => {
   await using fixture = new Fixture();
   // Of another model, and of another device, under the key that the change renders.
-  for (const there of [{ _type: "Other" }, { deviceId: "d2" }]) {
+  for (const there of [{ _type: "Other" }, { deviceId: "d2" }] as Attributes[]) {
     const item = await fixture.put("Plain", { id: "x", v: 7 });
     await fixture.tables.data.write([{ op: "put", item: { ...item, ...there } }]);
     const ack = await send(fixture, [
