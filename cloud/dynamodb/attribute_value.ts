@@ -12,6 +12,20 @@ import { base64ToBytes, bytesToBase64, escape, isMap, type Item, type Json, tagO
 /** An item as the AWS SDK takes and gives it. */
 export type AttributeValues = Record<string, AttributeValue>;
 
+/**
+ * The name that the AWS SDK knows an attribute `__proto__` by: it builds its objects by assignment, and loses one of that
+ * name. The noncharacter before it stands in no text that a table holds. See `proto_names.ts`.
+ */
+export const protoAlias = "\ufdd0__proto__";
+
+function toSdkName(name: string): string {
+  return name === "__proto__" ? protoAlias : name;
+}
+
+function fromSdkName(name: string): string {
+  return name === protoAlias ? "__proto__" : name;
+}
+
 /** DynamoDB: a document is nested at most 32 levels deep (Service Quotas, Attributes). */
 const nestingMax = 32;
 
@@ -71,7 +85,7 @@ export function toAttributeValues(item: Item): AttributeValues {
   return Object.fromEntries(
     Object.entries(item).map(([name, value]) => {
       try {
-        return [name, toAttributeValue(value)];
+        return [toSdkName(name), toAttributeValue(value)];
       } catch (cause) {
         throw new RangeError(`the attribute "${name}" can't be stored: ${(cause as Error).message}`, { cause });
       }
@@ -81,13 +95,17 @@ export function toAttributeValues(item: Item): AttributeValues {
 
 /** A whole item as tagged JSON. */
 export function fromAttributeValues(values: AttributeValues): Item {
-  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, fromAttributeValue(value)]));
+  return Object.fromEntries(
+    Object.entries(values).map(([name, value]) => [fromSdkName(name), fromAttributeValue(value)]),
+  );
 }
 
 function toMap(map: { readonly [key: string]: Json }, depth: number): AttributeValue {
   if (Object.hasOwn(map, "")) throw new RangeError("it has a map with an empty name, which DynamoDB refuses");
   return {
-    M: Object.fromEntries(Object.entries(map).map(([name, value]) => [name, toAttributeValue(value, depth + 1)])),
+    M: Object.fromEntries(
+      Object.entries(map).map(([name, value]) => [toSdkName(name), toAttributeValue(value, depth + 1)]),
+    ),
   };
 }
 

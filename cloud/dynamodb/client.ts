@@ -13,6 +13,7 @@ import { DynamoDBStreamsClient } from "npm:@aws-sdk/client-dynamodb-streams@^3.1
 import { SyncError } from "../../schema/errors.ts";
 import { pause, Semaphore } from "../sync/bounded.ts";
 import { syncErrorOf } from "./faults.ts";
+import { carryProtoNames } from "./proto_names.ts";
 import { type RetryPolicy, withRetries } from "./retry.ts";
 import { type DynamoUrl, parseDynamoUrl } from "./url.ts";
 
@@ -101,7 +102,11 @@ export async function connectDynamo(url: string, options: ConnectOptions = {}): 
     ...common,
     ...(streamsEndpoint === undefined ? {} : { endpoint: streamsEndpoint }),
   });
-  for (const client of [tables, streams]) trim(client);
+  for (const client of [tables, streams]) {
+    trim(client);
+    // Their stacks differ in the types of commands alone.
+    carryProtoNames(client as DynamoDBClient);
+  }
   await checkConfiguration(tables);
 
   const policy: RetryPolicy = {
