@@ -27,7 +27,14 @@ export interface HandlerOptions {
   /** For `/metrics`, and for `/stream`, `/up` and `/sync`; without it there are none of these. */
   readonly service?: Pick<
     CloudService,
-    "metrics" | "receive" | "refuse" | "fanOutParts" | "historyLost" | "requestVerify"
+    | "metrics"
+    | "receive"
+    | "refuse"
+    | "fanOutParts"
+    | "recordDropped"
+    | "recordRefused"
+    | "historyLost"
+    | "requestVerify"
   >;
   /** Further counters for `/metrics`: a publisher's. */
   readonly counters?: () => Readonly<Record<string, number>>;

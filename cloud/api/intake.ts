@@ -27,7 +27,10 @@ export interface IntakeOptions {
   readonly schema: Schema;
   readonly tables: Tables;
   readonly registry: Registry;
-  readonly service: Pick<CloudService, "receive" | "refuse" | "fanOutParts" | "historyLost">;
+  readonly service: Pick<
+    CloudService,
+    "receive" | "refuse" | "fanOutParts" | "recordDropped" | "recordRefused" | "historyLost"
+  >;
   readonly prefix?: string;
   readonly streamTimeoutMs?: number;
   readonly now: () => number;

@@ -9,7 +9,7 @@
  *
  * @module
  */
-import { recordsFromLambda } from "../dynamodb/records.ts";
+import { type EventRecord, recordsFromLambda } from "../dynamodb/records.ts";
 import type { Schema } from "../../schema/model.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { CloudService } from "../sync/service.ts";
@@ -21,7 +21,7 @@ export const streamBodyBytesMax = 8 * 1024 * 1024;
 /** What is done with an event. */
 export interface StreamContext {
   readonly schema: Schema;
-  readonly service: Pick<CloudService, "fanOutParts">;
+  readonly service: Pick<CloudService, "fanOutParts" | "recordDropped" | "recordRefused">;
   /** How long it may take, ms. */
   readonly timeoutMs: number;
 }
@@ -44,17 +44,40 @@ export async function handleStreamEvent(
 ): Promise<{ readonly answer: StreamAnswer; readonly status: 200 | 503 }> {
   const isLambda = typeof event === "object" && event !== null && "Records" in event;
   const records = eventRecords(schema, isSingle(event) ? [event] : event);
-  const failed = await within(timeoutMs, (signal) => service.fanOutParts(records.map(({ record }) => record), signal));
+  const refused = refuse(service, records);
+  const whole = [...records.keys()].filter((at) => records[at]!.record !== undefined);
+  const undone = await within(
+    timeoutMs,
+    (signal) => service.fanOutParts(whole.map((at) => records[at]!.record!), signal),
+  );
+  const failed = [...undone.map((i) => whole[i]!), ...refused].sort((a, b) => a - b);
   const answer = { batchItemFailures: failed.map((at) => ({ itemIdentifier: records[at]!.failureId })) };
   const nothingDone = failed.length > 0 && failed.length === records.length;
   return { answer, status: nothingDone && !isLambda ? 503 : 200 };
+}
+
+/**
+ * The records that can't be passed on: those of a stream that tells too little fail, so that nothing of it is lost once the
+ * stream is set up as it must be; one of another table, or one that nobody can read, is done with.
+ *
+ * @returns the indexes of those that fail
+ */
+function refuse(service: StreamContext["service"], records: readonly EventRecord[]): number[] {
+  const refused: number[] = [];
+  for (const [at, { lacks, unreadable }] of records.entries()) {
+    if (unreadable !== undefined) service.recordDropped(`a stream record is left out: ${unreadable}`);
+    if (lacks === undefined) continue;
+    refused.push(at);
+    service.recordRefused(`a stream record is refused: ${lacks}; the table's stream must be of NEW_AND_OLD_IMAGES`);
+  }
+  return refused;
 }
 
 function isSingle(event: unknown): boolean {
   return typeof event === "object" && event !== null && !Array.isArray(event) && "dynamodb" in event;
 }
 
-function eventRecords(schema: Schema, event: unknown): ReturnType<typeof recordsFromLambda> {
+function eventRecords(schema: Schema, event: unknown): EventRecord[] {
   try {
     return recordsFromLambda(schema, event);
   } catch (error) {

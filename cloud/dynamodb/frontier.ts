@@ -155,6 +155,7 @@ export class Frontier {
     const asked = group.map(({ limit }) => limit);
     const pages = await Promise.all(group.map((reader) => this.#readPage(reader)));
     const records: StreamRecord[] = pages.flatMap((page) => page?.records ?? []);
+    const unreadable = pages.flatMap((page) => page?.unreadable ?? []);
     const moved = group
       .filter((reader) => reader.stored !== reader.after)
       .map((reader) => ({ reader, position: this.#positionOf(reader) }));
@@ -164,12 +165,13 @@ export class Frontier {
       const storedAt = this.#options.now();
       for (const { reader, position } of positions) Object.assign(reader, { stored: position.after, storedAt });
     };
-    if (records.length === 0) {
+    if (records.length === 0 && unreadable.length === 0) {
       const now = this.#options.now();
       await store(moved.filter(({ reader }) => reader.drained || now - (reader.storedAt ?? 0) >= passedEveryMs));
     }
     return {
       records,
+      ...(unreadable.length > 0 ? { unreadable } : {}),
       busy: pages.some((page) => countOf(page) > 0),
       full: pages.some((page, i) => isFull(page, asked[i]!)),
       // The batch was handled. A crash before this delivers it again; after it, never.

@@ -32,9 +32,13 @@ function isExpiry({ Type, PrincipalId, type, principalId }: UserIdentity): boole
   return (Type ?? type) === "Service" && (PrincipalId ?? principalId) === "dynamodb.amazonaws.com";
 }
 
-/** A record of an event, with the name by which its failure is reported. */
+/** A record of an event, or why it is none, with the name by which its failure is reported. */
 export interface EventRecord {
-  readonly record: StreamRecord;
+  readonly record?: StreamRecord;
+  /** The stream does not tell enough: it has to be set up otherwise, and then tell it again. */
+  readonly lacks?: string;
+  /** It is none of this table, or can't be read: telling it again would help nobody. */
+  readonly unreadable?: string;
   /** `itemIdentifier` in `batchItemFailures`: the sequence number for Lambda, the event's id for EventBridge Pipes. */
   readonly failureId: string;
 }
@@ -74,7 +78,7 @@ export function toStreamRecord(shape: TableShape, images: StreamImages, who?: Us
 
 /**
  * The records of an event in its order: a Lambda event (`{Records: […]}`) or what EventBridge Pipes posts (the array
- * itself). An empty event is allowed.
+ * itself). An empty event is allowed. Each record is read by itself.
  *
  * @throws SyncError `invalid` where the event is of another shape; nothing of it should then be handled.
  */
@@ -83,17 +87,37 @@ export function recordsFromLambda(schema: Schema, event: unknown): EventRecord[]
   const pipe = Array.isArray(event);
   const list = pipe ? event : (event as { readonly Records?: unknown } | null)?.Records;
   if (!Array.isArray(list)) throw new SyncError("invalid", "the event is no batch of DynamoDB stream records");
-  return list.map((entry: { eventID?: unknown; dynamodb?: StreamImages; userIdentity?: UserIdentity } | null, at) => {
+  return list.map((entry: EventEntry | null, at) => {
     const images = entry?.dynamodb;
     const failureId = pipe ? entry?.eventID : images?.SequenceNumber;
     if (typeof images !== "object" || images === null || typeof failureId !== "string") {
       throw new SyncError("invalid", `record ${at} of the event is no DynamoDB stream record`);
     }
+    const lacks = lacking(entry!);
+    if (lacks !== undefined) return { failureId, lacks };
     try {
-      return { record: toStreamRecord(shape, images, entry?.userIdentity), failureId };
-    } catch (cause) {
-      if (cause instanceof SyncError) throw cause;
-      throw new SyncError("invalid", `record ${at} of the event can't be read: ${(cause as Error).message}`, { cause });
+      return { failureId, record: toStreamRecord(shape, images, entry?.userIdentity) };
+    } catch (error) {
+      if (!(error instanceof SyncError) && !(error instanceof RangeError)) throw error;
+      return { failureId, unreadable: error.message };
     }
   });
+}
+
+interface EventEntry {
+  readonly eventID?: unknown;
+  readonly eventName?: unknown;
+  readonly userIdentity?: UserIdentity;
+  readonly dynamodb?: StreamImages & { readonly StreamViewType?: unknown };
+}
+
+/** Why a stream tells too little: what it leaves out can't be passed on, and to call it done would lose it without a word. */
+function lacking({ eventName, dynamodb }: EventEntry): string | undefined {
+  const { StreamViewType: view, OldImage: old, NewImage: fresh } = dynamodb!;
+  if (view !== undefined && view !== "NEW_AND_OLD_IMAGES") return `its stream is of ${String(view).slice(0, 40)}`;
+  const wantsOld = eventName === "MODIFY" || eventName === "REMOVE";
+  const wantsNew = eventName === "MODIFY" || eventName === "INSERT";
+  if (wantsOld && old == null && wantsNew && fresh == null) return "it carries neither image";
+  if (wantsOld && old == null) return "it carries no old image";
+  return wantsNew && fresh == null ? "it carries no new image" : undefined;
 }

@@ -111,7 +111,7 @@ export class StreamTailer implements ChangeStream {
         // Unwanted records keep the pace, too: a wanted one may stand behind them.
         full ||= batch.full;
         if (batch.busy) this.#awake = true;
-        if (batch.records.length > 0) yield batch;
+        if (batch.records.length > 0 || batch.unreadable) yield batch;
         if (signal.aborted || !lease.held) return;
       }
       await frontier.retire();

@@ -31,6 +31,8 @@ export interface Shard {
 /** What one read of a shard gave. */
 export interface ShardPage {
   readonly records: readonly StreamRecord[];
+  /** Why others could not be read. */
+  readonly unreadable?: readonly string[];
   /** How many records there were, those included that were left out as unwanted; absent: none were. */
   readonly count?: number;
   /** Their size, by the stream's own reckoning; absent where it says nothing. */
@@ -126,11 +128,20 @@ export function awsStreamSource(
       const output = await send<GetRecordsCommandOutput>(command, signal);
       const records = output.Records ?? [];
       const { SequenceNumber: last, ApproximateCreationDateTime: lastAt } = records.at(-1)?.dynamodb ?? {};
-      const wanted = records.filter((_, i) => !unwanted.has(i));
+      const wanted: StreamRecord[] = [], unreadable: string[] = [];
+      records.forEach(({ dynamodb, userIdentity }, i) => {
+        if (unwanted.has(i)) return;
+        try {
+          wanted.push(toStreamRecord(shape, (dynamodb ?? {}) as StreamImages, userIdentity));
+        } catch (error) {
+          // By itself: read together, one of them would keep all of this shard's from ever being passed.
+          if (!(error instanceof SyncError) && !(error instanceof RangeError)) throw error;
+          unreadable.push(error.message);
+        }
+      });
       return {
-        records: wanted.map(({ dynamodb, userIdentity }) =>
-          toStreamRecord(shape, (dynamodb ?? {}) as StreamImages, userIdentity)
-        ),
+        records: wanted,
+        ...(unreadable.length > 0 ? { unreadable } : {}),
         count: records.length,
         bytes: records.reduce((sum, { dynamodb }) => sum + (dynamodb?.SizeBytes ?? 0), 0),
         ...(last ? { last } : {}),

@@ -16,7 +16,7 @@ import type { Identity, Schema } from "../../schema/model.ts";
 import type { Item } from "../../schema/values.ts";
 import { mapBounded } from "./bounded.ts";
 import type { ChannelLog, LogKey } from "./channel_log.ts";
-import { downChannelOf } from "./visible.ts";
+import { downChannelOf, unidentified } from "./visible.ts";
 import { buildEntries, keyText, later } from "./entries.ts";
 import { itemSizeBytes, utf8Bytes } from "../table/item_size.ts";
 import type { StreamRecord, Table } from "../table/port.ts";
@@ -41,6 +41,8 @@ export interface FanOutContext {
   now(): number;
   /** The account of a device, for the attributes that a key implies; undefined for a device that nobody knows. */
   identityOf(deviceId: string): Promise<Identity | undefined>;
+  /** Told of an item that reaches no device though it should. */
+  unidentified?(key: Key, why: string): void;
 }
 
 /**
@@ -51,6 +53,10 @@ export interface FanOutContext {
  */
 export async function fanOut(context: FanOutContext, records: readonly StreamRecord[]): Promise<Changes[]> {
   const channels = [...groupRecords(context.schema, records)];
+  for (const { key, new: item } of records) {
+    const why = item && unidentified(context.schema, item);
+    if (why !== undefined) context.unidentified?.(key, why);
+  }
   const messages = await mapBounded(channels, channelsAtOnce, async ([channel, keys]) => {
     const identity = await channelIdentity(channel, (deviceId) => context.identityOf(deviceId));
     const appended: { epoch: string; seq: number; keys: LogKey[] }[] = [];

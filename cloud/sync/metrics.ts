@@ -24,8 +24,12 @@ export interface ServiceMetrics {
   readonly batchesRefused: number;
   readonly channelsIgnored: number;
   readonly recordsRead: number;
-  /** Records that could not be fanned out however often it was tried. */
+  /** Records that could not be read, or not be fanned out however often it was tried. */
   readonly recordsDropped: number;
+  /** Records of a stream that tells too little: they were handed back. */
+  readonly recordsRefused: number;
+  /** Changes of items that nobody can be told of: without a type, or without the id that their scope needs. */
+  readonly itemsUnidentified: number;
   readonly entriesPublished: number;
   readonly streamFailures: number;
   readonly streamLost: number;
@@ -51,6 +55,8 @@ export function noMetrics(): Counters {
     channelsIgnored: 0,
     recordsRead: 0,
     recordsDropped: 0,
+    recordsRefused: 0,
+    itemsUnidentified: 0,
     entriesPublished: 0,
     streamFailures: 0,
     streamLost: 0,

@@ -5,7 +5,7 @@
  * @module
  */
 import { Log } from "../../protocol/log.ts";
-import type { Changes } from "../../protocol.ts";
+import type { Changes, Key } from "../../protocol.ts";
 import { SyncError } from "../../schema.ts";
 import { backoffMs, mapBounded } from "./bounded.ts";
 import { fanOut, type FanOutContext, independentParts } from "./fan_out.ts";
@@ -86,9 +86,27 @@ export class StreamPassing {
 
   async #pass(batch: StreamBatch, signal: AbortSignal): Promise<void> {
     this.#metrics.recordsRead += batch.records.length;
+    for (const why of batch.unreadable ?? []) this.recordDropped(`a stream record is left out: ${why}`);
     if (!await this.fanOutRecords(batch.records, signal)) return;
     // After publishing. A crash before this line delivers the batch again, which is appended and published again.
     await this.#untilDone("the stream's checkpoint", signal, () => batch.checkpoint());
+  }
+
+  /** A record that can't be read is left out: counted, told the first time and then now and then. */
+  recordDropped(why: string): void {
+    if (tellNow(this.#metrics.recordsDropped++)) logger.error("{why}", { why });
+  }
+
+  /** A record is handed back, for its stream tells too little. Told as above. */
+  recordRefused(why: string): void {
+    if (tellNow(this.#metrics.recordsRefused++)) logger.error("{why}", { why });
+  }
+
+  /** An item that nobody can be told of. Told as above. */
+  #unidentified(key: Key, why: string): void {
+    if (tellNow(this.#metrics.itemsUnidentified++)) {
+      logger.warn("the change of {key} reaches no device: {why}", { key: key.join(" "), why });
+    }
   }
 
   /**
@@ -126,11 +144,13 @@ export class StreamPassing {
     let faults = 0;
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
-        return await fanOut(this.context, records);
+        return await fanOut({ ...this.context, unidentified: (key, why) => this.#unidentified(key, why) }, records);
       } catch (error) {
         this.#metrics.streamFailures++;
         logger.warn("fan-out of {count} records failed: {error}", { count: records.length, error });
-        if (!isOutage(error) && ++faults === recordAttemptsMax) return await this.#appendApart(records, signal, error);
+        // What a table answers (credentials that expired, a table that is gone) is no record's fault: it is waited out.
+        const isOfRecord = !(error instanceof SyncError) || error.code === "invalid";
+        if (isOfRecord && ++faults === recordAttemptsMax) return await this.#appendApart(records, signal, error);
         await this.context.pause(backoffMs(attempt, this.context.random), signal);
       }
     }
@@ -193,6 +213,11 @@ export class StreamPassing {
     }
     return false;
   }
+}
+
+/** The first of its kind is told at once, then each tenth, hundredth, … */
+function tellNow(before: number): boolean {
+  return /^10*$/.test(String(before + 1));
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -116,6 +116,16 @@ export class CloudService {
     return this.#passing.run(signal);
   }
 
+  /** See {@link StreamPassing.recordDropped}. */
+  recordDropped(why: string): void {
+    this.#passing.recordDropped(why);
+  }
+
+  /** See {@link StreamPassing.recordRefused}. */
+  recordRefused(why: string): void {
+    this.#passing.recordRefused(why);
+  }
+
   /** See {@link StreamPassing.historyLost}. */
   historyLost(): Promise<void> {
     return this.#passing.historyLost();

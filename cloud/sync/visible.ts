@@ -32,6 +32,15 @@ export function isForeign(schema: Schema, item: Item | undefined): boolean {
   return !model || !comesDown(model);
 }
 
+/** Why an item that is meant for devices reaches none; undefined where it reaches some, or is not meant for any. */
+export function unidentified(schema: Schema, item: Item): string | undefined {
+  if (item[schema.typeField] === undefined) return `it has no ${schema.typeField}`;
+  const model = modelOf(schema, item);
+  if (!model || !comesDown(model) || channelOf(model, item) !== undefined) return undefined;
+  const name = model.identityNames[model.scope === "device" ? "deviceId" : "accountId"];
+  return `it is a ${model.name} that names no ${name}, or one that is none`;
+}
+
 /** An item as a message carries it. */
 export function currentOf(schema: Schema, model: Model, item: Item, identity?: Identity): Current {
   return { model: model.name, item: stripItem(schema, model, item, identity), version: versionOf(item) };

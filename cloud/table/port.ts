@@ -102,6 +102,8 @@ export interface StreamRecord {
 export interface StreamBatch {
   /** May be empty: what there was is unwanted, and still to be checkpointed. */
   readonly records: readonly StreamRecord[];
+  /** Why further records could not be read, a sentence each: they delay no other. */
+  readonly unreadable?: readonly string[];
   checkpoint(): Promise<void>;
 }
 

@@ -4,9 +4,9 @@ import { recordsFromLambda, wantedImages } from "../../../cloud/dynamodb/records
 import { SyncError } from "../../../schema.ts";
 import { schema } from "./fixture.ts";
 
-const entry = (n: number, images: object = {}) => ({
+const entry = (n: number, images: object = {}, eventName?: string) => ({
   eventID: `event-${n}`,
-  eventName: "MODIFY",
+  ...(eventName === undefined ? {} : { eventName }),
   eventSource: "aws:dynamodb",
   dynamodb: {
     Keys: { pk: { S: "device#d1" }, sk: { S: `thing#${n}` } },
@@ -49,9 +49,6 @@ Deno.test("records: what is no batch of this table's stream is refused", () => {
     { Records: [null] },
     { Records: [{}] },
     { Records: [{ dynamodb: { Keys: entry(1).dynamodb.Keys } }] },
-    { Records: [entry(1, { Keys: { id: { S: "x" } } })] },
-    { Records: [entry(1, { NewImage: { a: { X: 1 } } })] },
-    { Records: [entry(1, { NewImage: 1 })] },
     [{ ...entry(1), eventID: 7 }],
   ];
   for (const fault of faults) {
@@ -77,4 +74,34 @@ Deno.test("records: one is unwanted only where none of its images is wanted: an 
     [{}, true],
   ] as const;
   for (const [images, wanted] of cases) assert.equal(isWanted(images), wanted, JSON.stringify(images));
+});
+
+Deno.test("records: one that can't be read, or is of another table, says so by itself", () => {
+  const bad = [{ Keys: { id: { S: "x" } } }, { NewImage: { a: { X: 1 } } }, { NewImage: 1 }];
+  const found = recordsFromLambda(schema, { Records: [...bad.map((images) => entry(1, images)), entry(2)] });
+  assert.deepEqual(found.map(({ record, unreadable }) => [record !== undefined, unreadable !== undefined]), [
+    ...bad.map(() => [false, true]),
+    [true, false],
+  ]);
+});
+
+Deno.test("records: of a stream that tells too little each record says so", () => {
+  const image = { pk: { S: "device#d1" }, sk: { S: "thing#1" } };
+  const cases: [string, object, RegExp | undefined][] = [
+    ["INSERT", { NewImage: image }, undefined],
+    ["MODIFY", { NewImage: image, OldImage: image }, undefined],
+    ["REMOVE", { OldImage: image }, undefined],
+    ["INSERT", {}, /no new image/],
+    ["MODIFY", { NewImage: image }, /no old image/],
+    ["MODIFY", { OldImage: image }, /no new image/],
+    ["MODIFY", {}, /neither image/],
+    ["REMOVE", {}, /no old image/],
+    ["INSERT", { NewImage: image, StreamViewType: "NEW_IMAGE" }, /of NEW_IMAGE/],
+    ["REMOVE", { StreamViewType: "KEYS_ONLY" }, /of KEYS_ONLY/],
+  ];
+  for (const [name, images, wanted] of cases) {
+    const [{ record, lacks } = {}] = recordsFromLambda(schema, [entry(1, images, name)]);
+    if (wanted) assert.match(lacks ?? "", wanted, name);
+    assert.equal(record === undefined, wanted !== undefined, name);
+  }
 });

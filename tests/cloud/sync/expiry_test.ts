@@ -117,7 +117,7 @@ Deno.test("expiry: DynamoDB's own removals are told by who made them, in both fo
   const expiredOf = (userIdentity: unknown, more: object = {}) =>
     recordsFromLambda(schema, {
       Records: [{ eventID: "e", dynamodb: { ...images, ...more }, userIdentity }],
-    })[0]!.record.expired;
+    })[0]!.record!.expired;
   assert.equal(expiredOf({ type: "Service", principalId: "dynamodb.amazonaws.com" }), true);
   assert.equal(expiredOf({ Type: "Service", PrincipalId: "dynamodb.amazonaws.com" }), true);
   assert.equal(expiredOf({ type: "Service", principalId: "someone.else" }), undefined);

@@ -229,8 +229,6 @@ Deno.test("intake: what is no event is refused and does nothing", async () => {
     { Records: 5 },
     { Records: [good, {}] },
     { Records: [good, null] },
-    { Records: [{ ...good, dynamodb: { Keys: { id: { S: "x" } }, SequenceNumber: "1" } }] },
-    { Records: [{ ...good, dynamodb: { ...good.dynamodb, NewImage: { pk: { X: 1 } } } }] },
   ];
   for (const event of bad) {
     const { status, json } = await instances.post("/stream", event as object);
@@ -239,6 +237,24 @@ Deno.test("intake: what is no event is refused and does nothing", async () => {
   const { status } = await instances.post("/stream", "x".repeat(9 * 1024 * 1024));
   assert.equal(status, 413);
   assert.deepEqual(publisher.take(), []);
+});
+
+Deno.test("intake: a foreign or unreadable record is left out and spoils no other; one that tells too little is handed back", async () => {
+  await using instances = new Instances();
+  const { fixture, publisher } = instances;
+  const good = record(await fixture.put("Down", { id: "a" }));
+  const other = (more: object) => ({ ...good, dynamodb: { ...good.dynamodb, SequenceNumber: "7", ...more } });
+  const foreign = [
+    other({ Keys: { id: { S: "x" } }, NewImage: { id: { S: "x" } } }),
+    other({ NewImage: { pk: { X: 1 } } }),
+  ];
+  const left = await instances.post("/stream", { Records: [...foreign, good] });
+  assert.deepEqual([left.status, left.json.batchItemFailures], [200, []]);
+  assert.equal(publisher.take().length, 1, "the good one is passed on");
+  const poor = other({ StreamViewType: "KEYS_ONLY", NewImage: undefined });
+  const back = await instances.post("/stream", { Records: [good, poor] });
+  assert.deepEqual(back.json.batchItemFailures, [{ itemIdentifier: "7" }]);
+  assert.equal(publisher.take().length, 1);
 });
 
 Deno.test("intake: without the right token nothing is taken, and without a configured one neither", async () => {

@@ -3,6 +3,7 @@ import { CloudService, type ServiceOptions } from "../../../cloud/sync/service.t
 import type { StreamBatch, StreamRecord, Tables } from "../../../cloud/table/port.ts";
 import type { Ack, Changes, FromDevice, Later, Page, SnapshotPage, Sync, Up } from "../../../protocol.ts";
 import { SyncError } from "../../../schema.ts";
+import type { Item } from "../../../schema/values.ts";
 import { until } from "../../support/until.ts";
 import { Fixture, Outbox, schema } from "../fixture.ts";
 
@@ -513,4 +514,42 @@ Deno.test("service: a batch that fails for another reason than the table is refu
   const told = { time: fixture.time, schema: schema.fingerprint };
   assert.deepEqual(publisher.take(), [{ type: "refused", batch: "i1/9", reason: "no JSON", ...told }]);
   assert.equal(service.metrics().batchesRefused, 3);
+});
+
+Deno.test("service: an item without a type, or without the id of its scope, is counted; one whose key tells its id is sent", async () => {
+  await using fixture = new Fixture();
+  const publisher = new Outbox();
+  const service = await serviceOf(fixture, publisher);
+  const put = (item: Item) => fixture.tables.data.write([{ op: "put", item }]);
+  await put({ pk: "d#d1", sk: "Plain#told", id: "told", _type: "Plain" });
+  await put({ pk: "d#d1", sk: "Plain#bare", id: "bare" });
+  await put({ pk: "nobody", sk: "Plain#lost", id: "lost", _type: "Plain" });
+  await put({ pk: "x", sk: "y", _type: "Elsewhere" });
+  await streaming(service, "the first is published", () => publisher.sent.length > 0);
+  const messages = publisher.take() as Changes[];
+  assert.deepEqual(messages.flatMap(({ entries }) => entries.map(({ key }) => key[1])), ["Plain#told"]);
+  assert.equal(service.metrics().itemsUnidentified, 2);
+});
+
+Deno.test("service: records wait while a table refuses for a reason of its own, and none is dropped", async () => {
+  await using fixture = new Fixture();
+  const publisher = new Outbox();
+  const { log } = fixture.tables;
+  let refusals = -1;
+  const tables: Tables = {
+    ...fixture.tables,
+    log: Object.assign(Object.create(log), {
+      write: (...parameters: Parameters<typeof log.write>) =>
+        refusals >= 0 && ++refusals < 8
+          ? Promise.reject(new SyncError("denied", "the credentials have expired"))
+          : log.write(...parameters),
+      query: log.query.bind(log),
+      get: log.get.bind(log),
+    }),
+  };
+  const service = await serviceOf(fixture, publisher, { tables });
+  refusals = 0;
+  await fixture.put("Plain", { id: "x" });
+  await streaming(service, "it is published", () => publisher.sent.length > 0);
+  assert.equal(service.metrics().recordsDropped, 0);
 });
