@@ -21,6 +21,8 @@ import { type ModelApi, modelApi } from "./api/models.ts";
 import type { Clock, Transport } from "./ports.ts";
 import { alteredError, openStore, type Store } from "./store/store.ts";
 import { Twin } from "./twin.ts";
+import type { DeviceReport } from "../protocol.ts";
+import { Reporter } from "./upkeep/reporter.ts";
 import type { Problem } from "./upkeep/problems.ts";
 import {
   askVerify,
@@ -150,6 +152,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
   #timer: ReturnType<typeof setTimeout> | undefined;
   #commitQueued = false;
   #closed: Promise<void> | undefined;
+  readonly #reporter: Reporter;
 
   /** Use {@link openAgent}. */
   constructor(
@@ -172,6 +175,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
       limits: options.limits,
       onApplied: () => this.#watchers.wake(),
     });
+    this.#reporter = new Reporter(this.#twin, options.path);
     this.#file = options.path === ":memory:" ? undefined : fileIdentity(options.path);
     // After a fault the next start has to look at the file whole.
     this.#release.push(() => store.close(), () => this.#fault ?? lease.ended(), () => lease[Symbol.dispose]());
@@ -192,6 +196,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
       },
       message: (message) => this.#arrived(message),
       refused: (topic, reason) => this.#event(() => this.#twin.onRefused(topic, reason)),
+      describe: () => this.#described(),
     });
     if (path !== ":memory:") {
       const watch = watchCommits(path, {
@@ -211,8 +216,45 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
     if (altered) return this.#stop(altered);
     let due = tickMaxMs;
     this.#event(() => due = this.#twin.tick() - this.#twin.context.clock.monotonicMs());
+    this.#tellReport();
     this.#timer = setTimeout(this.#tick, Math.max(5, Math.min(tickMaxMs, due)));
   };
+
+  /** What the device says of itself as it comes. */
+  #described(): DeviceReport {
+    const report = this.#reporter.make();
+    this.#reporter.sent(report);
+    return report;
+  }
+
+  #tellReport(): void {
+    if (this.#closed || !this.#twin.connected || !this.#transport?.report) return;
+    try {
+      const report = this.#reporter.due();
+      if (report) this.#transport.report(report);
+    } catch (error) {
+      // The database can't be read now, which the twin meets as well and tells.
+      if (!(error instanceof SyncError)) throw error;
+    }
+  }
+
+  /**
+   * Cuts the link to the cloud until {@link resume}, as if the network were away: local writes wait in the outbox. For tests,
+   * demonstrations, and devices that must not talk now.
+   *
+   * @throws TypeError where the transport can't
+   */
+  pause(): void {
+    this.#mustBeOpen();
+    if (!this.#transport?.pause) throw new TypeError("this agent has no link that can be cut");
+    this.#transport.pause();
+  }
+
+  /** Connects again after {@link pause}. */
+  resume(): void {
+    this.#mustBeOpen();
+    this.#transport?.resume?.();
+  }
 
   /**
    * Whether the path leads to another file by now, or to none: SQLite goes on with the one without a name, and what is

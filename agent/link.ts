@@ -7,7 +7,7 @@
  */
 import { Log } from "../protocol/log.ts";
 import { Decoder, encode, encodePresence, topics } from "../protocol.ts";
-import type { FromDevice } from "../protocol.ts";
+import type { DeviceReport, FromDevice } from "../protocol.ts";
 import { type BrokerConnection, MqttSession, type SessionOptions } from "../mqtt/session.ts";
 import { SyncError } from "../schema/errors.ts";
 import type { Identity } from "../schema/model.ts";
@@ -54,6 +54,7 @@ export class MqttLink implements Transport {
   /** Of the connection: another worker may answer on the next one. */
   #decoder = new Decoder({ maxPending: 32, now: () => performance.now() });
   #handlers: TransportHandlers | undefined;
+  #describe: (() => DeviceReport) | undefined;
   #closed = false;
 
   /**
@@ -71,7 +72,7 @@ export class MqttLink implements Transport {
       clientId: deviceId,
       subscriptions: [this.#topics.down(deviceId), this.#topics.account(accountId), this.#topics.all],
       will: { topic: presence, payload: encodePresence(false) },
-      birth: { topic: presence, payload: encodePresence(true) },
+      birth: { topic: presence, payload: () => encodePresence(true, this.#describe?.()) },
       logName: "link",
     }, {
       up: () => {
@@ -105,6 +106,7 @@ export class MqttLink implements Transport {
 
   start(handlers: TransportHandlers): void {
     this.#handlers = handlers;
+    this.#describe = handlers.describe;
     this.#session.start();
   }
 
@@ -138,6 +140,19 @@ export class MqttLink implements Transport {
   #refused(topic: "up" | "sync", error: SyncError): void {
     // Without a code the connection ended before the answer, which says nothing.
     if (error.code === "refused") this.#handlers?.refused?.(topic, error.message);
+  }
+
+  report(report: DeviceReport): boolean {
+    const topic = this.#topics.presence(this.options.identity.deviceId);
+    return this.#session.publish(topic, encodePresence(true, report), undefined, { retain: true });
+  }
+
+  pause(): void {
+    this.#session.pause();
+  }
+
+  resume(): void {
+    this.#session.start();
   }
 
   async close(): Promise<void> {

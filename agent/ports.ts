@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { FromCloud, FromDevice } from "../protocol.ts";
+import type { DeviceReport, FromCloud, FromDevice } from "../protocol.ts";
 
 /** What a transport tells the agent. Calls never overlap. */
 export interface TransportHandlers {
@@ -15,6 +15,8 @@ export interface TransportHandlers {
   message(message: FromCloud): void;
   /** The broker refused what was sent, and said why. Not every broker does. */
   refused?(topic: "up" | "sync", reason: string): void;
+  /** What the device says of itself when it comes; absent: nothing. */
+  describe?(): DeviceReport;
 }
 
 /** A link to the cloud: at most once, unordered in principle; what is lost is sent again by the logic above. */
@@ -22,6 +24,11 @@ export interface Transport {
   start(handlers: TransportHandlers): void;
   /** Hands a message over. False: not connected, and nothing was queued. */
   send(message: FromDevice): boolean;
+  /** Tells the cloud of the device, for people to look at. False: not connected. A transport may lack it. */
+  report?(report: DeviceReport): boolean;
+  /** Cuts the link until {@link resume}: as if the network were away. A transport may lack both. */
+  pause?(): void;
+  resume?(): void;
   readonly connected: boolean;
   close(): Promise<void>;
 }

@@ -15,6 +15,7 @@ import {
   parseRelay,
   parseTopic,
   partHeader,
+  type Presence,
   ProtocolError,
   type Topics,
   topics,
@@ -54,6 +55,8 @@ export interface MqttPublisherOptions extends CloudMqttOptions {
   readonly inFlightBytesMax?: number;
   /** How long a PUBACK may take, ms; default 30,000. */
   readonly timeoutMs?: number;
+  /** Told of every device's presence, whatever workers share: for what is kept in memory. At each connect, of all at once. */
+  readonly presence?: (deviceId: string, presence: Presence) => void;
 }
 
 /** Publishes to devices and shared channels; resolves at the broker's PUBACK. */
@@ -73,11 +76,22 @@ export class MqttPublisher implements Publisher {
         ...workerSession,
         ...options,
         clientId: `${options.workerId ?? randomId()}/publish`,
-        subscriptions: [],
+        subscriptions: options.presence ? [this.#topics.every("presence")] : [],
         logName: "publisher",
       },
-      { up: () => this.#up.resolve(), down: () => {}, message: () => {} },
+      { up: () => this.#up.resolve(), down: () => {}, message: (topic, payload) => this.#present(topic, payload) },
     );
+  }
+
+  #present(topic: string, payload: Uint8Array): void {
+    const parsed = parseTopic(topic, this.options.prefix ?? "tt");
+    if (!parsed || parsed.kind !== "presence") return;
+    try {
+      this.options.presence?.(parsed.deviceId, decodePresence(payload));
+    } catch (error) {
+      // The receiver counts and tells what is malformed.
+      if (!(error instanceof ProtocolError)) throw error;
+    }
   }
 
   get connected(): boolean {
@@ -159,7 +173,7 @@ export interface MqttReceiverOptions extends CloudMqttOptions {
   readonly receive: (deviceId: string, message: FromDevice, bytes: number) => Promise<void>;
   /** Told of a batch that can't be read, so that it is answered. Its promise is as that of `receive`. */
   readonly refuse?: (deviceId: string, batch: string, reason: string) => Promise<void>;
-  readonly presence?: (deviceId: string, online: boolean) => void | Promise<void>;
+  readonly presence?: (deviceId: string, presence: Presence) => void | Promise<void>;
   /** Workers with the same group share the messages, where the broker can; absent: this worker takes all. */
   readonly shareGroup?: string;
   /**

@@ -19,6 +19,7 @@ import type { EmbeddedTables, Synchronous } from "./embedded.ts";
 import { createHandler } from "./handler.ts";
 import { MqttPublisher, MqttReceiver } from "./mqtt.ts";
 import { type OpenedTables, openTables } from "./open_tables.ts";
+import { Fleet } from "./sync/fleet.ts";
 import { Registry } from "./sync/registry.ts";
 import { CloudService } from "./sync/service.ts";
 import type { Tables } from "./table/port.ts";
@@ -189,7 +190,15 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
     const registry = new Registry(tables.log, { now });
     const { broker, connection } = await reachBroker(options, registry);
     if (broker) closers.push(registry.onRevoked((deviceId) => broker.disconnect(deviceId)), () => broker.close());
-    const publisher = new MqttPublisher({ ...connection, prefix, payloadBytesMax, random, inflates: true });
+    const fleet = new Fleet({ registry, now });
+    const publisher = new MqttPublisher({
+      ...connection,
+      prefix,
+      payloadBytesMax,
+      random,
+      inflates: true,
+      presence: (deviceId, presence) => fleet.heard(deviceId, presence),
+    });
     closers.push(() => publisher.close());
     const service = new CloudService({
       schema,
@@ -207,7 +216,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
       shareGroup: broker ? undefined : options.shareGroup ?? shareGroupOf(options),
       receive: (deviceId, message, bytes) => service.receive(deviceId, message, bytes),
       refuse: (deviceId, batch, reason) => service.refuse(deviceId, batch, reason),
-      presence: (deviceId, online) => service.presence(deviceId, online),
+      presence: (deviceId, presence) => service.presence(deviceId, presence),
     });
     const stopped = new AbortController();
     closers.push(sweepRegularly(tables), () => receiver.close());
@@ -220,7 +229,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
       return stream;
     });
     const cloud = new RunningCloud(
-      { service, registry, tables, publisher, receiver, broker, prefix, now, random },
+      { service, registry, fleet, tables, publisher, receiver, broker, prefix, now, random },
       closers,
       closeAll,
     );
@@ -257,6 +266,7 @@ async function reachBroker(
 interface Parts {
   readonly service: CloudService;
   readonly registry: Registry;
+  readonly fleet: Fleet;
   readonly tables: Tables;
   readonly publisher: MqttPublisher;
   readonly receiver: MqttReceiver;
@@ -322,7 +332,7 @@ class RunningCloud implements Cloud {
         hint: "without one it is only for this machine: 127.0.0.1",
       });
     }
-    const { service, tables, registry, prefix, now, random } = this.parts;
+    const { service, tables, registry, fleet, prefix, now, random } = this.parts;
     const handler = createHandler({
       service,
       counters: () => this.counters(),
@@ -330,6 +340,7 @@ class RunningCloud implements Cloud {
       tables,
       schema: service.schema,
       registry,
+      fleet,
       token,
       hosts: hosts ?? [],
       now,

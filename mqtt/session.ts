@@ -44,7 +44,7 @@ export interface SessionOptions extends BrokerConnection {
   /** A retained message that the broker publishes when the connection is lost. */
   readonly will?: { readonly topic: string; readonly payload: Uint8Array };
   /** A retained message that is published when the session is up. */
-  readonly birth?: { readonly topic: string; readonly payload: Uint8Array };
+  readonly birth?: { readonly topic: string; payload(): Uint8Array };
   /** Seconds; default 60. The broker drops a client that was silent for one and a half of it. */
   readonly keepaliveSeconds?: number;
   /** From the attempt to the CONNACK, ms; default 15,000. */
@@ -149,6 +149,7 @@ export class MqttSession {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #up = false;
   #closed = false;
+  #isPaused = false;
   /** The error of the current attempt or connection. */
   #fault: SyncError | undefined;
   #failures = 0;
@@ -176,8 +177,21 @@ export class MqttSession {
     return (this.#stream?.writableLength ?? 0) + (this.#stream?.socket.writableLength ?? 0);
   }
 
-  /** Begins to connect; returns at once. */
+  /** Cuts the connection as a lost network does (the broker publishes the will), and makes no other until {@link start}. */
+  pause(): void {
+    this.#isPaused = true;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (!this.#client) return;
+    this.#fault ??= new SyncError("unavailable", "the link is paused", { retryable: true });
+    this.lastError = this.#fault;
+    if (this.#stream) this.#stream.destroy();
+    else this.#ended(this.#client);
+  }
+
+  /** Begins to connect, also after {@link pause}; returns at once. */
   start(): void {
+    this.#isPaused = false;
     if (this.#closed || this.#client || this.#timer !== undefined) return;
     this.#connect();
   }
@@ -338,7 +352,7 @@ export class MqttSession {
       client: this.options.clientId,
     });
     const { birth } = this.options;
-    if (birth) this.publish(birth.topic, birth.payload, undefined, { retain: true });
+    if (birth) this.publish(birth.topic, birth.payload(), undefined, { retain: true });
     this.handlers.up();
   }
 
@@ -371,7 +385,7 @@ export class MqttSession {
     const wasUp = this.#up;
     this.#up = false;
     if (wasUp && performance.now() - this.#upSince > stableMs) this.#failures = 0;
-    if (!this.#closed) this.#retry();
+    if (!this.#closed && !this.#isPaused) this.#retry();
     if (wasUp) this.handlers.down(this.#fault?.message ?? "closed");
   }
 

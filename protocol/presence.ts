@@ -1,19 +1,28 @@
 /**
- * A device's presence: a retained message on its own topic, set online at every connect and offline by its last will.
+ * A device's presence: a retained message on its own topic, set online at every connect and offline by its last will. An
+ * online one may carry the device's report (`report.ts`).
  *
  * @module
  */
-import { protocolVersion } from "./messages.ts";
 import { fieldsOf, flagOf } from "./checks.ts";
 import { ProtocolError } from "./errors.ts";
+import { protocolVersion } from "./messages.ts";
+import { type DeviceReport, fitReport, readReport } from "./report.ts";
 
-/** The payload of a presence message. */
-export function encodePresence(online: boolean): Uint8Array {
-  return new TextEncoder().encode(JSON.stringify({ v: protocolVersion, online }));
+/** A presence as it was received. */
+export interface Presence {
+  readonly online: boolean;
+  readonly report?: DeviceReport;
 }
 
-/** Whether the device says that it is online. @throws {ProtocolError} */
-export function decodePresence(payload: Uint8Array): boolean {
+/** The payload of a presence message: 1,024 bytes at most. */
+export function encodePresence(online: boolean, report?: DeviceReport): Uint8Array {
+  const presence = { v: protocolVersion, online, ...(report ? { r: fitReport(report) } : {}) };
+  return new TextEncoder().encode(JSON.stringify(presence));
+}
+
+/** Whether the device says that it is online, and what it reports. @throws {ProtocolError} */
+export function decodePresence(payload: Uint8Array): Presence {
   if (payload.length > 1024) throw new ProtocolError(`a presence has ${payload.length} bytes, more than 1024`);
   let value: unknown;
   try {
@@ -21,5 +30,7 @@ export function decodePresence(payload: Uint8Array): boolean {
   } catch (cause) {
     throw new ProtocolError("a presence is not JSON in UTF-8", { cause });
   }
-  return flagOf(fieldsOf(value, "presence").online, "presence.online");
+  const fields = fieldsOf(value, "presence");
+  const online = flagOf(fields.online, "presence.online"), report = readReport(fields.r);
+  return report ? { online, report } : { online };
 }

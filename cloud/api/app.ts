@@ -8,12 +8,14 @@
 import { type Context, Hono } from "npm:hono@^4.13.19";
 import { isId } from "../../schema.ts";
 import type { Schema } from "../../schema/model.ts";
+import { Fleet, stateOf } from "../sync/fleet.ts";
 import type { Registry } from "../sync/registry.ts";
 import type { CloudService } from "../sync/service.ts";
 import type { Tables } from "../table/port.ts";
 import { checkBrowser } from "./browser.ts";
 import { ApiError, errorResponse } from "./errors.ts";
 import { deleteItem, type ItemsContext, listItems, modelNamed, putItem } from "./items.ts";
+import { queryFleet } from "./devices.ts";
 import { metricsText } from "./metrics.ts";
 import { Intake } from "./intake.ts";
 import { confirmationIn, IotDestinations } from "./iot_destination.ts";
@@ -24,6 +26,8 @@ export interface HandlerOptions {
   readonly schema: Schema;
   readonly tables: Tables;
   readonly registry: Registry;
+  /** The fleet in memory, for queries over all devices. Default: one that reads the registry when it is asked. */
+  readonly fleet?: Fleet;
   /** For `/metrics`, and for `/stream`, `/up` and `/sync`; without it there are none of these. */
   readonly service?: Pick<
     CloudService,
@@ -71,6 +75,7 @@ export function createHandler(options: HandlerOptions): (request: Request) => Pr
     random: options.random,
     accountOf: async (deviceId) => (await registry.identityOf(deviceId))?.accountId,
   };
+  const fleet = options.fleet ?? new Fleet({ registry, now: options.now });
   const app = new Hono();
   app.onError((error) => errorResponse(error));
   app.notFound(() => errorResponse(new ApiError(404, "not-found", "there is nothing here")));
@@ -104,9 +109,16 @@ export function createHandler(options: HandlerOptions): (request: Request) => Pr
     return c.json({ item: await deleteItem(items, modelNamed(schema, body.model), body.item) ?? null });
   });
   app.get("/api/devices", async (c) => {
-    checkQuery(c, ["limit", "next"]);
+    checkQuery(c, ["limit", "next", "q", "sort"]);
     const { limit, next } = pageOf(c);
-    return c.json(withToken(await registry.list({ limit, after: next })));
+    const q = c.req.query("q"), sort = c.req.query("sort");
+    if (q === undefined && sort === undefined) return c.json(withToken(await registry.list({ limit, after: next })));
+    return c.json(withToken(await queryFleet(fleet, { q, sort, limit, after: next })));
+  });
+  app.get("/api/devices/:device", async (c) => {
+    const info = await registry.info(c.req.param("device"));
+    if (!info) throw new ApiError(404, "not-found", `there is no device "${c.req.param("device")}"`);
+    return c.json({ ...info, ...stateOf(info, options.now()) });
   });
   app.post("/api/devices/:device/verify", async (c) => {
     const deviceId = await knownDevice(registry, c.req.param("device"));

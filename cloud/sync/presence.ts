@@ -2,10 +2,12 @@
  * When a device was heard of last, and whether it was connected then: for people to look at. Written seldom, and only where
  * what stands there is older, so that it costs the same however many workers hear of the device.
  *
- * In the log table: `seen#<bucket>` / `<device>`: `{seen, connected}`; before, `seen` / `<device>`.
+ * In the log table: `seen#<bucket>` / `<device>`: `{seen, connected, report, reported}`, a KB with the longest report (one
+ * write unit); before, `seen` / `<device>`.
  *
  * @module
  */
+import type { DeviceReport } from "../../protocol.ts";
 import type { Item } from "../../schema/values.ts";
 import { absent, equals } from "../table/condition.ts";
 import type { Table } from "../table/port.ts";
@@ -16,6 +18,8 @@ import { Lru } from "./lru.ts";
 const seenEveryMs = 300_000;
 /** What another worker has noted since counts as this one's. */
 const freshMs = 0.8 * seenEveryMs;
+/** A report that comes sooner after the last note is not written: a device reports each minute at most. */
+const reportEveryMs = 50_000;
 /** A message may have waited while its device went: only so long after it does the device count as back. */
 const backAfterMs = 60_000;
 
@@ -47,13 +51,16 @@ export class Presence {
     await this.#write(deviceId, item, isBack ? true : item?.connected);
   }
 
-  /** The broker says that it came or went. */
-  async connected(deviceId: string, connected: boolean): Promise<void> {
+  /** The broker says that it came or went, or it reports on itself: at most once a minute, and no more often than it may. */
+  async connected(deviceId: string, connected: boolean, report?: DeviceReport): Promise<void> {
     const item = await this.#read(deviceId), now = this.#now(), seen = seenOf(item);
-    const isNoted = item?.connected === connected && seen > now - freshMs;
+    const text = report && JSON.stringify(report);
+    const isSame = text === undefined || item?.report === text ||
+      Number(item?.reported ?? -Infinity) > now - reportEveryMs;
+    const isNoted = item?.connected === connected && seen > now - freshMs && isSame;
     this.#looked.set(deviceId, isNoted ? seen : now);
     if (isNoted) return;
-    await this.#write(deviceId, item, connected);
+    await this.#write(deviceId, item, connected, text);
   }
 
   async #read(deviceId: string): Promise<Item | undefined> {
@@ -61,9 +68,19 @@ export class Presence {
   }
 
   /** Where another worker has just written, its note is as good. */
-  async #write(deviceId: string, before: Item | undefined, connected: unknown): Promise<void> {
+  async #write(deviceId: string, before: Item | undefined, connected: unknown, report?: string): Promise<void> {
     const [hash, sort] = bucketKey("seen", deviceId);
-    const item: Item = { hash, sort, seen: this.#now(), ...(typeof connected === "boolean" ? { connected } : {}) };
+    // The last report stays while the device is away: it says why.
+    const kept = report ?? before?.report;
+    const item: Item = {
+      hash,
+      sort,
+      seen: this.#now(),
+      ...(typeof connected === "boolean" ? { connected } : {}),
+      ...(typeof kept === "string"
+        ? { report: kept, reported: report === undefined ? before!.reported! : this.#now() }
+        : {}),
+    };
     const condition = before?.hash === hash ? equals("seen", before.seen!) : absent;
     await this.#table.write([{ op: "put", item, condition }]);
   }

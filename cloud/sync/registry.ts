@@ -10,6 +10,7 @@
 import { randomBytes as nodeRandomBytes } from "node:crypto";
 import { checkId, isId, SyncError } from "../../schema.ts";
 import type { Identity } from "../../schema/model.ts";
+import type { DeviceReport } from "../../protocol.ts";
 import type { Attributes, Item } from "../../schema/values.ts";
 import { absent, equals } from "../table/condition.ts";
 import type { Table } from "../table/port.ts";
@@ -40,6 +41,9 @@ export interface DeviceInfo {
   readonly seenMs?: number;
   /** Whether it was connected when it was last heard of. */
   readonly connected?: boolean;
+  /** What it said of itself last, and when. */
+  readonly report?: DeviceReport;
+  readonly reportedMs?: number;
 }
 
 /** What a device told of a verification that the cloud asked for. */
@@ -291,9 +295,19 @@ export class Registry {
   }
 
   /** Notes that a message of the device came; or that it came or went, where `connected` says so. See `presence.ts`. */
-  async touch(deviceId: string, connected?: boolean): Promise<void> {
+  async touch(deviceId: string, connected?: boolean, report?: DeviceReport): Promise<void> {
     if (connected === undefined) await this.#presence.heard(deviceId);
-    else await this.#presence.connected(deviceId, connected);
+    else await this.#presence.connected(deviceId, connected, report);
+  }
+
+  /** What is known of one device; undefined if there is none of this name. Two reads. */
+  async info(deviceId: string): Promise<DeviceInfo | undefined> {
+    if (!isId(deviceId)) return undefined;
+    const [[row], [seen]] = await Promise.all([
+      readRows(this.#table, "devices", [deviceId]),
+      readRows(this.#table, "seen", [deviceId]),
+    ]);
+    return row && infoOf(row, seen);
   }
 }
 
@@ -306,6 +320,9 @@ function infoOf(item: Item, seen: Item | undefined): DeviceInfo {
     ...(typeof item.beforeUntil === "number" ? { beforeUntilMs: item.beforeUntil } : {}),
     ...(typeof seen?.seen === "number" ? { seenMs: seen.seen } : {}),
     ...(typeof seen?.connected === "boolean" ? { connected: seen.connected } : {}),
+    ...(typeof seen?.report === "string"
+      ? { report: JSON.parse(seen.report) as DeviceReport, reportedMs: Number(seen.reported) }
+      : {}),
   };
 }
 

@@ -8,7 +8,7 @@
  * @module
  */
 import { Log } from "../../protocol/log.ts";
-import type { FromDevice } from "../../protocol.ts";
+import type { FromDevice, Presence as PresenceMessage } from "../../protocol.ts";
 import type { Schema } from "../../schema/model.ts";
 import { Answering, type AnsweringOptions } from "./answering.ts";
 import { pause } from "./bounded.ts";
@@ -103,9 +103,9 @@ export class CloudService {
   }
 
   /** Notes that a device came or went. Never rejects: presence is for people to look at. */
-  async presence(deviceId: string, connected: boolean): Promise<void> {
+  async presence(deviceId: string, { online, report }: PresenceMessage): Promise<void> {
     try {
-      if (await this.registry.identityOf(deviceId)) await this.registry.touch(deviceId, connected);
+      if (await this.registry.identityOf(deviceId)) await this.registry.touch(deviceId, online, report);
     } catch (error) {
       logger.warn("the presence of {deviceId} could not be noted: {error}", { deviceId, error });
     }

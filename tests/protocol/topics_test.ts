@@ -51,8 +51,8 @@ Deno.test("topics: a prefix with wildcards or empty levels is misuse", () => {
 });
 
 Deno.test("presence: comes out as it went in, and anything else is refused", () => {
-  assert.equal(decodePresence(encodePresence(true)), true);
-  assert.equal(decodePresence(encodePresence(false)), false);
+  assert.deepEqual(decodePresence(encodePresence(true)), { online: true });
+  assert.deepEqual(decodePresence(encodePresence(false)), { online: false });
   fc.assert(fc.property(fc.uint8Array({ maxLength: 50 }), (bytes) => {
     assert.throws(() => decodePresence(bytes), ProtocolError);
   }));

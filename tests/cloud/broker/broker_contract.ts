@@ -85,7 +85,7 @@ export async function testCloud(
       got.push([deviceId, message]);
       return Promise.resolve();
     },
-    presence: (deviceId, online) => void presence.push([deviceId, online]),
+    presence: (deviceId, { online }) => void presence.push([deviceId, online]),
     ...options,
   });
   await Promise.all([publisher.start(), receiver.start()]);

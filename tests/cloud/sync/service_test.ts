@@ -302,8 +302,8 @@ Deno.test("service: lost history begins a new epoch, and a device takes a snapsh
 Deno.test("service: presence is noted for known devices, and a fault in it stays its own", async () => {
   await using fixture = new Fixture();
   const service = await serviceOf(fixture, new Outbox());
-  await service.presence("d1", true);
-  await service.presence("stranger", true);
+  await service.presence("d1", { online: true });
+  await service.presence("stranger", { online: true });
   assert.deepEqual((await service.registry.list()).devices.map(({ deviceId, connected }) => [deviceId, connected]), [[
     "d1",
     true,

@@ -1,0 +1,125 @@
+/**
+ * The fleet in memory, so that all devices can be searched and sorted without a read for each: loaded from the registry
+ * when it is first asked for, then kept by what devices say of themselves. Each worker has its own; a worker that hears no
+ * presence (a stateless handler) reads the registry again when its copy is old.
+ *
+ * About a KB a device: 10,000 devices are some 10 MB. The registry stays what counts; this is for people to look at.
+ *
+ * @module
+ */
+import type { DeviceReport, Presence } from "../../protocol.ts";
+import type { DeviceInfo, Registry } from "./registry.ts";
+
+/** How a device is, at a glance. */
+export type DeviceState = "online" | "lagging" | "trouble" | "silent";
+
+/** A device with what its state is, and for which reason. */
+export interface DeviceStanding extends DeviceInfo {
+  readonly state: DeviceState;
+  /** Why it is in that state, in a sentence; absent where there is nothing to say. */
+  readonly why?: string;
+  /** How old the oldest change is that waits on the device, ms. */
+  readonly lagMs?: number;
+}
+
+/** A change that waits for longer is a lag. */
+const lagMaxMs = 60_000;
+/** A device that has not reported for longer is not judged by its last report. It reports each five minutes. */
+const reportedMaxMs = 700_000;
+/** A copy of the registry is read again when it is older, where presence is heard; and where it is not. */
+const freshMs = 300_000, unheardFreshMs = 15_000;
+const pageSize = 1_000;
+
+/** The state of a device, from what is known of it. */
+export function stateOf(
+  info: DeviceInfo,
+  nowMs: number,
+): { readonly state: DeviceState; readonly why?: string; readonly lagMs?: number } {
+  const { report } = info;
+  if (info.connected !== true) return { state: "silent", ...(report?.problem ? { why: report.problem } : {}) };
+  if (!report || (info.reportedMs ?? 0) < nowMs - reportedMaxMs) return { state: "online" };
+  const lagMs = report.oldest === undefined
+    ? undefined
+    : Math.max(0, Math.round(nowMs - report.oldest + (report.skew ?? 0)));
+  const lag = lagMs === undefined ? {} : { lagMs };
+  const trouble = troubleOf(report);
+  if (trouble !== undefined) return { state: "trouble", why: trouble, ...lag };
+  if (lagMs !== undefined && lagMs > lagMaxMs) {
+    return { state: "lagging", why: `its oldest change waits for ${Math.round(lagMs / 1000)} s`, ...lag };
+  }
+  return { state: "online", ...lag };
+}
+
+function troubleOf({ problem, rejected = 0, aside = 0 }: DeviceReport): string | undefined {
+  if (problem !== undefined) return problem;
+  if (rejected > 0) return `${rejected} of its changes were rejected`;
+  return aside > 0 ? `${aside} items are set aside` : undefined;
+}
+
+/** See the module. */
+export class Fleet {
+  readonly #registry: Registry;
+  readonly #now: () => number;
+  readonly #devices = new Map<string, DeviceInfo>();
+  /** What came while the registry was being read: newer than its rows. */
+  readonly #heard = new Map<string, Presence & { readonly atMs: number }>();
+  #loadedMs = -Infinity;
+  #loading: Promise<void> | undefined;
+  #hears = false;
+
+  constructor({ registry, now }: { registry: Registry; now: () => number }) {
+    this.#registry = registry;
+    this.#now = now;
+  }
+
+  /** A device's presence. Where nobody has asked for the fleet yet, nothing is kept. */
+  heard(deviceId: string, presence: Presence): void {
+    this.#hears = true;
+    if (this.#loadedMs === -Infinity && !this.#loading) return;
+    const heard = { ...presence, atMs: this.#now() };
+    if (this.#loading) this.#heard.set(deviceId, heard);
+    const known = this.#devices.get(deviceId);
+    if (known) this.#devices.set(deviceId, withPresence(known, heard));
+  }
+
+  /** All devices with their states, in no order. Reads the registry where the copy is old. */
+  async all(): Promise<{ readonly devices: DeviceStanding[]; readonly asOfMs: number }> {
+    const ageMs = this.#now() - this.#loadedMs;
+    if (ageMs > (this.#hears ? freshMs : unheardFreshMs)) await (this.#loading ??= this.#load());
+    const nowMs = this.#now();
+    const devices = [...this.#devices.values()].map((info) => ({ ...info, ...stateOf(info, nowMs) }));
+    return { devices, asOfMs: this.#hears ? nowMs : this.#loadedMs };
+  }
+
+  async #load(): Promise<void> {
+    const atMs = this.#now();
+    try {
+      const found = new Map<string, DeviceInfo>();
+      let after: string | undefined;
+      do {
+        const page = await this.#registry.list({ limit: pageSize, after });
+        for (const info of page.devices) found.set(info.deviceId, info);
+        after = page.next;
+      } while (after !== undefined);
+      this.#devices.clear();
+      for (const [deviceId, info] of found) {
+        const heard = this.#heard.get(deviceId);
+        this.#devices.set(deviceId, heard ? withPresence(info, heard) : info);
+      }
+      this.#loadedMs = atMs;
+    } finally {
+      this.#heard.clear();
+      this.#loading = undefined;
+    }
+  }
+}
+
+function withPresence(info: DeviceInfo, { online, report, atMs }: Presence & { readonly atMs: number }): DeviceInfo {
+  return {
+    ...info,
+    connected: online,
+    // An old retained message is heard again at each connect of the worker: it is no news of an absent device.
+    ...(online ? { seenMs: atMs } : {}),
+    ...(report ? { report, reportedMs: atMs } : {}),
+  };
+}

@@ -1,0 +1,113 @@
+/**
+ * What a device says of itself, beside its presence: versions, what waits, what is wrong. For people and dashboards; no rule
+ * of sync depends on it. Older workers look at `online` alone and ignore it.
+ *
+ * Guarantee: a report has at most 800 bytes, so that its presence stays below the 1,024 that brokers' rules allow, and its row
+ * in the registry, with the longest device id, below DynamoDB's write unit of 1 KB. Of one that is too large texts are cut
+ * first, then the least important fields are left out.
+ *
+ * @module
+ */
+import { fieldsOf } from "./checks.ts";
+import { isMap } from "../schema/values.ts";
+
+/** What a device reports. Every field may be missing: an older agent does not know it. */
+export interface DeviceReport {
+  /** Versions: of Twintable, the schema, SQLite, the runtime. */
+  readonly agent?: string;
+  readonly schema?: string;
+  readonly sqlite?: string;
+  readonly runtime?: string;
+  /** Changes that are not acknowledged, and when the oldest was made, ms since 1970 by the device's clock. */
+  readonly outbox?: number;
+  readonly oldest?: number;
+  /** By channel, the number of the last log entry that is applied. */
+  readonly at?: Readonly<Record<string, number>>;
+  /** Rows of `_rejected` and `_conflicts`, items set aside, changes dropped for want of room. */
+  readonly rejected?: number;
+  readonly conflicts?: number;
+  readonly aside?: number;
+  readonly dropped?: number;
+  /** What is wrong now, as `_status.problem` says it. */
+  readonly problem?: string;
+  /** Why the link was lost last. */
+  readonly error?: string;
+  /** Size of the database and room on its disk, bytes. */
+  readonly db?: number;
+  readonly free?: number;
+  /** By how much the device's clock is ahead of the cloud's, ms. */
+  readonly skew?: number;
+  /** Changes sent and applied in the last minute. */
+  readonly up?: number;
+  readonly down?: number;
+}
+
+const reportBytesMax = 800;
+const texts = ["agent", "schema", "sqlite", "runtime", "problem", "error"] as const;
+const numbers = [
+  "outbox",
+  "oldest",
+  "rejected",
+  "conflicts",
+  "aside",
+  "dropped",
+  "db",
+  "free",
+  "skew",
+  "up",
+  "down",
+] as const;
+/** What is left out first, where even cut texts are too much. */
+const leastImportant = ["runtime", "sqlite", "error", "up", "down", "free", "db", "skew", "at", "schema"] as const;
+/** Texts are cut to so many characters, one after the other, until the report fits. */
+const cuts = [300, 160, 80, 40];
+
+/** Channels that a report may name: a device reads three. */
+const channelsMax = 8;
+
+const encoder = new TextEncoder();
+
+/** The report, cut to fit. */
+export function fitReport(report: DeviceReport): DeviceReport {
+  let fitted = report;
+  const fits = () => encoder.encode(JSON.stringify(fitted)).length <= reportBytesMax;
+  for (const length of cuts) {
+    if (fits()) return fitted;
+    fitted = cutTexts(fitted, length);
+  }
+  for (const name of leastImportant) {
+    if (fits()) return fitted;
+    const { [name]: _, ...rest } = fitted;
+    fitted = rest;
+  }
+  return fits() ? fitted : {};
+}
+
+function cutTexts(report: DeviceReport, length: number): DeviceReport {
+  const cut: Record<string, unknown> = { ...report };
+  for (const name of texts) {
+    const text = report[name];
+    // Not in the middle of a surrogate pair.
+    if (text !== undefined && text.length > length) cut[name] = `${text.slice(0, length).toWellFormed()}…`;
+  }
+  return cut;
+}
+
+/** A report as it was received: fields of other types are left out, unknown ones too. */
+export function readReport(value: unknown): DeviceReport | undefined {
+  if (value === undefined) return undefined;
+  const given = fieldsOf(value, "presence.r"), report: Record<string, unknown> = {};
+  for (const name of texts) {
+    const text = given[name];
+    if (typeof text === "string" && text !== "") report[name] = text;
+  }
+  for (const name of numbers) {
+    const number = given[name];
+    if (typeof number === "number" && Number.isSafeInteger(number)) report[name] = number;
+  }
+  if (isMap(given.at)) {
+    const at = Object.entries(given.at).filter(([, seq]) => Number.isSafeInteger(seq)).slice(0, channelsMax);
+    report.at = Object.fromEntries(at);
+  }
+  return report;
+}
