@@ -26,7 +26,7 @@
  * @module
  */
 export { checkAttributes } from "./schema/check.ts";
-export { type CompileOptions, compileSchema } from "./schema/compile.ts";
+export { compiledOf, type CompileOptions, compileSchema } from "./schema/compile.ts";
 export { dateToJson, expiryAgeMaxMs, isExpired, jsonToDate } from "./schema/dates.ts";
 export { SchemaError, SyncError, type SyncErrorOptions } from "./schema/errors.ts";
 export { generateValue, ulid, uuid } from "./schema/generate.ts";

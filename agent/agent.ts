@@ -8,7 +8,7 @@
 import { setImmediate } from "node:timers";
 import type { FromCloud } from "../protocol.ts";
 import type { Identity, Schema } from "../schema/model.ts";
-import { checkId, compileSchema, identityProblem, type OneTableSchema, SyncError } from "../schema.ts";
+import { checkId, compiledOf, identityProblem, type OneTableSchema, SyncError } from "../schema.ts";
 import type { Counters, Limits } from "./sync/context.ts";
 import { closedError } from "./sqlite/driver.ts";
 import { fileIdentity } from "./sqlite/real_path.ts";
@@ -46,16 +46,21 @@ export interface AgentOptions<S extends OneTableSchema> {
   readonly schema: S | Schema;
   /** This device: 1–128 of `A-Z a-z 0-9 _ . : -`. */
   readonly device: string;
+  /** The account that the device belongs to; an id like the device's. */
   readonly account: string;
   /** The database file. It is created if missing. */
   readonly path: string;
   /** The broker's URL (`mqtt://`, `mqtts://`), or a transport. Absent: the agent works locally; changes wait. */
   readonly mqtt?: string | Transport;
+  /** User name at the broker; default: the device's id. */
   readonly username?: string;
+  /** Password at the broker: with Twintable's own, the token that `device add` prints. */
   readonly password?: string;
   /** PEM texts for TLS. */
   readonly ca?: string;
+  /** The device's certificate, PEM. */
   readonly cert?: string;
+  /** The certificate's key, PEM. */
   readonly key?: string;
   /** 4 (default): MQTT 3.1.1. 5: MQTT 5. */
   readonly protocolVersion?: 4 | 5;
@@ -65,23 +70,31 @@ export interface AgentOptions<S extends OneTableSchema> {
   readonly prefix?: string;
   /** `full` (default): a commit survives a power cut. `normal`: the last commits before a power cut may be lost, not before a crash. */
   readonly synchronous?: "full" | "normal";
+  /** What opens SQLite: the runtime's own (default), or a library by FFI. */
   readonly driver?: "builtin" | "ffi";
+  /** Bounds other than the defaults. */
   readonly limits?: Partial<Limits>;
   /** For tests: other clocks and randomness than the machine's. */
   readonly clock?: Clock;
+  /** Uniform in [0, 1). */
   readonly random?: () => number;
 }
 
 /** Where an agent stands. Times are ISO texts in the cloud's time. */
 export interface AgentStatus {
+  /** Whose database this is. */
   readonly device: string;
+  /** Its account. */
   readonly account: string;
+  /** Whether there is a connection to the broker. */
   readonly connected: boolean;
   /** Entries in the outbox, those in flight included. */
   readonly outbox: number;
   /** Changes in flight. */
   readonly inflight: number;
+  /** Changes in `_rejected`. */
   readonly rejected: number;
+  /** Versions in `_conflicts`. */
   readonly conflicts: number;
   /** Items from the cloud that their table can't take, and that are tried again. */
   readonly aside: number;
@@ -95,19 +108,27 @@ export interface AgentStatus {
   readonly dropped: number;
   /** When the oldest change that waits was made, by the device's clock. */
   readonly oldest?: string;
+  /** By channel, where the device is in its log; `snapshot`: one is under way. */
   readonly cursors: Record<string, { epoch?: string; seq?: number; snapshot?: boolean }>;
+  /** Whether every channel has been read to its end since the connection came up. */
   readonly caughtUp: boolean;
+  /** When the last batch was acknowledged. */
   readonly lastAck?: string;
+  /** When the cloud was last heard of a channel. */
   readonly lastSync?: string;
+  /** The last error since the connection came up. */
   readonly lastError?: string;
   /** How far the cloud's clock is ahead of this device's, ms; undefined until the cloud has told it. */
   readonly clockOffsetMs?: number;
+  /** What has happened since the start. */
   readonly counters: Readonly<Counters>;
 }
 
 /** How long to wait, and how to stop waiting. */
 export interface WaitOptions {
+  /** Ends the wait; the promise is then rejected with the signal's reason. */
   readonly signal?: AbortSignal;
+  /** After so long the promise is rejected with a SyncError `timeout`. Default: it waits for ever. */
   readonly timeoutMs?: number;
 }
 
@@ -156,6 +177,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
 
   /** Use {@link openAgent}. */
   constructor(
+    /** @internal */
     readonly store: Store,
     private readonly options: AgentOptions<S>,
     lease: Lease,
@@ -537,6 +559,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
     this.#ended.resolve(this.#fault);
   }
 
+  /** As {@link Agent.close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
@@ -546,10 +569,6 @@ const systemClock: Clock = { wallMs: () => Date.now(), monotonicMs: () => perfor
 
 function cryptoRandom(): number {
   return crypto.getRandomValues(new Uint32Array(1))[0]! / 2 ** 32;
-}
-
-function isCompiled(schema: OneTableSchema | Schema): schema is Schema {
-  return schema.models instanceof Map;
 }
 
 /** Whether the database must be checked at the next start, too. Any other refusal has left it as it was. */
@@ -569,7 +588,7 @@ export async function openAgent<const S extends OneTableSchema>(options: AgentOp
   const identity: Identity = { deviceId: options.device, accountId: options.account };
   checkId("device", identity.deviceId);
   checkId("account", identity.accountId);
-  const schema = isCompiled(options.schema) ? options.schema : compileSchema(options.schema);
+  const schema = compiledOf(options.schema);
   const unfit = identityProblem(schema, identity);
   if (unfit !== undefined) throw new RangeError(unfit);
   const driver = options.driver === "ffi" ? await loadFfiDriver() : undefined;

@@ -10,6 +10,7 @@ import type { DeviceReport, FromCloud, FromDevice } from "../protocol.ts";
 export interface TransportHandlers {
   /** The link is up and subscribed to every topic of this device: nothing published from now on is missed silently. */
   connected(): void;
+  /** The connection is lost, or could not be made. */
   disconnected(reason: string): void;
   /** A message that was decoded and validated. */
   message(message: FromCloud): void;
@@ -21,6 +22,7 @@ export interface TransportHandlers {
 
 /** A link to the cloud: at most once, unordered in principle; what is lost is sent again by the logic above. */
 export interface Transport {
+  /** Begins to connect, and calls the handlers from then on. */
   start(handlers: TransportHandlers): void;
   /** Hands a message over. False: not connected, and nothing was queued. */
   send(message: FromDevice): boolean;
@@ -29,7 +31,9 @@ export interface Transport {
   /** Cuts the link until {@link resume}: as if the network were away. A transport may lack both. */
   pause?(): void;
   resume?(): void;
+  /** Whether messages can be sent now. */
   readonly connected: boolean;
+  /** Disconnects for good. */
   close(): Promise<void>;
 }
 

@@ -8,7 +8,9 @@
 
 /** What a bucket gives. */
 export interface Rate {
+  /** How much in a second, on average. */
   readonly perSecond: number;
+  /** How much at once. */
   readonly burst: number;
 }
 

@@ -26,6 +26,7 @@ const logger = new Log("handler");
 
 /** A handler and what it opened. */
 export interface ConfiguredHandler extends AsyncDisposable {
+  /** Answers a request; never throws. */
   readonly fetch: (request: Request) => Promise<Response>;
 }
 

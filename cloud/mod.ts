@@ -4,11 +4,10 @@
  * @example
  * ```ts ignore
  * import { startCloud } from "@twintable/twintable/cloud";
- * import { compileSchema } from "@twintable/twintable";
- * import source from "./schema.ts";
+ * import schema from "./schema.ts";
  *
  * await using cloud = await startCloud({
- *   schema: compileSchema(source),
+ *   schema,
  *   table: "embedded:cloud.db",
  *   broker: { port: 1883 },
  *   http: { port: 7300 },
@@ -19,6 +18,8 @@
  * @module
  */
 export { type Broker, type BrokerOptions, startBroker } from "./broker/broker.ts";
+export type { AccessOptions, Admission } from "./broker/access.ts";
+export type { Rate } from "./budget.ts";
 export { type EmbeddedOptions, type EmbeddedTables, openEmbedded } from "./embedded.ts";
 export {
   type ConfiguredHandler,
@@ -35,10 +36,14 @@ export {
   type MqttReceiverOptions,
 } from "./mqtt.ts";
 export { type OpenedTables, openTables, type OpenTablesOptions } from "./open_tables.ts";
-export type { Publisher, Target } from "./publishers/port.ts";
+export type { Publisher, PublishOptions, Target } from "./publishers/port.ts";
 export { type OpenPublisher, openPublisher, type OpenPublisherOptions } from "./publishers/open.ts";
-export { type DeviceInfo, Registry, type RegistryOptions } from "./sync/registry.ts";
+export { type DeviceInfo, Registry, type RegistryOptions, type VerifyReport as StoredReport } from "./sync/registry.ts";
+export type { AnsweringOptions } from "./sync/answering.ts";
 export { CloudService, type ServiceOptions } from "./sync/service.ts";
+export type { PageLimits } from "./sync/snapshot.ts";
+export type { Synchronous } from "./embedded.ts";
+export type { BrokerConnection } from "../mqtt/session.ts";
 export type { ServiceMetrics } from "./sync/metrics.ts";
 export type {
   ChangeStream,
@@ -47,10 +52,13 @@ export type {
   ItemPage,
   Query,
   StreamBatch,
+  StreamOptions,
   StreamRecord,
   Table,
   Tables,
   Write,
+  WriteOptions,
   WriteResult,
 } from "./table/port.ts";
+export type { Item } from "../schema.ts";
 export { type Cloud, type CloudOptions, type HttpOptions, startCloud } from "./worker.ts";

@@ -32,6 +32,7 @@ export interface CloudMqttOptions extends BrokerConnection {
   readonly prefix?: string;
   /** Names this worker: its client ids are `<name>/publish` and `<name>/receive`. Default: random, as it must be unique. */
   readonly workerId?: string;
+  /** Uniform in [0, 1); default `Math.random`. */
   readonly random?: () => number;
 }
 
@@ -69,6 +70,7 @@ export class MqttPublisher implements Publisher {
   readonly #waiting: (() => void)[] = [];
   #inFlightBytes = 0;
 
+  /** Nothing is connected before {@link MqttPublisher.start}. */
   constructor(private readonly options: MqttPublisherOptions) {
     this.#topics = topics(options.prefix);
     this.#session = new MqttSession(
@@ -94,6 +96,7 @@ export class MqttPublisher implements Publisher {
     }
   }
 
+  /** Whether it can publish now. */
   get connected(): boolean {
     return this.#session.up;
   }
@@ -134,6 +137,7 @@ export class MqttPublisher implements Publisher {
     }
   }
 
+  /** Disconnects, after what is under way. */
   async close(): Promise<void> {
     await this.#session.close();
     for (const resume of this.#waiting.splice(0)) resume();
@@ -173,6 +177,7 @@ export interface MqttReceiverOptions extends CloudMqttOptions {
   readonly receive: (deviceId: string, message: FromDevice, bytes: number) => Promise<void>;
   /** Told of a batch that can't be read, so that it is answered. Its promise is as that of `receive`. */
   readonly refuse?: (deviceId: string, batch: string, reason: string) => Promise<void>;
+  /** Told when a device comes or goes, and what it says of itself. */
   readonly presence?: (deviceId: string, presence: Presence) => void | Promise<void>;
   /** Workers with the same group share the messages, where the broker can; absent: this worker takes all. */
   readonly shareGroup?: string;
@@ -198,6 +203,7 @@ export interface MqttReceiverOptions extends CloudMqttOptions {
  * part on to all; all put them together, and the one that was dealt the first part (index 0) takes the message over.
  */
 export class MqttReceiver {
+  /** What has happened since the start. */
   readonly counters = { received: 0, receivedBytes: 0, malformed: 0, failed: 0 };
   /** Whether a shared subscription is in use. */
   shared = false;
@@ -215,12 +221,14 @@ export class MqttReceiver {
   #session: MqttSession | undefined;
   #closed = false;
 
+  /** Nothing is connected before {@link MqttReceiver.start}. */
   constructor(private readonly options: MqttReceiverOptions) {
     this.#prefix = options.prefix ?? "tt";
     this.#topics = topics(options.prefix);
     this.#workerId = options.workerId ?? randomId();
   }
 
+  /** Whether it receives now. */
   get connected(): boolean {
     return this.#session?.up ?? false;
   }

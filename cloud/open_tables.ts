@@ -11,12 +11,15 @@ import type { Tables } from "./table/port.ts";
 
 /** Tables that were opened. Closing them is the caller's. */
 export interface OpenedTables extends Tables {
+  /** Closes both. */
   close(): Promise<void>;
 }
 
 /** Options of {@link openTables}. */
 export interface OpenTablesOptions {
+  /** Which keys and indexes the items have. */
   readonly schema: Schema;
+  /** The clock, ms since 1970. */
   readonly now: () => number;
   /** Of embedded tables: `full` (default) survives a power cut, `normal` a crash. */
   readonly synchronous?: Synchronous;
@@ -25,6 +28,8 @@ export interface OpenTablesOptions {
 }
 
 /**
+ * Opens the tables of a URL.
+ *
  * @throws {TypeError} for a URL of another kind
  * @throws {RangeError} for a `dynamodb://` URL with something wrong in it
  * @throws {SyncError} where the tables can't be opened

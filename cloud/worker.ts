@@ -12,6 +12,7 @@
 import { createHmac, randomBytes } from "node:crypto";
 import { Log } from "../protocol/log.ts";
 import type { BrokerConnection } from "../mqtt/session.ts";
+import { compiledOf, type OneTableSchema } from "../schema.ts";
 import { SyncError } from "../schema/errors.ts";
 import type { Schema } from "../schema/model.ts";
 import { type Broker, type BrokerOptions, startBroker } from "./broker/broker.ts";
@@ -38,7 +39,8 @@ export interface HttpOptions {
 
 /** Options of {@link startCloud}. Either `mqtt` names a broker, or one is started. */
 export interface CloudOptions extends Omit<Partial<BrokerConnection>, "url"> {
-  readonly schema: Schema;
+  /** A schema literal (`defineSchema`), or one that was loaded and compiled. */
+  readonly schema: OneTableSchema | Schema;
   /** `embedded:PATH` or `dynamodb://TABLE…` (opened and closed here), or tables that are the caller's to close. */
   readonly table: string | Tables;
   /** The URL of an external broker, `mqtt://` or `mqtts://`; credentials and PEM texts beside it. */
@@ -75,7 +77,9 @@ export interface CloudOptions extends Omit<Partial<BrokerConnection>, "url"> {
   readonly retentionMs?: number;
   /** How long the start waits for an external broker before it goes on connecting in the background, ms; default 10,000. */
   readonly connectTimeoutMs?: number;
+  /** The cloud's clock, ms; default the machine's. */
   readonly now?: () => number;
+  /** Uniform in [0, 1); default `Math.random`. */
   readonly random?: () => number;
 }
 
@@ -85,8 +89,11 @@ export interface Cloud extends AsyncDisposable {
   readonly mqttPort: number | undefined;
   /** Undefined before HTTP is served. */
   readonly httpPort: number | undefined;
+  /** What answers devices and passes the stream on. */
   readonly service: CloudService;
+  /** Who the devices are. */
   readonly registry: Registry;
+  /** Data and log table. */
   readonly tables: Tables;
   /** Both MQTT connections are up. */
   readonly connected: boolean;
@@ -113,7 +120,8 @@ const sweepEveryMs = 5_000;
 const sweepItems = 1_000;
 
 async function tablesOf(options: CloudOptions, now: () => number): Promise<{ tables: Tables; owned?: OpenedTables }> {
-  const { table, schema, synchronous } = options;
+  const { table, synchronous } = options;
+  const schema = compiledOf(options.schema);
   if (typeof table !== "string") return { tables: table };
   const owned = await openTables(table, { schema, now, synchronous });
   return { tables: owned, owned };
@@ -178,7 +186,8 @@ async function firstConnection(
  * @throws {TypeError} for a table or broker URL that is none
  */
 export async function startCloud(options: CloudOptions): Promise<Cloud> {
-  const { schema, prefix, payloadBytesMax, now = Date.now, random = Math.random } = options;
+  const schema = compiledOf(options.schema);
+  const { prefix, payloadBytesMax, now = Date.now, random = Math.random } = options;
   // What was opened so far, closed in reverse: by a start that fails, and by close().
   const closers: (() => unknown)[] = [];
   const closeAll = async () => {

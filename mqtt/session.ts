@@ -26,11 +26,15 @@ import { SteadyStream } from "./steady_stream.ts";
 export interface BrokerConnection {
   /** `mqtt://host[:1883]` or `mqtts://host[:8883]`. */
   readonly url: string;
+  /** User name at the broker. */
   readonly username?: string;
+  /** Password at the broker. */
   readonly password?: string;
   /** PEM texts: authorities to trust (default: the system's), the client's certificate and its key. */
   readonly ca?: string;
+  /** A client certificate, PEM. */
   readonly cert?: string;
+  /** The certificate's key, PEM. */
   readonly key?: string;
   /** 4 (default): MQTT 3.1.1, which every broker speaks. 5: MQTT 5, whose brokers say why they refuse. */
   readonly protocolVersion?: 4 | 5;

@@ -22,6 +22,7 @@ export type Channel = string;
 
 /** What a change was made from: a version, and under policies other than `newest`, or where there is no version, the content. */
 export interface Base {
+  /** The item's version; absent: it has none. */
   readonly version?: Version;
   /** The base's attributes, without computed and hidden ones. */
   readonly item?: Attributes;
@@ -31,13 +32,17 @@ export interface Base {
 
 /** One item's last state, as the device wants it in the table. */
 export interface Change {
+  /** The model's name. */
   readonly model: string;
+  /** What becomes of the item. */
   readonly op: "create" | "update" | "remove";
   /** For `remove`: the key fields' attributes. A `create` or `update` has them in `item`. */
   readonly key?: Attributes;
   /** For `create` and `update`: all attributes but computed, hidden and identity ones. */
   readonly item?: Attributes;
+  /** The version's stamp. */
   readonly stamp: number;
+  /** What it was made from. */
   readonly base?: Base;
   /**
    * Set by the receiver, never sent: why this one can't be read. Its other fields are what could be: it is answered
@@ -48,10 +53,13 @@ export interface Change {
 
 /** A batch of changes, each of another key. `batch` is `<incarnation>/<n>`; `<device>#<incarnation>` is the changes' source. */
 export interface Up {
+  /** Which message it is. */
   readonly type: "up";
+  /** The batch's id. */
   readonly batch: string;
   /** When this transmission was made, in the cloud's time (ms) as the device knows it. Its only field that a resend may alter. */
   readonly sent: number;
+  /** The changes. */
   readonly changes: readonly Change[];
   /**
    * By the name of each model in the batch, its digest in the schema that the changes were made under
@@ -62,9 +70,11 @@ export interface Up {
 
 /** Where a device is on one channel. */
 export interface CursorOf {
+  /** The channel. */
   readonly channel: Channel;
   /** Absent: no cursor, a snapshot is wanted. */
   readonly epoch?: string;
+  /** The entry's number. */
   readonly seq?: number;
   /** A snapshot under way: its epoch and head, and the token that the last page gave. */
   readonly snapshot?: { readonly epoch: string; readonly head: number; readonly after: string };
@@ -72,9 +82,11 @@ export interface CursorOf {
 
 /** The device's cursors: each named channel is answered with one `page`, and an empty list with a `time`. */
 export interface Sync {
+  /** Which message it is. */
   readonly type: "sync";
   /** `<incarnation>/<n>`; a page for another request than the channel's last one is ignored. */
   readonly request: string;
+  /** A cursor for each channel. */
   readonly channels: readonly CursorOf[];
   /** The fingerprint of the device's schema. Where the cloud's is another one, it says which models it sends down. */
   readonly schema?: string;
@@ -86,8 +98,11 @@ export interface Sync {
 
 /** Asks for the current state of named keys (at most {@link fetchKeysMax}). */
 export interface Fetch {
+  /** Which message it is. */
   readonly type: "fetch";
+  /** The request's id. */
   readonly request: string;
+  /** The keys. */
   readonly keys: readonly Key[];
   /** As in {@link Sync}. */
   readonly z?: 1;
@@ -100,21 +115,29 @@ export interface Fetch {
  * differs without sending it. Keeps nothing in the cloud. With `each`, every item's own digest comes with it.
  */
 export interface Compare {
+  /** Which message it is. */
   readonly type: "compare";
+  /** The request's id. */
   readonly request: string;
+  /** The channel. */
   readonly channel: Channel;
   /** The token that the range before gave. */
   readonly after?: string;
+  /** With each item's own digest. */
   readonly each?: boolean;
 }
 
 /** Asks for the digests of items of a model that only syncs up: these keys (at most {@link probeKeysMax}), these attributes. */
 export interface Probe {
+  /** Which message it is. */
   readonly type: "probe";
+  /** The request's id. */
   readonly request: string;
+  /** The model's name. */
   readonly model: string;
   /** What the device's rows have: a cloud application may have added others. */
   readonly attributes: readonly string[];
+  /** The keys. */
   readonly keys: readonly Key[];
   /** What an item that lacks one of the attributes counts as having: defaults that the rows have been given. */
   readonly defaults?: Attributes;
@@ -122,8 +145,11 @@ export interface Probe {
 
 /** What a comparison that the cloud asked for has come to: the device's own JSON, for people. */
 export interface Verified {
+  /** Which message it is. */
   readonly type: "verified";
+  /** The request's id. */
   readonly request: string;
+  /** What it has come to. */
   readonly report: Attributes;
 }
 
@@ -139,8 +165,11 @@ export interface Told {
 
 /** A table item as a device gets it: its attributes without computed and identity-hidden ones, and its version if stamped. */
 export interface Current {
+  /** The model's name. */
   readonly model: string;
+  /** The item's attributes. */
   readonly item: Attributes;
+  /** The item's version; absent: it has none. */
   readonly version?: Version;
 }
 
@@ -155,6 +184,7 @@ export type RefusalCode = "stale" | "gone" | "invalid" | "too-large" | "clock" |
 export interface Answer {
   /** Index into the batch's changes. */
   readonly at: number;
+  /** What became of the change. */
   readonly code: "ok" | RefusalCode;
   /** The table's item, for `stale`, `invalid` and `too-large`; null: there is none. */
   readonly current?: Current | null;
@@ -166,8 +196,11 @@ export interface Answer {
 
 /** Answers a batch. Changes that no answer names are `ok`. */
 export interface Ack extends Told {
+  /** Which message it is. */
   readonly type: "ack";
+  /** The batch's id. */
   readonly batch: string;
+  /** By change; those that are not named are `ok`. */
   readonly answers: readonly Answer[];
   /** With `throttled` answers: not to be sent again before so many ms. */
   readonly afterMs?: number;
@@ -178,7 +211,9 @@ export interface Ack extends Told {
  * change stands alone. A message of its own: to an older agent an acknowledgement without answers would say that all is well.
  */
 export interface Refused extends Told {
+  /** Which message it is. */
   readonly type: "refused";
+  /** The batch's id. */
   readonly batch: string;
   /** A sentence for people. */
   readonly reason: string;
@@ -186,12 +221,15 @@ export interface Refused extends Told {
 
 /** A device's own write on its own channel: the version that it gave, and no item. The model, for a device that lost the key. */
 export interface Mark {
+  /** The model's name. */
   readonly model: string;
+  /** The item's version; absent: it has none. */
   readonly version: Version;
 }
 
 /** One key of a page: an item, its absence, or a mark. */
 export interface Entry {
+  /** The key. */
   readonly key: Key;
   /** The item, by its model; absent and no mark: the item does not exist. */
   readonly current?: Current;
@@ -218,10 +256,15 @@ export interface Entry {
  * they ignore every entry that is not after their cursor.
  */
 export interface Changes extends Told {
+  /** Which message it is. */
   readonly type: "changes";
+  /** The channel. */
   readonly channel: Channel;
+  /** The log's epoch. */
   readonly epoch: string;
+  /** The entry's number. */
   readonly seq: number;
+  /** What they say of each key. */
   readonly entries: readonly Entry[];
   /** On a channel of many devices: who misses something because of this message asks after a random part of so many ms. */
   readonly spreadMs?: number;
@@ -229,14 +272,21 @@ export interface Changes extends Told {
 
 /** The contiguous run of a channel from the device's cursor: entries `from+1 … to`, merged per key. */
 export interface Page extends Told {
+  /** Which message it is. */
   readonly type: "page";
+  /** The request's id. */
   readonly request: string;
+  /** The channel. */
   readonly channel: Channel;
+  /** The log's epoch. */
   readonly epoch: string;
+  /** The cursor that it answers. */
   readonly from: number;
+  /** The last entry's number. */
   readonly to: number;
   /** More is waiting behind `to`. */
   readonly more: boolean;
+  /** What they say of each key. */
   readonly entries: readonly Entry[];
   /** Where the cloud's schema is not the asker's: the models that come down on this channel. Absent: all that the asker knows. */
   readonly models?: readonly string[];
@@ -244,14 +294,21 @@ export interface Page extends Told {
 
 /** One page of a snapshot. The first has no `after`; the last no `next`. */
 export interface SnapshotPage extends Told {
+  /** Which message it is. */
   readonly type: "snapshot";
+  /** The request's id. */
   readonly request: string;
+  /** The channel. */
   readonly channel: Channel;
+  /** The log's epoch. */
   readonly epoch: string;
   /** The log's head when the snapshot began: the cursor at its end. */
   readonly head: number;
+  /** The token that was handed back. */
   readonly after?: string;
+  /** The token for the next page. */
   readonly next?: string;
+  /** What they say of each key. */
   readonly entries: readonly Entry[];
   /** On the last page: as {@link Page.models}. It says nothing of any other model. */
   readonly models?: readonly string[];
@@ -259,8 +316,11 @@ export interface SnapshotPage extends Told {
 
 /** Answers a `fetch`: each asked key once. */
 export interface Items extends Told {
+  /** Which message it is. */
   readonly type: "items";
+  /** The request's id. */
   readonly request: string;
+  /** What they say of each key. */
   readonly entries: readonly Entry[];
 }
 
@@ -269,34 +329,47 @@ export interface Items extends Told {
  * ms. The answer may still come.
  */
 export interface Later extends Told {
+  /** Which message it is. */
   readonly type: "later";
+  /** The request's id. */
   readonly request: string;
+  /** Milliseconds. */
   readonly afterMs: number;
 }
 
 /** Answers a `sync` without channels: the cloud's time alone. */
 export interface Time extends Told {
+  /** Which message it is. */
   readonly type: "time";
+  /** The request's id. */
   readonly request: string;
 }
 
 /** The digest of a model's items in a range: how many, and all of theirs joined (`protocol/digests.ts`). */
 export interface RangeDigest {
+  /** The model's name. */
   readonly model: string;
+  /** How many items. */
   readonly count: number;
+  /** 16 hex digits. */
   readonly digest: string;
 }
 
 /** One item's digest; absent: there is no such item. */
 export interface ItemDigest {
+  /** The model's name. */
   readonly model: string;
+  /** The key. */
   readonly key: Key;
+  /** 16 hex digits. */
   readonly digest?: string;
 }
 
 /** Answers a `compare`, a range, or a `probe`, its keys. */
 export interface Digests extends Told {
+  /** Which message it is. */
   readonly type: "digests";
+  /** The request's id. */
   readonly request: string;
   /**
    * The hash value under which the range stands by primary key, so that the device can take its own rows of it. Absent: the
@@ -307,6 +380,7 @@ export interface Digests extends Told {
   readonly to?: string;
   /** Every model whose items stand in this range, those without any included. */
   readonly models: readonly RangeDigest[];
+  /** Digests of items. */
   readonly items?: readonly ItemDigest[];
   /** Where the next range begins; absent: this was the channel's last. */
   readonly next?: string;
@@ -314,15 +388,21 @@ export interface Digests extends Told {
 
 /** Asks a device to compare its database with the table, and to mend it where `repair` says so; answered by `verified`. */
 export interface Verify {
+  /** Which message it is. */
   readonly type: "verify";
+  /** The request's id. */
   readonly request: string;
+  /** Whether to mend what differs. */
   readonly repair: boolean;
   /** Keys that are mended in a second at most. */
   readonly keysPerSecond?: number;
 }
 
+/** A message of a device. */
 export type FromDevice = Up | Sync | Fetch | Compare | Probe | Verified;
+/** A message of the cloud. */
 export type FromCloud = Ack | Refused | Changes | Page | SnapshotPage | Items | Time | Later | Digests | Verify;
+/** A message of either. */
 export type Message = FromDevice | FromCloud;
 
 /** Keys in one `fetch`: DynamoDB's BatchGetItem takes 100. */

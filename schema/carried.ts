@@ -25,7 +25,9 @@ const silent = new Set([
 
 /** A property that is carried without effect. */
 export interface Annotation {
+  /** The property. */
   readonly property: string;
+  /** Where it stands. */
   readonly places: readonly string[];
 }
 

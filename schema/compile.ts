@@ -18,6 +18,7 @@ import { isName, nameRule, quoted } from "./names.ts";
 import { type JsonMap, normaliseSchema, type Problems } from "./normalise.ts";
 import { compileEncoded } from "./placement.ts";
 import { type Template, templateFields } from "./template.ts";
+import type { OneTableSchema } from "./types.ts";
 import { compileHead, compileIdentity, compileIndexes, compileParams, type Params } from "./settings.ts";
 import { isMap, type Json, sourceAttribute, stampAttribute } from "./values.ts";
 
@@ -64,6 +65,15 @@ export function compileSchema(source: unknown, { strict = false, notes = [] }: C
     annotations: carried.annotations,
     warnings,
   });
+}
+
+/** The compiled schema of a literal; one that is compiled stays as it is. @throws SchemaError as {@link compileSchema} */
+export function compiledOf(schema: OneTableSchema | Schema): Schema {
+  return isCompiled(schema) ? schema : compileSchema(schema);
+}
+
+function isCompiled(schema: OneTableSchema | Schema): schema is Schema {
+  return schema.models instanceof Map;
 }
 
 interface SchemaContext {

@@ -26,6 +26,7 @@ export interface SyncErrorOptions {
  * ```
  */
 export class SyncError extends Error {
+  /** As for every error class. */
   override name = "SyncError";
   /** Stable, lower case, hyphenated: `schema`, `invalid`, `unavailable`, … */
   readonly code: string;
@@ -34,6 +35,7 @@ export class SyncError extends Error {
   /** What the reader can do about it, if known. */
   readonly hint?: string;
 
+  /** An operating fault. */
   constructor(code: string, message: string, options: SyncErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
@@ -47,10 +49,12 @@ const problemsInMessage = 3;
 
 /** A schema that can't be used. The message names the first problems, `problems` has all of them, a sentence each. */
 export class SchemaError extends SyncError {
+  /** As for every error class. */
   override name = "SchemaError";
   /** Every problem found, in the schema's order; never empty. */
   readonly problems: readonly string[];
 
+  /** A schema that can't be used, with every problem found. */
   constructor(problems: readonly string[], options: SyncErrorOptions & { readonly file?: string } = {}) {
     const more = problems.length - problemsInMessage;
     super(

@@ -16,7 +16,9 @@ import type { Template, TemplatePart } from "./template.ts";
 
 /** How an id is found in a key. */
 export interface Locator {
+  /** Which part of the key has it. */
   readonly part: "hash" | "sort";
+  /** From which end its template is read. */
   readonly end: "first" | "last";
   /** The template's parts up to the literal after the id, from that end on. */
   readonly parts: readonly TemplatePart[];
@@ -26,6 +28,7 @@ export interface Locator {
 
 /** What a model's key says of identities. */
 export interface KeyIdentity {
+  /** By role, where its id stands. */
   readonly locators: { readonly [R in IdentityRole]?: Locator };
   /** Characters that ids must not have, as far as this model goes. */
   readonly separators: string;

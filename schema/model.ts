@@ -28,10 +28,13 @@ export interface Field {
   readonly packed?: readonly [attribute: string, entry: string];
   /** `encode`: in the table's item the value stands only inside a computed attribute. */
   readonly encoded?: Encoded;
+  /** Its type. */
   readonly type: FieldType;
   /** For `set`: the type of its members. */
   readonly members?: "string" | "number" | "binary";
+  /** It must have a value. */
   readonly required: boolean;
+  /** The values that it may have. */
   readonly enum?: readonly (string | number)[];
   /** A regular expression's source and flags, from `validate`. */
   readonly validate?: { readonly source: string; readonly flags: string };
@@ -49,6 +52,7 @@ export interface Field {
   readonly isoDates: boolean;
   /** Whether null is stored as NULL (true) or the attribute is left out (false). */
   readonly nulls: boolean;
+  /** OneTable's; without effect here. */
   readonly hidden: boolean;
   /** Unique among the model's rows on the device. */
   readonly unique: boolean;
@@ -68,7 +72,9 @@ export interface Field {
 export interface Encoded {
   /** The computed attribute, and the field that it is. */
   readonly attribute: string;
+  /** The computed field. */
   readonly holder: string;
+  /** OneTable's separator. */
   readonly separator: string;
   /** The piece's number, from 0. */
   readonly index: number;
@@ -78,8 +84,11 @@ export interface Encoded {
 
 /** An index of the table, from `indexes`. */
 export interface Index {
+  /** Its name. */
   readonly name: string;
+  /** The hash attribute, or its template. */
   readonly hash: string;
+  /** The sort attribute. */
   readonly sort?: string;
 }
 
@@ -89,7 +98,9 @@ export interface Enumeration {
   readonly index: string;
   /** Attribute names and templates; the hash template names nothing but the identity. */
   readonly hashAttribute: string;
+  /** The hash attribute, or its template. */
   readonly hash: Template;
+  /** The sort attribute. */
   readonly sortAttribute?: string;
   /** The sort template's leading part that the scope resolves (may be empty: then items of other models are filtered out). */
   readonly sortPrefix?: Template;
@@ -97,12 +108,17 @@ export interface Enumeration {
 
 /** One model of the compiled schema. */
 export interface Model {
+  /** Its name. */
   readonly name: string;
   /** Its number in this schema: stable for the life of a compiled schema, not across schemas. */
   readonly number: number;
+  /** It has a table on devices. */
   readonly onDevice: boolean;
+  /** It has items in the cloud. */
   readonly inCloud: boolean;
+  /** Which way its items travel. */
   readonly sync: SyncDirection;
+  /** Who wins. */
   readonly conflict: ConflictPolicy;
   /**
    * What gives way on the device when the outbox is full: `newest` keeps the newest rows and drops the oldest that were
@@ -111,11 +127,13 @@ export interface Model {
   readonly keep?: "newest";
   /** Whether a device's undeclared attributes are refused: by `strict` of the model's process, or of `params`. */
   readonly strict?: true;
+  /** Who sees its items. */
   readonly scope: Scope;
   /** Every declared attribute in the schema's order, computed and hidden ones too; never the typeField, `_source`, `_stamp`. */
   readonly fields: readonly Field[];
   /** The primary key: the attribute's name and its template. A plain attribute used as key has the template `${name}`. */
   readonly hashKey: { readonly attribute: string; readonly template: Template };
+  /** The sort key, if the table has one. */
   readonly sortKey?: { readonly attribute: string; readonly template: Template };
   /** Names of the fields that the primary key's templates name, without the identity, in order of appearance. */
   readonly keyFields: readonly string[];
@@ -127,8 +145,11 @@ export interface Model {
   readonly keyIdentity: KeyIdentity;
   /** How a snapshot lists the items; absent where the model does not sync down. */
   readonly enumeration?: Enumeration;
+  /** The field that says when an item expires. */
   readonly ttlField?: string;
+  /** The timestamp of creation. */
   readonly createdField?: string;
+  /** The timestamp of the last change. */
   readonly updatedField?: string;
 }
 
@@ -140,9 +161,13 @@ export interface Schema {
   readonly fingerprint: string;
   /** The normalised schema as plain JSON: what a file would hold after `blend`. */
   readonly source: Readonly<Record<string, unknown>>;
+  /** The primary index. */
   readonly primary: Index;
+  /** The secondary indexes, in the schema's order. */
   readonly indexes: readonly Index[];
+  /** The attribute that names an item's model. */
   readonly typeField: string;
+  /** OneTable's separator. */
   readonly separator: string;
   /** By name, in the schema's order. */
   readonly models: ReadonlyMap<string, Model>;
@@ -156,6 +181,8 @@ export interface Schema {
 
 /** Who an agent is: taken from the topic and the registry in the cloud, from its configuration on the device. */
 export interface Identity {
+  /** The device's id. */
   readonly deviceId: string;
+  /** The account's id. */
   readonly accountId: string;
 }

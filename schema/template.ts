@@ -14,7 +14,9 @@ export type TemplatePart =
 
 /** A parsed template. */
 export interface Template {
+  /** As the schema has it. */
   readonly text: string;
+  /** Literals and fields in turn. */
   readonly parts: readonly TemplatePart[];
 }
 

@@ -28,16 +28,23 @@ export type OneTableType =
 
 /** One field of a model, as a schema gives it. What has no effect is carried; `crypt` is refused where a model syncs. */
 export interface OneTableField {
+  /** By name, or as a constructor. */
   readonly type: OneTableType;
+  /** It must have a value. */
   readonly required?: boolean;
+  /** The value of a new item that has none. */
   readonly default?: unknown;
+  /** The values that it may have. */
   readonly enum?: readonly (string | number)[];
+  /** What its value must match. */
   readonly validate?: RegExp | string;
   /** `ulid`, `uuid`, `uid` (10 characters) or `uid(n)`. */
   readonly generate?: string;
   /** A value template: `device#${deviceId}`, `${n:8:0}`. */
   readonly value?: string;
+  /** The item expires at this time. */
   readonly ttl?: boolean;
+  /** OneTable's; without effect here. */
   readonly hidden?: boolean;
   /** The attribute's name in the table, or `a.b`: the entry `b` of the map `a`, which other fields may share. */
   readonly map?: string;
@@ -45,19 +52,27 @@ export interface OneTableField {
   readonly encode?: readonly [attribute: string, separator: string, piece: number] | string;
   /** Beside `unique`: unique only among rows that render this template alike. */
   readonly scope?: string;
+  /** Whether null is stored. */
   readonly nulls?: boolean;
+  /** An ISO text in the item, not milliseconds. */
   readonly isoDates?: boolean;
+  /** The fields of an object. */
   readonly schema?: OneTableModel;
+  /** The members of an array or set. */
   readonly items?: OneTableField;
+  /** No two rows of the device have the same value. */
   readonly unique?: boolean;
   /** `none`: the attribute never leaves the device. */
   readonly sync?: "none";
+  /** For people. */
   readonly description?: string;
+  /** What else a schema notes. */
   readonly [property: string]: unknown;
 }
 
 /** A model's fields by name. */
 export interface OneTableModel {
+  /** A field by its name. */
   readonly [field: string]: OneTableField;
 }
 
@@ -78,16 +93,21 @@ export interface OneTableProcess {
   readonly strict?: boolean;
   /** Templates of the primary key's attributes, where the model's own fields lack them. */
   readonly pk?: string;
+  /** As `pk`, for the sort key. */
   readonly sk?: string;
   /** As `params.identity`, for this model. */
   readonly identity?: { readonly deviceId?: string; readonly accountId?: string };
+  /** What else a schema notes. */
   readonly [key: string]: unknown;
 }
 
 /** A schema in the OneTable 1.1 format, with `process` (older: `control`) saying what is synced. */
 export interface OneTableSchema {
+  /** `onetable:1.1.0`. */
   readonly format?: string;
+  /** The schema's own version. */
   readonly version: string;
+  /** The table's indexes; one is `primary`. */
   readonly indexes: {
     readonly [name: string]: {
       readonly hash?: string;
@@ -97,9 +117,13 @@ export interface OneTableSchema {
       readonly [property: string]: unknown;
     };
   };
+  /** The models by name. */
   readonly models: { readonly [model: string]: OneTableModel };
+  /** What holds for all models. */
   readonly params?: {
+    /** Dates are ISO texts, by default. */
     readonly isoDates?: boolean;
+    /** Whether null is stored, by default. */
     readonly nulls?: boolean;
     readonly timestamps?: boolean | "create" | "update";
     readonly typeField?: string;
@@ -114,8 +138,11 @@ export interface OneTableSchema {
     readonly warn?: boolean;
     readonly [param: string]: unknown;
   };
+  /** How each model syncs. */
   readonly process?: { readonly [model: string]: OneTableProcess };
+  /** An older name of `process`. */
   readonly control?: { readonly [model: string]: OneTableProcess };
+  /** What else a schema notes. */
   readonly [key: string]: unknown;
 }
 
@@ -195,13 +222,27 @@ type CreatedField<S> = Param<S, "timestamps", false> extends true | "create"
 type UpdatedField<S> = Param<S, "timestamps", false> extends true | "update"
   ? Extract<Param<S, "updatedField", "updated">, string>
   : never;
+/**
+ * Names of the timestamps.
+ *
+ * @internal
+ */
 type TimestampField<S> = CreatedField<S> | UpdatedField<S>;
-/** The fields that hold the device's and the account's id: `params.identity`. */
+/**
+ * The fields that hold the device's and the account's id: `params.identity`.
+ *
+ * @internal
+ */
 type IdentityField<S> =
   | Named<Param<S, "identity", object>, "deviceId">
   | Named<Param<S, "identity", object>, "accountId">;
 type Named<I, R extends string> = I extends { readonly [K in R]: infer N } ? Extract<N, string> : R;
 type Internal<S> = "_source" | "_stamp" | Extract<Param<S, "typeField", "_type">, string>;
+/**
+ * A model's fields.
+ *
+ * @internal
+ */
 type Fields<S extends OneTableSchema, M extends ModelName<S>> = Omit<S["models"][M], Internal<S>>;
 
 /**
@@ -211,6 +252,11 @@ type Fields<S extends OneTableSchema, M extends ModelName<S>> = Omit<S["models"]
 export type ItemOf<S extends OneTableSchema, M extends ModelName<S>> = ItemOfFields<Fields<S, M>, TimestampField<S>>;
 
 type IsDerived<F> = IsComputed<F> extends true ? true : IsHidden<F>;
+/**
+ * An item of these fields.
+ *
+ * @internal
+ */
 type ItemOfFields<F, T extends string> = Flat<
   & {
     -readonly [P in keyof F as IsDerived<F[P]> extends true ? never : IsPresent<F[P]> extends true ? P : never]:
@@ -225,6 +271,11 @@ type ItemOfFields<F, T extends string> = Flat<
 >;
 
 type IsAutomatic<P, F, T> = P extends T ? true : IsFilled<F>;
+/**
+ * What creating an item of these fields takes.
+ *
+ * @internal
+ */
 type CreateOfFields<F, T extends string, I extends string> = Flat<
   & {
     -readonly [
@@ -260,6 +311,11 @@ type Placeholder<T> = T extends `${infer N}:${string}` ? N : T;
 type Placeholders<T> = T extends `${string}\${${infer N}}${infer R}` ? Placeholder<N> | Placeholders<R> : never;
 type Template<P, F> = F extends { readonly value: infer V } ? Placeholders<V> : P;
 type PrimaryAttribute<S extends OneTableSchema> = S["indexes"]["primary"]["hash"] | S["indexes"]["primary"]["sort"];
+/**
+ * Names that a key's templates name.
+ *
+ * @internal
+ */
 type KeyNames<S extends OneTableSchema, F> = {
   [P in keyof F]: P extends PrimaryAttribute<S> ? Template<P, F[P]>
     : F[P] extends { readonly map: PrimaryAttribute<S> } ? Template<P, F[P]>
@@ -272,6 +328,11 @@ export type KeyOf<S extends OneTableSchema, M extends ModelName<S>> = KeyOfField
   KeyNames<S, Fields<S, M>>,
   IdentityField<S>
 >;
+/**
+ * A key of these fields.
+ *
+ * @internal
+ */
 type KeyOfFields<F, K, I extends string> = Flat<
   & { -readonly [P in keyof F as P extends K ? P extends I ? never : P : never]: ValueOf<F[P]> }
   & { -readonly [P in keyof F as P extends K ? P extends I ? P : never : never]?: ValueOf<F[P]> }

@@ -21,16 +21,23 @@ export type MemberOf<T> = T extends ReadonlySet<infer Member> ? Member
 
 /** What a property may have to fulfil; several entries must all hold. `begins` is for strings. */
 export interface Condition<T> {
+  /** Greater than this. */
   readonly gt?: T;
+  /** Greater than this, or equal. */
   readonly gte?: T;
+  /** Less than this. */
   readonly lt?: T;
+  /** Less than this, or equal. */
   readonly lte?: T;
   /** Both ends included. */
   readonly between?: readonly [T, T];
+  /** A text that begins so. */
   readonly begins?: string;
   /** A list or set has this member (a string, a number or a bigint); a string has this part. */
   readonly contains?: MemberOf<NonNullable<T>>;
+  /** One of these. */
   readonly in?: readonly T[];
+  /** Not this; null: there is a value. */
   readonly not?: T | null;
 }
 
@@ -48,12 +55,15 @@ export interface FindOptions {
   readonly limit?: number;
   /** The page before's `next`. */
   readonly next?: string;
+  /** The last first. */
   readonly reverse?: boolean;
 }
 
 /** A page of items. No `next`: there are no more. */
 export interface Page<Item> {
+  /** The page's items. */
   readonly items: Item[];
+  /** The token that asks for the next page; absent: this is the last. */
   readonly next?: string;
 }
 

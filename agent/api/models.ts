@@ -27,10 +27,29 @@ import { changedProperties, type Properties, type UpdateParams } from "./update.
 export type { UpdateParams } from "./update.ts";
 export type { AllOf, Condition, FindOptions, MemberOf, Page, Where } from "./find.ts";
 
-/** Names of a schema's models, in the form in which a class with the schema as type parameter can pass them on. */
+/**
+ * Names of a schema's models, in the form in which a class with the schema as type parameter can pass them on.
+ *
+ * @internal
+ */
 export type NameIn<S extends OneTableSchema> = keyof S["models"] & string;
+/**
+ * An item of a model.
+ *
+ * @internal
+ */
 type Item<S extends OneTableSchema, M> = ItemOf<S, Extract<M, ModelName<S>>>;
+/**
+ * What creating one takes.
+ *
+ * @internal
+ */
 type Create<S extends OneTableSchema, M> = CreateOf<S, Extract<M, ModelName<S>>>;
+/**
+ * Its key.
+ *
+ * @internal
+ */
 type KeyProperties<S extends OneTableSchema, M> = KeyOf<S, Extract<M, ModelName<S>>>;
 
 /** What `update` takes: the key's properties and those to change. Null removes a property, undefined leaves it. */
@@ -55,6 +74,7 @@ export interface ModelApi<S extends OneTableSchema, M extends NameIn<S>> {
   create(properties: Create<S, M>, params?: { readonly exists?: false | null }): Item<S, M>;
   /** Inserts items, all or none, in one transaction. @throws as {@link ModelApi.create} */
   createAll(list: readonly Create<S, M>[], params?: { readonly exists?: false | null }): Item<S, M>[];
+  /** The item of a key; undefined where there is none. */
   get(key: KeyProperties<S, M>): Item<S, M> | undefined;
   /** The items of these keys as they are at one moment, in their order; undefined where there is none. */
   getAll(keys: readonly KeyProperties<S, M>[]): (Item<S, M> | undefined)[];

@@ -8,6 +8,11 @@
 import { SyncError } from "../../schema/errors.ts";
 import type { Field, Model } from "../../schema/model.ts";
 
+/**
+ * Names of properties with values of a type.
+ *
+ * @internal
+ */
 type ValueNames<Item, T> = {
   [P in keyof Item]-?: Exclude<Item[P], null | undefined> extends T ? P : never;
 }[keyof Item];

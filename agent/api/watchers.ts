@@ -18,7 +18,9 @@ import type { Store } from "../store/store.ts";
 export interface WatchedChange {
   /** The change's number in `_changes`: ask for what is after it with `since`. */
   readonly sequence: number;
+  /** The model's name. */
   readonly model: string;
+  /** Whether the item was written or removed. */
   readonly op: "put" | "remove";
   /** The item's primary key in the table: hash and sort value. */
   readonly key: Key;

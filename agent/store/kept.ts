@@ -19,10 +19,13 @@ export type KeptTable = "_rejected" | "_conflicts";
 
 /** One kept version. */
 export interface Kept {
+  /** Its number, to name it by. */
   readonly id: number;
+  /** The model's name. */
   readonly model: string;
   /** The key's attributes. */
   readonly key: unknown;
+  /** `create`, `update` or `remove`. */
   readonly op: string;
   /** The item as tagged JSON, by attribute; absent for a removal, and where there was none to keep. */
   readonly item?: Attributes;

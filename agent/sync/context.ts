@@ -28,6 +28,7 @@ export interface Limits {
   readonly changeBytesMax: number;
   /** First wait for an answer before a message is sent again; doubles to `retryMaxMs`, with jitter. */
   readonly retryMs: number;
+  /** The longest pause between two attempts, ms. */
   readonly retryMaxMs: number;
   /** Tries without an answer after which the problem is told, and batches are cut (`silence.ts`). Infinity: never. */
   readonly unansweredMax: number;
@@ -84,13 +85,21 @@ export interface AppliedChange {
 
 /** Counters since the agent's start. */
 export interface Counters {
+  /** Changes that were sent for the first time. */
   sent: number;
+  /** Changes whose answer came. */
   acknowledged: number;
+  /** Conflicts that were decided. */
   conflicts: number;
+  /** Changes that the cloud refused for good. */
   rejected: number;
+  /** Entries that changed a row. */
   applied: number;
+  /** Batches that were sent again. */
   resent: number;
+  /** Messages and entries that said nothing new. */
   ignored: number;
+  /** Faults of the store. */
   failures: number;
 }
 

@@ -15,7 +15,9 @@
 import { Log, Sentence } from "../../protocol/log.ts";
 import type { Facts } from "./facts.ts";
 
-/** Every problem's name, the most important first: what stops everything, what loses or refuses something, what waits. */
+/**
+ * Every problem's name, the most important first: what stops everything, what loses or refuses something, what waits.
+ */
 export const problemNames = [
   /** The database can't be written or read: disk full, I/O error. */
   "storage",
@@ -50,6 +52,7 @@ export type ProblemName = typeof problemNames[number];
 
 /** A problem as it is stored and shown. */
 export interface Problem {
+  /** Its name. */
   readonly name: ProblemName;
   /** What is wrong and, where it helps, what to do: one sentence for people, without a full stop. */
   readonly sentence: string;

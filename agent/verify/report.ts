@@ -23,7 +23,9 @@ export interface VerifyOptions {
 export interface ModelReport {
   /** Rows that were compared. */
   rows: number;
+  /** How many keys differ. */
   differences: number;
+  /** Of the differences, those that are none any more. */
   mended: number;
 }
 
@@ -31,23 +33,31 @@ export interface ModelReport {
 export interface VerifyReport {
   /** `waiting`: for the agent, or for the link to come up. */
   state: "waiting" | "running" | "done";
+  /** When it began, ms since 1970. */
   startedMs?: number;
+  /** When it ended; absent: it is under way. */
   endedMs?: number;
+  /** How many keys differ. */
   differences: number;
   /** Of the differences, those that are none any more. */
   mended: number;
   /** Keys that had changes under way whenever they were looked at: nothing is said of them. */
   unsettled: number;
+  /** By model. */
   models: Record<string, ModelReport>;
 }
 
 /** A key that differs, as `_verify` has it. */
 export interface Difference {
+  /** The model's name. */
   readonly model: string;
+  /** The key's attributes. */
   readonly key: Attributes;
+  /** How the two sides differ. */
   readonly what: "differs" | "only on the device" | "only in the cloud" | "set aside" | "unreadable on the device";
   /** A sentence: which attributes, and who changed behind whose back. */
   readonly detail: string;
+  /** Whether it was mended. */
   readonly mended: boolean;
 }
 

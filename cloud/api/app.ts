@@ -23,8 +23,11 @@ import { checkToken, hasToken, readObject, requireToken } from "./request.ts";
 
 /** What a handler is made of. */
 export interface HandlerOptions {
+  /** What the items are. */
   readonly schema: Schema;
+  /** Where they are. */
   readonly tables: Tables;
+  /** Who the devices are. */
   readonly registry: Registry;
   /** The fleet in memory, for queries over all devices. Default: one that reads the registry when it is asked. */
   readonly fleet?: Fleet;

@@ -64,6 +64,7 @@ export interface BrokerOptions extends AccessOptions {
 
 /** A running broker. */
 export interface Broker {
+  /** Where devices connect. */
   readonly port: number;
   /**
    * Where workers of this machine connect: with TLS a plain listener on 127.0.0.1 for the internal user alone, since the
@@ -74,6 +75,7 @@ export interface Broker {
   readonly connections: number;
   /** Ends a device's connection, if it has one. It may come again, where it is let in. */
   disconnect(deviceId: string): void;
+  /** Closes the port and all connections. */
   close(): Promise<void>;
 }
 

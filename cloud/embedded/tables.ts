@@ -15,6 +15,7 @@ import { dataLayout, EmbeddedTable, logLayout } from "./table.ts";
 
 /** Options of {@link openEmbedded}. */
 export interface EmbeddedOptions {
+  /** Which keys and indexes the items have. */
   readonly schema: Schema;
   /** The clock that deadlines and expiry are measured with, ms. */
   readonly now: () => number;

@@ -19,7 +19,9 @@ import { EmqxPublisher } from "./emqx.ts";
 
 /** A publisher that was opened, with its counters. Closing it is the caller's. */
 export interface OpenPublisher extends Publisher {
+  /** What has happened since the start. */
   readonly counters: { readonly published: number; readonly publishedBytes: number; readonly failed: number };
+  /** Finishes what is under way, and closes. */
   close(): Promise<void>;
 }
 
@@ -29,6 +31,7 @@ export interface OpenPublisherOptions extends Omit<Partial<BrokerConnection>, "u
   readonly prefix?: string;
   /** Bytes of one payload; default 128 KB. */
   readonly payloadBytesMax?: number;
+  /** Uniform in [0, 1); default `Math.random`. */
   readonly random?: () => number;
   /** How long an MQTT connection is awaited before it goes on in the background, ms; default 5000. */
   readonly connectTimeoutMs?: number;

@@ -6,6 +6,7 @@
 
 /** Counters since the start. */
 export interface ServiceMetrics {
+  /** Messages of devices. */
   readonly messagesReceived: number;
   /** Messages that came again while the one before was being answered, or waited to be. */
   readonly messagesRepeated: number;
@@ -13,16 +14,23 @@ export interface ServiceMetrics {
   readonly messagesDelayed: number;
   /** Messages that found no room: their device was told to come again, where it understands that. */
   readonly messagesRefused: number;
+  /** Messages to devices. */
   readonly messagesPublished: number;
   /** Messages of devices that the registry does not know. */
   readonly messagesUnknown: number;
+  /** Messages that could not be answered. */
   readonly messagesFailed: number;
+  /** Messages that the broker did not take. */
   readonly publishFailed: number;
+  /** Changes of devices. */
   readonly changesReceived: number;
+  /** Of these, answered otherwise than `ok`. */
   readonly changesRefused: number;
   /** Batches that could not be read or handled as a whole: their devices send them in halves. */
   readonly batchesRefused: number;
+  /** Channels that a device asked for and that are not its own. */
   readonly channelsIgnored: number;
+  /** Records of the table's stream. */
   readonly recordsRead: number;
   /** Records that could not be read, or not be fanned out however often it was tried. */
   readonly recordsDropped: number;
@@ -30,8 +38,11 @@ export interface ServiceMetrics {
   readonly recordsRefused: number;
   /** Changes of items that nobody can be told of: without a type, or without the id that their scope needs. */
   readonly itemsUnidentified: number;
+  /** Entries of channel logs that were published. */
   readonly entriesPublished: number;
+  /** Faults in reading the stream. */
   readonly streamFailures: number;
+  /** How often the stream lost records. */
   readonly streamLost: number;
 }
 

@@ -30,8 +30,11 @@ import { Presence } from "./presence.ts";
 
 /** A device, as the registry tells of it. */
 export interface DeviceInfo {
+  /** The device's id. */
   readonly deviceId: string;
+  /** Its account. */
   readonly accountId: string;
+  /** When it was added, ms since 1970. */
   readonly createdMs: number;
   /** When its token expires; absent: never. */
   readonly untilMs?: number;
@@ -48,13 +51,17 @@ export interface DeviceInfo {
 
 /** What a device told of a verification that the cloud asked for. */
 export interface VerifyReport {
+  /** The request's id. */
   readonly request: string;
+  /** When it came, ms since 1970. */
   readonly atMs: number;
+  /** What the device told. */
   readonly report: Attributes;
 }
 
 /** Options of a {@link Registry}. */
 export interface RegistryOptions {
+  /** The clock, ms since 1970. */
   readonly now: () => number;
   /** Secret randomness; default the system's. */
   readonly randomBytes?: (count: number) => Uint8Array;
@@ -110,6 +117,7 @@ export class Registry {
     sizeOf: (deviceId) => 2 * deviceId.length + 80,
   });
 
+  /** A registry in the log table. */
   constructor(table: Table, options: RegistryOptions) {
     this.#table = table;
     this.#now = options.now;

@@ -24,8 +24,11 @@ import type { StreamRecord, Tables } from "../table/port.ts";
 
 /** What a service is made of. */
 export interface ServiceOptions {
+  /** The compiled schema. */
   readonly schema: Schema;
+  /** Data and log table. */
   readonly tables: Tables;
+  /** How messages reach devices. */
   readonly publisher: Publisher;
   /** Default: a registry in the log table. */
   readonly registry?: Registry;
@@ -47,15 +50,24 @@ const logger = new Log("cloud");
 
 /** See the module. */
 export class CloudService {
+  /** The compiled schema. */
   readonly schema: Schema;
+  /** Data and log table. */
   readonly tables: Tables;
+  /** Who the devices are. */
   readonly registry: Registry;
+  /**
+   * The channel logs.
+   *
+   * @internal
+   */
   readonly log: ChannelLog;
   readonly #options: ServiceOptions;
   readonly #answering: Answering;
   readonly #passing: StreamPassing;
   readonly #metrics = noMetrics();
 
+  /** Begins nothing by itself. */
   constructor(options: ServiceOptions) {
     const { schema, tables, now, random, retentionMs, answering } = options;
     const publisher = telling(options.publisher, schema);

@@ -24,7 +24,9 @@ export interface Source {
 
 /** Limits of a page; both are passed by the last query's items at most. */
 export interface PageLimits {
+  /** Items of a page. */
   readonly pageItemsMax: number;
+  /** Bytes of a page. */
   readonly pageBytesMax: number;
 }
 

@@ -49,12 +49,15 @@ export type WriteResult =
 export interface Query {
   /** `primary` or a secondary index's name. A secondary index may lag; its items are complete all the same. */
   readonly index: string;
+  /** The hash value. */
   readonly hash: string;
   /** Only sort values that begin so. */
   readonly sortPrefix?: string;
   /** Only sort values greater than this (primary index). */
   readonly sortAfter?: string;
+  /** The last first. */
   readonly reverse?: boolean;
+  /** Items at most. */
   readonly limit: number;
   /** The token of the page before. */
   readonly after?: string;
@@ -62,14 +65,19 @@ export interface Query {
 
 /** A page of items; `next` is the token for the one behind it. A page may be short, even empty, with a `next`. */
 export interface ItemPage {
+  /** The page's items. */
   readonly items: readonly Item[];
+  /** The token for the next page; absent: this is the last. */
   readonly next?: string;
 }
 
 /** Bounds of {@link Table.write}. */
 export interface WriteOptions {
+  /** No write begins after it, ms. */
   readonly deadline?: number;
+  /** Ends the call. */
   readonly signal?: AbortSignal;
+  /** Bytes of items that come back at most. */
   readonly returnedBytesMax?: number;
 }
 
@@ -83,16 +91,21 @@ export interface Table {
    * have more than `returnedBytesMax` bytes together is `throttled`: the first never is.
    */
   write(writes: readonly Write[], options?: WriteOptions): Promise<WriteResult[]>;
+  /** A page of an index's items, in the order of their sort values. */
   query(query: Query): Promise<ItemPage>;
   /** All items, in no order that means anything. */
   scan(options: { limit: number; after?: string }): Promise<ItemPage>;
+  /** Ends the connection; calls under way fail. */
   close(): Promise<void>;
 }
 
 /** One change of the data table, in the order of its key's changes. */
 export interface StreamRecord {
+  /** The item's key. */
   readonly key: Key;
+  /** The item before; absent: there was none. */
   readonly old?: Item;
+  /** The item after; absent: it was removed. */
   readonly new?: Item;
   /** The table itself removed it, because its time had come: nobody's removal. */
   readonly expired?: true;
@@ -104,6 +117,7 @@ export interface StreamBatch {
   readonly records: readonly StreamRecord[];
   /** Why further records could not be read, a sentence each: they delay no other. */
   readonly unreadable?: readonly string[];
+  /** Stores the position after these records. */
   checkpoint(): Promise<void>;
 }
 
@@ -124,11 +138,14 @@ export interface StreamOptions {
 
 /** A data table: a table with its stream. */
 export interface DataTable extends Table {
+  /** The table's changes. */
   stream(options?: StreamOptions): ChangeStream;
 }
 
 /** Both tables of a cloud. */
 export interface Tables {
+  /** The items. */
   readonly data: DataTable;
+  /** Channel logs, registry, positions. */
   readonly log: Table;
 }

@@ -196,3 +196,21 @@ test("what was acknowledged before the close is there after the next start", asy
   await mainPath(cloud, `mqtt://127.0.0.1:${cloud.mqttPort}`, token);
   await cloud.close();
 });
+
+Deno.test("worker: a schema literal does as well as a compiled one", async () => {
+  const literal = {
+    version: "1.0.0",
+    indexes: { primary: { hash: "pk", sort: "sk" } },
+    models: {
+      Note: {
+        pk: { type: "string", value: "device#${deviceId}" },
+        sk: { type: "string", value: "note#${name}" },
+        deviceId: { type: "string", required: true },
+        name: { type: "string", required: true },
+      },
+    },
+    process: { Note: { sync: "both" } },
+  } as const;
+  await using cloud = await startCloud({ schema: literal, table: "embedded::memory:" });
+  assert.deepEqual([...cloud.service.schema.models.keys()], ["Note"]);
+});
