@@ -34,6 +34,7 @@ export type {
   Where,
 } from "./api/models.ts";
 export type { Clock, Transport, TransportHandlers } from "./ports.ts";
+export type { DeviceReport } from "../protocol/report.ts";
 export { problemNames } from "./upkeep/problems.ts";
 export type { ModelReport } from "./verify/report.ts";
 export type {

@@ -30,6 +30,7 @@ export interface Transport {
   report?(report: DeviceReport): boolean;
   /** Cuts the link until {@link resume}: as if the network were away. A transport may lack both. */
   pause?(): void;
+  /** Ends a {@link pause}. */
   resume?(): void;
   /** Whether messages can be sent now. */
   readonly connected: boolean;

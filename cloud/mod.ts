@@ -39,6 +39,11 @@ export { type OpenedTables, openTables, type OpenTablesOptions } from "./open_ta
 export type { Publisher, PublishOptions, Target } from "./publishers/port.ts";
 export { type OpenPublisher, openPublisher, type OpenPublisherOptions } from "./publishers/open.ts";
 export { type DeviceInfo, Registry, type RegistryOptions, type VerifyReport as StoredReport } from "./sync/registry.ts";
+export type { DeviceReport } from "../protocol/report.ts";
+export type { Presence } from "../protocol.ts";
+export type { TokenOptions } from "./sync/device_token.ts";
+export type { Admitted, BrokerCredential } from "./sync/registry.ts";
+export type { DeviceStanding, DeviceState, Fleet } from "./sync/fleet.ts";
 export type { AnsweringOptions } from "./sync/answering.ts";
 export { CloudService, type ServiceOptions } from "./sync/service.ts";
 export type { PageLimits } from "./sync/snapshot.ts";

@@ -11,7 +11,9 @@ import { type DeviceReport, fitReport, readReport } from "./report.ts";
 
 /** A presence as it was received. */
 export interface Presence {
+  /** Whether it is connected. */
   readonly online: boolean;
+  /** What it says of itself. */
   readonly report?: DeviceReport;
 }
 

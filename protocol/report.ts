@@ -15,18 +15,25 @@ import { isMap } from "../schema/values.ts";
 export interface DeviceReport {
   /** Versions: of Twintable, the schema, SQLite, the runtime. */
   readonly agent?: string;
+  /** The schema's fingerprint. */
   readonly schema?: string;
+  /** SQLite's version. */
   readonly sqlite?: string;
+  /** The runtime and its version. */
   readonly runtime?: string;
   /** Changes that are not acknowledged, and when the oldest was made, ms since 1970 by the device's clock. */
   readonly outbox?: number;
+  /** When the oldest change that waits was made, ms. */
   readonly oldest?: number;
   /** By channel, the number of the last log entry that is applied. */
   readonly at?: Readonly<Record<string, number>>;
   /** Rows of `_rejected` and `_conflicts`, items set aside, changes dropped for want of room. */
   readonly rejected?: number;
+  /** Versions in `_conflicts`. */
   readonly conflicts?: number;
+  /** Items that their table can't take. */
   readonly aside?: number;
+  /** Rows that gave way unsent. */
   readonly dropped?: number;
   /** What is wrong now, as `_status.problem` says it. */
   readonly problem?: string;
@@ -34,11 +41,13 @@ export interface DeviceReport {
   readonly error?: string;
   /** Size of the database and room on its disk, bytes. */
   readonly db?: number;
+  /** Bytes that are free on its disk. */
   readonly free?: number;
   /** By how much the device's clock is ahead of the cloud's, ms. */
   readonly skew?: number;
   /** Changes sent and applied in the last minute. */
   readonly up?: number;
+  /** Entries that it applied. */
   readonly down?: number;
 }
 

@@ -15,6 +15,7 @@ export type DeviceState = "online" | "lagging" | "trouble" | "silent";
 
 /** A device with what its state is, and for which reason. */
 export interface DeviceStanding extends DeviceInfo {
+  /** How it stands. */
   readonly state: DeviceState;
   /** Why it is in that state, in a sentence; absent where there is nothing to say. */
   readonly why?: string;
@@ -67,6 +68,7 @@ export class Fleet {
   #loading: Promise<void> | undefined;
   #hears = false;
 
+  /** The devices of a registry. */
   constructor({ registry, now }: { registry: Registry; now: () => number }) {
     this.#registry = registry;
     this.#now = now;

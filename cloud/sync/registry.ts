@@ -46,6 +46,7 @@ export interface DeviceInfo {
   readonly connected?: boolean;
   /** What it said of itself last, and when. */
   readonly report?: DeviceReport;
+  /** When it said so, ms since 1970. */
   readonly reportedMs?: number;
 }
 
@@ -77,6 +78,7 @@ interface Known {
 
 /** A device that was let in, and by which credential: see {@link Registry.identityOf}. */
 export interface Admitted extends Identity {
+  /** Which of its credentials let it in. */
   readonly credential: string;
 }
 
