@@ -236,6 +236,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
     if (replaced) return this.#stop(replaced);
     const altered = this.#altered();
     if (altered) return this.#stop(altered);
+    this.#tellLink();
     let due = tickMaxMs;
     this.#event(() => due = this.#twin.tick() - this.#twin.context.clock.monotonicMs());
     this.#tellReport();
@@ -313,6 +314,15 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
       else this.#twin.context.problems.clear("altered");
     }
     return names.length > 0 && now - this.#alteredSinceMs >= alteredGraceMs ? alteredError(names) : undefined;
+  }
+
+  /** What the broker has against this device stands in `problem`, too: the twin knows only that there is no connection. */
+  #tellLink(): void {
+    const { problems } = this.#twin.context, trouble = this.#transport?.trouble;
+    for (const name of ["credentials", "duplicate"] as const) {
+      if (trouble?.name === name) problems.raise(name, trouble.sentence);
+      else problems.clear(name);
+    }
   }
 
   /** Ends the agent for a reason that it can't go on after; {@link Agent.closed} tells it. */

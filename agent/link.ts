@@ -34,6 +34,8 @@ export const payloadBytesMin = 1024;
 /** Of an MQTT packet beside its payload: the topic (ids have 128 bytes at most, a prefix some) and what MQTT itself takes. */
 const packetOverheadBytes = 512;
 
+const takenSentence = "connections to the broker end soon after they are made: another agent seems to use this id";
+
 /** What a link counted since it was made. */
 export interface LinkCounters {
   connects: number;
@@ -74,6 +76,12 @@ export class MqttLink implements Transport {
       will: { topic: presence, payload: encodePresence(false) },
       birth: { topic: presence, payload: () => encodePresence(true, this.#describe?.()) },
       logName: "link",
+      // The device's own topics are granted, its account's is not: it is another account's device by now.
+      refusal: (denied) =>
+        denied.length === 1 && denied[0] === this.#topics.account(accountId)
+          ? `the broker does not let the device "${deviceId}" into the account "${accountId}": it belongs to another one ` +
+            "(was it moved? reset its database and start it with its account)"
+          : undefined,
     }, {
       up: () => {
         this.#decoder = new Decoder({ maxPending: 32, now: () => performance.now() });
@@ -97,6 +105,17 @@ export class MqttLink implements Transport {
   /** The broker refused the credentials or a subscription, at the last attempt. It is tried again every half minute or so. */
   get refused(): boolean {
     return this.#session.lastError?.code === "unauthorized";
+  }
+
+  /** What keeps this device out, or throws it out again and again, for people. */
+  get trouble(): Transport["trouble"] {
+    const error = this.#session.lastError;
+    if (this.#session.taken) {
+      return { name: "duplicate", sentence: error?.code === "taken" ? error.message : takenSentence };
+    }
+    if (!error || this.#session.up) return undefined;
+    const isRefused = error.code === "unauthorized" || /certificate/i.test(error.message);
+    return isRefused ? { name: "credentials", sentence: error.message } : undefined;
   }
 
   /** It was closed, and connects no more. */

@@ -34,6 +34,8 @@ export interface Transport {
   resume?(): void;
   /** Whether messages can be sent now. */
   readonly connected: boolean;
+  /** What keeps this device out, or throws it out again and again, as a problem's name and sentence. */
+  readonly trouble?: { readonly name: "credentials" | "duplicate"; readonly sentence: string } | undefined;
   /** Disconnects for good. */
   close(): Promise<void>;
 }

@@ -35,7 +35,8 @@ import { Verify } from "./verify/verify.ts";
 import { askVerify } from "./verify/report.ts";
 import { Waits } from "./sync/waits.ts";
 import { WalWatch } from "./upkeep/wal_watch.ts";
-import { tellRejected, trimHistory } from "./upkeep/housekeeping.ts";
+import { KeptWatch } from "./upkeep/kept_watch.ts";
+import { trimHistory } from "./upkeep/housekeeping.ts";
 import { purgeExpired } from "./upkeep/purge.ts";
 import { isEnvironmental } from "./store/faults.ts";
 
@@ -91,6 +92,7 @@ export class Twin {
   /** The fingerprint of the cloud's schema, as it was heard last. */
   #cloudSchema: string | undefined;
   readonly #wal: WalWatch;
+  readonly #kept: KeptWatch;
 
   constructor(readonly options: TwinOptions) {
     const { store, random } = options;
@@ -139,6 +141,7 @@ export class Twin {
     this.downlink = new Downlink(this.context, this.inFlight);
     this.verify = new Verify(this.context, this.inFlight, this.downlink);
     this.capacity = new Capacity(this.context, this.inFlight);
+    this.#kept = new KeptWatch(this.context);
     this.#wal = new WalWatch(this.context, this.facts);
     this.#recordConnection(false);
   }
@@ -374,11 +377,12 @@ export class Twin {
       if (now >= this.#nextCapacityMs) {
         this.#nextCapacityMs = now + capacityMs;
         this.#upkeep(() => this.capacity.check() && this.#restartOutbox());
+        if (this.context.limits.tellFrom !== Infinity) this.#upkeep(() => this.#kept.check());
       }
       if (now >= this.#nextHousekeepingMs) {
         this.#nextHousekeepingMs = now + housekeepingMs;
         this.#upkeep(() => trimHistory(this.context));
-        this.#upkeep(() => tellRejected(this.context));
+        this.#upkeep(() => this.#kept.look());
         this.#upkeep(() => purgeExpired(this.context, this.#purgePositions));
         this.#upkeep(() => this.#retryAsides());
         this.#upkeep(() => this.#wal.check());

@@ -45,6 +45,8 @@ export interface SessionOptions extends BrokerConnection {
   readonly clientId: string;
   /** Topic filters, all subscribed with QoS 1 before `up` is called. */
   readonly subscriptions: readonly string[];
+  /** What a refused subscription means to the user; undefined: no more than that. */
+  readonly refusal?: (topics: readonly string[]) => string | undefined;
   /** A retained message that the broker publishes when the connection is lost. */
   readonly will?: { readonly topic: string; readonly payload: Uint8Array };
   /** A retained message that is published when the session is up. */
@@ -80,6 +82,10 @@ const stableMs = 10_000;
 /** Refused credentials will not get better by themselves soon. */
 const refusedRetryMs = 30_000;
 const closeTimeoutMs = 2_000;
+/** So many short connections in a row are no accident. */
+const shortLivesMax = 3;
+/** The code of MQTT 5 for a session that another client took over. */
+const takenOver = 0x8e;
 /** Codes of a CONNACK: bad user name or password, and not authorized; 4 and 5 in MQTT 3.1.1, 134 and 135 in MQTT 5. */
 const refusedCodes: ReadonlySet<unknown> = new Set([4, 5, 134, 135]);
 
@@ -157,6 +163,8 @@ export class MqttSession {
   /** The error of the current attempt or connection. */
   #fault: SyncError | undefined;
   #failures = 0;
+  /** Connections in a row that the broker ended soon after they were made. */
+  #shortLives = 0;
   #upSince = 0;
   #unacknowledged = 0;
   /** Why there is no connection, or why the last one ended. `unauthorized`: refused by the broker. */
@@ -299,8 +307,28 @@ export class MqttSession {
       this.packetBytesMax = connack.properties?.maximumPacketSize;
       this.#subscribe(client);
     });
+    // MQTT 5: the session was taken over by another client of this id.
+    client.on("disconnect", ({ reasonCode }) => {
+      if (client === this.#client && reasonCode === takenOver) this.#fail(this.#takenError());
+    });
     client.on("close", () => this.#ended(client));
     client.connect();
+  }
+
+  #takenError(): SyncError {
+    const { clientId, url } = this.options;
+    return new SyncError(
+      "taken",
+      `the broker ${new URL(url).host} ends the connection of "${clientId}" soon after it is made, again and again: ` +
+        "another agent seems to use this id",
+      { retryable: true, hint: "stop the other one, or give it an id of its own" },
+    );
+  }
+
+  /** Another client seems to use this id: connections end soon after they were made, and none has held since. */
+  get taken(): boolean {
+    if (this.#up && performance.now() - this.#upSince > 3 * stableMs) return false;
+    return this.#shortLives >= shortLivesMax;
   }
 
   #failed(client: MqttClient, cause: Error & { code?: unknown }): void {
@@ -330,13 +358,19 @@ export class MqttSession {
 
   #subscribe(client: MqttClient): void {
     if (this.options.subscriptions.length === 0) return this.#nowUp(client);
-    client.subscribe([...this.options.subscriptions], { qos: 1 }, (cause, granted) => {
+    const { subscriptions } = this.options;
+    client.subscribe([...subscriptions], { qos: 1 }, (cause, granted) => {
       if (client !== this.#client || this.#closed) return;
-      const denied = (granted ?? []).filter(({ qos }) => qos >= 128).map(({ topic }) => topic);
+      // The codes of the answer, in the order of the question; where one of them is a refusal, with the error alone.
+      const refusal = cause as (Error & { packet?: { granted?: readonly (number | { qos: number })[] } }) | null;
+      const codes = refusal?.packet?.granted?.map((code) => typeof code === "number" ? code : code.qos) ??
+        (granted ?? []).map(({ qos }) => qos);
+      const denied = subscriptions.filter((_, i) => (codes[i] ?? 0) >= 128);
       if (!cause && denied.length === 0) return this.#nowUp(client);
-      const what = denied.length > 0 ? denied.join(", ") : this.options.subscriptions.join(", ");
+      const what = denied.length > 0 ? denied : subscriptions;
+      const message = this.options.refusal?.(what) ?? `the broker refused a subscription to ${what.join(", ")}`;
       this.#fail(
-        new SyncError("unauthorized", `the broker refused a subscription to ${what}`, {
+        new SyncError("unauthorized", message, {
           retryable: true,
           cause: cause ?? undefined,
           hint: "check the account id, and the broker's access rules",
@@ -375,6 +409,10 @@ export class MqttSession {
 
   #ended(client: MqttClient): void {
     if (client !== this.#client) return;
+    const wasUp = this.#up, livedMs = performance.now() - this.#upSince;
+    if (wasUp && livedMs > stableMs) this.#shortLives = 0;
+    else if (wasUp && (!this.#fault || this.#fault.code === "taken")) this.#shortLives++;
+    if (!this.#closed && !this.#fault && wasUp && this.#shortLives >= shortLivesMax) this.#fail(this.#takenError());
     if (!this.#closed && !this.#fault) {
       const { host } = new URL(this.options.url);
       this.#fail(new SyncError("unavailable", `the broker ${host} closed the connection`, { retryable: true }));
@@ -386,9 +424,8 @@ export class MqttSession {
     client.on("error", () => {});
     // Sends nothing (the stream is closed); calls what waits for a PUBACK with an error, and drops its timers.
     client.end(true);
-    const wasUp = this.#up;
     this.#up = false;
-    if (wasUp && performance.now() - this.#upSince > stableMs) this.#failures = 0;
+    if (wasUp && livedMs > stableMs) this.#failures = 0;
     if (!this.#closed && !this.#isPaused) this.#retry();
     if (wasUp) this.handlers.down(this.#fault?.message ?? "closed");
   }

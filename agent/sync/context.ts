@@ -32,6 +32,8 @@ export interface Limits {
   readonly retryMaxMs: number;
   /** Tries without an answer after which the problem is told, and batches are cut (`silence.ts`). Infinity: never. */
   readonly unansweredMax: number;
+  /** Rows of `_rejected` and of `_sync_aside` each from which on `problem` tells of them. Infinity: never of few. */
+  readonly tellFrom: number;
   /** The periodic sync, ±10 %: finds a last message that was lost with nothing behind it. */
   readonly syncIntervalMs: number;
   /** Rows of `_changes` and of `_conflicts` that are kept. */
@@ -63,6 +65,7 @@ export const defaultLimits: Limits = {
   retryMs: 5_000,
   retryMaxMs: 60_000,
   unansweredMax: 2,
+  tellFrom: 1,
   syncIntervalMs: 300_000,
   historyMax: 10_000,
   historyBytesMax: 32 * 1024 * 1024,

@@ -43,22 +43,3 @@ function trimKept({ store }: Context, table: "_conflicts" | "_rejected", rowsMax
   const name = trimmedName(table);
   store.setMeta(name, Number(store.getMeta(name) ?? 0) + trimmed);
 }
-
-/** A share of the most that may stand in `_rejected`: from there on somebody should look. */
-const crowded = 0.8;
-
-/** Tells people before the oldest of `_rejected` go, and when they have gone: they may be all that is left of a change. */
-export function tellRejected({ store, limits, problems }: Context): void {
-  const { n, bytes } = store.db.sql("SELECT count(*) AS n, sum(length(CAST(item AS BLOB))) AS bytes FROM _rejected")
-    .get()!;
-  const trimmed = Number(store.getMeta(trimmedName("_rejected")) ?? 0);
-  if (Number(n) < limits.rejectedMax * crowded && Number(bytes ?? 0) < limits.rejectedBytesMax * crowded) {
-    return problems.clear("rejected");
-  }
-  const gone = trimmed > 0 ? `, and ${trimmed} have gone since the database was made` : "";
-  problems.raise(
-    "rejected",
-    `${n} changes that were refused stand in _rejected, and the oldest go where there are more than ${limits.rejectedMax}` +
-      `${gone}: look at them (rejected list), and restore or drop them`,
-  );
-}

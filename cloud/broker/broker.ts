@@ -28,6 +28,7 @@ import {
 import { Connections, Devices } from "./connections.ts";
 import { recheck } from "./recheck.ts";
 import { BrokerSocket } from "./socket.ts";
+import { Takeovers } from "./takeovers.ts";
 
 /** Options of {@link startBroker}. */
 export interface BrokerOptions extends AccessOptions {
@@ -109,7 +110,7 @@ function applyRules(
   const nobody: Access = { name: "?", publishes: new Set(), subscribes: new Set() };
   const accessFor = (client: Client | null) => client === null ? { name: "broker" } : accesses.get(client) ?? nobody;
   const packets = new Budget(options.packets ?? defaultPackets), bytes = new Budget(options.bytes ?? defaultBytes);
-  const filters = new FilterCount();
+  const filters = new FilterCount(), takeovers = new Takeovers();
 
   aedes.preConnect = (client, packet, done) => {
     packet.clean = true;
@@ -165,7 +166,12 @@ function applyRules(
   aedes.on("client", (client) => {
     const access = accessFor(client);
     // aedes takes a device's former connection over by name, and loses sight of it where this one ends first.
-    if (access.admission) devices.cut(access.name, client);
+    if (!access.admission || devices.cut(access.name, client) === 0) return;
+    if (!takeovers.note(access.name, performance.now())) return;
+    log.warn("{deviceId} is connected again and again while it is connected: two agents use this id ({reason})", {
+      deviceId: access.name,
+      reason: `the last from ${socketOf(client).remoteAddress ?? "an unknown address"}`,
+    });
   });
   aedes.on("clientError", (client, error) => {
     const { admission } = accessFor(client);

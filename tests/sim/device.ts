@@ -159,7 +159,7 @@ export class SimDevice {
       clock: { wallMs: () => this.wallMs(), monotonicMs: () => this.#monotonicMs() },
       random: () => this.world.random.next(),
       // What is not answered is cut into smaller batches in families of its own only: the others draw as they always have.
-      limits: { unansweredMax: Infinity, ...this.limits },
+      limits: { unansweredMax: Infinity, tellFrom: Infinity, ...this.limits },
       onFault: (error) => {
         const full = error instanceof SyncError && error.code === "full";
         if (!full && !isRootedIn(error, Killed)) throw error;

@@ -154,4 +154,12 @@ export const devicefile: readonly GuardedMutant[] = [
     `!this.#isOverdue(batch) || !this.#isHeardSince(batch)) continue;`,
     `!this.#isOverdue(batch)) continue;`,
   ),
+  guarded(
+    "two agents unseen",
+    "connections that end soon after they are made, again and again, are told as another agent's",
+    "tests/e2e/refused_device_test.ts#two agents",
+    "mqtt/session.ts",
+    `return this.#shortLives >= shortLivesMax;`,
+    `return this.#shortLives < 0;`,
+  ),
 ];

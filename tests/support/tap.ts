@@ -27,6 +27,10 @@ export class Tap implements Transport {
     return this.link.connected && !this.#cut;
   }
 
+  get trouble(): Transport["trouble"] {
+    return this.link.trouble;
+  }
+
   /** Messages that wait. */
   get held(): number {
     return this.#held.length;
