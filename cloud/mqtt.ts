@@ -179,6 +179,8 @@ export interface MqttReceiverOptions extends CloudMqttOptions {
   readonly refuse?: (deviceId: string, batch: string, reason: string) => Promise<void>;
   /** Told when a device comes or goes, and what it says of itself. */
   readonly presence?: (deviceId: string, presence: Presence) => void | Promise<void>;
+  /** Called whenever it has subscribed, for the first time and again: what was sent before may be lost. */
+  readonly subscribed?: () => void;
   /** Workers with the same group share the messages, where the broker can; absent: this worker takes all. */
   readonly shareGroup?: string;
   /**
@@ -260,9 +262,18 @@ export class MqttReceiver {
         ? [...filters.map((filter) => `$share/${shareGroup}/${filter}`), this.#topics.everyRelay]
         : filters,
       logName: "receiver",
-    }, { up: up.resolve, down: () => {}, message: (topic, payload) => this.#message(topic, payload) });
+    }, {
+      up: () => this.#subscribed(up.resolve),
+      down: () => {},
+      message: (topic, payload) => this.#message(topic, payload),
+    });
     this.#session.start();
     await up.promise;
+  }
+
+  #subscribed(resolve: () => void): void {
+    resolve();
+    this.options.subscribed?.();
   }
 
   /** Stops receiving, and waits up to `waitMs` (default 5000) for what the service still has. */

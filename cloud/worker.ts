@@ -218,6 +218,8 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
       random,
       retentionMs: options.retentionMs,
     });
+    const stopped = new AbortController();
+    closers.push(() => stopped.abort());
     const receiver = new MqttReceiver({
       ...connection,
       prefix,
@@ -226,8 +228,8 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
       receive: (deviceId, message, bytes) => service.receive(deviceId, message, bytes),
       refuse: (deviceId, batch, reason) => service.refuse(deviceId, batch, reason),
       presence: (deviceId, presence) => service.presence(deviceId, presence),
+      subscribed: () => void service.announce(stopped.signal),
     });
-    const stopped = new AbortController();
     closers.push(sweepRegularly(tables), () => receiver.close());
     await firstConnection([publisher, receiver], options.connectTimeoutMs ?? 10_000);
     const stream = service.runStream(stopped.signal).catch((error) =>

@@ -16,6 +16,7 @@ import { answerCompare, answerProbe } from "./compare.ts";
 import { ingest, throttledAck } from "./ingest.ts";
 import type { Publisher } from "../publishers/port.ts";
 import { FairQueue, type Task } from "./fair_queue.ts";
+import type { Spread } from "./spread.ts";
 import type { Counters } from "./metrics.ts";
 import type { Registry } from "./registry.ts";
 import type { DataTable } from "../table/port.ts";
@@ -26,6 +27,7 @@ export interface AnsweringContext extends CatchUpContext {
   readonly registry: Registry;
   readonly publisher: Publisher;
   readonly metrics: Counters;
+  readonly spread: Pick<Spread, "keep">;
   /** Numbers in [0, 1): jitter. */
   readonly random: () => number;
 }
@@ -283,9 +285,14 @@ export class Answering {
    */
   #note(deviceId: string, { type }: FromDevice): Promise<void> | undefined {
     if (type !== "sync" || this.#asks.waiting > 0) return undefined;
-    return this.context.registry.touch(deviceId).catch((error) =>
+    return this.#noteNow(deviceId).catch((error) =>
       logger.warn("that {deviceId} was heard of could not be noted: {error}", { deviceId, error })
     );
+  }
+
+  async #noteNow(deviceId: string): Promise<void> {
+    await this.context.registry.touch(deviceId);
+    await this.context.spread.keep();
   }
 
   /** Notes a sync that is being answered; what it returns ends that. */

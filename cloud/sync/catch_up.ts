@@ -9,6 +9,7 @@
  */
 import type { Channel, CursorOf, Entry, Fetch, FromCloud, Items, Page, SnapshotPage, Sync } from "../../protocol.ts";
 import type { Identity, Schema } from "../../schema/model.ts";
+import { mapBounded } from "./bounded.ts";
 import type { ChannelLog, LogEntry, LogState } from "./channel_log.ts";
 import { downChannelOf } from "./visible.ts";
 import { buildEntries, entryOf, keyText, mergeKeys } from "./entries.ts";
@@ -51,11 +52,10 @@ export async function answerSync(
 ): Promise<{ messages: FromCloud[]; ignored: number }> {
   const own = new Set(ownChannels(identity));
   const cursors = new Map(sync.channels.filter(({ channel }) => own.has(channel)).map((c) => [c.channel, c]));
-  const messages: FromCloud[] = [];
-  for (const cursor of cursors.values()) {
+  const messages: FromCloud[] = await mapBounded([...cursors.values()], cursors.size, async (cursor) => {
     const page = await channelPage(context, identity, sync.request, cursor);
-    messages.push(isOfOther(context, sync) ? { ...page, ...modelsOf(context, identity, page) } : page);
-  }
+    return isOfOther(context, sync) ? { ...page, ...modelsOf(context, identity, page) } : page;
+  });
   if (messages.length === 0) messages.push({ type: "time", request: sync.request, time: context.now() });
   return { messages, ignored: sync.channels.length - cursors.size };
 }
@@ -78,35 +78,34 @@ async function channelPage(
   cursor: CursorOf,
 ): Promise<Page | SnapshotPage> {
   const { channel, snapshot } = cursor;
-  const epoch = await context.log.epoch(channel);
   if (snapshot) {
-    const goesOn = snapshot.epoch === epoch ? snapshot : undefined;
+    const goesOn = snapshot.epoch === await context.log.epoch(channel) ? snapshot : undefined;
     return await snapshotPage(context, identity, request, channel, goesOn);
   }
+  const state = await context.log.state(channel), { epoch } = state;
   const page = cursor.epoch === epoch && cursor.seq !== undefined
-    ? await logPage(context, identity, request, channel, epoch, cursor.seq)
+    ? await logPage(context, identity, request, channel, state, cursor.seq)
     : undefined;
   return page ?? await snapshotPage(context, identity, request, channel);
 }
 
-/** The contiguous run behind `seq`; undefined where the log doesn't have it, or it is too large for a message. */
+/**
+ * The contiguous run behind `seq`; undefined where the log doesn't have it, or it is too large for a message. The state
+ * comes first, and where it says that there is nothing new, nothing else is read: what most syncs of a fleet are.
+ */
 async function logPage(
   context: CatchUpContext,
   identity: Identity,
   request: string,
   channel: Channel,
-  epoch: string,
+  { epoch, head, opening }: LogState,
   seq: number,
 ): Promise<Page | undefined> {
-  let run = await readRun(context, channel, seq);
-  if (run.taken.length === 0) {
-    const { head, opening } = await context.log.state(channel);
-    if (head < seq) return undefined;
-    // An entry may have been appended between the two reads; if it is still not there, the run has a gap.
-    if (head > seq) run = await readRun(context, channel, seq);
-    const isNext = opening && head === seq + 1;
-    if (head > seq && run.taken.length === 0 && !isNext) return undefined;
-  }
+  if (head < seq) return undefined;
+  const run = head > seq ? await readRun(context, channel, seq) : nothing;
+  // The next entry is not in the log: it is gone by age, or has its number and is not put yet.
+  const isNext = opening && head === seq + 1;
+  if (head > seq && run.taken.length === 0 && !isNext) return undefined;
   const { taken, more } = run;
   const keys = mergeKeys(taken.map((entry) => entry.keys));
   const entries = await buildEntries(context, channel, identity, keys);
@@ -114,6 +113,8 @@ async function logPage(
   const to = seq + taken.length;
   return { type: "page", request, channel, epoch, from: seq, to, more, entries, time: context.now() };
 }
+
+const nothing = { taken: [], more: false } as const;
 
 /** The entries behind `seq` that make one page; `more`: there may be more of them. */
 async function readRun(

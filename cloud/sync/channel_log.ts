@@ -22,7 +22,9 @@ import { SyncError } from "../../schema.ts";
 import type { Item } from "../../schema/values.ts";
 import { absent, all, any, equals } from "../table/condition.ts";
 import type { Table } from "../table/port.ts";
+import { pause } from "./bounded.ts";
 import { Lru } from "./lru.ts";
+import { SharedRead } from "./shared_read.ts";
 
 /** A key that changed, as an entry holds it. */
 export interface LogKey {
@@ -52,6 +54,8 @@ export interface ChannelLogOptions {
   readonly random: () => number;
   /** How long an entry is kept: default 7 days, at least a minute. A device away for longer takes a snapshot. */
   readonly retentionMs?: number;
+  /** Waits; default by timers. */
+  readonly pause?: (ms: number) => Promise<void>;
 }
 
 interface Head {
@@ -98,6 +102,9 @@ export class ChannelLog {
   readonly #retentionMs: number;
   readonly #heads = new Lru<Channel, Head>({ sizeOf: (channel) => 2 * channel.length + 160 });
   readonly #appending = new Map<Channel, Promise<unknown>>();
+  /** Of channels that many devices ask for. */
+  readonly #states = new Lru<Channel, SharedRead<LogState>>({ sizeOf: (channel) => 2 * channel.length + 200 });
+  readonly #pause: (ms: number) => Promise<void>;
   #epoch: { readonly value: string; readonly atMs: number } | undefined;
 
   constructor(table: Table, options: ChannelLogOptions) {
@@ -105,6 +112,7 @@ export class ChannelLog {
     this.#now = options.now;
     this.#random = options.random;
     this.#retentionMs = options.retentionMs ?? defaultRetentionMs;
+    this.#pause = options.pause ?? pause;
     if (!(this.#retentionMs >= 60_000)) {
       throw new RangeError(`the log's retention is ${this.#retentionMs} ms: 60,000 or more is wanted`);
     }
@@ -273,8 +281,21 @@ export class ChannelLog {
     return entries;
   }
 
-  /** The channel's epoch and head, as the table has them now. */
-  async state(channel: Channel): Promise<LogState> {
+  /**
+   * The channel's epoch and head, as the table has them now: read after this was called. Where many devices ask for one
+   * channel, they share the reads.
+   */
+  state(channel: Channel): Promise<LogState> {
+    if (channel.startsWith("device:")) return this.#state(channel);
+    let shared = this.#states.get(channel);
+    if (!shared) {
+      shared = new SharedRead(() => this.#state(channel), this.#now, this.#pause);
+      this.#states.set(channel, shared);
+    }
+    return shared.get();
+  }
+
+  async #state(channel: Channel): Promise<LogState> {
     const { floor, last } = await this.#load(channel);
     const epoch = await this.#fullEpoch(floor);
     if (last !== undefined) return { epoch, head: seqOf(last) };

@@ -11,6 +11,7 @@ import { backoffMs, mapBounded } from "./bounded.ts";
 import { fanOut, type FanOutContext, independentParts } from "./fan_out.ts";
 import { type Publisher, targetOf } from "../publishers/port.ts";
 import { isOutage } from "./faults.ts";
+import type { Spread } from "./spread.ts";
 import type { Counters } from "./metrics.ts";
 import { comesDown } from "./visible.ts";
 import type { ChannelLog } from "./channel_log.ts";
@@ -22,6 +23,8 @@ export interface PassingContext extends FanOutContext {
   readonly log: ChannelLog;
   readonly publisher: Publisher;
   readonly metrics: Counters;
+  /** How many would ask because of one message: see `spread.ts`. */
+  readonly spread: Pick<Spread, "spreadMs">;
   readonly random: () => number;
   readonly pause: (ms: number, signal?: AbortSignal) => Promise<void>;
 }
@@ -182,7 +185,8 @@ export class StreamPassing {
       const to = targetOf(message.channel);
       if (!to) return;
       try {
-        await this.context.publisher.publish(to, message);
+        const spreadMs = this.context.spread.spreadMs(message.channel);
+        await this.context.publisher.publish(to, spreadMs > 0 ? { ...message, spreadMs } : message);
         this.#metrics.messagesPublished++;
         this.#metrics.entriesPublished += message.entries.length;
       } catch (error) {

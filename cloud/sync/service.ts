@@ -11,9 +11,10 @@ import { Log } from "../../protocol/log.ts";
 import type { FromDevice, Presence as PresenceMessage } from "../../protocol.ts";
 import type { Schema } from "../../schema/model.ts";
 import { Answering, type AnsweringOptions } from "./answering.ts";
-import { pause } from "./bounded.ts";
+import { backoffMs, pause } from "./bounded.ts";
 import { defaultPageLimits } from "./catch_up.ts";
 import { ChannelLog } from "./channel_log.ts";
+import { Spread } from "./spread.ts";
 import type { Publisher } from "../publishers/port.ts";
 import { Registry } from "./registry.ts";
 import { noMetrics, type ServiceMetrics } from "./metrics.ts";
@@ -65,6 +66,7 @@ export class CloudService {
   readonly #options: ServiceOptions;
   readonly #answering: Answering;
   readonly #passing: StreamPassing;
+  readonly #spread: Spread;
   readonly #metrics = noMetrics();
 
   /** Begins nothing by itself. */
@@ -75,9 +77,10 @@ export class CloudService {
     this.schema = schema;
     this.tables = tables;
     const registry = this.registry = options.registry ?? new Registry(tables.log, { now });
-    const log = this.log = new ChannelLog(tables.log, { now, random, retentionMs });
+    const log = this.log = new ChannelLog(tables.log, { now, random, retentionMs, pause: options.pause });
     const { data } = tables, metrics = this.#metrics, limits = options.limits ?? defaultPageLimits;
-    const shared = { schema, data, log, publisher, metrics, now, random };
+    const spread = this.#spread = new Spread(tables.log, registry, now);
+    const shared = { schema, data, log, publisher, metrics, spread, now, random };
     this.#answering = new Answering({ ...shared, registry, limits }, answering);
     this.#passing = new StreamPassing({
       ...shared,
@@ -99,6 +102,26 @@ export class CloudService {
   /** Answers a batch that can't be read: see {@link Answering.refuse}. Never rejects. */
   refuse(deviceId: string, batch: string, reason: string): Promise<void> {
     return this.#answering.refuse(deviceId, batch, reason);
+  }
+
+  /**
+   * Says to all devices that this worker has begun to receive: what they asked before, while nobody was subscribed, is
+   * lost. Those who wait for an answer ask again, spread over a window. Tried again until it is said, or the signal aborts.
+   */
+  async announce(signal: AbortSignal): Promise<void> {
+    const { publisher, now, random, pause: wait = pause } = this.#options, channel = "global";
+    for (let attempt = 0; !signal.aborted; attempt++) {
+      try {
+        await this.#spread.load();
+        const epoch = await this.log.epoch(channel), spreadMs = this.#spread.spreadMs(channel);
+        await publisher.publish("all", { type: "changes", channel, epoch, seq: 0, entries: [], time: now(), spreadMs });
+        this.#metrics.messagesPublished++;
+        return;
+      } catch (error) {
+        logger.warn("that this worker is back could not be said: {error}", { error });
+        await wait(backoffMs(attempt, random), signal);
+      }
+    }
   }
 
   /**

@@ -10,7 +10,12 @@ function keyNamed(name: string): LogKey {
 }
 
 function logOf(fixture: Fixture, table: Table = fixture.tables.log, retentionMs?: number): ChannelLog {
-  return new ChannelLog(table, { now: fixture.now, random: fixture.random, retentionMs });
+  return new ChannelLog(table, {
+    now: fixture.now,
+    random: fixture.random,
+    retentionMs,
+    pause: () => Promise.resolve(),
+  });
 }
 
 async function seqs(log: ChannelLog, after = 0): Promise<number[]> {

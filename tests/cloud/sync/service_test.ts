@@ -553,3 +553,53 @@ Deno.test("service: records wait while a table refuses for a reason of its own, 
   await streaming(service, "it is published", () => publisher.sent.length > 0);
   assert.equal(service.metrics().recordsDropped, 0);
 });
+
+Deno.test("service: live messages of a channel of many devices name the window to ask in; a device's own do not", async () => {
+  await using fixture = new Fixture();
+  const publisher = new Outbox();
+  const service = await serviceOf(fixture, publisher);
+  for (let i = 0; i < 500; i++) {
+    await service.registry.add(`x${i}`, i < 300 ? "acme" : `other${i}`);
+    await service.registry.identityOf(`x${i}`);
+  }
+  for (const model of ["Down", "Account", "Global"]) await fixture.put(model, { id: "x" });
+  await streaming(service, "three are published", () => publisher.sent.length === 3);
+  const windows = publisher.sent.map(({ message }) => (message as Changes).spreadMs);
+  // The device of the first message, d1, is remembered as well by then.
+  assert.ok(windows[0] === undefined && windows[1]! >= 300 && windows[2]! >= 500, JSON.stringify(windows));
+});
+
+Deno.test("service: a worker that begins to receive says so, with a window for as many devices as there were before", async () => {
+  await using fixture = new Fixture();
+  const publisher = new Outbox();
+  const first = await serviceOf(fixture, publisher);
+  for (let i = 0; i < 2_000; i++) {
+    await first.registry.add(`x${i}`, "acme");
+    await first.registry.identityOf(`x${i}`);
+  }
+  await first.receive("x1", syncOf(1));
+  publisher.take();
+  const second = new CloudService({
+    schema,
+    tables: fixture.tables,
+    publisher,
+    now: fixture.now,
+    random: fixture.random,
+    pause: () => {
+      publisher.fail = undefined;
+      return Promise.resolve();
+    },
+  });
+  publisher.fail = outage;
+  await second.announce(new AbortController().signal);
+  assert.deepEqual(publisher.sent.map(({ to }) => to), ["all"]);
+  const [said] = publisher.take() as [Changes];
+  assert.deepEqual([said.type, said.channel, said.seq, said.entries, said.spreadMs], [
+    "changes",
+    "global",
+    0,
+    [],
+    2_000,
+  ]);
+  assert.equal(said.epoch, await second.log.epoch("global"));
+});
