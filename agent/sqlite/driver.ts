@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { backup, DatabaseSync, type StatementSync } from "node:sqlite";
 import { SyncError } from "../../schema/errors.ts";
 
 /** A value that SQLite stores. Booleans don't exist in it: bind 0 or 1. */
@@ -45,6 +45,11 @@ export interface Database {
   sql(text: string): Statement;
   /** Whether a transaction is open. SQLite may have rolled it back by itself (disk full). */
   readonly inTransaction: boolean;
+  /**
+   * Copies the whole database over the one at `path`, in one step, as of one moment. An encrypted one is encrypted there with the same
+   * key.
+   */
+  copyTo(path: string): Promise<void>;
   /** Closing a closed connection does nothing. */
   close(): void;
 }
@@ -58,13 +63,19 @@ export interface OpenOptions {
   readonly synchronous?: "full" | "normal";
   /** How long a statement waits for another connection's lock. Default 10,000 ms; 0 fails at once. */
   readonly busyTimeoutMs?: number;
+  /** Nothing is written, and the file must be there. */
+  readonly readOnly?: boolean;
+  /** Settings that are kept in the file (the journal's mode) are left as they are. */
+  readonly bare?: boolean;
 }
 
 /** Opens the database at `path` (`:memory:` for none), creating it where it is missing. */
 export type Driver = (path: string, options?: OpenOptions) => Database;
 
 /** The settings that every connection of the agent has, as one script. */
-export function connectionPragmas({ synchronous = "full", busyTimeoutMs = 10_000 }: OpenOptions = {}): string {
+export function connectionPragmas(options: OpenOptions = {}): string {
+  const { synchronous = "full", busyTimeoutMs = 10_000, readOnly, bare } = options;
+  if (readOnly || bare) return `PRAGMA busy_timeout = ${Math.trunc(busyTimeoutMs)}; PRAGMA temp_store = MEMORY`;
   // busy_timeout first: setting the journal mode needs a lock already. After one huge transaction the WAL file is cut back
   // to 16 MB at the next checkpoint, else it would keep that size for good.
   return `PRAGMA busy_timeout = ${Math.trunc(busyTimeoutMs)};
@@ -162,7 +173,10 @@ class BuiltinDatabase implements Database {
   readonly #cache = new Map<string, Statement>();
 
   constructor(path: string, options?: OpenOptions) {
-    this.#connection = new DatabaseSync(path, { enableForeignKeyConstraints: false });
+    this.#connection = new DatabaseSync(path, {
+      enableForeignKeyConstraints: false,
+      readOnly: options?.readOnly ?? false,
+    });
     try {
       this.#connection.exec(connectionPragmas(options));
     } catch (error) {
@@ -192,6 +206,12 @@ class BuiltinDatabase implements Database {
     let statement = this.#cache.get(text);
     if (!statement) this.#cache.set(text, statement = this.prepare(text));
     return statement;
+  }
+
+  async copyTo(path: string): Promise<void> {
+    this.#mustBeOpen();
+    // In one step: in several, each write of another process meanwhile would start it anew.
+    await backup(this.#connection, path, { rate: -1 });
   }
 
   #mustBeOpen(): void {

@@ -1,68 +1,44 @@
 /**
- * The contract of the database port, run over each driver. The FFI driver's module can't be fetched everywhere: it runs here
- * over a double with the documented API, and that module's known quirk, that it hands SQLite a text's length in UTF-16 units.
+ * The contract of the database port, run over each driver: the runtime's SQLite; the system's over FFI; SQLCipher over FFI, its
+ * files encrypted (`TWINTABLE_SQLCIPHER` names the library; CI builds one).
  */
 import assert from "node:assert/strict";
-import { DatabaseSync } from "node:sqlite";
-import { type Driver, faultOf, openDatabase, pagesOf, type SqlRow } from "../../../agent/sqlite/driver.ts";
-import { ffiDriver, type FfiModule } from "../../../agent/sqlite/driver_ffi.ts";
+import { type Driver, faultOf, openDatabase, pagesOf } from "../../../agent/sqlite/driver.ts";
+import { ffiDriver } from "../../../agent/sqlite/driver_ffi.ts";
+import { sqlcipher, systemSqlite } from "../../support/libraries.ts";
+import { TempDir } from "../../support/temp_dir.ts";
 
-type Bindable = null | number | bigint | string | Uint8Array;
-
-const moduleDouble: FfiModule = {
-  Database: class {
-    readonly #db: DatabaseSync;
-    open = true;
-
-    constructor(path: string, options: { int64: boolean }) {
-      assert.equal(options.int64, true);
-      this.#db = new DatabaseSync(path, { enableForeignKeyConstraints: false });
-    }
-
-    get inTransaction(): boolean {
-      return this.#db.isTransaction;
-    }
-
-    exec(sql: string): number {
-      this.#db.exec(sql);
-      return 0;
-    }
-
-    prepare(sql: string) {
-      const cut = new TextDecoder().decode(new TextEncoder().encode(sql).slice(0, sql.length));
-      const statement = this.#db.prepare(cut);
-      statement.setReadBigInts(true);
-      const narrow = (row: unknown) => {
-        const entries = Object.entries(row as SqlRow).map(([k, v]) =>
-          [k, typeof v === "bigint" && Number.isSafeInteger(Number(v)) ? Number(v) : v] as const
-        );
-        return Object.fromEntries(entries) as SqlRow;
-      };
-      return {
-        run: (...values: unknown[]) => Number(statement.run(...values as Bindable[]).changes),
-        get: (...values: unknown[]) => {
-          const row = statement.get(...values as Bindable[]);
-          return row && narrow(row);
-        },
-        all: (...values: unknown[]) => statement.all(...values as Bindable[]).map(narrow),
-      };
-    }
-
-    close(): void {
-      assert.ok(this.open, "closed twice");
-      this.open = false;
-      this.#db.close();
-    }
-  },
-};
-
-const drivers: [string, Driver][] = [["built-in", openDatabase], ["FFI", ffiDriver(moduleDouble)]];
+const drivers: [string, Driver][] = [
+  ["built-in", openDatabase],
+  ...(systemSqlite ? [["FFI", ffiDriver()] as [string, Driver]] : []),
+  ...(sqlcipher
+    ? [["SQLCipher", ffiDriver({ library: sqlcipher, key: new TextEncoder().encode("a key") })] as [string, Driver]]
+    : []),
+];
 
 for (const [name, driver] of drivers) {
   Deno.test(`driver ${name}: whole numbers are INTEGER, others REAL, each value comes back as it is`, () => {
     const db = driver(":memory:");
     db.exec("CREATE TABLE t(_id INTEGER PRIMARY KEY, v ANY) STRICT");
-    const values = [0, -0, 7, -(2 ** 53) + 1, 0.5, 1e300, "", "é😀", null, new Uint8Array([0, 1]), new Uint8Array()];
+    const reals = [
+      0.5,
+      1e300,
+      2 ** 53,
+      -(2 ** 53),
+      2 ** 60,
+      2 ** 63,
+      -(2 ** 63),
+      2 ** 64,
+      1e19,
+      1e100,
+      Number.MAX_VALUE,
+      5e-324,
+    ];
+    // The runtime reads a text to its first NUL: columns.ts knows.
+    const cut = name === "built-in" ? [] : ["a\0b", "\0"];
+    const texts = ["", "é😀", ...cut, "\ufeffmark", "x".repeat(100_000)];
+    const blobs = [new Uint8Array([0, 1]), new Uint8Array(), new Uint8Array(70_000).fill(7)];
+    const values = [0, -0, 7, 2 ** 31, 2 ** 53 - 1, -(2 ** 53) + 1, ...reals, ...texts, null, ...blobs];
     const insert = db.prepare("INSERT INTO t(v) VALUES (?)");
     for (const [i, value] of values.entries()) {
       assert.equal(insert.changes(value), 1);
@@ -70,9 +46,11 @@ for (const [name, driver] of drivers) {
     }
     const rows = db.sql("SELECT v, typeof(v) AS type FROM t ORDER BY _id").all();
     assert.deepEqual(rows.map((row) => row.v), values.map((value) => value === 0 ? 0 : value));
-    assert.deepEqual(rows.map((row) => row.type), [
-      ...["integer", "integer", "integer", "integer", "real", "real", "text", "text", "null", "blob", "blob"],
-    ]);
+    const types = [["integer", 6], ["real", reals.length], ["text", texts.length], ["null", 1], [
+      "blob",
+      blobs.length,
+    ]] as const;
+    assert.deepEqual(rows.map((row) => row.type), types.flatMap(([type, times]) => Array(times).fill(type)));
     db.close();
     db.close();
   });
@@ -102,6 +80,89 @@ for (const [name, driver] of drivers) {
     assert.equal(db.inTransaction, true);
     db.exec("ROLLBACK");
     assert.equal(db.inTransaction, false);
+    db.close();
+  });
+}
+
+for (const [name, driver] of drivers) {
+  Deno.test(`driver ${name}: columns of any name, and values bound as they were given`, () => {
+    const db = driver(":memory:");
+    const names = ['a"b', "a\\b", "${x}", "`", "constructor", "toString", "a b", "é"];
+    const columns = names.map((one) => `1 AS "${one.replaceAll('"', '""')}"`).join();
+    for (const row of [db.prepare(`SELECT ${columns}`).get()!, ...db.prepare(`SELECT ${columns}`).all()]) {
+      assert.deepEqual({ ...row }, Object.fromEntries(names.map((one) => [one, 1])));
+    }
+    const echo = db.prepare("SELECT ? AS a, ? AS b");
+    const first = echo.get(1, "x")!, second = echo.get(2, "y")!;
+    assert.deepEqual(
+      [{ ...first }, { ...second }],
+      [{ a: 1, b: "x" }, { a: 2, b: "y" }],
+      "rows are objects of their own",
+    );
+    assert.deepEqual({ ...echo.get(3) }, { a: 3, b: null }, "nothing is left of the values before");
+    assert.throws(() => echo.get(1, 2, 3));
+    db.exec("CREATE TABLE t(x)");
+    assert.equal(db.prepare("INSERT INTO t SELECT value FROM json_each('[1,2,3]')").changes(), 3);
+    db.prepare("INSERT INTO t VALUES (4) RETURNING x").run();
+    assert.equal(db.prepare("SELECT count(*) AS n FROM t").get()!.n, 4);
+    const json = db.prepare("SELECT json_object('a', 1) AS v").get()!.v;
+    assert.equal(json, '{"a":1}', "JSON is text");
+    db.close();
+  });
+
+  Deno.test(`driver ${name}: an error leaves the statement ready, and is told by its kind`, () => {
+    using dir = new TempDir();
+    const path = dir.file("x.db");
+    const db = driver(path), other = driver(path, { busyTimeoutMs: 0 });
+    db.exec("CREATE TABLE t(x INTEGER UNIQUE) STRICT; INSERT INTO t VALUES (1)");
+    const insert = db.prepare("INSERT INTO t VALUES (?)");
+    for (const value of [1, "text"]) {
+      assert.throws(() => insert.run(value), (error) => faultOf(error) === "constraint");
+    }
+    insert.run(2);
+    assert.throws(() => db.prepare("SELECT no_such FROM t"), /no such column/);
+    assert.throws(() => db.exec("SELECT 1; nonsense"), /syntax error/);
+    // A read error in the middle of a list is no end of it.
+    assert.throws(
+      () =>
+        db.prepare("SELECT CASE value WHEN 3 THEN abs(-9223372036854775807 - 1) END AS v FROM json_each('[1,2,3,4]')")
+          .all(),
+      /overflow/,
+    );
+    db.exec("BEGIN IMMEDIATE");
+    assert.throws(() => other.exec("BEGIN IMMEDIATE"), (error) => faultOf(error) === "busy");
+    db.exec("COMMIT");
+    other.exec("BEGIN IMMEDIATE; COMMIT");
+    const readOnly = driver(path, { readOnly: true });
+    assert.throws(() => readOnly.exec("DELETE FROM t"), (error) => faultOf(error) === "readonly");
+    assert.throws(() => driver(dir.file("none.db"), { readOnly: true }), (error) => faultOf(error) === "io");
+    for (const one of [db, other, readOnly]) one.close();
+    assert.throws(() => db.prepare("SELECT 1"), /closed/);
+    assert.equal(db.inTransaction, false);
+  });
+
+  Deno.test(`driver ${name}: a copy is whole while others write, also over a database that is there`, async () => {
+    using dir = new TempDir();
+    const db = driver(dir.file("from.db")), there = driver(dir.file("to.db"));
+    db.exec("CREATE TABLE t(x); INSERT INTO t SELECT value FROM json_each('[1,2,3]')");
+    there.exec("CREATE TABLE other(y)");
+    there.close();
+    await db.copyTo(dir.file("to.db"));
+    db.exec("INSERT INTO t VALUES (4)");
+    const copy = driver(dir.file("to.db"));
+    assert.deepEqual(copy.prepare("SELECT x FROM t").all().map(({ x }) => x), [1, 2, 3]);
+    assert.equal(copy.prepare("PRAGMA integrity_check").get()!.integrity_check, "ok");
+    copy.close();
+    db.close();
+  });
+
+  Deno.test(`driver ${name}: statements by the thousand are freed, pages of a list come in order`, () => {
+    const db = driver(":memory:");
+    db.exec("CREATE TABLE t(_id INTEGER PRIMARY KEY); INSERT INTO t SELECT value FROM json_each('[1,2,3,4,5,6,7]')");
+    for (let n = 0; n < 5_000; n++) db.prepare("SELECT ? AS x").get(n);
+    const page = db.sql("SELECT _id FROM t WHERE _id > ? ORDER BY _id LIMIT ?");
+    const rows = [...pagesOf((after, size) => page.all(after?._id ?? 0, size), 3)];
+    assert.deepEqual(rows.map((row) => row._id), [1, 2, 3, 4, 5, 6, 7]);
     db.close();
   });
 }
