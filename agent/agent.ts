@@ -12,7 +12,8 @@ import { checkId, compiledOf, identityProblem, type OneTableSchema, SyncError } 
 import type { Counters, Limits } from "./sync/context.ts";
 import { closedError } from "./sqlite/driver.ts";
 import { fileIdentity } from "./sqlite/real_path.ts";
-import { loadFfiDriver } from "./sqlite/driver_ffi.ts";
+import type { Driver } from "./sqlite/driver.ts";
+import { ffiDriver } from "./sqlite/driver_ffi.ts";
 import { beginGeneration } from "./upkeep/generation.ts";
 import { dropKept, type Kept, type KeptList, type KeptTable, listKept, restoreKept } from "./store/kept.ts";
 import { type Lease, takeLease } from "./sqlite/lease.ts";
@@ -70,8 +71,12 @@ export interface AgentOptions<S extends OneTableSchema> {
   readonly prefix?: string;
   /** `full` (default): a commit survives a power cut. `normal`: the last commits before a power cut may be lost, not before a crash. */
   readonly synchronous?: "full" | "normal";
-  /** What opens SQLite: the runtime's own (default), or a library by FFI. */
+  /** The runtime's SQLite (default), or a library over FFI, which needs `--allow-ffi`. */
   readonly driver?: "builtin" | "ffi";
+  /** Of the driver `ffi`: the library's file; default the system's SQLite. */
+  readonly sqliteLibrary?: string;
+  /** Of the driver `ffi`: the key of an encrypted database (SQLCipher). */
+  readonly databaseKey?: string | Uint8Array;
   /** Bounds other than the defaults. */
   readonly limits?: Partial<Limits>;
   /** For tests: other clocks and randomness than the machine's. */
@@ -586,6 +591,19 @@ function meansDamage(error: unknown): boolean {
   return !(error instanceof SyncError) || error.code === "corrupt" || error.code === "io";
 }
 
+/** @throws {TypeError} where a key is given to the built-in SQLite, which would write in plaintext */
+function driverOf({ driver, sqliteLibrary, databaseKey }: AgentOptions<OneTableSchema>): Driver | undefined {
+  if (driver !== "ffi") {
+    if (sqliteLibrary !== undefined || databaseKey !== undefined) {
+      throw new TypeError('sqliteLibrary and databaseKey go with driver: "ffi"');
+    }
+    return undefined;
+  }
+  const key = typeof databaseKey === "string" ? new TextEncoder().encode(databaseKey) : databaseKey;
+  if (key?.length === 0) throw new TypeError("databaseKey is empty");
+  return ffiDriver({ library: sqliteLibrary, key });
+}
+
 /**
  * Opens the device's database, creating or migrating it as the schema says, and starts to sync.
  *
@@ -594,6 +612,7 @@ function meansDamage(error: unknown): boolean {
  *   `not-a-database`, `corrupt`, `newer-format`, `migration` (rows that the schema does not fit), `busy`, `full`, `io`
  * @throws RangeError for a device or account id that is not one
  */
+// deno-lint-ignore require-await -- its errors are rejections, whatever throws them
 export async function openAgent<const S extends OneTableSchema>(options: AgentOptions<S>): Promise<Agent<S>> {
   const identity: Identity = { deviceId: options.device, accountId: options.account };
   checkId("device", identity.deviceId);
@@ -601,7 +620,7 @@ export async function openAgent<const S extends OneTableSchema>(options: AgentOp
   const schema = compiledOf(options.schema);
   const unfit = identityProblem(schema, identity);
   if (unfit !== undefined) throw new RangeError(unfit);
-  const driver = options.driver === "ffi" ? await loadFfiDriver() : undefined;
+  const driver = driverOf(options);
   const lease = takeLease(options.path);
   let store: Store | undefined;
   try {

@@ -7,6 +7,7 @@
  *     --broker HOST:PORT     it may reach that broker only; may stand more than once
  *     --state DIR            it may write there only (the database and what stands beside it); an absolute path
  *     --etc DIR              with --state: it may read there, too (configuration, schema, certificates)
+ *     --ffi[=LIBRARY]        it may load native code, that library alone if one is named: for --driver ffi and encryption
  *     --schema FILE          the schema is part of it; without --schema the agent takes that one
  *
  * Permissions are fixed when it is compiled: without these flags it may reach any host and use any file, and nothing else in
@@ -36,6 +37,8 @@ export interface CompileOptions {
   readonly state?: string;
   readonly etc: readonly string[];
   readonly schema?: string;
+  /** Libraries that may be loaded; undefined: none. Empty: any. */
+  readonly ffi?: readonly string[];
 }
 
 /** Flags that can't be compiled with. */
@@ -45,7 +48,11 @@ export class FlagError extends Error {}
 export function compileOptions(args: readonly string[]): CompileOptions {
   const values = new Map<string, string[]>();
   for (let at = 0; at < args.length; at++) {
-    const [, name, attached] = args[at]!.match(/^--(target|output|broker|state|etc|schema)(?:=(.*))?$/s) ?? [];
+    if (args[at] === "--ffi") {
+      values.set("ffi", []);
+      continue;
+    }
+    const [, name, attached] = args[at]!.match(/^--(target|output|broker|state|etc|schema|ffi)(?:=(.*))?$/s) ?? [];
     if (!name) throw new FlagError(`${args[at]}: --target, --output, --broker, --state, --etc or --schema is wanted`);
     const value = attached ?? args[++at];
     if (!value) throw new FlagError(`--${name} wants a value`);
@@ -66,23 +73,32 @@ export function compileOptions(args: readonly string[]): CompileOptions {
       throw new FlagError(`--broker ${broker}: HOST:PORT is wanted`);
     }
   }
-  for (const dir of [...state === undefined ? [] : [state], ...etc]) {
+  for (const dir of [...state === undefined ? [] : [state], ...etc, ...values.get("ffi") ?? []]) {
     // A relative one would mean a folder of this machine.
     if (!isAbsolute(dir) || dir.includes(",")) throw new FlagError(`${dir} is no absolute path without a comma`);
   }
   if (etc.length > 0 && state === undefined) throw new FlagError("--etc narrows nothing without --state");
-  return { target, output: one("output") ?? "dist/twintable", brokers, state, etc, schema: one("schema") };
+  return {
+    target,
+    output: one("output") ?? "dist/twintable",
+    brokers,
+    state,
+    etc,
+    schema: one("schema"),
+    ffi: values.get("ffi"),
+  };
 }
 
 /** The arguments of `deno`, for a program in one file. */
 export function compileArguments(options: CompileOptions, program: string): string[] {
-  const { target, output, brokers, state, etc } = options;
+  const { target, output, brokers, state, etc, ffi } = options;
   const allow = (what: string, only: readonly string[]) => `--allow-${what}${only.length ? `=${only.join(",")}` : ""}`;
   return [
     ...["compile", "--quiet", "--no-check", "--no-config", deviceV8Flags, "--no-prompt", "--ignore-env"],
     allow("net", brokers),
     allow("read", state === undefined ? [] : [state, ...etc]),
     allow("write", state === undefined ? [] : [state]),
+    ...ffi === undefined ? [] : [allow("ffi", ffi)],
     ...target === undefined ? [] : ["--target", target],
     ...["--output", output, program],
   ];

@@ -13,6 +13,7 @@ import { MqttLink, payloadBytesMin } from "../agent/link.ts";
 import { checkId } from "../schema.ts";
 import { CommandError, defineCommand } from "./command.ts";
 import { connectionFlags, connectionOf } from "./connection.ts";
+import { chosenDriver, driverFlags } from "./driver_flags.ts";
 import { Lifetime } from "./lifetime.ts";
 import { checkSchemaFlag, loadSchemaFile } from "./schema_file.ts";
 import { warnOfUncheckedTls } from "./secret.ts";
@@ -74,13 +75,7 @@ export const agentCommand = defineCommand({
       choices: ["full", "normal"],
       default: "full",
     },
-    driver: {
-      type: "string",
-      value: "NAME",
-      summary: "SQLite of the runtime, or any build over FFI",
-      choices: ["builtin", "ffi"],
-      default: "builtin",
-    },
+    ...driverFlags,
     "payload-max": {
       type: "integer",
       value: "BYTES",
@@ -125,7 +120,7 @@ export const agentCommand = defineCommand({
       path: flags.db,
       mqtt: link,
       synchronous: flags.synchronous as "full" | "normal",
-      driver: flags.driver as "builtin" | "ffi",
+      ...await chosenDriver(flags),
       limits: {
         outboxMax: flags["outbox-max"],
         ...(payloadBytesMax === undefined

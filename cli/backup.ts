@@ -9,31 +9,29 @@
  * @module
  */
 import { rmSync } from "node:fs";
-import { backup, DatabaseSync } from "node:sqlite";
+import { type Driver, openDatabase } from "../agent/sqlite/driver.ts";
 import { complaintsText, findDamage } from "../agent/store/damage.ts";
 import { createPrivately } from "../agent/sqlite/private_file.ts";
 import { CommandError, defineCommand } from "./command.ts";
 import { fileExists, readDeviceSlowly } from "./device_file.ts";
+import { driverFlags, driverOf } from "./driver_flags.ts";
 
 /** Marks the copy, so that an agent that is started on it sees what it is. */
 const markSql = "INSERT OR REPLACE INTO _sync(name, value) VALUES ('generation', 'backup')";
-
-/** All pages in one step. */
-const wholeRate = -1;
 
 function removeCopy(path: string): void {
   for (const end of ["-wal", "-shm", ""]) rmSync(path + end, { force: true });
 }
 
 /** Copies a device's database. @throws {CommandError} where it can't be read, or the copy can't be made */
-export async function backupDevice(from: string, to: string): Promise<void> {
+export async function backupDevice(from: string, to: string, driver: Driver = openDatabase): Promise<void> {
   if (fileExists(to)) throw new CommandError(`${to} exists`);
   const part = `${to}.part`;
   removeCopy(part);
   try {
     createPrivately(part);
-    await readDeviceSlowly(from, (db) => backup(db, part, { rate: wholeRate }));
-    const copy = new DatabaseSync(part);
+    await readDeviceSlowly(from, (db) => db.copyTo(part), driver);
+    const copy = driver(part, { bare: true });
     try {
       // One file from here on: a WAL would be made beside it by whoever looks at it.
       copy.exec(`PRAGMA journal_mode = DELETE; ${markSql}`);
@@ -63,10 +61,11 @@ export const backupCommand = defineCommand({
   flags: {
     db: { type: "string", value: "FILE", summary: "the device's database", required: true },
     to: { type: "string", value: "FILE", summary: "the copy; must not exist", required: true },
+    ...driverFlags,
   },
   operands: [0, 0],
   async run({ flags, print }) {
-    await backupDevice(flags.db, flags.to);
+    await backupDevice(flags.db, flags.to, await driverOf(flags));
     print(`${flags.to}: ${Deno.statSync(flags.to).size} bytes, checked`);
     return 0;
   },

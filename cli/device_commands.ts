@@ -43,6 +43,10 @@ export const deviceCommands: Commands = {
     summary: "take the sync state out of a device's database",
     load: async () => (await import("./reset.ts")).resetCommand as unknown as Command,
   },
+  key: {
+    summary: "give an encrypted database another key",
+    load: async () => (await import("./key.ts")).keyCommand as unknown as Command,
+  },
   schema: {
     summary: "check a schema, show its tables",
     load: async () => (await import("./schema.ts")).schemaCommand as unknown as Command,

@@ -5,8 +5,9 @@
  * @module
  */
 import { DatabaseSync } from "node:sqlite";
-import { faultOf } from "../agent/sqlite/driver.ts";
+import { type Database, type Driver, faultOf, openDatabase } from "../agent/sqlite/driver.ts";
 import { leasePath } from "../agent/sqlite/lease.ts";
+import { SyncError } from "../schema.ts";
 import { CommandError } from "./command.ts";
 
 /** Whether there is a file of this path. */
@@ -40,25 +41,26 @@ export function isLeased(path: string): boolean {
   }
 }
 
-function openReadOnly(path: string): DatabaseSync {
+function openReadOnly(path: string, driver: Driver): Database {
   if (!fileExists(path)) throw new CommandError(`${path} does not exist`);
   try {
-    return new DatabaseSync(path, { readOnly: true, timeout: 10_000 });
+    return driver(path, { readOnly: true });
   } catch (cause) {
+    if (cause instanceof SyncError) throw cause;
     throw new CommandError(`${path} can't be opened: ${(cause as Error).message}`, { cause });
   }
 }
 
-function unreadable(path: string, cause: unknown): CommandError {
-  if (cause instanceof CommandError) return cause;
+function unreadable(path: string, cause: unknown): Error {
+  if (cause instanceof CommandError || cause instanceof SyncError) return cause;
   const foreign = faultOf(cause) === "not-a-database" || /no such (table|column)/.test((cause as Error).message);
   const reason = foreign ? "is not a device database" : `can't be read: ${(cause as Error).message}`;
   return new CommandError(`${path} ${reason}`, { cause });
 }
 
 /** Runs `use` on a read-only connection. @throws {CommandError} where the file is missing or no device database */
-export function readDevice<T>(path: string, use: (db: DatabaseSync) => T): T {
-  const db = openReadOnly(path);
+export function readDevice<T>(path: string, use: (db: Database) => T, driver: Driver = openDatabase): T {
+  const db = openReadOnly(path, driver);
   try {
     db.prepare("SELECT device FROM _status").get();
     return use(db);
@@ -70,8 +72,12 @@ export function readDevice<T>(path: string, use: (db: DatabaseSync) => T): T {
 }
 
 /** {@link readDevice} for what takes its time. */
-export async function readDeviceSlowly<T>(path: string, use: (db: DatabaseSync) => Promise<T>): Promise<T> {
-  const db = openReadOnly(path);
+export async function readDeviceSlowly<T>(
+  path: string,
+  use: (db: Database) => Promise<T>,
+  driver: Driver = openDatabase,
+): Promise<T> {
+  const db = openReadOnly(path, driver);
   try {
     db.prepare("SELECT device FROM _status").get();
     return await use(db);

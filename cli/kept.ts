@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { openDatabase } from "../agent/sqlite/driver.ts";
+import type { Driver } from "../agent/sqlite/driver.ts";
 import {
   dropKept,
   type Kept,
@@ -20,6 +20,7 @@ import { type Attributes, jsonEquals, type Schema, SyncError } from "../schema.t
 import { UsageError } from "./args.ts";
 import { CommandError, defineCommand } from "./command.ts";
 import { readDevice } from "./device_file.ts";
+import { driverFlags, driverOf } from "./driver_flags.ts";
 
 const flags = {
   db: { type: "string", value: "FILE", summary: "the device's database", required: true },
@@ -29,6 +30,7 @@ const flags = {
   limit: { type: "integer", value: "N", summary: "list: at most so many", default: 100, min: 1, max: 100_000 },
   force: { type: "boolean", summary: "although the row was written again since" },
   json: { type: "boolean", summary: "print JSON" },
+  ...driverFlags,
 } as const;
 
 /** Values that are longer are cut in a list. */
@@ -57,7 +59,6 @@ function keptCommand({ table, name, summary, back, about }: Kind) {
     about: [about],
     flags,
     operands: [1, 2],
-    // deno-lint-ignore require-await -- a command resolves to its exit code; SQLite is synchronous
     async run({ flags, operands, print }) {
       const [action, number] = operands as [string, string | undefined];
       if (!["list", "show", back, "drop"].includes(action)) {
@@ -70,7 +71,7 @@ function keptCommand({ table, name, summary, back, about }: Kind) {
         throw new UsageError(action === "list" ? `${name} list takes no number` : `${name} ${action} needs a number`);
       }
       if (id !== undefined && several) throw new UsageError("either a number, or --all or --model");
-      return withFile(flags.db, (file) => {
+      return withFile(flags.db, await driverOf(flags), (file) => {
         if (action === "list") {
           const list = listKept(file.db, table, flags);
           if (flags.json) print(JSON.stringify(list, null, 2));
@@ -141,12 +142,12 @@ function rowNow(file: OpenFile, kept: Kept): { row: Attributes | null; unknown?:
   }
 }
 
-function withFile<T>(path: string, use: (file: OpenFile) => T): T {
+function withFile<T>(path: string, driver: Driver, use: (file: OpenFile) => T): T {
   const identity = readDevice(path, (db) => {
     const row = db.prepare("SELECT device, account FROM _status").get()!;
     return { deviceId: String(row.device), accountId: String(row.account) };
-  });
-  const db = openDatabase(path);
+  }, driver);
+  const db = driver(path);
   try {
     return use({ db, schema: presentSchema(db), identity });
   } finally {

@@ -4,17 +4,22 @@
  *
  * @module
  */
-import { openDatabase } from "../agent/sqlite/driver.ts";
+import { type Driver, openDatabase } from "../agent/sqlite/driver.ts";
 import { takeLease } from "../agent/sqlite/lease.ts";
 import { resetDatabase, unsentEntries, wipeDatabase } from "../agent/migration/reset.ts";
 import { CommandError, defineCommand } from "./command.ts";
 import { readDevice } from "./device_file.ts";
+import { driverFlags, driverOf } from "./driver_flags.ts";
 
 /** Resets a device's database. @throws {CommandError} where changes that were not sent would be lost, without `force` */
-export function resetDevice(path: string, { rows, force }: { readonly rows: boolean; readonly force: boolean }): void {
-  readDevice(path, () => undefined);
+export function resetDevice(
+  path: string,
+  { rows, force }: { readonly rows: boolean; readonly force: boolean },
+  driver: Driver = openDatabase,
+): void {
+  readDevice(path, () => undefined, driver);
   using lease = takeLease(path);
-  const db = openDatabase(path);
+  const db = driver(path);
   try {
     const unsent = unsentEntries(db);
     // With the rows kept only deletions are lost: rows are sent again.
@@ -47,11 +52,11 @@ export const resetCommand = defineCommand({
     db: { type: "string", value: "FILE", summary: "the device's database; no agent may run on it", required: true },
     rows: { type: "boolean", summary: "delete the rows of every model, too" },
     force: { type: "boolean", summary: "although changes were not sent" },
+    ...driverFlags,
   },
   operands: [0, 0],
-  // deno-lint-ignore require-await -- a command resolves to its exit code; resetting is synchronous
   async run({ flags, print }) {
-    resetDevice(flags.db, flags);
+    resetDevice(flags.db, flags, await driverOf(flags));
     print(
       flags.rows ? `${flags.db} is empty, for any device` : `${flags.db} is no device's any more; its rows are kept`,
     );

@@ -10,14 +10,15 @@
  * @module
  */
 import { renameSync } from "node:fs";
-import { backup, DatabaseSync } from "node:sqlite";
-import { faultOf } from "../agent/sqlite/driver.ts";
+import { type Database, type Driver, faultOf, openDatabase } from "../agent/sqlite/driver.ts";
 import { type Lease, takeLease } from "../agent/sqlite/lease.ts";
 import { complaintsText, findDamage } from "../agent/store/damage.ts";
 import { createPrivately } from "../agent/sqlite/private_file.ts";
 import { applicationId } from "../agent/store/tables.ts";
 import { CommandError, defineCommand } from "./command.ts";
+import { SyncError } from "../schema.ts";
 import { fileExists, readDevice } from "./device_file.ts";
+import { driverFlags, driverOf } from "./driver_flags.ts";
 
 /** Whose database it is. */
 interface Owner {
@@ -33,21 +34,21 @@ export interface RestoredCopy extends Owner {
   readonly aside: string | undefined;
 }
 
-function readCopy(path: string): Owner {
+function readCopy(path: string, driver: Driver): Owner {
   return readDevice(path, (db) => {
     const { damage } = findDamage(db);
     if (damage.length > 0) throw new CommandError(`${path} is damaged: ${complaintsText(damage)}`);
     const { device, account } = db.prepare("SELECT device, account FROM _status").get()!;
     return { device: String(device), account: String(account) };
-  });
+  }, driver);
 }
 
-function hasTable(db: DatabaseSync, name: string): boolean {
+function hasTable(db: Database, name: string): boolean {
   return db.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?").get(name) !== undefined;
 }
 
 /** Refuses what isn't the copy's device's. An empty file and one that was reset are nobody's. */
-function checkOwner(db: DatabaseSync, path: string, copy: Owner): void {
+function checkOwner(db: Database, path: string, copy: Owner): void {
   const refuse = (reason: string): never => {
     throw new CommandError(
       `${path} ${reason}: it is not written over, with --force neither; name another file, or delete it first`,
@@ -69,14 +70,15 @@ function checkOwner(db: DatabaseSync, path: string, copy: Owner): void {
  *
  * @throws {CommandError} where the file is another device's or application's, or can't be read now
  */
-function readTarget(path: string, copy: Owner): number | "damaged" {
-  let db: DatabaseSync | undefined;
+function readTarget(path: string, copy: Owner, driver: Driver): number | "damaged" {
+  let db: Database | undefined;
   try {
-    db = new DatabaseSync(path, { readOnly: true, timeout: 10_000 });
+    db = driver(path, { readOnly: true });
     checkOwner(db, path, copy);
     return hasTable(db, "_outbox") ? Number(db.prepare("SELECT count(*) AS n FROM _outbox").get()!.n) : 0;
   } catch (cause) {
-    if (cause instanceof CommandError) throw cause;
+    // A key that does not open it says nothing of damage.
+    if (cause instanceof CommandError || cause instanceof SyncError) throw cause;
     const { message } = cause as Error;
     // A format that no SQLite has ever had is a damaged header, too.
     const isDamaged = ["not-a-database", "corrupt"].includes(faultOf(cause)) || /unsupported file format/.test(message);
@@ -100,20 +102,20 @@ function moveAside(path: string): string {
 }
 
 /** {@link readTarget}; where it refuses, nothing has happened. */
-function checkTarget(path: string, copy: Owner, lease: Lease): number | "damaged" {
+function checkTarget(path: string, copy: Owner, lease: Lease, driver: Driver): number | "damaged" {
   try {
-    return readTarget(path, copy);
+    return readTarget(path, copy, driver);
   } catch (refusal) {
     lease.left();
     throw refusal;
   }
 }
 
-async function writeCopy(from: string, to: string): Promise<void> {
+async function writeCopy(from: string, to: string, driver: Driver): Promise<void> {
   createPrivately(to);
-  const source = new DatabaseSync(from, { readOnly: true });
+  const source = driver(from, { readOnly: true });
   try {
-    await backup(source, to);
+    await source.copyTo(to);
   } catch (cause) {
     throw new CommandError(`${to} can't be written: ${(cause as Error).message}`, { cause });
   } finally {
@@ -128,8 +130,13 @@ async function writeCopy(from: string, to: string): Promise<void> {
  * @throws {CommandError} where the copy is none, or something is there that `force` is not given for, or never enough for
  * @throws SyncError `in-use` where an agent runs on the database
  */
-export async function restoreDevice(from: string, to: string, force: boolean): Promise<RestoredCopy> {
-  const copy = readCopy(from);
+export async function restoreDevice(
+  from: string,
+  to: string,
+  force: boolean,
+  driver: Driver = openDatabase,
+): Promise<RestoredCopy> {
+  const copy = readCopy(from, driver);
   const exists = fileExists(to);
   if (!force && exists) {
     throw new CommandError(`${to} exists: --force writes over it, with all changes since the copy was taken`);
@@ -137,11 +144,11 @@ export async function restoreDevice(from: string, to: string, force: boolean): P
   using lease = takeLease(to);
   // SQLite keeps the WAL beside the file itself, not beside a link to it.
   const path = exists ? Deno.realPathSync(to) : to;
-  const found = exists ? checkTarget(path, copy, lease) : 0;
+  const found = exists ? checkTarget(path, copy, lease, driver) : 0;
   // First: whatever the file holds after a crash is then recognised as something else than what ran here.
   lease.renew(`restoring ${crypto.randomUUID()}`);
   const aside = found === "damaged" ? moveAside(path) : undefined;
-  await writeCopy(from, path);
+  await writeCopy(from, path, driver);
   return { ...copy, unsent: found === "damaged" ? 0 : found, aside };
 }
 
@@ -154,10 +161,16 @@ export const restoreCommand = defineCommand({
     from: { type: "string", value: "FILE", summary: "the copy, as backup made it", required: true },
     db: { type: "string", value: "FILE", summary: "the device's database; no agent may run on it", required: true },
     force: { type: "boolean", summary: "write over the device's database that is there; a damaged one is moved aside" },
+    ...driverFlags,
   },
   operands: [0, 0],
   async run({ flags, print }) {
-    const { device, account, unsent, aside } = await restoreDevice(flags.from, flags.db, flags.force);
+    const { device, account, unsent, aside } = await restoreDevice(
+      flags.from,
+      flags.db,
+      flags.force,
+      await driverOf(flags),
+    );
     print(
       `${flags.db}: restored for the device ${device} of account ${account}; its next agent takes a snapshot` +
         (unsent > 0 ? `; changes not sent in the file that was written over: ${unsent}` : "") +

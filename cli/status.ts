@@ -4,10 +4,11 @@
  *
  * @module
  */
-import type { DatabaseSync } from "node:sqlite";
+import { type Database, type Driver, openDatabase } from "../agent/sqlite/driver.ts";
 import type { Problem } from "../agent/upkeep/problems.ts";
 import { defineCommand } from "./command.ts";
 import { isLeased, readDevice } from "./device_file.ts";
+import { driverFlags, driverOf } from "./driver_flags.ts";
 
 /** What `status --json` prints. Times are ISO texts or null. */
 export interface FileStatus {
@@ -43,7 +44,7 @@ export interface FileStatus {
 }
 
 /** @throws {CommandError} where the file is missing or no device database */
-export function readStatus(path: string): FileStatus {
+export function readStatus(path: string, driver: Driver = openDatabase): FileStatus {
   return readDevice(path, (db) => {
     const row = db.prepare("SELECT * FROM _status").get()!;
     const channels = db.prepare("SELECT channel, epoch, seq FROM _sync_channels ORDER BY channel").all();
@@ -74,10 +75,10 @@ export function readStatus(path: string): FileStatus {
       lastErrorAt: text("last_error_at"),
       restoredAt: text("restored_at"),
     };
-  });
+  }, driver);
 }
 
-function problemsOf(db: DatabaseSync): Problem[] {
+function problemsOf(db: Database): Problem[] {
   const text = db.prepare("SELECT value FROM _sync WHERE name = 'problems'").get()?.value;
   return typeof text === "string" ? JSON.parse(text) : [];
 }
@@ -110,11 +111,11 @@ export const statusCommand = defineCommand({
   flags: {
     db: { type: "string", value: "FILE", summary: "the device's database", required: true },
     json: { type: "boolean", summary: "print JSON" },
+    ...driverFlags,
   },
   operands: [0, 0],
-  // deno-lint-ignore require-await -- a command resolves to its exit code; reading is synchronous
   async run({ flags, print }) {
-    const status = readStatus(flags.db);
+    const status = readStatus(flags.db, await driverOf(flags));
     if (flags.json) print(JSON.stringify(status, null, 2));
     else lines(status).forEach(print);
     return 0;

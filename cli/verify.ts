@@ -5,7 +5,8 @@
  * @module
  */
 import { openAgent } from "../agent/agent.ts";
-import { openDatabase } from "../agent/sqlite/driver.ts";
+import { type Driver, openDatabase } from "../agent/sqlite/driver.ts";
+import { ffiDriver } from "../agent/sqlite/driver_ffi.ts";
 import { MqttLink } from "../agent/link.ts";
 import {
   askVerify,
@@ -21,6 +22,7 @@ import { CommandError, defineCommand } from "./command.ts";
 import { type CloudApi, openCloudApi } from "./cloud_api.ts";
 import { connectionFlags, connectionOf } from "./connection.ts";
 import { isLeased, readDevice } from "./device_file.ts";
+import { type ChosenDriver, chosenDriver, driverFlags, ffiOptionsOf } from "./driver_flags.ts";
 import { Lifetime } from "./lifetime.ts";
 import { hasSchema, loadSchemaFile } from "./schema_file.ts";
 import { firstRefusal } from "./session.ts";
@@ -55,6 +57,7 @@ const flags = {
   schema: { type: "string", value: "FILE", summary: "where no agent runs on the file: the schema" },
   mqtt: { type: "string", value: "URL", summary: "where no agent runs on the file: the broker" },
   ...connectionFlags,
+  ...driverFlags,
   cloud: { type: "string", value: "URL", summary: "from the cloud: its HTTP API" },
   token: { type: "string", value: "TOKEN", summary: "from the cloud: its bearer token" },
   device: { type: "string", value: "ID", summary: "from the cloud: this device" },
@@ -89,8 +92,10 @@ export const verifyCommand = defineCommand({
       ...(flags.model === undefined ? {} : { models: flags.model.split(",").map((name) => name.trim()) }),
     };
     if (flags.cloud !== undefined) return await verifyFromCloud(flags, options, print);
-    const running = readDevice(flags.db!, () => isLeased(flags.db!));
-    const report = running ? await byAgent(flags, options) : await byOwnAgent(flags, options);
+    const chosen = await chosenDriver(flags);
+    const driver = chosen.driver === "ffi" ? ffiDriver(ffiOptionsOf(chosen)) : openDatabase;
+    const running = readDevice(flags.db!, () => isLeased(flags.db!), driver);
+    const report = running ? await byAgent(flags, options, driver) : await byOwnAgent(flags, options, chosen, driver);
     if (flags.json) print(JSON.stringify(report, null, 2));
     else for (const line of linesOf(report)) print(line);
     return report.differences > report.mended ? 1 : 0;
@@ -98,9 +103,9 @@ export const verifyCommand = defineCommand({
 });
 
 /** The agent that runs on the file finds the request there. */
-async function byAgent(flags: VerifyFlags, options: VerifyOptions): Promise<Found> {
+async function byAgent(flags: VerifyFlags, options: VerifyOptions, driver: Driver): Promise<Found> {
   const path = flags.db!;
-  const db = openDatabase(path);
+  const db = driver(path);
   try {
     if (db.sql("SELECT 1 FROM sqlite_schema WHERE name = '_sync_verify'").get() === undefined) {
       throw new CommandError(`the agent on ${path} is of an older version: start it again with this one`);
@@ -123,7 +128,12 @@ async function byAgent(flags: VerifyFlags, options: VerifyOptions): Promise<Foun
   }
 }
 
-async function byOwnAgent(flags: VerifyFlags, options: VerifyOptions): Promise<Found> {
+async function byOwnAgent(
+  flags: VerifyFlags,
+  options: VerifyOptions,
+  chosen: ChosenDriver,
+  driver: Driver,
+): Promise<Found> {
   const path = flags.db!;
   if (!hasSchema(flags.schema) || flags.mqtt === undefined) {
     throw new UsageError(`no agent runs on ${path}: start it, or give --schema and --mqtt (and --password …)`);
@@ -133,10 +143,10 @@ async function byOwnAgent(flags: VerifyFlags, options: VerifyOptions): Promise<F
   const [device, account] = readDevice(path, (db) => {
     const row = db.prepare("SELECT device, account FROM _status").get()!;
     return [String(row.device), String(row.account)] as const;
-  });
+  }, driver);
   const link = new MqttLink({ ...connection, url: mqtt, identity: { deviceId: device, accountId: account } });
   using lifetime = new Lifetime();
-  await using agent = await openAgent({ schema, device, account, path, mqtt: link });
+  await using agent = await openAgent({ schema, device, account, path, mqtt: link, ...chosen });
   const ended = new AbortController();
   const refusal = firstRefusal(link, `the broker ${new URL(mqtt).host}`, lifetime.signal);
   void refusal.then((refused) => refused && ended.abort(refused));

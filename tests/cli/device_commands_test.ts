@@ -157,6 +157,10 @@ Deno.test("device commands: each works with the binary's permissions, as an unpr
   for (const text of ["Pier 3", "deleted long ago"]) {
     assert.equal(holds(path, text), false, `"${text}" is left in the file`);
   }
+  // Encryption needs native code, which these permissions forbid: tests/cli/encryption_test.ts has it with them.
+  const native = await device.run("key", "rotate", ...db, "--key-file", schema, "--new-key-file", schema);
+  assert.equal(native.code, 1);
+  assert.match(native.err, /^twintable: the SQLite library .* may not be loaded: .*no permission for native code.*\n$/);
   const refused = await device.run("schema", "check", example);
   if (binary !== undefined) {
     assert.equal(refused.code, 1);

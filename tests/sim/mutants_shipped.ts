@@ -6,6 +6,7 @@
  */
 import { guarded, type Mutant } from "./mutant.ts";
 
+const drivers = "tests/agent/sqlite/driver_test.ts";
 const commands = "tests/cli/device_commands_test.ts";
 
 /** The planted bugs. */
@@ -25,5 +26,38 @@ export const shipped: readonly Mutant[] = [
     "agent/migration/reset.ts",
     `secure_delete = ON`,
     `secure_delete = OFF`,
+  ),
+  guarded(
+    "integral doubles wrap",
+    "the FFI driver binds a number by its class, whatever its size",
+    drivers,
+    "agent/sqlite/driver_ffi.ts",
+    `if (typeof value === "number") return lib.sqlite3_bind_double(statement, at, value);`,
+    `if (typeof value === "number" && !Number.isInteger(value)) return lib.sqlite3_bind_double(statement, at, value);
+    if (typeof value === "number") return lib.sqlite3_bind_int64(statement, at, BigInt.asIntN(64, BigInt(value)));`,
+  ),
+  guarded(
+    "the last values stay bound",
+    "the FFI driver binds what it is given and nothing from before",
+    drivers,
+    "agent/sqlite/driver_ffi.ts",
+    `if (this.#parameters > 0) lib.sqlite3_clear_bindings(this.#statement);`,
+    ``,
+  ),
+  guarded(
+    "a step's error is the end of a list",
+    "a list that can't be read to its end throws, by each driver",
+    drivers,
+    "agent/sqlite/driver_ffi.ts",
+    `if (code === done) return false;`,
+    `if (code !== row) return false;`,
+  ),
+  guarded(
+    "a library is found by the file alone",
+    "two SQLites in one process are refused where it can be seen",
+    "tests/cli/encryption_test.ts",
+    "agent/sqlite/other_connections.ts",
+    `=== file);`,
+    `=== path);`,
   ),
 ];

@@ -104,6 +104,7 @@ function watched(step: (sql: string) => void): Driver {
       get inTransaction() {
         return db.inTransaction;
       },
+      copyTo: (path) => db.copyTo(path),
       close: () => db.close(),
     } satisfies Database;
   };
