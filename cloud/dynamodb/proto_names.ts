@@ -9,7 +9,7 @@
  */
 import { Buffer } from "node:buffer";
 import { buffer } from "node:stream/consumers";
-import type { DynamoDBClient } from "@aws-sdk/client-dynamodb";
+import type { DynamoDBClient } from "npm:@aws-sdk/client-dynamodb@^3.1000.0";
 import { protoAlias } from "./attribute_value.ts";
 
 /** As names stand in JSON: in a value a quote is escaped, so that it can't be taken for a name's. */
