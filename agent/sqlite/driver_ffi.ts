@@ -39,8 +39,8 @@ const ok = 0, busy = 5, locked = 6, row = 100, done = 101;
 const [integer, float, text, blob] = [1, 2, 3, 4];
 const openReadOnly = 0x1, openReadWrite = 0x2, openCreate = 0x4;
 
-/** SQLite copies a value while it is bound: nothing of JavaScript's memory is kept. */
-const transient = globalThis.Deno?.UnsafePointer?.create(0xffff_ffff_ffff_ffffn);
+/** SQLite copies a value while it is bound: nothing of JavaScript's memory is kept. Made when it is needed: it wants the permission. */
+let transient: Deno.PointerValue = null;
 /** An empty buffer would arrive as NULL. */
 const nothing = new Uint8Array(1);
 const encoder = new TextEncoder();
@@ -117,11 +117,11 @@ class FfiStatement implements Statement {
     }
     if (typeof value === "string") {
       const bytes = encoder.encode(value);
-      return lib.sqlite3_bind_text(statement, at, bytes.length ? bytes : nothing, bytes.length, transient!);
+      return lib.sqlite3_bind_text(statement, at, bytes.length ? bytes : nothing, bytes.length, transient);
     }
     if (!(value instanceof Uint8Array)) throw new TypeError(`a value of type ${typeof value} can't be bound`);
     const bytes = value as Uint8Array<ArrayBuffer>;
-    return lib.sqlite3_bind_blob(statement, at, bytes.length ? bytes : nothing, bytes.length, transient!);
+    return lib.sqlite3_bind_blob(statement, at, bytes.length ? bytes : nothing, bytes.length, transient);
   }
 
   /** Binds, and runs to the first row: whether there is one. */
@@ -242,6 +242,7 @@ class FfiDatabase implements Database {
 
   constructor(private readonly options: FfiOptions, path: string, open: OpenOptions = {}) {
     const lib = loadLibrary(options.library);
+    transient ??= Deno.UnsafePointer.create(0xffff_ffff_ffff_ffffn);
     if (isOpenElsewhere(path)) {
       throw new SyncError("driver", `"${path}" is open in this process by another SQLite library`, {
         hint: "two of them break each other's locks and lose commits: use one driver, or another process",
