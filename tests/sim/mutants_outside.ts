@@ -287,7 +287,7 @@ export const outside: readonly Mutant[] = [
   guarded(
     "compare of a foreign channel",
     `design I4: a comparison tells nothing of another's channel`,
-    "tests/agent/verify/verify_test.ts",
+    "tests/cloud/sync/compare_test.ts",
     "cloud/sync/compare.ts",
     `if (!ownChannels(identity).includes(channel)) return undefined;`,
     ``,
@@ -381,5 +381,38 @@ export const outside: readonly Mutant[] = [
     "cloud/api/stream_event.ts",
     `nothingDone && !isLambda ? 503 : 200`,
     `200`,
+  ),
+  guarded(
+    "onboarded rows as of now",
+    "a row from before Twintable is as old as it says",
+    "tests/agent/migration/onboard_test.ts",
+    "agent/migration/onboard.ts",
+    `\`min(coalesce(\${updated}, \${nowMsSql}), \${nowMsSql}), segment`,
+    `\`max(coalesce(\${updated}, \${nowMsSql}), \${nowMsSql}), segment`,
+  ),
+  guarded(
+    "a text rounded to a number",
+    "a changed type never rounds a value",
+    "tests/agent/migration/recast_test.ts",
+    "agent/migration/recast.ts",
+    `return decimal === undefined ? value : toColumn(field, numberToJson(decimal));`,
+    `return decimal === undefined ? value : Number(decimal);`,
+  ),
+  guarded(
+    "probe of a foreign key",
+    `I4: a probe tells nothing of items outside the device's scopes`,
+    "tests/cloud/sync/compare_test.ts",
+    "cloud/sync/compare.ts",
+    `if (!item || modelOf(schema, item) !== model || !own.includes(channelOf(model!, item) ?? "")) {`,
+    `if (!item || modelOf(schema, item) !== model) {`,
+  ),
+  // ---- ingest
+  guarded(
+    "deadline from now",
+    "a transmission's 30 s count from when it was sent",
+    "tests/cloud/sync/ingest_test.ts#ingest: a transmission",
+    "cloud/sync/ingest.ts",
+    `Math.min(up.sent, context.now()) + transmissionAgeMaxMs`,
+    `context.now() + transmissionAgeMaxMs`,
   ),
 ];

@@ -176,3 +176,18 @@ withShell(
     assert.equal(file.shell("SELECT count(*) FROM _rejected; SELECT count(*) FROM _pending"), "1\n1");
   },
 );
+
+Deno.test("onboard: a row is as old as its `updated` says, and never from the future", () => {
+  using file = new StoreFile();
+  made(
+    file,
+    "CREATE TABLE Setting(name TEXT PRIMARY KEY, value, updated); INSERT INTO Setting VALUES " +
+      "('a', 1, '2020-01-02T03:04:05.678Z'), ('b', 2, '2999-01-01T00:00:00.000Z'), ('c', 3, NULL)",
+  );
+  const beforeMs = Date.now(), store = file.open(), afterMs = Date.now();
+  const times = store.db.prepare(
+    "SELECT name, time FROM _outbox AS o JOIN Setting AS s ON s._id = o.row ORDER BY name",
+  ).all().map(({ time }) => Number(time));
+  assert.equal(times[0], Date.UTC(2020, 0, 2, 3, 4, 5, 678));
+  for (const time of times.slice(1)) assert.ok(time >= beforeMs && time <= afterMs, `${time}`);
+});

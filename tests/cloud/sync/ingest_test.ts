@@ -588,3 +588,19 @@ Deno.test("ingest: an unfit change on a taken key shows nothing of the item that
   const own = await send(fixture, [{ model: "Plain", op: "create", item: { id: "x", v: "no number" }, stamp: at(0) }]);
   assert.equal(own.answers[0]!.current!.item.v, 7, "its own it is shown");
 });
+
+Deno.test("ingest: a transmission's 30 s count from when it was sent, not from when it came", async () => {
+  await using fixture = new Fixture();
+  const data: Pick<DataTable, "write" | "get"> = {
+    get: (keys) => fixture.tables.data.get(keys),
+    write(writes, options) {
+      fixture.time += 11_000;
+      return fixture.tables.data.write(writes, options);
+    },
+  };
+  const changes: Change[] = [{ model: "Plain", op: "create", item: { id: "x" }, stamp: at(0) }];
+  const up = { type: "up" as const, batch: "i1/1", sent: fixture.time - 20_000, changes };
+  const ack = await ingest({ schema, tables: { data }, now: fixture.now }, identity, up);
+  assert.deepEqual(ack.answers, [{ at: 0, code: "late" }]);
+  assert.equal(await stored(fixture, "Plain", { id: "x" }), undefined);
+});
