@@ -403,8 +403,8 @@ export const outside: readonly Mutant[] = [
     `I4: a probe tells nothing of items outside the device's scopes`,
     "tests/cloud/sync/compare_test.ts",
     "cloud/sync/compare.ts",
-    `if (!item || modelOf(schema, item) !== model || !own.includes(channelOf(model!, item) ?? "")) {`,
-    `if (!item || modelOf(schema, item) !== model) {`,
+    `if (!item || modelOf(schema, item) !== model || !own.includes(channelOf(model!, item) ?? "")) continue;`,
+    `if (!item || modelOf(schema, item) !== model) continue;`,
   ),
   // ---- ingest
   guarded(
