@@ -102,6 +102,17 @@ export class Asides {
     this.#maybeAny = true;
   }
 
+  /**
+   * Notes that the cloud's item of a key can't be read (rule D4). Its row stays as it is; what comes of the key next takes the
+   * note's place. Without a model: there is nothing to try again.
+   */
+  unreadable([hash, sort]: Key, reason: string, timeMs: number): void {
+    this.store.db.sql(
+      "INSERT OR REPLACE INTO _sync_aside(hash, sort, error, time) VALUES (?, ?, ?, ?)",
+    ).run(hash, sort, reason, Math.round(timeMs));
+    this.#maybeAny = true;
+  }
+
   /** The key has another version now: what waited is superseded. */
   drop(key: Key): void {
     if (!this.#maybeAny) return;

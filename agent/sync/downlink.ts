@@ -402,7 +402,8 @@ export class Downlink {
           if (this.inFlight.get(entry.key) || outbox.pending(record.model, entry.key)) continue;
           record.recheck = undefined;
           record.awaiting = false;
-          if (entry.current || !this.#lacks.isSilent(record.model, message)) this.#incoming.fetched(record, entry);
+          if (entry.unreadable !== undefined) this.#incoming.unreadable(entry.key, entry.unreadable);
+          else if (entry.current || !this.#lacks.isSilent(record.model, message)) this.#incoming.fetched(record, entry);
           records.save(record);
         }
       });

@@ -52,10 +52,12 @@ export class Incoming {
    * @param outdated the key was settled after this page was asked for, so that the page may not know of it
    */
   apply(entry: Entry, quiet: boolean, outdated: boolean): void {
-    const { records, outbox } = this.#context;
+    const { records, outbox, asides } = this.#context;
+    if (entry.unreadable !== undefined) return this.unreadable(entry.key, entry.unreadable);
     let record = records.get(entry.key);
     const model = this.#modelOf(entry, record);
     if (!model || !comesDown(model)) {
+      asides.drop(entry.key);
       this.#context.counters.ignored++;
       return;
     }
@@ -90,6 +92,13 @@ export class Incoming {
     else this.place(record, entry);
     if (model.sync === "down") this.#untrack(record);
     records.save(record);
+  }
+
+  /** What can't be read says nothing of its item, not that it is absent either: it is set aside, and delays only itself. */
+  unreadable(key: Key, reason: string): void {
+    const { asides, clock, counters } = this.#context;
+    counters.ignored++;
+    asides.unreadable(key, reason, clock.nowMs());
   }
 
   /**

@@ -62,6 +62,38 @@ export const values: readonly Mutant[] = [
     `.flatMap(entryOrFault);`,
     `.map(entryOf);`,
   ),
+  guarded(
+    "D4: an unreadable entry is an absence",
+    "what can't be read says nothing of its item: the row stays",
+    "tests/agent/sync/aside_test.ts#can't be read",
+    "agent/sync/incoming.ts",
+    `if (entry.unreadable !== undefined) return this.unreadable(entry.key, entry.unreadable);`,
+    ``,
+  ),
+  guarded(
+    "one unreadable stream record",
+    "each record of a stream is read by itself",
+    "tests/cloud/sync/intake_test.ts#a foreign or unreadable record",
+    "cloud/dynamodb/records.ts",
+    `return { failureId, unreadable: error.message };`,
+    `throw error;`,
+  ),
+  guarded(
+    "a stream of keys is done",
+    "a stream that tells too little is handed back, never called done",
+    "tests/cloud/dynamodb/records_test.ts#tells too little",
+    "cloud/dynamodb/records.ts",
+    `if (lacks !== undefined) return { failureId, lacks };`,
+    ``,
+  ),
+  guarded(
+    "__proto__ by assignment",
+    "any name is a name in DynamoDB",
+    "tests/cloud/dynamodb/tables_test.ts#any name is a name",
+    "cloud/dynamodb/client.ts",
+    `carryProtoNames(client as DynamoDBClient);`,
+    ``,
+  ),
   // ---- values
   guarded(
     "a column's map is a tag",

@@ -2,6 +2,7 @@
  * Applying is tolerant: what a table can't take now waits in the open, delays nothing else, and goes in as soon as it can.
  */
 import assert from "node:assert/strict";
+import type { Entry, Key } from "../../../protocol.ts";
 import { Scripted } from "../twin_fixture.ts";
 
 const slots = "SELECT name, slot FROM Slot ORDER BY name";
@@ -191,4 +192,27 @@ Deno.test("aside: after a refused write of its key the item is tried again, thou
   device.pass(61_000);
   assert.deepEqual(asides(device), []);
   assert.equal(list(device), "A=y B=free C=z");
+});
+
+Deno.test("aside: an entry that can't be read is set aside by its key; its row stays, the others are applied, the cursor goes on", () => {
+  using device = new Scripted();
+  device.connect();
+  device.write({ a: { slot: "s1" }, b: { slot: "s2" } });
+  const key = (name: string): Key => ["device#dev-1", `slot#${name}`];
+  const fine: Entry = {
+    key: key("c"),
+    current: { model: "Slot", item: { name: "c", slot: "s3" }, version: ["x#1", 5] },
+  };
+  device.tell([{ key: key("a"), unreadable: "it makes no sense" }, fine]);
+  const rows = () => device.rows("SELECT name, slot FROM Slot ORDER BY name");
+  const wanted = [{ name: "a", slot: "s1" }, { name: "b", slot: "s2" }, { name: "c", slot: "s3" }];
+  assert.deepEqual(rows(), wanted);
+  assert.deepEqual(device.rows("SELECT sort, item, error FROM _sync_aside"), [
+    { sort: "slot#a", item: null, error: "it makes no sense" },
+  ]);
+  device.pass(120_000);
+  assert.deepEqual(rows(), wanted, "it is no removal that waits");
+  device.write({ a: { slot: "s4" } });
+  assert.deepEqual(rows()[0], { name: "a", slot: "s4" });
+  assert.deepEqual(device.rows("SELECT count(*) AS n FROM _sync_aside"), [{ n: 0 }]);
 });
