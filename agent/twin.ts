@@ -29,6 +29,7 @@ import { StuckRows } from "./upkeep/stuck.ts";
 import type { Clock, Transport } from "./ports.ts";
 import { complaintsText } from "./store/damage.ts";
 import type { Store } from "./store/store.ts";
+import type { RowId } from "./sqlite/driver.ts";
 import type { UpTopic } from "./sync/silence.ts";
 import { Uplink } from "./sync/uplink.ts";
 import { Verify } from "./verify/verify.ts";
@@ -77,7 +78,7 @@ export class Twin {
   #nextSyncMs = Infinity;
   #nextHousekeepingMs = 0;
   #nextCapacityMs = 0;
-  readonly #purgePositions: Map<string, number> = new Map();
+  readonly #purgePositions: Map<string, RowId> = new Map();
   /** After a fault: nothing is tried before this. */
   #pausedUntilMs = 0;
   #faults = 0;

@@ -14,7 +14,7 @@ import { idIn } from "../../schema/identity.ts";
 import type { Field, Model } from "../../schema/model.ts";
 import type { CreateOf, ItemOf, KeyOf, ModelName, OneTableSchema } from "../../schema/types.ts";
 import type { Json } from "../../schema/values.ts";
-import type { SqlRow, SqlValue } from "../sqlite/driver.ts";
+import { type RowId, rowIdOf, type SqlRow, type SqlValue } from "../sqlite/driver.ts";
 import { countRows, type FindOptions, findRows, type Page, type Where } from "./find.ts";
 import { jsonToProperty, propertyToJson } from "./properties.ts";
 import { columnName, columnToMs, columnType, readSql, textOf, toColumn, toItem } from "../store/columns.ts";
@@ -118,7 +118,7 @@ export class PropertyReader {
     ).join(", ");
   }
 
-  byId(id: number): Properties | undefined {
+  byId(id: RowId): Properties | undefined {
     const row = this.store.db.sql(`SELECT ${this.columnsSql} FROM ${ident(this.model.name)} WHERE _id = ?`).get(id);
     return row && this.properties(row);
   }
@@ -169,7 +169,7 @@ class SqlModel {
       const values = [...(old === undefined ? [] : [old]), ...given.values()];
       this.store.db.sql(sql).run(...values);
       const { id } = this.store.db.sql("SELECT last_insert_rowid() AS id").get()!;
-      return this.#reader.byId(Number(id))!;
+      return this.#reader.byId(rowIdOf(id))!;
     });
   }
 
@@ -246,12 +246,12 @@ class SqlModel {
     return this.#write("Removing", () => keys.filter((key) => this.remove(key, params)).length);
   }
 
-  #delete(id: number): boolean {
+  #delete(id: RowId): boolean {
     return this.store.db.sql(`DELETE FROM ${this.#table} WHERE _id = ?`).changes(id) > 0;
   }
 
   /** As {@link #idOf}; without its whole key the item is new: what is missing generates itself. */
-  #idOfWhole(properties: Properties): number | undefined {
+  #idOfWhole(properties: Properties): RowId | undefined {
     return this.model.keyFields.every((name) => properties[name] != null) ? this.#idOf(properties) : undefined;
   }
 
@@ -259,7 +259,7 @@ class SqlModel {
     return new SyncError("not-found", `${this.#name(properties)} does not exist`);
   }
 
-  #set(id: number, properties: Properties): Properties {
+  #set(id: RowId, properties: Properties): Properties {
     const given = this.#columns(properties);
     // They name the item, and are what they are.
     for (const name of [...this.model.keyFields, ...this.model.identityFields]) given.delete(this.#fields.get(name)!);
@@ -302,7 +302,7 @@ class SqlModel {
     }
   }
 
-  #idOf(properties: Properties): number | undefined {
+  #idOf(properties: Properties): RowId | undefined {
     const attributes: Record<string, Json> = {};
     for (const name of this.model.keyFields) {
       const field = this.#fields.get(name)!;

@@ -14,6 +14,23 @@ import { SyncError } from "../../schema/errors.ts";
 /** A value that SQLite stores. Booleans don't exist in it: bind 0 or 1. */
 export type SqlValue = null | number | bigint | string | Uint8Array;
 
+/** A row's number: 64 bits, as a bigint only where a number can't hold it, so that equal ones are equal keys of a map. */
+export type RowId = number | bigint;
+
+/** Below every row's number, that of -2^63 apart: where a walk by row number begins. An application may give negative ones. */
+export const beforeRows: RowId = -(2n ** 63n);
+
+/** A row's number as the driver reads it. */
+export function rowIdOf(value: SqlValue | undefined): RowId {
+  if (typeof value === "number" || typeof value === "bigint") return value;
+  throw new TypeError(`a row number is wanted, not ${typeof value}`);
+}
+
+/** Row numbers as a JSON list, for `json_each`: all digits of each. */
+export function rowIdsJson(ids: readonly RowId[]): string {
+  return `[${ids.join(",")}]`;
+}
+
 /** One result row by column name. */
 export type SqlRow = Record<string, SqlValue>;
 
@@ -36,11 +53,8 @@ export interface Statement {
 export interface Database {
   /** Runs statements separated by `;`, without values and results. */
   exec(sql: string): void;
-  /**
-   * Prepares a statement. Integers come back as numbers, and one beyond 2^53 throws; with `bigints` such a one comes back
-   * as bigint (which costs: ask for it only where it is needed).
-   */
-  prepare(sql: string, options?: { bigints?: boolean }): Statement;
+  /** Prepares a statement. Integers come back as numbers, those beyond 2^53 as bigint. */
+  prepare(sql: string): Statement;
   /** {@link prepare}, kept for the life of the connection: for fixed texts in hot paths. */
   sql(text: string): Statement;
   /** Whether a transaction is open. SQLite may have rolled it back by itself (disk full). */
@@ -108,27 +122,6 @@ export function narrowed(row: SqlRow): SqlRow {
   return row;
 }
 
-class BigintStatement implements Statement {
-  constructor(readonly statement: Statement) {}
-
-  run(...values: SqlValue[]): void {
-    this.statement.run(...values);
-  }
-
-  changes(...values: SqlValue[]): number {
-    return this.statement.changes(...values);
-  }
-
-  get(...values: SqlValue[]): SqlRow | undefined {
-    const row = this.statement.get(...values);
-    return row && narrowed(row);
-  }
-
-  all(...values: SqlValue[]): SqlRow[] {
-    return this.statement.all(...values).map(narrowed);
-  }
-}
-
 /**
  * Rows come from the runtime as arrays, and their objects are made here: the runtime's own ones have no prototype, which V8
  * keeps as a hash table each (3.5 µs for a row of seven columns in place of 1.1). `run` is its `get`, which makes no object of
@@ -158,14 +151,45 @@ class BuiltinStatement implements Statement {
   }
 
   get(...values: SqlValue[]): SqlRow | undefined {
-    const row = this.statement.get(...allBound(values)) as SqlValue[] | undefined;
+    allBound(values);
+    let row: SqlValue[] | undefined;
+    try {
+      row = this.statement.get(...values) as SqlValue[] | undefined;
+    } catch (error) {
+      if (!isBeyondDouble(error)) throw error;
+      const found = this.#exact(() => this.statement.get(...values) as SqlValue[] | undefined);
+      return found && narrowed(this.#object(found));
+    }
     return row && this.#object(row);
   }
 
   all(...values: SqlValue[]): SqlRow[] {
-    const rows = this.statement.all(...allBound(values)) as unknown as SqlValue[][];
+    allBound(values);
+    let rows: SqlValue[][];
+    try {
+      rows = this.statement.all(...values) as unknown as SqlValue[][];
+    } catch (error) {
+      if (!isBeyondDouble(error)) throw error;
+      const found = this.#exact(() => this.statement.all(...values) as unknown as SqlValue[][]);
+      return found.map((row) => narrowed(this.#object(row)));
+    }
     return rows.map((row) => this.#object(row));
   }
+
+  /** Reads with all integers as bigint, which costs: for the few results that have one beyond a double. */
+  #exact<T>(read: () => T): T {
+    this.statement.setReadBigInts(true);
+    try {
+      return read();
+    } finally {
+      this.statement.setReadBigInts(false);
+    }
+  }
+}
+
+/** What the runtime throws for an integer beyond 2^53, in place of a result. */
+function isBeyondDouble(error: unknown): boolean {
+  return (error as { code?: unknown } | null)?.code === "ERR_OUT_OF_RANGE";
 }
 
 class BuiltinDatabase implements Database {
@@ -194,12 +218,9 @@ class BuiltinDatabase implements Database {
     this.#connection.exec(sql);
   }
 
-  prepare(sql: string, options?: { bigints?: boolean }): Statement {
+  prepare(sql: string): Statement {
     this.#mustBeOpen();
-    const statement = this.#connection.prepare(sql);
-    if (!options?.bigints) return new BuiltinStatement(statement);
-    statement.setReadBigInts(true);
-    return new BigintStatement(new BuiltinStatement(statement));
+    return new BuiltinStatement(this.#connection.prepare(sql));
   }
 
   sql(text: string): Statement {

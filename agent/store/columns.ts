@@ -55,8 +55,27 @@ export function readSql(type: "TEXT" | "ANY" | "INTEGER" | "BLOB", column: strin
 /** A text as {@link readSql} gives it. */
 export function textOf(value: SqlValue): string {
   if (typeof value === "string") return value;
-  if (value instanceof Uint8Array) return new TextDecoder().decode(value);
+  if (value instanceof Uint8Array) return utf8Of(value);
   throw new RangeError(`a text is wanted, not ${typeof value}`);
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** Bytes as the text that they are. @throws RangeError where they are no UTF-8: another text would be made of them */
+export function utf8Of(bytes: Uint8Array): string {
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    throw new RangeError("is not UTF-8");
+  }
+}
+
+/**
+ * Whether a text may have been bytes that are no UTF-8: the runtime puts this character in their place without a word. It
+ * may also stand there itself, so that whoever finds it looks at the bytes.
+ */
+export function mayBeAltered(value: SqlValue | undefined): boolean {
+  return typeof value === "string" && value.includes("\ufffd");
 }
 
 /** The dates that SQLite itself understands as ISO: the time of day, its fraction and its zone may be missing. */

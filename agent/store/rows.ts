@@ -7,7 +7,17 @@
  *
  * @module
  */
-import { type Database, faultOf, type SqlRow, type SqlValue, type Statement } from "../sqlite/driver.ts";
+import { Buffer } from "node:buffer";
+import {
+  type Database,
+  faultOf,
+  type RowId,
+  rowIdOf,
+  rowIdsJson,
+  type SqlRow,
+  type SqlValue,
+  type Statement,
+} from "../sqlite/driver.ts";
 import type { Key } from "../../protocol.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Field, Identity, Model } from "../../schema/model.ts";
@@ -17,6 +27,7 @@ import { renderKey } from "../../schema/item.ts";
 import {
   columnName,
   columnType,
+  mayBeAltered,
   msToColumn,
   normalised,
   readSql,
@@ -24,6 +35,7 @@ import {
   sameValue,
   textOf,
   toItem,
+  utf8Of,
 } from "./columns.ts";
 import { defaultColumn, itemFields, keySql } from "./ddl.ts";
 import { type KeyLookup, keyLookup } from "./key_lookup.ts";
@@ -34,7 +46,7 @@ import { ident } from "./sql.ts";
 /** A row as an item. */
 export interface LocalRow {
   /** The row's `_id`. */
-  readonly id: number;
+  readonly id: RowId;
   readonly key: Key;
   readonly item: Attributes;
 }
@@ -48,9 +60,9 @@ export interface RangeRow {
 /** What became of rows that were to go. */
 export interface Removal {
   /** The `_id`s that no row has now. */
-  readonly removed: readonly number[];
+  readonly removed: readonly RowId[];
   /** Those whose rows an application's trigger or constraint keeps. */
-  readonly refused: readonly number[];
+  readonly refused: readonly RowId[];
   /** What the first of them was kept for. */
   readonly reason?: string;
 }
@@ -58,14 +70,14 @@ export interface Removal {
 /** The rows of one model. Writing methods are for the agent: call them inside `store.applying`. */
 export interface Rows {
   /** @throws SyncError `invalid` for a value that its column's type does not allow (a table altered behind the schema) */
-  byId(id: number): LocalRow | undefined;
+  byId(id: RowId): LocalRow | undefined;
   /** Rows by `_id`, read together. One that is missing, or that {@link byId} would throw for, is left out. */
-  byIds(ids: readonly number[]): Map<number, LocalRow>;
+  byIds(ids: readonly RowId[]): Map<RowId, LocalRow>;
   /** @throws SyncError as {@link byId} */
   byKey(key: Key): LocalRow | undefined;
-  idByKey(key: Key): number | undefined;
+  idByKey(key: Key): RowId | undefined;
   /** Undefined where there is no row, or it has no key: of a table that was altered behind the schema. */
-  keyById(id: number): Key | undefined;
+  keyById(id: RowId): Key | undefined;
   /**
    * Inserts the item or updates its row in place, keeping `_id` and what never leaves the device. Attributes that the
    * schema doesn't know are ignored; columns that the item lacks become NULL.
@@ -83,11 +95,11 @@ export interface Rows {
   /** Whether there was a row. */
   remove(key: Key): boolean;
   /** Deletes rows by `_id`. One that an application's trigger won't let go stays, and holds up no other. */
-  removeIds(ids: readonly number[]): Removal;
+  removeIds(ids: readonly RowId[]): Removal;
   /** Those of them that rows have. */
-  presentIds(ids: readonly number[]): number[];
+  presentIds(ids: readonly RowId[]): RowId[];
   /** Sets the schema's timestamps of a row, ms since 1970. */
-  setTimestamps(id: number, ms: { readonly created?: number; readonly updated?: number }): void;
+  setTimestamps(id: RowId, ms: { readonly created?: number; readonly updated?: number }): void;
   /** Whether {@link put} of this item would leave the row as it is. */
   equals(row: LocalRow, item: Attributes): boolean;
   /**
@@ -98,14 +110,14 @@ export interface Rows {
   /** How many rows there are: reads the whole of an index. */
   count(): number;
   /** A page of rows behind `afterId`, by `_id`, whose keys `_sync_seen` does not have for the channel. Fewer than `limit`: the last page. */
-  unseen(channel: string, afterId: number, limit: number): { readonly id: number; readonly key: Key }[];
+  unseen(channel: string, afterId: RowId, limit: number): { readonly id: RowId; readonly key: Key }[];
   /**
    * Rows under a hash value behind `after` and up to `to` (absent: the last), in the order of their sort values, by key. A row
    * that {@link byKey} would throw for has no item.
    */
   range(hash: string, after: string, to: string | undefined, limit: number): RangeRow[];
   /** Rows behind `afterId` by `_id`, as {@link range}. */
-  after(afterId: number, limit: number): (RangeRow & { readonly id: number })[];
+  after(afterId: RowId, limit: number): (RangeRow & { readonly id: RowId })[];
 }
 
 /** What a row is given for attributes that it needs and its item lacks: the item is older than the requirement. */
@@ -193,16 +205,16 @@ export class TableRows implements Rows {
     };
   }
 
-  byId(id: number): LocalRow | undefined {
+  byId(id: RowId): LocalRow | undefined {
     const row = this.db.sql(this.#sql.byId).get(id);
     return row && this.#toLocal(row);
   }
 
-  byIds(ids: readonly number[]): Map<number, LocalRow> {
-    const rows = new Map<number, LocalRow>();
-    for (const row of this.db.sql(this.#sql.byIds).all(JSON.stringify(ids))) {
+  byIds(ids: readonly RowId[]): Map<RowId, LocalRow> {
+    const rows = new Map<RowId, LocalRow>();
+    for (const row of this.db.sql(this.#sql.byIds).all(rowIdsJson(ids))) {
       try {
-        rows.set(Number(row.id), this.#toLocal(row));
+        rows.set(rowIdOf(row.id), this.#toLocal(row));
       } catch (error) {
         if (!(error instanceof SyncError) || error.code !== "invalid") throw error;
       }
@@ -215,14 +227,21 @@ export class TableRows implements Rows {
     return row && this.#toLocal(row);
   }
 
-  idByKey(key: Key): number | undefined {
+  idByKey(key: Key): RowId | undefined {
     const row = this.db.sql(this.#sql.idByKey).get(...this.#lookup.values(key));
-    return row && Number(row.id);
+    return row && rowIdOf(row.id);
   }
 
-  keyById(id: number): Key | undefined {
+  keyById(id: RowId): Key | undefined {
     const row = this.db.sql(this.#sql.keyById).get(id);
-    return row && typeof row.h === "string" && typeof row.s === "string" ? [row.h, row.s] : undefined;
+    if (!row) return undefined;
+    try {
+      this.#checkTexts(row, []);
+      return keyOfRow(row);
+    } catch (error) {
+      if (!(error instanceof SyncError) || error.code !== "invalid") throw error;
+      return undefined;
+    }
   }
 
   put(key: Key, item: Attributes): void {
@@ -291,7 +310,7 @@ export class TableRows implements Rows {
     }
   }
 
-  removeIds(ids: readonly number[]): Removal {
+  removeIds(ids: readonly RowId[]): Removal {
     this.aim();
     const sql = `DELETE FROM ${this.#table} WHERE _id IN (SELECT value FROM json_each(?))`;
     let remove: Statement;
@@ -303,16 +322,16 @@ export class TableRows implements Rows {
       return { removed: [], refused: ids, reason: (error as Error).message };
     }
     try {
-      if (remove.changes(JSON.stringify(ids)) === ids.length) return { removed: ids, refused: [] };
+      if (remove.changes(rowIdsJson(ids)) === ids.length) return { removed: ids, refused: [] };
     } catch (error) {
       if (isEnvironmental(error) || !this.db.inTransaction) throw error;
     }
     // A trigger or a constraint of an application refuses some of them, or ignores it: each by itself.
-    const removed: number[] = [], refused: number[] = [];
+    const removed: RowId[] = [], refused: RowId[] = [];
     let reason: string | undefined;
     for (const id of ids) {
       try {
-        remove.run(JSON.stringify([id]));
+        remove.run(rowIdsJson([id]));
         if (!this.#has(id)) {
           removed.push(id);
           continue;
@@ -327,16 +346,16 @@ export class TableRows implements Rows {
     return { removed, refused, reason };
   }
 
-  presentIds(ids: readonly number[]): number[] {
+  presentIds(ids: readonly RowId[]): RowId[] {
     return this.db.sql(`SELECT _id FROM ${this.#table} WHERE _id IN (SELECT value FROM json_each(?))`)
-      .all(JSON.stringify(ids)).map(({ _id }) => Number(_id));
+      .all(rowIdsJson(ids)).map(({ _id }) => rowIdOf(_id));
   }
 
-  #has(id: number): boolean {
+  #has(id: RowId): boolean {
     return this.db.sql(`SELECT 1 FROM ${this.#table} WHERE _id = ?`).get(id) !== undefined;
   }
 
-  setTimestamps(id: number, ms: { readonly created?: number; readonly updated?: number }): void {
+  setTimestamps(id: RowId, ms: { readonly created?: number; readonly updated?: number }): void {
     this.aim();
     for (const which of ["created", "updated"] as const) {
       const name = which === "created" ? this.model.createdField : this.model.updatedField;
@@ -388,9 +407,9 @@ export class TableRows implements Rows {
     return Number(this.db.sql(`SELECT count(*) AS n FROM ${this.#table}`).get()!.n);
   }
 
-  unseen(channel: string, afterId: number, limit: number): { readonly id: number; readonly key: Key }[] {
+  unseen(channel: string, afterId: RowId, limit: number): { readonly id: RowId; readonly key: Key }[] {
     return this.db.sql(this.#sql.unseen).all(afterId, channel, limit)
-      .map((row) => ({ id: Number(row.id), key: keyOfRow(row) }));
+      .map((row) => ({ id: rowIdOf(row.id), key: keyOfRow(row) }));
   }
 
   range(hash: string, after: string, to: string | undefined, limit: number): RangeRow[] {
@@ -400,9 +419,9 @@ export class TableRows implements Rows {
       .all(...where.values, limit).map((row) => this.#toRangeRow(row));
   }
 
-  after(afterId: number, limit: number): (RangeRow & { readonly id: number })[] {
+  after(afterId: RowId, limit: number): (RangeRow & { readonly id: RowId })[] {
     return this.db.sql(this.#sql.after).all(afterId, limit)
-      .map((row) => ({ id: Number(row.id), ...this.#toRangeRow(row) }));
+      .map((row) => ({ id: rowIdOf(row.id), ...this.#toRangeRow(row) }));
   }
 
   #toRangeRow(row: SqlRow): RangeRow {
@@ -454,7 +473,30 @@ export class TableRows implements Rows {
     }
   }
 
+  /**
+   * Refuses a row with a text that is no UTF-8 (`CAST(x'42fc' AS TEXT)`), its key's first: the runtime has made another one of
+   * it, which would go up in its place, or remove another item.
+   */
+  #checkTexts(row: SqlRow, fields: readonly Field[]): void {
+    if (!mayBeAltered(row.h) && !mayBeAltered(row.s) && !fields.some((_, i) => mayBeAltered(row[`c${i}`]))) return;
+    const { hash, sort } = keySql(this.model);
+    const texts = [["its key", hash], ["its key", sort ?? "''"], ...fields.map((f) => [f.name, columnName(f)])];
+    const columns = texts.map(([, c], i) => `CASE WHEN typeof(${c}) = 'text' THEN CAST(${c} AS BLOB) END AS t${i}`);
+    const bytes = this.db.sql(`SELECT ${columns.join(", ")} FROM ${this.#table} WHERE _id = ?`).get(rowIdOf(row.id));
+    for (const [i, [name]] of texts.entries()) {
+      const text = bytes?.[`t${i}`];
+      if (!(text instanceof Uint8Array)) continue;
+      try {
+        utf8Of(text);
+      } catch (cause) {
+        const what = `Reading row ${row.id} of ${this.model.name}: ${name} ${(cause as Error).message}`;
+        throw new SyncError("invalid", `${what} (its bytes: ${hexOf(text)})`, { cause });
+      }
+    }
+  }
+
   #toLocal(row: SqlRow): LocalRow {
+    this.#checkTexts(row, this.#fields);
     const key = keyOfRow(row);
     const item: Record<string, Json> = {};
     for (const [i, field] of this.#fields.entries()) {
@@ -466,12 +508,17 @@ export class TableRows implements Rows {
         throw new SyncError("invalid", `Reading ${this.#name(key)}: ${field.name} ${why}`, { cause });
       }
     }
-    return { id: Number(row.id), key, item };
+    return { id: rowIdOf(row.id), key, item };
   }
 
   #name(key: Key): string {
     return `${this.model.name} ${JSON.stringify(key)}`;
   }
+}
+
+/** The first bytes, as SQL writes them. */
+function hexOf(bytes: Uint8Array): string {
+  return `x'${Buffer.from(bytes.subarray(0, 32)).toString("hex")}'${bytes.length > 32 ? "…" : ""}`;
 }
 
 /** @throws SyncError `invalid` for a row without a key: of a table that was altered behind the schema */

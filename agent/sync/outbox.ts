@@ -13,7 +13,9 @@
 import type { Model } from "../../schema/model.ts";
 import { type Attributes, parseJson, renderKey, SyncError } from "../../schema.ts";
 import type { Key, Version } from "../../protocol.ts";
+import { mayBeAltered, utf8Of } from "../store/columns.ts";
 import { isTracked, keyText } from "./items.ts";
+import { type RowId, rowIdOf, type SqlRow } from "../sqlite/driver.ts";
 import type { LocalRow, Store } from "../store/store.ts";
 import { outboxKinds } from "../store/triggers.ts";
 
@@ -108,16 +110,16 @@ class Lane {
 
 /** Rows by their model's number and their `_id`. */
 class RowSet {
-  readonly #byModel: Map<number, Set<number>> = new Map();
+  readonly #byModel: Map<number, Set<RowId>> = new Map();
 
-  add(model: number, row: number): void {
+  add(model: number, row: RowId): void {
     const rows = this.#byModel.get(model);
     if (rows) rows.add(row);
     else this.#byModel.set(model, new Set([row]));
   }
 
   /** Whether it was there. */
-  delete(model: number, row: number): boolean {
+  delete(model: number, row: RowId): boolean {
     return this.#byModel.get(model)?.delete(row) ?? false;
   }
 
@@ -280,17 +282,17 @@ export class Outbox {
    *
    * @param takes asked for each entry, and again with its key where it has one: whether it is to be read
    */
-  #read(entries: readonly Record<string, unknown>[], takes: (seq: number, text?: string) => boolean): void {
+  #read(entries: readonly SqlRow[], takes: (seq: number, text?: string) => boolean): void {
     const dead: Runs = [];
     const rows = this.#rowsOf(entries);
     for (const entry of entries) {
       const seq = Number(entry.seq);
       if (!takes(seq)) continue;
-      const kind = Number(entry.kind), of = Number(entry.model), row = Number(entry.row);
+      const kind = Number(entry.kind), of = Number(entry.model), row = entry.row === null ? 0 : rowIdOf(entry.row);
       const neverSent = kind === outboxKinds.insert || (kind === outboxKinds.gone && this.#inserts.delete(of, row));
       if (kind === outboxKinds.insert) this.#inserts.add(of, row);
       const model = this.store.modelByNumber(Number(entry.model));
-      const read = rows.get(Number(entry.model))?.get(Number(entry.row));
+      const read = rows.get(Number(entry.model))?.get(rowIdOf(entry.row ?? 0));
       const found = read && kind !== outboxKinds.gone
         ? { key: read.key, row: read }
         : model && this.#find(model, entry);
@@ -309,16 +311,16 @@ export class Outbox {
   }
 
   /** The rows that entries name, by model and `_id`, read together: one statement a model, not one a row. */
-  #rowsOf(entries: readonly Record<string, unknown>[]): Map<number, ReadonlyMap<number, LocalRow>> {
-    const ids = new Map<number, Set<number>>();
+  #rowsOf(entries: readonly SqlRow[]): Map<number, ReadonlyMap<RowId, LocalRow>> {
+    const ids = new Map<number, Set<RowId>>();
     for (const { model, row, kind } of entries) {
       if (Number(kind) === outboxKinds.gone) continue;
       const number = Number(model);
       const known = ids.get(number);
-      if (known) known.add(Number(row));
-      else ids.set(number, new Set([Number(row)]));
+      if (known) known.add(rowIdOf(row ?? 0));
+      else ids.set(number, new Set([rowIdOf(row ?? 0)]));
     }
-    const rows = new Map<number, ReadonlyMap<number, LocalRow>>();
+    const rows = new Map<number, ReadonlyMap<RowId, LocalRow>>();
     for (const [number, some] of ids) {
       const model = this.store.modelByNumber(number);
       if (model && some.size > 1) rows.set(number, this.store.rows(model).byIds([...some]));
@@ -327,26 +329,39 @@ export class Outbox {
   }
 
   /** The key that an entry is about, and its row where the entry names one. */
-  #find(model: Model, entry: Record<string, unknown>): { key: Key; row?: LocalRow } | undefined {
+  #find(model: Model, entry: SqlRow): { key: Key; row?: LocalRow } | undefined {
     const rows = this.store.rows(model);
     if (Number(entry.kind) !== outboxKinds.gone) {
       try {
-        const row = rows.byId(Number(entry.row));
+        const row = rows.byId(rowIdOf(entry.row));
         return row && { key: row.key, row };
       } catch (error) {
         if (!(error instanceof SyncError) || error.code !== "invalid") throw error;
         // A row that is none by the schema: the uplink shows it, when it comes to it; here, where no key leads to it.
-        const key = rows.keyById(Number(entry.row));
-        if (key && rows.idByKey(key) === Number(entry.row)) return { key };
+        const key = rows.keyById(rowIdOf(entry.row));
+        if (key && rows.idByKey(key) === rowIdOf(entry.row)) return { key };
         this.store.db.sql(
           "INSERT INTO _rejected(model, key, op, code, reason, time) VALUES (?, ?, 'update', 'invalid', ?, ?)",
         ).run(model.name, JSON.stringify(key ?? {}), error.message, Number(entry.time));
         return undefined;
       }
     }
-    if (entry.key === null) return undefined;
+    if (entry.key === null || !this.#isUtf8(entry)) return undefined;
     const key = renderKey(model, parseJson(entry.key as string) as Attributes, this.store.identity);
     return key && { key };
+  }
+
+  /** A key that is no UTF-8 was never sent: its removal means nothing to the table, and must not be taken for another's. */
+  #isUtf8({ seq, key }: SqlRow): boolean {
+    if (!mayBeAltered(key)) return true;
+    const bytes = this.store.db.sql("SELECT CAST(key AS BLOB) AS bytes FROM _outbox WHERE seq = ?").get(seq!)!.bytes;
+    try {
+      utf8Of(bytes as Uint8Array);
+      return true;
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      return false;
+    }
   }
 
   /** Begins a transaction in which rows that {@link scan} read may be used as they were read. */

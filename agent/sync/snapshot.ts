@@ -5,6 +5,7 @@
  * @module
  */
 import type { Model } from "../../schema/model.ts";
+import { beforeRows } from "../sqlite/driver.ts";
 import type { Channel, Key } from "../../protocol.ts";
 import type { Context } from "./context.ts";
 import { comesDown } from "./items.ts";
@@ -40,7 +41,7 @@ export function sweepChannel(context: Context, channel: Channel, models: readonl
 
 function* unseenKeys(context: Context, model: Model, channel: Channel): Iterable<Key> {
   const { store } = context;
-  let after = -1;
+  let after = beforeRows;
   while (true) {
     const page = store.rows(model).unseen(channel, after, 256);
     for (const { id, key } of page) {

@@ -10,6 +10,7 @@
  *
  * @module
  */
+import { beforeRows, type RowId, rowIdOf } from "../sqlite/driver.ts";
 import type { Model } from "../../schema/model.ts";
 import type { Context } from "../sync/context.ts";
 import type { InFlight } from "../sync/flight.ts";
@@ -31,7 +32,7 @@ interface Positions {
   /** In the outbox. */
   entry: number;
   /** In each model's table, by `_id`. */
-  readonly rows: Map<Model, number>;
+  readonly rows: Map<Model, RowId>;
 }
 
 /** Keeps the caps. {@link Capacity.check} must not run inside a transaction. */
@@ -142,11 +143,11 @@ export class Capacity {
           const rows = store.db.sql(
             `SELECT _id FROM ${ident(model.name)} WHERE _id > ? AND _id NOT IN ` +
               `(SELECT row FROM _outbox WHERE model = ${number} AND row IS NOT NULL) ORDER BY _id LIMIT ${dropChunk}`,
-          ).all(from.rows.get(model) ?? Number.MIN_SAFE_INTEGER);
+          ).all(from.rows.get(model) ?? beforeRows);
           if (rows.length === 0) continue;
           looked = true;
-          from.rows.set(model, Number(rows.at(-1)!._id));
-          stuck.note("capacity", model, store.rows(model).removeIds(rows.map(({ _id }) => Number(_id))));
+          from.rows.set(model, rowIdOf(rows.at(-1)!._id));
+          stuck.note("capacity", model, store.rows(model).removeIds(rows.map(({ _id }) => rowIdOf(_id))));
         }
         return looked;
       })
@@ -165,14 +166,14 @@ export class Capacity {
       ).all(from.entry);
       if (entries.length === 0) return 0;
       from.entry = Number(entries.at(-1)!.seq);
-      const rows = new Map<number, Set<number>>();
+      const rows = new Map<number, Set<RowId>>();
       const idle = entries.filter((entry) => !isFlying(Number(entry.seq)));
       for (const { model, row } of idle) {
         const number = Number(model);
-        rows.set(number, (rows.get(number) ?? new Set()).add(Number(row)));
+        rows.set(number, (rows.get(number) ?? new Set()).add(rowIdOf(row)));
       }
       let dropped = 0;
-      const kept = new Map<number, ReadonlySet<number>>();
+      const kept = new Map<number, ReadonlySet<RowId>>();
       store.applying(() => {
         for (const [number, ids] of rows) {
           const model = this.#keeping.get(number)!;
@@ -186,7 +187,9 @@ export class Capacity {
       store.setMeta("dropped", Number(store.getMeta("dropped") ?? 0) + dropped);
       // The entry of a row that stays still says what the cloud lacks. Entries whose rows had gone already make room, too.
       const runs: Runs = [];
-      for (const { seq, model, row } of idle) if (!kept.get(Number(model))!.has(Number(row))) extend(runs, Number(seq));
+      for (const { seq, model, row } of idle) {
+        if (!kept.get(Number(model))!.has(rowIdOf(row))) extend(runs, Number(seq));
+      }
       outbox.forget(runs);
       return entries.length;
     });

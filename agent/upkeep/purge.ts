@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { beforeRows, type RowId, rowIdOf, type SqlRow } from "../sqlite/driver.ts";
 import { expiryAgeMaxMs } from "../../schema.ts";
 import type { Field, Model } from "../../schema/model.ts";
 import type { Context } from "../sync/context.ts";
@@ -32,7 +33,7 @@ const unindexedMax = 50_000;
  * Purges expired rows of every model: from the table's oldest rows on while there are any, and a further part of the
  * table, another one each round, for rows that were given an early expiry. `positions` remembers where.
  */
-export function purgeExpired(context: Context, positions: Map<string, number>): void {
+export function purgeExpired(context: Context, positions: Map<string, RowId>): void {
   const { store, clock } = context;
   const models = [...store.schema.models.values()].flatMap((model) => {
     const field = model.fields.find(({ name }) => name === model.ttlField);
@@ -45,10 +46,10 @@ export function purgeExpired(context: Context, positions: Map<string, number>): 
   for (const { model, field } of models) {
     const isUnindexed = goesUp(model) && !isTracked(model);
     if (isUnindexed && store.db.sql("SELECT 1 FROM _outbox LIMIT 1 OFFSET ?").get(unindexedMax)) continue;
-    const purge = (after: number) => purgeFrom(context, model, field, nowMs - graceMs, after, scanRows);
-    for (let n = 0; n < purgesMax && purge(0).removed > 0; n++);
+    const purge = (after: RowId) => purgeFrom(context, model, field, nowMs - graceMs, after, scanRows);
+    for (let n = 0; n < purgesMax && purge(beforeRows).removed > 0; n++);
     // Also past more rows than one transaction takes that an application's trigger keeps.
-    positions.set(model.name, purge(positions.get(model.name) ?? 0).last ?? 0);
+    positions.set(model.name, purge(positions.get(model.name) ?? beforeRows).last ?? beforeRows);
   }
   context.stuck.end();
 }
@@ -64,9 +65,9 @@ export function purgeFrom(
   model: Model,
   field: Field,
   atMs: number,
-  afterId: number,
+  afterId: RowId,
   scan: number,
-): { readonly removed: number; readonly last?: number } {
+): { readonly removed: number; readonly last?: RowId } {
   const { store } = context, { db } = store, table = ident(model.name);
   const seen = db.sql(`SELECT max(_id) AS last, count(*) AS n FROM
     (SELECT _id FROM ${table} WHERE _id > ? ORDER BY _id LIMIT ?)`).get(afterId, scan)!;
@@ -88,8 +89,8 @@ export function purgeFrom(
     return { rows: found, removed: found.length > 0 ? store.applying(() => remove(context, model, found)) : 0 };
   });
   // Where there are more than one transaction takes, it goes on behind those that it took.
-  if (rows.length === purgeRows) return { removed, last: Number(rows.at(-1)!.id) };
-  return Number(seen.n) < scan ? { removed } : { removed, last: Number(seen.last) };
+  if (rows.length === purgeRows) return { removed, last: rowIdOf(rows.at(-1)!.id) };
+  return Number(seen.n) < scan ? { removed } : { removed, last: rowIdOf(seen.last) };
 }
 
 /**
@@ -117,14 +118,14 @@ function unsettledSql(number: number, model: Model, field: Field, [hash, sort]: 
 }
 
 /** Removes rows and, where they went, their bases. One that a trigger of an application keeps stays, and holds up no other. */
-function remove({ store, stuck }: Context, model: Model, rows: readonly Record<string, unknown>[]): number {
-  const removal = store.rows(model).removeIds(rows.map(({ id }) => Number(id)));
+function remove({ store, stuck }: Context, model: Model, rows: readonly SqlRow[]): number {
+  const removal = store.rows(model).removeIds(rows.map(({ id }) => rowIdOf(id)));
   stuck.note("purge", model, removal);
   if (!isTracked(model) && !comesDown(model)) return removal.removed.length;
   const removed = new Set(removal.removed);
   store.db.sql(
     `UPDATE _sync_items SET base = NULL, source = NULL, stamp = NULL
      WHERE (hash, sort) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))`,
-  ).run(JSON.stringify(rows.filter(({ id }) => removed.has(Number(id))).map(({ h, s }) => [h, s])));
+  ).run(JSON.stringify(rows.filter(({ id }) => removed.has(rowIdOf(id))).map(({ h, s }) => [h, s])));
   return removal.removed.length;
 }

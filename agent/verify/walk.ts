@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { beforeRows, type RowId } from "../sqlite/driver.ts";
 import type { Model } from "../../schema/model.ts";
 import { type Channel, type Digests, DigestSum, type FromDevice, type Key, probeKeysMax } from "../../protocol.ts";
 import type { Context } from "../sync/context.ts";
@@ -53,7 +54,7 @@ export function seenName(channel: Channel): string {
 
 /** A model that only syncs up, walked by its rows. */
 export class RowWalk implements Walk {
-  #afterId = -1;
+  #afterId: RowId = beforeRows;
 
   constructor(readonly context: Context, readonly model: Model, readonly finder: Finder) {}
 
@@ -95,7 +96,7 @@ export class ChannelWalk implements Walk {
   /** Models of a secondary index: their rows that no range named are looked at in the end. */
   readonly #listed: Set<string> = new Set();
   #ended = false;
-  #sweptId = -1;
+  #sweptId: RowId = beforeRows;
   readonly #models: ReadonlyMap<string, Model>;
 
   constructor(
@@ -166,7 +167,7 @@ export class ChannelWalk implements Walk {
     }
     if (page.length < rowsAtOnce) {
       this.#listed.delete(name);
-      this.#sweptId = -1;
+      this.#sweptId = beforeRows;
     }
     return "again";
   }

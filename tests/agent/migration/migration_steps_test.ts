@@ -99,7 +99,7 @@ function watched(step: (sql: string) => void): Driver {
         }
         tell(`behind ${sql}`);
       },
-      prepare: (sql, options) => statement(sql, db.prepare(sql, options)),
+      prepare: (sql) => statement(sql, db.prepare(sql)),
       sql: (sql) => statement(sql, db.sql(sql)),
       get inTransaction() {
         return db.inTransaction;

@@ -57,7 +57,7 @@ for (const [name, driver] of drivers) {
 
   Deno.test(`driver ${name}: integers beyond 2^53 come as bigint where they are asked for`, () => {
     const db = driver(":memory:");
-    const statement = db.prepare("SELECT 9223372036854775807 AS big, 7 AS small", { bigints: true });
+    const statement = db.prepare("SELECT 9223372036854775807 AS big, 7 AS small");
     assert.deepEqual({ ...statement.get() }, { big: 9223372036854775807n, small: 7 });
     assert.deepEqual(statement.all().map((row) => ({ ...row })), [{ big: 9223372036854775807n, small: 7 }]);
     assert.deepEqual(db.sql("SELECT ? AS v").get(2 ** 53 - 1)!.v, 2 ** 53 - 1);

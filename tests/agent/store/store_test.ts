@@ -2,6 +2,7 @@
  * Opening a database: whose it is, what it was, and what it becomes; transactions and their failures.
  */
 import assert from "node:assert/strict";
+import { beforeRows } from "../../../agent/sqlite/driver.ts";
 import { openDatabase } from "../../../agent/sqlite/driver.ts";
 import { openStore } from "../../../agent/store/store.ts";
 import { compileSchema, SyncError } from "../../../schema.ts";
@@ -239,7 +240,7 @@ Deno.test("store: a page of unseen rows goes on behind the last one, whatever wa
     })
   );
   const found: string[] = [];
-  for (let after = -1;;) {
+  for (let after = beforeRows;;) {
     const page = rows.unseen("device:dev-1", after, 5);
     for (const { id, key } of page) {
       found.push(key[1]);
