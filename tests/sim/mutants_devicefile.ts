@@ -31,7 +31,7 @@ export const devicefile: readonly GuardedMutant[] = [
     "at the cap the entries of rows that could not be deleted stay",
     stuck,
     "agent/upkeep/capacity.ts",
-    `if (!kept.get(Number(model))!.has(Number(row))) extend(runs, Number(seq));`,
+    `if (!kept.get(Number(model))!.has(rowIdOf(row))) extend(runs, Number(seq));`,
     `extend(runs, Number(seq));`,
   ),
   guarded(
