@@ -86,13 +86,11 @@ const forgotten = new FinalizationRegistry<{ handle: Handle; statement: Deno.Poi
 class FfiStatement implements Statement {
   readonly #handle: Handle;
   readonly #statement: Deno.PointerObject;
-  readonly #bigints: boolean;
   readonly #parameters: number;
   #names: readonly string[] | undefined;
 
-  constructor(handle: Handle, sql: string, bigints: boolean) {
+  constructor(handle: Handle, sql: string) {
     this.#handle = handle;
-    this.#bigints = bigints;
     const found = new BigUint64Array(1), code = encoder.encode(sql);
     const { lib } = handle;
     const source = code.length === 0 ? nothing : code;
@@ -156,9 +154,7 @@ class FfiStatement implements Statement {
       case integer: {
         const value = lib.sqlite3_column_int64(statement, at);
         const number = Number(value);
-        if (Number.isSafeInteger(number)) return number;
-        if (this.#bigints) return value;
-        throw new RangeError(`Value is too large to be represented as a JavaScript number: ${value}`);
+        return Number.isSafeInteger(number) ? number : value;
       }
       case float:
         return lib.sqlite3_column_double(statement, at);
@@ -300,9 +296,9 @@ class FfiDatabase implements Database {
     if (lib.sqlite3_exec(pointer, cString(sql), null, null, null) !== ok) throw this.#handle.error();
   }
 
-  prepare(sql: string, options?: { bigints?: boolean }): Statement {
+  prepare(sql: string): Statement {
     this.#handle.mustBeOpen();
-    return new FfiStatement(this.#handle, sql, options?.bigints ?? false);
+    return new FfiStatement(this.#handle, sql);
   }
 
   sql(sql: string): Statement {
