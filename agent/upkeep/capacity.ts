@@ -13,6 +13,7 @@
 import { beforeRows, type RowId, rowIdOf } from "../sqlite/driver.ts";
 import type { Model } from "../../schema/model.ts";
 import type { Context } from "../sync/context.ts";
+import { coalesce } from "./coalesce.ts";
 import type { InFlight } from "../sync/flight.ts";
 import { extend, type Runs } from "../sync/outbox.ts";
 import { ident } from "../store/sql.ts";
@@ -22,6 +23,8 @@ import { fullOf, outboxKinds } from "../store/triggers.ts";
 const roomShare = 0.9;
 /** Rows that give way in one transaction: some milliseconds. */
 const dropChunk = 2_000;
+/** A look that found nothing to coalesce is repeated after so long. */
+const coalesceAgainMs = 60_000;
 /** Transactions of that in one round. */
 const chunksMax = 50;
 /** A large outbox takes SQLite long to count: then it is counted this often only. */
@@ -41,6 +44,9 @@ export class Capacity {
   readonly #inFlight: InFlight;
   readonly #keeping: ReadonlyMap<number, Model>;
   #nextCountMs = 0;
+  /** How far the outbox was coalesced, and when the next look is worth it. */
+  #coalesced = 0;
+  #nextCoalesceMs = 0;
   /** One of {@link fullOf}. */
   #full: number;
 
@@ -71,7 +77,8 @@ export class Capacity {
     if (!near || now < this.#nextCountMs) return false;
     this.#nextCountMs = span > largeOutbox ? now + largeCountMs : 0;
     let fill = this.#fill(span);
-    let dropped = 0;
+    let dropped = fill.outbox >= roomShare ? this.#coalesce(now) : 0;
+    if (dropped > 0) fill = this.#fill(this.#span());
     if (Math.max(fill.outbox, fill.size) >= 1 && this.#keeping.size > 0) {
       this.#context.stuck.begin("capacity");
       const from: Positions = { entry: 0, rows: new Map() };
@@ -87,6 +94,21 @@ export class Capacity {
     const full = fill.outbox >= cap ? fullOf.outbox : fill.size >= cap ? fullOf.size : fullOf.nothing;
     if (full !== this.#full) this.#setFull(full);
     return dropped > 0;
+  }
+
+  /** Lets go of entries that newer ones cover (`coalesce.ts`), a part of a large outbox each time. Returns how many. */
+  #coalesce(now: number): number {
+    if (now < this.#nextCoalesceMs) return 0;
+    let dropped = 0;
+    for (let n = 0; n < chunksMax; n++) {
+      const part = coalesce(this.#context, this.#inFlight, this.#coalesced);
+      dropped += part.dropped;
+      this.#coalesced = part.last ?? 0;
+      if (part.last === undefined) break;
+    }
+    // Where all rows differ there is nothing to be had: looking is not for free.
+    if (dropped === 0) this.#nextCoalesceMs = now + coalesceAgainMs;
+    return dropped;
   }
 
   /** An upper bound of the number of entries, for nothing. */
