@@ -131,7 +131,9 @@ export function migrate(db: Database, schema: Schema, identity: Identity): Migra
       migration.created.push(model.name);
     } else if (changed) {
       if (known === undefined) refuseForeign(db, model, identity, present);
-      returned = rebuild(db, model, old, identity);
+      // The first statement of what it was made with.
+      const made = typeof known === "string" ? known.split(/;\n(?=CREATE )/)[0] : undefined;
+      returned = rebuild(db, model, old, identity, made);
       migration.rebuilt.push(model.name);
       // A table that was there before Twintable, or before a reset: its rows are taken in as if they were inserted.
       if (known === undefined && (model.sync === "up" || model.sync === "both")) onboard(db, model, number);

@@ -13,6 +13,7 @@ import { SyncError } from "../../schema/errors.ts";
 import type { Field, Identity, Model } from "../../schema/model.ts";
 import { dateTextToMs, msToColumn, textOf } from "../store/columns.ts";
 import { dataFields, isIdentity, tableSql, type UniqueIndex, uniqueIndexes } from "../store/ddl.ts";
+import { addOwnColumns, type OwnColumn, ownColumns } from "./own_columns.ts";
 import { recast } from "./recast.ts";
 import { ident, keyed, literal } from "../store/sql.ts";
 import { keyJsonSql } from "../store/triggers.ts";
@@ -76,10 +77,17 @@ function sameType(a: Field, b: Field): boolean {
 /**
  * Rebuilds a model's table.
  *
+ * @param made the text that the table was made with; undefined: it was not Twintable's
  * @returns the fields whose values came back from `_sync_kept`
  * @throws SyncError `migration` where a row doesn't fit: nothing may be committed then
  */
-export function rebuild(db: Database, model: Model, old: Model | undefined, identity: Identity): Field[] {
+export function rebuild(
+  db: Database,
+  model: Model,
+  old: Model | undefined,
+  identity: Identity,
+  made: string | undefined,
+): Field[] {
   const table = ident(model.name), fresh = `_sync_new_${model.name}`;
   const present = columnsOf(db, model.name);
   const objects = db.prepare(
@@ -88,10 +96,13 @@ export function rebuild(db: Database, model: Model, old: Model | undefined, iden
   ).all(model.name);
   const id = rowIdOf(db, model.name, present) ?? numbered(db, model.name, present);
   const { sources, removed } = sourcesOf(model, old, present.filter((name) => name.toLowerCase() !== id));
+  const own = made === undefined ? [] : ownOf(db, model, made, removed);
   try {
     db.exec(tableSql(model, identity, fresh));
-    fill(db, model, fresh, sources, id);
-    keep(db, model, fresh, removed, id);
+    const carried = addOwnColumns(db, fresh, own);
+    // What is computed is computed anew.
+    fill(db, model, fresh, sources, id, carried.filter((name) => removed.includes(name)));
+    keep(db, model, fresh, removed.filter((name) => !carried.includes(name)), id);
     db.exec(`DROP TABLE ${table}`);
     db.exec(`ALTER TABLE ${ident(fresh)} RENAME TO ${table}`);
     for (const index of uniqueIndexes(model)) makeUnique(db, model, index);
@@ -103,6 +114,20 @@ export function rebuild(db: Database, model: Model, old: Model | undefined, iden
     if (faultOf(cause) !== "constraint" || cause instanceof SyncError) throw cause;
     throw refused(`The rows of ${model.name} don't fit the new schema: ${said(cause, model, fresh)}`, { cause });
   }
+}
+
+/** The application's columns, less those that a field of the new schema takes over. */
+function ownOf(db: Database, model: Model, made: string, removed: readonly string[]): OwnColumn[] {
+  const { sql } = db.prepare("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?").get(model.name)!;
+  const taken = new Set(model.fields.map(({ name }) => name.toLowerCase()));
+  const computed = new Set(
+    db.prepare(`SELECT name FROM pragma_table_xinfo(${literal(model.name)}) WHERE hidden > 1`).all().map(({ name }) =>
+      name
+    ),
+  );
+  return ownColumns(made, String(sql)).filter(({ name }) =>
+    !taken.has(name.toLowerCase()) && (removed.includes(name) || computed.has(name))
+  );
 }
 
 function refused(message: string, options: { cause?: unknown; hint?: string } = {}): SyncError {
@@ -136,7 +161,14 @@ function numbered(db: Database, table: string, present: readonly string[]): stri
   return "_sync_row";
 }
 
-function fill(db: Database, model: Model, fresh: string, sources: readonly Source[], id: string): void {
+function fill(
+  db: Database,
+  model: Model,
+  fresh: string,
+  sources: readonly Source[],
+  id: string,
+  own: readonly string[],
+): void {
   const changed = sources.filter((source) => source.recast);
   if (changed.length > 0) collect(db, model, changed, id);
   // A column that is new is NULL in old rows where it may be, not its default: an item that lacks it lacks it here, too.
@@ -144,11 +176,12 @@ function fill(db: Database, model: Model, fresh: string, sources: readonly Sourc
     !sources.some((source) => source.field === field) && !field.required && !keyed(model, field) &&
     !isIdentity(model, field)
   );
-  const names = [...sources.map(({ field }) => field), ...empty].map((field) => `, ${ident(field.name)}`).join("");
+  const names = [...sources.map(({ field }) => field), ...empty].map((field) => `, ${ident(field.name)}`).join("") +
+    own.map((name) => `, ${ident(name)}`).join("");
   const values = sources.map((source) => {
     const at = changed.indexOf(source);
     return at < 0 ? `, t.${ident(source.column)}` : `, r.c${at}`;
-  }).join("") + empty.map(() => ", NULL").join("");
+  }).join("") + empty.map(() => ", NULL").join("") + own.map((name) => `, t.${ident(name)}`).join("");
   const join = changed.length > 0 ? ` LEFT JOIN ${recastTable} AS r ON r.id = t.${id}` : "";
   const rows = `INTO ${ident(fresh)}(_id${names}) SELECT t.${id}${values} FROM ${ident(model.name)} AS t${join}`;
   try {
@@ -256,7 +289,8 @@ function restore(db: Database, model: Model, sql: string): void {
   try {
     db.exec(sql);
   } catch (cause) {
-    throw refused(`An application's own object on ${model.name} does not fit the new schema: ${sql}`, {
+    const why = (cause as Error).message;
+    throw refused(`An application's own object on ${model.name} does not fit the new schema (${why}): ${sql}`, {
       cause,
       hint: "Nothing was changed. Drop it, or make it anew, before the new schema comes.",
     });

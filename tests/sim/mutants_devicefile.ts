@@ -162,4 +162,20 @@ export const devicefile: readonly GuardedMutant[] = [
     `return this.#shortLives >= shortLivesMax;`,
     `return this.#shortLives < 0;`,
   ),
+  guarded(
+    "a covered insert",
+    "an insert's entry stays: it says that the cloud never had the row",
+    "tests/agent/upkeep/coalesce_test.ts",
+    "agent/upkeep/coalesce.ts",
+    `let isCovered = Number(kind) === outboxKinds.update && next === outboxKinds.update;`,
+    `let isCovered = Number(kind) !== outboxKinds.gone && next !== null;`,
+  ),
+  guarded(
+    "columns of others",
+    "a column that an application added outlives a new schema",
+    "tests/agent/migration/own_columns_test.ts",
+    "agent/migration/rebuild.ts",
+    `const carried = addOwnColumns(db, fresh, own);`,
+    `const carried = addOwnColumns(db, fresh, []);`,
+  ),
 ];
