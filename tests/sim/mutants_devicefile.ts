@@ -163,14 +163,6 @@ export const devicefile: readonly GuardedMutant[] = [
     `return this.#shortLives < 0;`,
   ),
   guarded(
-    "a covered insert",
-    "an insert's entry stays: it says that the cloud never had the row",
-    "tests/agent/upkeep/coalesce_test.ts",
-    "agent/upkeep/coalesce.ts",
-    `let isCovered = Number(kind) === outboxKinds.update && next === outboxKinds.update;`,
-    `let isCovered = Number(kind) !== outboxKinds.gone && next !== null;`,
-  ),
-  guarded(
     "columns of others",
     "a column that an application added outlives a new schema",
     "tests/agent/migration/own_columns_test.ts",
