@@ -22,6 +22,8 @@ import {
 } from "../protocol.ts";
 import { type BrokerConnection, MqttSession } from "../mqtt/session.ts";
 import { SyncError } from "../schema/errors.ts";
+import { askLimits, batchLimits } from "../protocol/message_limits.ts";
+import { type DecodeBudgets, DecodeLane } from "./decode_lane.ts";
 import { OwnedParts } from "./owned_parts.ts";
 import type { Publisher, PublishOptions, Target } from "./publishers/port.ts";
 import { topicOf } from "./publishers/topic.ts";
@@ -181,6 +183,10 @@ export interface MqttReceiverOptions extends CloudMqttOptions {
   readonly presence?: (deviceId: string, presence: Presence) => void | Promise<void>;
   /** Called whenever it has subscribed, for the first time and again: what was sent before may be lost. */
   readonly subscribed?: () => void;
+  /** The account of a device, where that is known without asking: devices of one share a budget. */
+  readonly accountOf?: (deviceId: string) => string | undefined;
+  /** What reading a device's messages may cost; default `defaultBudgets`. */
+  readonly budgets?: DecodeBudgets;
   /** Workers with the same group share the messages, where the broker can; absent: this worker takes all. */
   readonly shareGroup?: string;
   /**
@@ -216,6 +222,7 @@ export class MqttReceiver {
   /** Many at a time: the parts that a share deals out arrive well mixed. */
   readonly #decoder = new Decoder({ maxPending: 64, now: () => performance.now() });
   readonly #owned = new OwnedParts(() => performance.now());
+  readonly #lane: DecodeLane;
   readonly #running = new Set<Promise<void>>();
   #runningBytes = 0;
   readonly #slots: (() => void)[] = [];
@@ -228,6 +235,12 @@ export class MqttReceiver {
     this.#prefix = options.prefix ?? "tt";
     this.#topics = topics(options.prefix);
     this.#workerId = options.workerId ?? randomId();
+    this.#lane = new DecodeLane(options.accountOf, options.budgets);
+  }
+
+  /** Messages that waited for their device's budget, and those that found no room to. */
+  get laneCounters(): Readonly<Record<"delayed" | "dropped", number>> {
+    return this.#lane.counters;
   }
 
   /** Whether it receives now. */
@@ -279,6 +292,7 @@ export class MqttReceiver {
   /** Stops receiving, and waits up to `waitMs` (default 5000) for what the service still has. */
   async close(waitMs = 5_000): Promise<void> {
     this.#closed = true;
+    this.#lane.close();
     await this.#session?.close();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<void>((resolve) => timer = setTimeout(resolve, waitMs));
@@ -318,9 +332,19 @@ export class MqttReceiver {
     const parsed = relayed ?? parseTopic(topic, this.#prefix);
     if (!parsed || parsed.kind === "account" || parsed.kind === "all" || parsed.kind === "down") return;
     const { deviceId, kind } = parsed;
+    let done: void | Promise<void> = undefined;
+    this.#lane.take(deviceId, payload, (payload) => {
+      done = this.#read(deviceId, kind, payload, relayed !== undefined);
+      return Math.max(payload.length, this.#decoder.messageBytes);
+    });
+    return done;
+  }
+
+  /** Reads a message and hands it over. Never throws for what a device sent. */
+  #read(deviceId: string, kind: DeviceTopicKind, payload: Uint8Array, isRelayed: boolean): void | Promise<void> {
     try {
       if (kind === "presence") return this.#take(0, () => this.options.presence?.(deviceId, decodePresence(payload)));
-      const message = this.#decode(deviceId, kind, payload, relayed !== undefined);
+      const message = this.#decode(deviceId, kind, payload, isRelayed);
       if (!message) return;
       this.counters.received++;
       const bytes = this.#decoder.messageBytes;
@@ -339,14 +363,15 @@ export class MqttReceiver {
 
   #decode(deviceId: string, kind: DeviceTopicKind, payload: Uint8Array, relayed: boolean): FromDevice | undefined {
     const part = this.shared ? partHeader(payload) : undefined;
-    if (!part) return this.#decoder.accept(payload, "up", deviceId);
+    const limits = kind === "up" ? batchLimits : askLimits;
+    if (!part) return this.#decoder.accept(payload, "up", deviceId, limits);
     if (!relayed) {
       if (part.index === 0) this.#owned.add(deviceId, part.id);
       // Unsent (the connection has just gone): the device sends the whole message again.
       this.#session?.publish(this.#topics.relay(deviceId, kind), payload);
       return undefined;
     }
-    const message = this.#decoder.accept(payload, "up", deviceId);
+    const message = this.#decoder.accept(payload, "up", deviceId, limits);
     return message && this.#owned.take(deviceId, part.id) ? message : undefined;
   }
 

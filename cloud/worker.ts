@@ -229,6 +229,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
       refuse: (deviceId, batch, reason) => service.refuse(deviceId, batch, reason),
       presence: (deviceId, presence) => service.presence(deviceId, presence),
       subscribed: () => void service.announce(stopped.signal),
+      accountOf: (deviceId) => registry.rememberedAccount(deviceId),
     });
     closers.push(sweepRegularly(tables), () => receiver.close());
     await firstConnection([publisher, receiver], options.connectTimeoutMs ?? 10_000);
@@ -331,6 +332,8 @@ class RunningCloud implements Cloud {
       mqttReceived: receiver.counters.received,
       mqttReceivedBytes: receiver.counters.receivedBytes,
       mqttMalformed: receiver.counters.malformed,
+      mqttDelayed: receiver.laneCounters.delayed,
+      mqttDropped: receiver.laneCounters.dropped,
     };
   }
 

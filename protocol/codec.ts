@@ -12,6 +12,7 @@ import { type Fields, fieldsOf, kindOf } from "./checks.ts";
 import { deflateBytesMin, deflated, deflateMark, inflated } from "./deflate.ts";
 import { ProtocolError } from "./errors.ts";
 import { batchIdOf, fromCloudOf, fromDeviceOf } from "./message_checks.ts";
+import { hasTooManyMarks, type MessageLimits } from "./message_limits.ts";
 import { Assembler, partHeader, splitParts } from "./parts.ts";
 
 /** Bytes of one MQTT payload by default: AWS IoT Core takes 128 KB, the strictest broker that is known. */
@@ -127,7 +128,7 @@ export class Decoder {
     return this.#senderInflates;
   }
 
-  /** Bytes of the last whole message as JSON: what it takes in memory, however it came. */
+  /** Bytes of the last message as JSON: what it takes in memory, however it came. 0 while its parts are missing. */
   get messageBytes(): number {
     return this.#messageBytes;
   }
@@ -146,24 +147,30 @@ export class Decoder {
    * Takes a payload from `sender` (a device's id; one name is enough where there is one sender). Returns the message, or
    * undefined while parts are missing.
    *
+   * @param limits what a message of this kind can be, where the sender may be anybody
    * @throws {ProtocolError} where the payload is malformed, too large, of another version or of the other direction; of a
    * batch with its id, where that can be read, so that it can be answered
    */
-  accept(payload: Uint8Array, direction: "up", sender?: string): FromDevice | undefined;
-  accept(payload: Uint8Array, direction: "down", sender?: string): FromCloud | undefined;
-  accept(payload: Uint8Array, direction: "up" | "down", sender = ""): Message | undefined {
+  accept(payload: Uint8Array, direction: "up", sender?: string, limits?: MessageLimits): FromDevice | undefined;
+  accept(payload: Uint8Array, direction: "down", sender?: string, limits?: MessageLimits): FromCloud | undefined;
+  accept(payload: Uint8Array, direction: "up" | "down", sender = "", limits?: MessageLimits): Message | undefined {
+    this.#messageBytes = 0;
     const header = partHeader(payload);
-    if (!header) return this.#message(payload, direction);
+    if (!header) return this.#message(payload, direction, limits);
     const whole = this.#assembler.accept(header, payload, sender);
-    return whole && this.#message(whole, direction);
+    return whole && this.#message(whole, direction, limits);
   }
 
-  #message(payload: Uint8Array, direction: "up" | "down"): Message {
-    if (payload.length > this.#maxBytes) {
-      throw new ProtocolError(`a message has ${payload.length} bytes, more than ${this.#maxBytes}`);
+  #message(payload: Uint8Array, direction: "up" | "down", limits?: MessageLimits): Message {
+    const bytesMax = Math.min(this.#maxBytes, limits?.bytesMax ?? Infinity);
+    if (payload.length > bytesMax) {
+      throw new ProtocolError(`a message has ${payload.length} bytes, more than ${bytesMax}`);
     }
-    if (payload[0] === deflateMark) payload = inflated(payload, this.#maxBytes);
+    if (payload[0] === deflateMark) payload = inflated(payload, bytesMax);
     this.#messageBytes = payload.length;
+    if (limits && hasTooManyMarks(payload, limits.marksMax)) {
+      throw new ProtocolError(`a message has more than ${limits.marksMax} values`);
+    }
     if (payload[0] !== 0x7b) throw new ProtocolError("a payload has an unknown encoding");
     const fields = fieldsOf(parse(payload), "message");
     if (fields.v !== protocolVersion) {

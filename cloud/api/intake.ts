@@ -10,6 +10,7 @@
 import type { Context } from "npm:hono@^4.13.19";
 import { Log } from "../../protocol/log.ts";
 import { Decoder, type FromDevice, partHeader, ProtocolError } from "../../protocol.ts";
+import { batchLimits } from "../../protocol/message_limits.ts";
 import type { Schema } from "../../schema/model.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Registry } from "../sync/registry.ts";
@@ -103,7 +104,7 @@ export class Intake {
   async #decode(deviceId: string, payload: Uint8Array): Promise<FromDevice | undefined> {
     try {
       const header = partHeader(payload);
-      if (!header) return this.#decoder.accept(payload, "up", deviceId);
+      if (!header) return this.#decoder.accept(payload, "up", deviceId, batchLimits);
       // Strangers must not fill the log table; whole messages of theirs the service drops.
       if (!await this.#options.registry.identityOf(deviceId)) return undefined;
       return await this.#parts.accept(deviceId, header, payload);

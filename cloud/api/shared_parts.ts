@@ -10,6 +10,7 @@
  * @module
  */
 import { Decoder, type FromDevice, type PartHeader } from "../../protocol.ts";
+import { batchLimits } from "../../protocol/message_limits.ts";
 import { base64ToBytes, bytesToBase64 } from "../../schema/values.ts";
 import type { Table, Write } from "../table/port.ts";
 import { SyncError } from "../../schema/errors.ts";
@@ -67,7 +68,7 @@ export class SharedParts {
         const bytes = typeof text === "string" ? base64ToBytes(text) : undefined;
         // Expired and removed since: the device sends the message again.
         if (!bytes) return undefined;
-        message = decoder.accept(bytes, "up", deviceId);
+        message = decoder.accept(bytes, "up", deviceId, batchLimits);
       }
     } finally {
       // The data expires. Without the marks, the parts of a later transmission are counted anew.

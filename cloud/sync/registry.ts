@@ -222,6 +222,11 @@ export class Registry {
     return known.identity;
   }
 
+  /** The account of a device that is remembered: nothing is asked. */
+  rememberedAccount(deviceId: string): string | undefined {
+    return this.#known.get(deviceId)?.identity.accountId;
+  }
+
   async #find(deviceId: string): Promise<Known | undefined> {
     const cached = this.#known.get(deviceId);
     if (cached && this.#now() - cached.atMs < this.#cacheMs) return cached;
