@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { startBroker } from "../../cloud/broker/broker.ts";
 import { rightsOf } from "../../cloud/broker_config/rights.ts";
 import { topics } from "../../protocol.ts";
-import { dynsecMissing, startDynsec } from "../support/mosquitto_dynsec.ts";
+import { dynsecMissing, startDynsecFor } from "../support/mosquitto_dynsec.ts";
 import { skipped } from "../support/tools.ts";
 import { until } from "../support/until.ts";
 import { connectPacket, publishPacket, RawConnection, subscribePacket } from "./raw_mqtt.ts";
@@ -202,7 +202,7 @@ test("at the embedded broker a device may do what is its own, and nothing else",
 
 test("at Mosquitto, configured by `broker config mosquitto`, as well", async () => {
   const tokens = new Map<string, string>();
-  await using broker = await startDynsec(devices, tokens);
+  await using broker = await startDynsecFor(devices, tokens);
   await suite({ ...broker, token: (device) => tokens.get(device)! });
 }, skipped(dynsecMissing));
 
@@ -210,7 +210,7 @@ test(
   "Mosquitto is kept in step: a device that is added is let in, a revoked one is cut, its token and a rotated one are void",
   async () => {
     const tokens = new Map<string, string>();
-    await using broker = await startDynsec([["dev-1", "acme"]], tokens);
+    await using broker = await startDynsecFor([["dev-1", "acme"]], tokens);
     const codeOf = async (device: string, token: string, clientId = device) => {
       const { connection, code } = await RawConnection.connect(broker.devicePort, {
         clientId,

@@ -1,0 +1,234 @@
+/**
+ * A cloud worker as a process of its own, with a good device, its neighbour and a hostile one of another account, for tests
+ * that try what the hostile one can do. The table is embedded or an emulator's, the broker embedded or Mosquitto on what
+ * `broker config mosquitto` writes.
+ *
+ * @module
+ */
+import { fileURLToPath } from "node:url";
+import { openTables } from "../../cloud/open_tables.ts";
+import { Registry } from "../../cloud/sync/registry.ts";
+import type { Tables } from "../../cloud/table/port.ts";
+import { Decoder, encode, type FromCloud, type FromDevice, topics } from "../../protocol.ts";
+import { compileSchema, completeItem, keyOf } from "../../schema.ts";
+import type { Attributes, Item } from "../../schema/values.ts";
+import type { EmulatorKind } from "../support/dynamo.ts";
+import { runModWith } from "../support/mod.ts";
+import { freePort } from "../support/mosquitto.ts";
+import { accepts, startDynsec } from "../support/mosquitto_dynsec.ts";
+import { until } from "../support/until.ts";
+import { publishPacket, RawConnection, subscribePacket } from "./raw_mqtt.ts";
+
+const id = { type: "string" };
+const model = (hash: string, more: object = {}) => ({
+  pk: { type: "string", value: hash },
+  sk: { type: "string", value: "${_type}#${id}" },
+  id: { ...id, required: true },
+  text: { type: "string" },
+  v: { type: "number" },
+  ...more,
+});
+
+/** A model of each scope and direction. */
+export const source = {
+  version: "0.0.1",
+  indexes: { primary: { hash: "pk", sort: "sk" }, gs1: { hash: "gs1pk", sort: "gs1sk", project: "all" } },
+  models: {
+    Own: model("d#${deviceId}", { deviceId: id, accountId: id }),
+    Up: model("u#${deviceId}", { deviceId: id }),
+    Down: model("w#${deviceId}", { deviceId: id }),
+    Shared: model("a#${accountId}", {
+      accountId: id,
+      deviceId: id,
+      gs1pk: { type: "string", value: "list#${accountId}" },
+      gs1sk: { type: "string", value: "${id}" },
+    }),
+    News: model("news"),
+  },
+  params: { timestamps: "update" },
+  process: {
+    Own: { sync: "both" },
+    Up: { sync: "up" },
+    Down: { sync: "down" },
+    Shared: { sync: "both" },
+    News: { sync: "down" },
+  },
+} as const;
+export const schema = compileSchema(source as unknown as Parameters<typeof compileSchema>[0]);
+
+/** Who there is: `spy` is hostile, and of another account. */
+export const parties = { good: "acme", victim: "acme", spy: "beta", other: "beta" } as const;
+export type Party = keyof typeof parties;
+/** Stands in everything that is not the spy's. */
+export const secret = "SECRET-OF-ACME";
+
+const topic = topics();
+
+/** A device that speaks the protocol and hides nothing of what it gets. */
+export class Peer {
+  readonly #decoder = new Decoder({ now: () => performance.now() });
+  #read = 0;
+  #n = 0;
+  readonly got: FromCloud[] = [];
+
+  constructor(readonly name: string, readonly connection: RawConnection) {}
+
+  send(kind: "up" | "sync", payload: Uint8Array | string, qos = 1): void {
+    this.connection.send(publishPacket(topic[kind](this.name), payload, { qos, id: this.#n++ % 60_000 + 1 }));
+  }
+
+  tell(message: FromDevice): void {
+    for (const payload of encode(message)) this.send(message.type === "up" ? "up" : "sync", payload);
+  }
+
+  /** What has come since the last look. */
+  take(): FromCloud[] {
+    const { messages } = this.connection;
+    const fresh = messages.slice(this.#read).flatMap(({ payload }) => this.#decoder.accept(payload, "down") ?? []);
+    this.#read = messages.length;
+    this.got.push(...fresh);
+    return fresh;
+  }
+
+  /** Sends a message and waits for its answer. @returns how long that took, ms */
+  async ask(message: FromDevice, timeoutMs = 60_000): Promise<number> {
+    const begun = performance.now();
+    this.tell(message);
+    const name = message.type === "up" ? message.batch : message.request;
+    const isAnswer = (got: FromCloud) =>
+      ("batch" in got && got.batch === name) || ("request" in got && got.request === name);
+    await until(`${this.name} has its answer to ${name}`, () => this.take().some(isAnswer), timeoutMs);
+    return performance.now() - begun;
+  }
+}
+
+/** See the module. */
+export interface Rig extends AsyncDisposable {
+  readonly devicePort: number;
+  readonly token: (party: string) => string;
+  readonly tables: Tables;
+  /** A device that is connected and reads what it may. */
+  peer(party: Party): Promise<Peer>;
+  /** The worker's resident memory, MB, now and at most. */
+  memory(): Promise<{ now: number; most: number }>;
+  /** What is not the spy's, as it is now. */
+  others(): Promise<Item[]>;
+  /** What the worker has written to its log. */
+  readonly log: () => string;
+}
+
+async function memoryOf(pid: number): Promise<{ now: number; most: number }> {
+  const status = await Deno.readTextFile(`/proc/${pid}/status`);
+  const mb = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(status)?.[1]) / 1024;
+  return { now: mb("VmRSS"), most: mb("VmHWM") };
+}
+
+const modPath = fileURLToPath(new URL("../../mod.ts", import.meta.url));
+const awsEnv = { AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: "test", AWS_REGION: "us-east-1" };
+
+/** Starts everything. */
+export async function openRig(broker: "embedded" | "mosquitto", emulator?: EmulatorKind): Promise<Rig> {
+  const dir = await Deno.makeTempDir({ prefix: "twintable-hostile-" });
+  await using opened = new AsyncDisposableStack();
+  opened.defer(() => Deno.remove(dir, { recursive: true }));
+  await Deno.writeTextFile(`${dir}/schema.json`, JSON.stringify(source));
+  const running = await emulator?.start();
+  if (running) opened.defer(() => running.stop());
+  const url = running
+    ? `dynamodb://hostile?region=us-east-1&endpoint=${encodeURIComponent(running.endpoint)}`
+    : `embedded:${dir}/cloud.db`;
+  if (running) { for (const [name, value] of Object.entries(awsEnv)) Deno.env.set(name, value); }
+  const flags = ["--table", url, "--schema", `${dir}/schema.json`];
+  const made = await runModWith({ env: awsEnv }, "cloud", "table", "create", ...flags);
+  if (made.code !== 0) throw new Error(made.stderr);
+  const tables = await openTables(url, { schema, now: Date.now, shared: true });
+  opened.defer(() => tables.close());
+  const registry = new Registry(tables.log, { now: Date.now });
+  const tokens = new Map<string, string>();
+  for (const [party, account] of Object.entries(parties)) tokens.set(party, await registry.add(party, account));
+  const outer = broker === "mosquitto" ? opened.use(await startDynsec(flags, `${dir}/mosquitto`)) : undefined;
+  const devicePort = outer?.devicePort ?? await freePort();
+  const mqtt = outer
+    ? [
+      "--mqtt",
+      `mqtt://127.0.0.1:${outer.workerPort}`,
+      "--username",
+      outer.worker.username,
+      "--password-file",
+      outer.workerPasswordFile,
+    ]
+    : ["--broker", "--mqtt-port", String(devicePort)];
+  const v8 = "--v8-flags=--max-semi-space-size=8,--heap-growing-percent=50";
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", v8, modPath, "cloud", ...flags, ...mqtt],
+    env: { ...awsEnv, NO_COLOR: "1" },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  let log = "", ready = false;
+  const reading = [child.stdout, child.stderr].map(async (stream, at) => {
+    for await (const chunk of stream.pipeThrough(new TextDecoderStream())) {
+      if (at === 0) ready = true;
+      log = (log + chunk).slice(-500_000);
+    }
+  });
+  opened.defer(async () => {
+    child.kill("SIGTERM");
+    await child.status;
+    await Promise.all(reading);
+  });
+  await until("the worker is ready", () => ready || (log !== "" && log.includes("failed")), 60_000);
+  await until("the broker listens", () => accepts(devicePort));
+  await fill(tables);
+  const kept = opened.move();
+  return {
+    devicePort,
+    token: (party) => tokens.get(party)!,
+    tables,
+    async peer(party) {
+      const password = tokens.get(party)!;
+      const { connection, code } = await RawConnection.connect(devicePort, {
+        clientId: party,
+        username: party,
+        password,
+      });
+      if (code !== 0) throw new Error(`${party} is refused with ${code}`);
+      connection.send(subscribePacket([topic.down(party), topic.account(parties[party]), topic.all]));
+      await connection.next(9);
+      return new Peer(party, connection);
+    },
+    memory: () => memoryOf(child.pid),
+    others: () => othersIn(tables),
+    log: () => log,
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+}
+
+/** Items of everybody else, of each model, with the secret in them. */
+async function fill(tables: Tables): Promise<void> {
+  for (const [party, account] of [["good", "acme"], ["victim", "acme"], ["other", "beta"]] as const) {
+    for (const name of ["Own", "Up", "Down", "Shared"]) {
+      const attributes: Attributes = { id: `${name}-of-${party}`, text: secret, v: 1 };
+      const identity = { deviceId: party, accountId: account };
+      // What is the spy's own account's it may read.
+      const text = name === "Shared" && account === "beta" ? "beta's own" : secret;
+      const item = completeItem(schema, schema.models.get(name)!, { ...attributes, text }, identity);
+      await tables.data.write([{
+        op: "put",
+        item: { ...item, _source: `${party}#k`, _stamp: Date.now() * 1000 - 9e9 },
+      }]);
+    }
+  }
+}
+
+async function othersIn(tables: Tables): Promise<Item[]> {
+  const items: Item[] = [];
+  let after: string | undefined;
+  do {
+    const page = await tables.data.scan({ limit: 500, after });
+    items.push(...page.items.filter((item) => !/#spy$/.test(String(item.pk)) && !String(item.id).startsWith("spy")));
+    after = page.next;
+  } while (after !== undefined);
+  return items.sort((a, b) => JSON.stringify(keyOf(schema, a)) < JSON.stringify(keyOf(schema, b)) ? -1 : 1);
+}
