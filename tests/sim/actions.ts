@@ -51,6 +51,9 @@ export const weights = {
   shard: 0,
   drift: 0,
   upgrade: 0,
+  expire: 0,
+  fresh: 0,
+  clockKill: 0,
 };
 
 /** One of them. */
@@ -112,6 +115,9 @@ export async function act(world: World, action: Action): Promise<void> {
       return world.count("log table lost");
     case "redeliver":
       if (cloud.redeliver(random.between(1, 8))) world.count("stream records repeated");
+      return;
+    case "expire":
+      if (await world.sweep(random.chance(0.5))) world.count("items expired");
       return;
     case "forge":
       world.count("message forged");
@@ -192,6 +198,16 @@ function disturb(world: World, device: SimDevice, action: Action): void {
       world.count("clock jump");
       device.skewMs = random.pick([0, 0, 2 * hourMs, -2 * hourMs, 45_000, -45_000]);
       return device.tick();
+    case "fresh":
+      world.count("cursors given up");
+      device.giveUpCursors(random.chance(0.5));
+      return device.connect();
+    case "clockKill":
+      world.count("clock set while the agent was dead");
+      device.online = false;
+      device.skewMs = random.pick([0, 2 * hourMs, -2 * hourMs]);
+      device.start();
+      return device.connect();
     case "resync":
       return device.resync();
     case "crashWorker":

@@ -72,6 +72,7 @@ export class SimCloud {
   readonly #double: Double | undefined;
   readonly #signal = new AbortController().signal;
   #owners = 0;
+  #sweeping = false;
   #schema: Schema;
 
   constructor(readonly world: CloudWorld, readonly options: CloudOptions) {
@@ -100,7 +101,12 @@ export class SimCloud {
         const op = writes[i]!;
         if (op.op === "delete" && !result.old) return;
         const key = op.op === "put" ? keyOf(this.options.schema, op.item) : op.key;
-        const record = { key, old: result.old, new: op.op === "put" ? op.item : undefined };
+        const record: StreamRecord = {
+          key,
+          old: result.old,
+          new: op.op === "put" ? op.item : undefined,
+          ...(this.#sweeping ? { expired: true } : {}),
+        };
         this.stream.add(record);
         this.world.changed(record);
       });
@@ -222,6 +228,15 @@ export class SimCloud {
 
   async delete(key: Key): Promise<void> {
     await this.raw.data.write([{ op: "delete", key }]);
+  }
+
+  /** The table deletes an item by itself. */
+  async sweep(key: Key): Promise<void> {
+    this.#sweeping = true;
+    if (this.#double) this.#double.sweeping = true;
+    await this.delete(key);
+    this.#sweeping = false;
+    if (this.#double) this.#double.sweeping = false;
   }
 
   /** All items by key text. */

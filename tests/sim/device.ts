@@ -270,6 +270,14 @@ export class SimDevice {
     return copy.order;
   }
 
+  /** A new process that has no cursor; with `midway` a snapshot that was under way goes on. */
+  giveUpCursors(midway: boolean): void {
+    this.online = false;
+    const snapshot = midway ? "" : ", snap_epoch = NULL, snap_head = NULL, snap_after = NULL";
+    this.store.db.exec(`UPDATE _sync_channels SET seq = NULL${snapshot}`);
+    this.start();
+  }
+
   /** A start with another version of the schema, on the database as it is. */
   upgrade(schema: Schema): void {
     const path = this.#copyOut(), before = this.schema;

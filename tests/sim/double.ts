@@ -61,6 +61,8 @@ interface Cell {
 export class Double {
   readonly data: Map<string, Cell> = new Map();
   readonly log: Map<string, Cell> = new Map();
+  /** What is deleted now the table deletes itself: its time has come. */
+  sweeping = false;
 
   constructor(readonly options: DoubleOptions) {}
 
@@ -90,7 +92,12 @@ export class Double {
     if (cells === this.data) this.#index(cell);
     const same = old === undefined ? item === undefined : item !== undefined && jsonEquals(old, item);
     if (cells === this.data && !same) {
-      const record = { key, ...(old ? { old } : {}), ...(item ? { new: item } : {}) };
+      const record: StreamRecord = {
+        key,
+        ...(old ? { old } : {}),
+        ...(item ? { new: item } : {}),
+        ...(this.sweeping ? { expired: true } : {}),
+      };
       this.options.stream.add(record);
       this.options.changed?.(record);
     }

@@ -30,6 +30,9 @@ export interface Family {
   readonly prompt?: boolean;
   /** There are two versions of the schema. */
   readonly versions?: boolean;
+  readonly expiring?: boolean;
+  /** Items in a page at most. */
+  readonly pageItems?: number;
   /** Local and cloud writes at most; a run's own share is drawn from it. */
   readonly writesMax?: number;
   readonly stepsMax?: number;
@@ -138,6 +141,37 @@ export const families: Readonly<Record<string, Family>> = {
     versions: true,
     writesMax: 20,
   },
+  expnew: { weights: { expire: 6, ext: 8, tick: 8, off: 3, on: 5 }, models: newest, expiring: true, writesMax: 20 },
+  exppol: {
+    weights: { expire: 6, ext: 8, tick: 8, off: 3, on: 5 },
+    models: (m) => both(m) && m.conflict !== undefined,
+    expiring: true,
+    writesMax: 20,
+  },
+  expone: {
+    weights: { expire: 4, tick: 8, dup: 8, off: 3, on: 5, copied: 6 },
+    expiring: true,
+    copies: 0.2,
+    names: ["a"],
+    writesMax: 20,
+  },
+  anew: {
+    weights: { fresh: 8, tick: 6, trim: 3, off: 2, on: 4, ext: 8, crash: 3, lose: 1 },
+    models: (m) => m.sync !== "up",
+    pageItems: 1,
+    writesMax: 20,
+  },
+  setback: {
+    weights: {
+      ...{ ext: 0, forge: 0, copy: 0, power: 0, sendAndForget: 0, dieSoon: 0, crash: 0, full: 0, clock: 0, trim: 0 },
+      ...{ clockKill: 6, write: 14, tick: 6, off: 3, on: 5 },
+    },
+    devices: 1,
+    models: (m) => m.sync === "up" && m.scope === "device",
+    names: ["a"],
+    alone: true,
+    writesMax: 20,
+  },
   all: {
     weights: { broker: 1, shard: 1, drift: 1, upgrade: 2, lose: 1, wipe: 1, reset: 1, poison: 1, copied: 2, settle: 2 },
     versions: true,
@@ -153,7 +187,7 @@ export function familyOf(seed: number): string {
   return names[seed % names.length]!;
 }
 
-const later: readonly Action[] = ["broker", "shard", "drift", "upgrade"];
+const later: readonly Action[] = ["broker", "shard", "drift", "upgrade", "expire", "fresh", "clockKill"];
 
 /** A run, before it is made. */
 export interface Plan {
@@ -220,6 +254,8 @@ function setupOf(random: Random, family: Family): Setup {
       ["bump", "delete"],
       ["bump"],
     ]),
+    ...(family.pageItems === undefined ? {} : { batchChangesMax: family.pageItems }),
+    ...(family.expiring ? { expiring: true } : {}),
   };
 }
 

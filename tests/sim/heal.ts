@@ -33,6 +33,7 @@ export async function heal(world: World): Promise<void> {
       device.tick();
       if (round < 2) device.resync();
     }
+    if (world.config.expiring && (round === 1 || round === 3)) await world.sweep(true);
     if (!busy && !isMoving(world) && round > 3) return;
   }
   throw new Violation(`I7 no rest: ${world.devices.map(unrest).join("; ")}`);
@@ -81,7 +82,9 @@ export async function probe(world: World): Promise<void> {
   const two = (model: Model) => model.sync === "both";
   world.config.models.filter(two).forEach((model, i) => {
     const value = probeValue + i;
-    const upsert = `INSERT INTO "${model.name}"(name, v) VALUES (?, ?) ON CONFLICT(name) DO UPDATE SET v = excluded.v`;
+    const upsert = `INSERT INTO "${model.name}"(name, v) VALUES (?, ?) ON CONFLICT(name) DO UPDATE SET v = excluded.v${
+      world.config.expiring ? ", expires = NULL" : ""
+    }`;
     device.write(model, (db) => db.sql(upsert).run(names[0], value));
     world.committed(device, model, [{ name: names[0], set: { v: value }, whole: false, removed: false }]);
     expected.push([world.keyText(device.identity, model, names[0]), value]);

@@ -26,6 +26,8 @@ export async function check(world: World): Promise<void> {
   for (const commit of world.commits) if (!commit.forgotten) accounted(world, commit, table, kept);
   if (world.config.alone) alone(world);
   isolated(world);
+  nothingGivenUp(world);
+  nothingSwept(world);
   ordered(world, kept);
   notRevived(world, table);
   bounded(world);
@@ -35,19 +37,24 @@ export async function check(world: World): Promise<void> {
 function converged(world: World, device: SimDevice, model: Model, name: string, table: Map<string, Item>): void {
   // A model that only syncs up is the device's own: what others write to it never comes down.
   if (model.sync === "up" && !world.config.alone) return;
-  const key = world.keyText(device.identity, model, name), item = table.get(key);
+  const key = world.keyText(device.identity, model, name), there = table.get(key);
+  const item = there && world.isExpired(there, world.now) ? undefined : there;
   const updated = model.updatedField ? `"${model.updatedField}"` : "NULL";
   const own = device.schema.models.get(model.name)!, knowsX = world.knowsX(device);
-  const x = knowsX ? "x" : "NULL";
+  const x = knowsX ? "x" : "NULL", expires = world.config.expiring ? "expires" : "NULL";
   const row = device.store.db.sql(
-    `SELECT _id, v, w, ${x} AS x, ${updated} AS updated FROM "${model.name}" WHERE name = ?`,
+    `SELECT _id, v, w, ${x} AS x, ${updated} AS updated, ${expires} AS expires FROM "${model.name}"
+     WHERE name = ? AND (${expires} IS NULL OR julianday(${expires}) > julianday('${
+      new Date(world.now).toISOString()
+    }'))`,
   ).get(
     name,
   );
   const shown = (json: Json | undefined) => json ?? null;
   const same = row === undefined ? item === undefined : item !== undefined && shown(item.v) === row.v &&
     shown(item.w) === row.w && (!knowsX || shown(item.x) === row.x) &&
-    (!model.updatedField || shown(item.updated) === row.updated);
+    (!model.updatedField || shown(item.updated) === row.updated) &&
+    shown(item.expires) === (row.expires === null ? null : Math.ceil(Date.parse(row.expires as string) / 1000));
   if (!same) {
     throw new Violation(`I1 ${device.name} ${key}: device ${JSON.stringify(row)} table ${JSON.stringify(item)}`);
   }
@@ -165,9 +172,52 @@ function notRevived(world: World, table: Map<string, Item>): void {
     const item = table.get(key), version = item && versionOf(item);
     if (!item || !version || world.cloud.modelOf(item)?.sync === "up") continue;
     const is = (other: Item | undefined) => other !== undefined && jsonEquals(versionOf(other) ?? null, version);
-    if (history.some((h) => is(h.old) && !is(h.new) && !(forgets && h.new === undefined))) {
+    if (history.some((h) => is(h.old) && !is(h.new) && !h.swept && !(forgets && h.new === undefined))) {
       throw new Violation(`I6 ${key}: ${JSON.stringify(item)} had been superseded, and is back`);
     }
+  }
+}
+
+/** Rows of `_conflicts` with a reason, of all devices, and the key of each. */
+function conflictsOf({ devices, config, keyText }: World, why: string) {
+  const world = { config } as World;
+  return devices.flatMap((device) =>
+    device.store.db.sql("SELECT * FROM _conflicts WHERE why = ?").all(why).map((row) => {
+      const model = config.schema.models.get(String(row.model))!;
+      const { name } = JSON.parse(String(row.key)) as { name: string };
+      return { device, row, key: keyText.call(world, device.identity, model, name) };
+    })
+  );
+}
+
+/** A2: a living row that a device gave up as gone was removed by somebody, or its expiry was one that the device never saw. */
+function nothingGivenUp(world: World): void {
+  if (!world.config.expiring) return;
+  for (const { device, row, key } of conflictsOf(world, "gone")) {
+    const history = world.history.get(key) ?? [];
+    if (history.some((h) => h.new === undefined && !h.swept)) continue;
+    const sent = world.sent.get(`${row.source} ${row.stamp} ${key}`), item = sent?.change.item;
+    const swept = history.findLast((h) => h.swept)?.old;
+    if (!sent || !item || !swept || sent.madeFrom?.expires !== swept.expires) continue;
+    if (world.isExpired({ ...swept, expires: item.expires ?? null }, world.now)) continue;
+    throw new Violation(`A2 ${device.name} gave up ${JSON.stringify(item)} as gone, and nobody removed it`);
+  }
+  // A purge is never sent as a removal.
+  for (const [key, history] of world.history) {
+    for (const { new: item, raw, swept } of history) {
+      if (item || raw !== undefined || swept || world.commits.some((c) => c.key === key && c.whole)) continue;
+      if (conflictsOf(world, "revived").some((conflict) => conflict.key === key)) continue;
+      throw new Violation(`A3 ${key} was removed by a device, where no application removed it`);
+    }
+  }
+}
+
+/** C2: nothing was swept that the table held all the time. */
+function nothingSwept(world: World): void {
+  for (const { device, row, key } of conflictsOf(world, "swept")) {
+    const history = world.history.get(key) ?? [];
+    if (history.length === 0 || history.some((h) => h.new === undefined)) continue;
+    throw new Violation(`C2 ${device.name} swept ${row.item}, which the table never lacked`);
   }
 }
 

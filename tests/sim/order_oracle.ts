@@ -28,6 +28,8 @@ export function ordered(world: World, kept: Kept): void {
         return;
       }
       const { old } = change;
+      // A dead copy stands in nobody's way, but by its stamp.
+      if (world.isExpired(old, change.at)) return stampsRise(key, model, change, sent);
       stampsRise(key, model, change, sent);
       madeFromBase(world, key, model, old, sent);
       const before = history[i - 1];

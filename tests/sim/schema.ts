@@ -48,9 +48,11 @@ export interface Variant {
   readonly refusing?: boolean;
   /** The next version: it knows the attribute `x`, which to the version before is an unknown one. */
   readonly newer?: boolean;
+  /** Items may have an expiry time. */
+  readonly expiring?: boolean;
 }
 
-function fieldsOf(name: string, { scope, indexed }: SimModel, { refusing, newer }: Variant) {
+function fieldsOf(name: string, { scope, indexed }: SimModel, { refusing, newer, expiring }: Variant) {
   const own = `${name.toLowerCase()}#\${name}`;
   return {
     pk: { type: "string", value: indexed ? indexedHashes[scope] : hashes[scope] },
@@ -62,6 +64,7 @@ function fieldsOf(name: string, { scope, indexed }: SimModel, { refusing, newer 
     v: { type: "number" },
     w: { type: "string", ...(refusing ? { validate: "/^(?!bad)/" } : {}) },
     ...(newer ? { x: { type: "string" } } : {}),
+    ...(expiring ? { expires: { type: "date", ttl: true } } : {}),
   };
 }
 
@@ -69,10 +72,10 @@ const compiled = new Map<string, Schema>();
 
 /** The compiled schema of some models; equal arguments give the same one. */
 export function simSchema(names: readonly string[], variant: Variant): Schema {
-  const { timed, refusing = false, newer = false } = variant;
-  const key = [...names, timed, refusing, newer].join();
+  const { timed, refusing = false, newer = false, expiring = false } = variant;
+  const key = [...names, timed, refusing, newer, expiring].join();
   let schema = compiled.get(key);
-  if (!schema) compiled.set(key, schema = compile(names, { timed, refusing, newer }));
+  if (!schema) compiled.set(key, schema = compile(names, { timed, refusing, newer, expiring }));
   return schema;
 }
 

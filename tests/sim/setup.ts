@@ -40,6 +40,8 @@ export interface Setup extends Omit<CloudOptions, "schema"> {
   readonly external: readonly ExternalKind[];
   /** Nothing is lost, repeated or late: the strictest oracles apply. */
   readonly still: boolean;
+  /** Items may have an expiry time; devices and the cloud delete them when it has come. */
+  readonly expiring?: boolean;
   /** One device is the only writer. */
   readonly alone: boolean;
   /** Devices take messages of one moment together. */
@@ -61,10 +63,11 @@ export interface Config extends Setup {
 
 /** What follows from a setup. */
 export function configOf(setup: Setup): Config {
-  const { modelNames, timed, refusing, newer } = setup;
-  const schema = simSchema(modelNames, { timed }), newerSchema = simSchema(modelNames, { timed, newer: true });
-  const cloudSchema = simSchema(modelNames, { timed, refusing, newer: newer?.cloud });
-  const nextSchema = newer && simSchema(modelNames, { timed, refusing, newer: true });
+  const { modelNames, timed, refusing, newer, expiring } = setup;
+  const schema = simSchema(modelNames, { timed, expiring }),
+    newerSchema = simSchema(modelNames, { timed, expiring, newer: true });
+  const cloudSchema = simSchema(modelNames, { timed, expiring, refusing, newer: newer?.cloud });
+  const nextSchema = newer && simSchema(modelNames, { timed, expiring, refusing, newer: true });
   return {
     ...setup,
     schema,

@@ -9,7 +9,7 @@ import { entryKeysMax } from "../../cloud/sync/fan_out.ts";
 import type { Target } from "../../cloud/publishers/port.ts";
 import type { StreamRecord } from "../../cloud/table/port.ts";
 import { type Change, Decoder, encode, type FromCloud, type FromDevice, type Up } from "../../protocol.ts";
-import { channelsOf, keyOf, SyncError } from "../../schema.ts";
+import { channelsOf, isExpired, keyOf, SyncError } from "../../schema.ts";
 import type { Identity, Model } from "../../schema/model.ts";
 import type { Attributes, Item } from "../../schema/values.ts";
 import { SimCloud } from "./cloud.ts";
@@ -20,6 +20,8 @@ import { Random } from "./random.ts";
 import { type Config, configOf, type ExternalKind, type Setup, startMs } from "./setup.ts";
 import type { Trace } from "./trace.ts";
 import { cloudItem, type Commit, type Effect, poisonName, writeLocally } from "./workload.ts";
+
+const hourMs = 3_600_000;
 
 /** A violated invariant. */
 export class Violation extends Error {}
@@ -35,6 +37,8 @@ export interface History {
   readonly new?: Item;
   /** Made by a cloud application. */
   readonly raw?: ExternalKind;
+  /** The table deleted it by itself: it had expired. */
+  readonly swept?: boolean;
 }
 
 /** A version as it was first sent. */
@@ -113,7 +117,8 @@ export class World {
   changed(record: StreamRecord): void {
     this.trace?.changed(record);
     const key = record.key.join("|"), list = this.history.get(key) ?? [];
-    list.push({ at: this.now, order: ++this.#orders, old: record.old, new: record.new, raw: this.#raw });
+    const { old, new: item, expired: swept } = record;
+    list.push({ at: this.now, order: ++this.#orders, old, new: item, raw: this.#raw, swept });
     this.history.set(key, list);
   }
 
@@ -296,11 +301,39 @@ export class World {
       device,
       model,
       writeLocally(device, model, ++this.#values, this.random, { ...this.config, knowsX: this.knowsX(device) }),
+      this.config.expiring,
     );
   }
 
+  /** Rows that were written get an expiry time, or another one. */
+  #giveExpiry(device: SimDevice, model: Model, effects: readonly Effect[]): Effect[] {
+    const { random } = this;
+    return effects.filter(({ removed }) => !removed && random.chance(0.7)).map(({ name }): Effect => {
+      const ms = random.pick([60_000, hourMs, hourMs, 100 * hourMs]);
+      const at = new Date(this.now + ms).toISOString();
+      device.write(model, (db) => db.sql(`UPDATE "${model.name}" SET expires = ? WHERE name = ?`).run(at, name));
+      return { name, set: {}, whole: false, removed: false };
+    });
+  }
+
+  /** The cloud's table deletes what has expired: one item, or all. Returns whether there was any. */
+  async sweep(all: boolean): Promise<boolean> {
+    const expired = [...await this.cloud.items()].filter(([, item]) => this.isExpired(item, this.now)).map(([, i]) =>
+      i
+    );
+    const chosen = all || expired.length === 0 ? expired : [this.random.pick(expired)];
+    for (const item of chosen) await this.cloud.sweep(keyOf(this.config.schema, item));
+    return chosen.length > 0;
+  }
+
+  /** Whether an item's time has come. */
+  isExpired(item: Item, atMs: number): boolean {
+    const model = this.cloud.modelOf(item);
+    return model !== undefined && isExpired(model, item, atMs);
+  }
+
   /** Notes a local commit, which is to be accounted for. */
-  committed(device: SimDevice, model: Model, effects: readonly Effect[]): void {
+  committed(device: SimDevice, model: Model, effects: readonly Effect[], expiring = false): void {
     this.trace?.committed(device, model.name, effects);
     const order = ++this.#orders;
     for (const effect of effects) {
@@ -308,6 +341,9 @@ export class World {
       const undated = device.hasDrifted || undefined;
       this.commits.push({ ...effect, device: device.name, key, model, order, at: this.now, forgotten: false, undated });
     }
+    if (!expiring) return;
+    const given = this.#giveExpiry(device, model, effects);
+    if (given.length > 0) this.committed(device, model, given);
   }
 
   /** A cloud application writes, raw: past every worker, at once. */
@@ -323,7 +359,11 @@ export class World {
     const set: Item = random.chance(0.7) ? { v: value } : { w: `w${value}` };
     const updatedMs = kind === "future" ? this.now + 48 * 3_600_000 : this.now;
     const unknown = random.chance(0.5) ? { x: `x${value}` } : undefined;
-    const fresh = (ms: number) => cloudItem(config.schema, model, device.identity, { name, v: value, ...unknown }, ms);
+    const expiry = config.expiring && random.chance(0.8)
+      ? { expires: Math.ceil((this.now + random.pick([60_000, hourMs, hourMs, 100 * hourMs])) / 1000) }
+      : undefined;
+    const fresh = (ms: number) =>
+      cloudItem(config.schema, model, device.identity, { name, v: value, ...unknown, ...expiry }, ms);
     this.#raw = kind;
     if (kind === "delete") await cloud.delete(key);
     else if (kind === "stamped") {
@@ -331,7 +371,7 @@ export class World {
     } else if (kind === "put" || !old || (kind === "future" && random.chance(0.3))) {
       await cloud.put(fresh(updatedMs));
     } else {
-      const item: Item = { ...old!, ...set };
+      const item: Item = { ...old!, ...set, ...expiry };
       const bumps = kind !== "update" && model.updatedField !== undefined;
       await cloud.put(bumps ? { ...item, updated: new Date(updatedMs).toISOString() } : item);
     }
