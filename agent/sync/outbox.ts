@@ -36,6 +36,8 @@ export interface Candidate {
   firstTimeMs: number;
   /** The key's oldest unsent entry is its insert, or its removal before its insert was sent: no state of it was ever sent. */
   inserted: boolean;
+  /** The rows of the inserts among its entries: with what is sent of the key, none of them is an unsent one any more. */
+  insertRows?: number[];
   /** The key fields' attributes, where an entry of a removal gave them. */
   removedKey?: Attributes;
   /** The row as the scan read it: valid for the transaction of that scan only. */
@@ -304,6 +306,7 @@ export class Outbox {
       const candidate = this.#add(model!, found.key, seq, neverSent, Number(entry.time), Number(entry.segment));
       candidate.row = found.row;
       candidate.removed = kind === outboxKinds.gone;
+      if (kind === outboxKinds.insert) (candidate.insertRows ??= []).push(row);
       candidate.scan = this.#transaction;
       if (entry.key !== null) candidate.removedKey = parseJson(entry.key as string) as Attributes;
     }
@@ -426,7 +429,10 @@ export class Outbox {
     }
     // By its key where it could not be read: it is rejected, not held.
     const id = candidate.row?.id ?? this.store.rows(candidate.model).idByKey(candidate.key);
-    if (id !== undefined) this.#inserts.delete(this.store.number(candidate.model), id);
+    // What is sent is the row as it is now: a REPLACE whose entries were not read yet may have given it another number.
+    for (const row of [id, ...candidate.insertRows ?? []]) {
+      if (row !== undefined) this.#inserts.delete(this.store.number(candidate.model), row);
+    }
   }
 
   /** Deletes entries. Must run inside the transaction that settles what they stood for. */

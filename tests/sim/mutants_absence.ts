@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { guarded, type Mutant } from "./mutant.ts";
+import { guarded, type Mutant, one, type SimMutant } from "./mutant.ts";
 
 const purge = "agent/upkeep/purge.ts", purgeTest = "tests/agent/upkeep/purge_test.ts";
 const downlink = "agent/sync/downlink.ts", downlinkTest = "tests/agent/sync/downlink_test.ts";
@@ -12,8 +12,8 @@ const answers = "agent/sync/answers.ts", condition = "cloud/sync/ingest_conditio
 const expiryTest = "tests/agent/sync/expiry_test.ts", expiryCloudTest = "tests/cloud/sync/expiry_test.ts";
 const candidatesTest = "tests/agent/sync/candidates_test.ts";
 
-/** The planted bugs, in the order of the rules. */
-export const absence: readonly Mutant[] = [
+/** The planted bugs that a test file finds, in the order of the rules. */
+const guardedHere: readonly Mutant[] = [
   guarded(
     "held beyond the epoch",
     "0: messages held for reordering belong to an epoch",
@@ -273,3 +273,32 @@ export const absence: readonly Mutant[] = [
     `const isVisible = item && true || isOwn(`,
   ),
 ];
+
+/** All planted bugs of this topic. */
+export const absence: readonly Mutant[] = [
+  ...guardedHere,
+  // ---- the same rules, found by the simulation
+  ...simulated("expnew exppol expone", [
+    "purge of what waits",
+    "dead copy in the way",
+    "late duplicate over a dead newer version",
+    "gone in spite of an expired base",
+  ]),
+  ...simulated("setback", ["stamps from before the start forgotten"]),
+  one(
+    "replaced row taken for unsent",
+    "found by the simulation: a removal after a REPLACE that was sent unread was taken for one of a row never sent",
+    "setback up",
+    "agent/sync/outbox.ts",
+    `for (const row of [id, ...candidate.insertRows ?? []]) {`,
+    `for (const row of [id]) {`,
+  ),
+];
+
+/** Planted bugs of {@link guardedHere} that the simulation finds as well. */
+function simulated(families: string, names: readonly string[]): SimMutant[] {
+  return names.map((name): SimMutant => {
+    const { breaks, patches } = guardedHere.find((mutant) => mutant.name === name)!;
+    return { name: `${name} (simulation)`, breaks, patches, families: families.split(" ") };
+  });
+}

@@ -38,6 +38,7 @@ const found = [
   ["long", 5105532],
   ["refuse", 5200046],
   ["refuse", 5301639],
+  ["setback", 1104],
 ] as const;
 for (const [family, seed] of found) {
   Deno.test(`sim: the seed ${family} ${seed}, which found a bug, breaks no invariant`, async () => {

@@ -8,7 +8,7 @@
 import { entryKeysMax } from "../../cloud/sync/fan_out.ts";
 import type { Target } from "../../cloud/publishers/port.ts";
 import type { StreamRecord } from "../../cloud/table/port.ts";
-import { type Change, Decoder, encode, type FromCloud, type FromDevice, type Up } from "../../protocol.ts";
+import { type Ack, type Change, Decoder, encode, type FromCloud, type FromDevice, type Up } from "../../protocol.ts";
 import { channelsOf, isExpired, keyOf, SyncError } from "../../schema.ts";
 import type { Identity, Model } from "../../schema/model.ts";
 import type { Attributes, Item } from "../../schema/values.ts";
@@ -202,7 +202,20 @@ export class World {
       if (!concerned) continue;
       this.#checkIsolation(device, message);
       if (this.config.prompt && message.type === "ack") fairlyRefused(this, device, message);
+      if (this.config.expiring && message.type === "ack") this.#checkDead(device, message);
       if (device.online) this.#post("device", device, message);
+    }
+  }
+
+  /** A1: no living row has to yield to an older copy that has expired. */
+  #checkDead(device: SimDevice, { batch, answers }: Ack): void {
+    const changes = this.batches.get(`${device.name} ${batch}`) ?? [];
+    for (const { at, code, current } of answers) {
+      const change = changes[at], model = change && this.config.schema.models.get(change.model);
+      if (code !== "stale" || !current || !model || !isExpired(model, current.item, this.now)) continue;
+      if (!change.item || isExpired(model, change.item, this.now)) continue;
+      if (current.version && current.version[1] >= change.stamp) continue;
+      this.failed(`A1 ${device.name}: ${JSON.stringify(change)} yields to an expired ${JSON.stringify(current)}`);
     }
   }
 
