@@ -37,7 +37,7 @@ export interface Candidate {
   /** The key's oldest unsent entry is its insert, or its removal before its insert was sent: no state of it was ever sent. */
   inserted: boolean;
   /** The rows of the inserts among its entries: with what is sent of the key, none of them is an unsent one any more. */
-  insertRows?: number[];
+  insertRows?: RowId[];
   /** The key fields' attributes, where an entry of a removal gave them. */
   removedKey?: Attributes;
   /** The row as the scan read it: valid for the transaction of that scan only. */
