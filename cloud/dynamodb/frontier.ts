@@ -8,7 +8,7 @@
  * @module
  */
 import { SyncError } from "../../schema/errors.ts";
-import type { StreamBatch, StreamRecord } from "../table/port.ts";
+import type { StreamBatch } from "../table/port.ts";
 import type { Lease } from "./lease.ts";
 import { childrenOf, newShards, successors } from "./lineage.ts";
 import type { Position, Positions } from "./positions.ts";
@@ -32,6 +32,8 @@ const listAgainMs = 1000;
 const quietMs = 3600_000;
 /** Past records that are unwanted a position is stored this often: each time costs a write, and to read them again costs little. */
 const passedEveryMs = 10_000;
+/** Bytes of a shard that are handed out and not checkpointed: four pages of 1 MB. Then its reader waits for them. */
+const pendingBytesMax = 4 * 1024 * 1024;
 /**
  * Records that a reader asks for: few at first, twice as many after each page that was full. AWS ends a page at 1 MB, emulators
  * don't: a hundred MB that were written while the stream could not be read came as one page.
@@ -42,8 +44,9 @@ const pageBytesMax = 2 * 1024 * 1024;
 /** A page of so many bytes has more behind it, like one of as many records as were asked for: it is read without a pause. */
 const fullPageBytes = 512 * 1024;
 
-/** A batch that knows whether more is waiting. */
-export interface ReadBatch extends StreamBatch {
+/** What a reading of several shards gave: a batch for each that had something wanted. */
+export interface ReadBatches {
+  readonly batches: readonly StreamBatch[];
   /** Records were read, wanted or not. */
   readonly busy: boolean;
   readonly full: boolean;
@@ -64,6 +67,9 @@ export interface Reader {
   /** What the log table holds as `after`, and when it was stored. */
   stored?: string;
   storedAt?: number;
+  /** Batches, and bytes of them, that were handed out and are not checkpointed. */
+  pending: number;
+  pendingBytes: number;
 }
 
 /** The shards being read, in memory and in the log table. */
@@ -99,7 +105,16 @@ export class Frontier {
         this.lost = true;
         continue;
       }
-      this.#readers.set(shard, { shard, after, at, limit: limitFirst, drained: false, stored: after });
+      this.#readers.set(shard, {
+        shard,
+        after,
+        at,
+        limit: limitFirst,
+        drained: false,
+        stored: after,
+        pending: 0,
+        pendingBytes: 0,
+      });
       if (after === undefined && now() - at > keptMs) this.#begin(this.#readers.get(shard)!);
     }
   }
@@ -142,7 +157,8 @@ export class Frontier {
 
   /** The readers that have something to read, in groups that are read at once. */
   groups(): Reader[][] {
-    const readers = [...this.#readers.values()].filter((reader) => !reader.drained);
+    // One that is far ahead of what is done waits: memory is bounded, and the others go on.
+    const readers = [...this.#readers.values()].filter((r) => !r.drained && r.pendingBytes < pendingBytesMax);
     const { readersMax } = this.#options;
     return Array.from(
       { length: Math.ceil(readers.length / readersMax) },
@@ -150,37 +166,54 @@ export class Frontier {
     );
   }
 
-  /** Reads one page of each reader, all at once. The records of one shard stay together and in order. */
-  async read(group: readonly Reader[]): Promise<ReadBatch> {
+  /** Reads one page of each reader, all at once: a batch of each shard, its records in order. */
+  async read(group: readonly Reader[]): Promise<ReadBatches> {
     const asked = group.map(({ limit }) => limit);
     const pages = await Promise.all(group.map((reader) => this.#readPage(reader)));
-    const records: StreamRecord[] = pages.flatMap((page) => page?.records ?? []);
-    const unreadable = pages.flatMap((page) => page?.unreadable ?? []);
-    const moved = group
-      .filter((reader) => reader.stored !== reader.after)
-      .map((reader) => ({ reader, position: this.#positionOf(reader) }));
-    const store = async (positions: typeof moved) => {
-      if (positions.length === 0) return;
-      if (!await this.#positions.save(positions.map(({ position }) => position))) return this.#lease.lose();
-      const storedAt = this.#options.now();
-      for (const { reader, position } of positions) Object.assign(reader, { stored: position.after, storedAt });
-    };
-    if (records.length === 0 && unreadable.length === 0) {
-      const now = this.#options.now();
-      await store(moved.filter(({ reader }) => reader.drained || now - (reader.storedAt ?? 0) >= passedEveryMs));
-    }
+    const batches = group.flatMap((reader, i) => this.#batchOf(reader, pages[i]) ?? []);
+    const now = this.#options.now();
+    await this.#storePassed(group.filter((r) => r.drained || now - (r.storedAt ?? 0) >= passedEveryMs));
     return {
-      records,
-      ...(unreadable.length > 0 ? { unreadable } : {}),
+      batches,
       busy: pages.some((page) => countOf(page) > 0),
       full: pages.some((page, i) => isFull(page, asked[i]!)),
-      // The batch was handled. A crash before this delivers it again; after it, never.
-      checkpoint: () => store(moved),
     };
+  }
+
+  #batchOf(reader: Reader, page: ShardPage | undefined): StreamBatch | undefined {
+    const records = page?.records ?? [], unreadable = page?.unreadable ?? [], bytes = page?.bytes ?? 0;
+    if (records.length === 0 && unreadable.length === 0) return undefined;
+    const position = this.#positionOf(reader);
+    reader.pending++;
+    reader.pendingBytes += bytes;
+    return {
+      shard: reader.shard,
+      records,
+      ...(unreadable.length > 0 ? { unreadable } : {}),
+      // The batch was handled. A crash before this delivers it again; after it, never.
+      checkpoint: async () => {
+        await this.#store(reader, position);
+        reader.pending--;
+        reader.pendingBytes -= bytes;
+      },
+    };
+  }
+
+  async #store(reader: Reader, position: Position): Promise<void> {
+    if (!await this.#positions.save([position])) return this.#lease.lose();
+    Object.assign(reader, { stored: position.after, storedAt: this.#options.now() });
+  }
+
+  /** Stores the positions of readers that have passed unwanted records alone. Never beyond a batch that is under way. */
+  async #storePassed(readers: readonly Reader[]): Promise<void> {
+    for (const reader of readers) {
+      if (reader.pending === 0 && reader.stored !== reader.after) await this.#store(reader, this.#positionOf(reader));
+    }
   }
 
   /** Puts children in the place of shards that were read to the end and checkpointed. */
   async retire(): Promise<void> {
+    await this.#storePassed([...this.#readers.values()].filter(({ drained }) => drained));
     for (const reader of [...this.#readers.values()]) {
       if (!reader.drained || reader.stored !== reader.after) continue;
       if (childrenOf(this.#listed, reader.shard).length === 0) {
@@ -244,7 +277,14 @@ export class Frontier {
   async #add(shards: readonly Shard[]): Promise<void> {
     if (shards.length === 0) return;
     const at = this.#options.now();
-    const readers = shards.map(({ id }): Reader => ({ shard: id, at, limit: limitFirst, drained: false }));
+    const readers = shards.map(({ id }): Reader => ({
+      shard: id,
+      at,
+      limit: limitFirst,
+      drained: false,
+      pending: 0,
+      pendingBytes: 0,
+    }));
     await this.#save(readers);
     for (const reader of readers) this.#readers.set(reader.shard, reader);
   }

@@ -107,11 +107,11 @@ export class StreamTailer implements ChangeStream {
       }
       let full = false;
       for (const group of frontier.groups()) {
-        const batch = await frontier.read(group);
+        const read = await frontier.read(group);
         // Unwanted records keep the pace, too: a wanted one may stand behind them.
-        full ||= batch.full;
-        if (batch.busy) this.#awake = true;
-        if (batch.records.length > 0 || batch.unreadable) yield batch;
+        full ||= read.full;
+        if (read.busy) this.#awake = true;
+        yield* read.batches;
         if (signal.aborted || !lease.held) return;
       }
       await frontier.retire();

@@ -53,21 +53,38 @@ export interface FanOutContext {
  */
 export async function fanOut(context: FanOutContext, records: readonly StreamRecord[]): Promise<Changes[]> {
   const channels = [...groupRecords(context.schema, records)];
+  tellUnidentified(context, records);
+  const messages = await mapBounded(
+    channels,
+    channelsAtOnce,
+    ([channel, keys]) => fanOutChannel(context, channel, keys),
+  );
+  return messages.flat();
+}
+
+/** Tells of items that reach no device though they should. */
+export function tellUnidentified(context: FanOutContext, records: readonly StreamRecord[]): void {
   for (const { key, new: item } of records) {
     const why = item && unidentified(context.schema, item);
     if (why !== undefined) context.unidentified?.(key, why);
   }
-  const messages = await mapBounded(channels, channelsAtOnce, async ([channel, keys]) => {
-    const identity = await channelIdentity(channel, (deviceId) => context.identityOf(deviceId));
-    const appended: { epoch: string; seq: number; keys: LogKey[] }[] = [];
-    for (const part of splitKeys(keys)) appended.push({ ...await context.log.append(channel, part), keys: part });
-    return await mapBounded(appended, 4, async ({ epoch, seq, keys }): Promise<Changes[]> => {
-      const entries = await buildEntries(context, channel, identity, keys);
-      if (!entries) return [];
-      return [{ type: "changes", channel, epoch, seq, entries, time: context.now() }];
-    });
+}
+
+/** As {@link fanOut}, of one channel. */
+export async function fanOutChannel(
+  context: FanOutContext,
+  channel: Channel,
+  keys: readonly LogKey[],
+): Promise<Changes[]> {
+  const identity = await channelIdentity(channel, (deviceId) => context.identityOf(deviceId));
+  const appended: { epoch: string; seq: number; keys: LogKey[] }[] = [];
+  for (const part of splitKeys(keys)) appended.push({ ...await context.log.append(channel, part), keys: part });
+  const messages = await mapBounded(appended, 4, async ({ epoch, seq, keys }): Promise<Changes[]> => {
+    const entries = await buildEntries(context, channel, identity, keys);
+    if (!entries) return [];
+    return [{ type: "changes", channel, epoch, seq, entries, time: context.now() }];
   });
-  return messages.flat(2);
+  return messages.flat();
 }
 
 /** Who reads a channel, as far as the identity attributes of its items go. */

@@ -5,16 +5,25 @@
  * @module
  */
 import { Log } from "../../protocol/log.ts";
-import type { Changes, Key } from "../../protocol.ts";
+import type { Changes, Channel, Key } from "../../protocol.ts";
 import { SyncError } from "../../schema.ts";
 import { backoffMs, mapBounded } from "./bounded.ts";
-import { fanOut, type FanOutContext, independentParts } from "./fan_out.ts";
+import { ChannelLanes } from "./channel_lanes.ts";
+import {
+  fanOut,
+  fanOutChannel,
+  type FanOutContext,
+  groupRecords,
+  independentParts,
+  tellUnidentified,
+} from "./fan_out.ts";
 import { type Publisher, targetOf } from "../publishers/port.ts";
 import { isOutage } from "./faults.ts";
 import type { Spread } from "./spread.ts";
 import type { Counters } from "./metrics.ts";
+import { StreamWindow } from "./stream_window.ts";
 import { comesDown } from "./visible.ts";
-import type { ChannelLog } from "./channel_log.ts";
+import type { ChannelLog, LogKey } from "./channel_log.ts";
 import type { DataTable, StreamBatch, StreamRecord } from "../table/port.ts";
 
 /** What passing the stream on needs. */
@@ -53,11 +62,24 @@ export class StreamPassing {
     const unwanted = [...this.context.schema.models.values()].filter((model) => !comesDown(model)).map(({ name }) =>
       name
     );
+    const lanes = new ChannelLanes((channel, keys) => this.#passChannel(channel, keys, signal));
+    const window = new StreamWindow({
+      lanes,
+      checkpoint: (batch) => this.#untilDone("the stream's checkpoint", signal, () => batch.checkpoint()),
+      pause: this.context.pause,
+    });
+    await this.#read(window, unwanted, signal);
+    // Everything under way sees the signal, and ends with the request that it waits for.
+    await window.settled();
+  }
+
+  async #read(window: StreamWindow, unwanted: readonly string[], signal: AbortSignal): Promise<void> {
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
         for await (const batch of this.context.data.stream({ unwanted }).batches(signal)) {
-          if ("lost" in batch) await this.#historyIsLost(signal);
-          else await this.#pass(batch, signal);
+          // Devices must not hear of the new epoch in entries of what is before the gap.
+          if ("lost" in batch) await window.settled().then(() => this.#historyIsLost(signal));
+          else await this.#take(window, batch, signal);
           attempt = 0;
           if (signal.aborted) return;
         }
@@ -87,12 +109,44 @@ export class StreamPassing {
     this.#metrics.streamLost++;
   }
 
-  async #pass(batch: StreamBatch, signal: AbortSignal): Promise<void> {
+  async #take(window: StreamWindow, batch: StreamBatch, signal: AbortSignal): Promise<void> {
     this.#metrics.recordsRead += batch.records.length;
     for (const why of batch.unreadable ?? []) this.recordDropped(`a stream record is left out: ${why}`);
-    if (!await this.fanOutRecords(batch.records, signal)) return;
-    // After publishing. A crash before this line delivers the batch again, which is appended and published again.
-    await this.#untilDone("the stream's checkpoint", signal, () => batch.checkpoint());
+    const { shard, checkpoint } = batch, groups = this.#groups(batch.records);
+    await window.take({ shard, checkpoint: () => checkpoint.call(batch) }, groups, signal);
+  }
+
+  /** The keys that each channel's log gets. A record that can't be looked at is dropped, and no other. */
+  #groups(records: readonly StreamRecord[]): Map<Channel, LogKey[]> {
+    const look = (some: readonly StreamRecord[]) => {
+      const groups = groupRecords(this.context.schema, some);
+      tellUnidentified(this.#fanOutContext, some);
+      return groups;
+    };
+    try {
+      return look(records);
+    } catch {
+      return look(records.filter((record) => this.#can(() => look([record]), record.key)));
+    }
+  }
+
+  #can(look: () => unknown, key: Key): boolean {
+    try {
+      look();
+      return true;
+    } catch (error) {
+      this.#dropped(key, error);
+      return false;
+    }
+  }
+
+  #dropped(key: Key, error: unknown): void {
+    this.#metrics.recordsDropped++;
+    logger.error("the change of {key} is dropped: {error}", { key, error });
+  }
+
+  get #fanOutContext(): FanOutContext {
+    return { ...this.context, unidentified: (key, why) => this.#unidentified(key, why) };
   }
 
   /** A record that can't be read is left out: counted, told the first time and then now and then. */
@@ -119,7 +173,20 @@ export class StreamPassing {
    * @returns false where the signal aborted first: the records are to be handed in again.
    */
   async fanOutRecords(records: readonly StreamRecord[], signal: AbortSignal): Promise<boolean> {
-    const messages = await this.#append(records, signal);
+    const context = this.#fanOutContext;
+    return await this.#passOn(records, (some) => fanOut(context, some), signal);
+  }
+
+  #passChannel(channel: Channel, keys: readonly LogKey[], signal: AbortSignal): Promise<boolean> {
+    return this.#passOn(keys, (some) => fanOutChannel(this.context, channel, some), signal);
+  }
+
+  async #passOn<T extends { readonly key: Key }>(
+    changes: readonly T[],
+    append: (changes: readonly T[]) => Promise<Changes[]>,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const messages = await this.#append(changes, append, signal);
     if (!messages) return false;
     return await this.#untilDone("live messages", signal, () => this.#publishAll(messages));
   }
@@ -142,38 +209,44 @@ export class StreamPassing {
     return [...failed];
   }
 
-  /** The records' messages; undefined where the signal aborted. */
-  async #append(records: readonly StreamRecord[], signal: AbortSignal): Promise<Changes[] | undefined> {
+  /** The changes' messages; undefined where the signal aborted. */
+  async #append<T extends { readonly key: Key }>(
+    changes: readonly T[],
+    append: (changes: readonly T[]) => Promise<Changes[]>,
+    signal: AbortSignal,
+  ): Promise<Changes[] | undefined> {
     let faults = 0;
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
-        return await fanOut({ ...this.context, unidentified: (key, why) => this.#unidentified(key, why) }, records);
+        return await append(changes);
       } catch (error) {
         this.#metrics.streamFailures++;
-        logger.warn("fan-out of {count} records failed: {error}", { count: records.length, error });
+        logger.warn("fan-out of {count} records failed: {error}", { count: changes.length, error });
         // What a table answers (credentials that expired, a table that is gone) is no record's fault: it is waited out.
         const isOfRecord = !(error instanceof SyncError) || error.code === "invalid";
-        if (isOfRecord && ++faults === recordAttemptsMax) return await this.#appendApart(records, signal, error);
+        if (isOfRecord && ++faults === recordAttemptsMax) {
+          return await this.#appendApart(changes, append, signal, error);
+        }
         await this.context.pause(backoffMs(attempt, this.context.random), signal);
       }
     }
     return undefined;
   }
 
-  /** One record among these can't be passed on: each by itself, so that it alone is dropped. */
-  async #appendApart(
-    records: readonly StreamRecord[],
+  /** One change among these can't be passed on: each by itself, so that it alone is dropped. */
+  async #appendApart<T extends { readonly key: Key }>(
+    changes: readonly T[],
+    append: (changes: readonly T[]) => Promise<Changes[]>,
     signal: AbortSignal,
     error: unknown,
   ): Promise<Changes[] | undefined> {
-    if (records.length === 1) {
-      this.#metrics.recordsDropped++;
-      logger.error("the change of {key} is dropped: {error}", { key: records[0]!.key, error });
+    if (changes.length === 1) {
+      this.#dropped(changes[0]!.key, error);
       return [];
     }
     const messages: Changes[] = [];
-    for (const record of records) {
-      const own = await this.#append([record], signal);
+    for (const change of changes) {
+      const own = await this.#append([change], append, signal);
       if (!own) return undefined;
       messages.push(...own);
     }

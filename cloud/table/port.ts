@@ -113,6 +113,8 @@ export interface StreamRecord {
 
 /** Records that were read together; `checkpoint` stores the position behind them, after they were handled. */
 export interface StreamBatch {
+  /** Which part of the stream this is of: its batches are checkpointed in their order. Absent: there is one part. */
+  readonly shard?: string;
   /** May be empty: what there was is unwanted, and still to be checkpointed. */
   readonly records: readonly StreamRecord[];
   /** Why further records could not be read, a sentence each: they delay no other. */

@@ -327,10 +327,10 @@ export const mutants: readonly Mutant[] = [
     "checkpoint before fan-out",
     "§5: append, read, publish, then checkpoint",
     "zombies reread",
-    passing,
-    `if (!await this.fanOutRecords(batch.records, signal)) return;`,
+    "cloud/sync/stream_window.ts",
+    `const passed = (await Promise.all(channels)).every((one) => one);`,
     `await batch.checkpoint();
-    if (!await this.fanOutRecords(batch.records, signal)) return;`,
+    const passed = (await Promise.all(channels)).every((one) => one);`,
   ),
   one(
     "read before append",
@@ -342,7 +342,7 @@ export const mutants: readonly Mutant[] = [
     for (const part of splitKeys(keys)) appended.push({ ...await context.log.append(channel, part), keys: part });
     if (appended.length === 1) {
       const { epoch, seq } = appended[0]!;
-      return [[{ type: "changes", channel, epoch, seq, entries: early.entries, time: context.now() }]];
+      return [{ type: "changes", channel, epoch, seq, entries: early.entries, time: context.now() }];
     }`,
   ),
   one(
@@ -374,7 +374,7 @@ export const mutants: readonly Mutant[] = [
     "§5: where the stream lost history, all channels begin a new epoch",
     "logloss",
     passing,
-    `if ("lost" in batch) await this.#historyIsLost(signal);`,
+    `if ("lost" in batch) await window.settled().then(() => this.#historyIsLost(signal));`,
     `if ("lost" in batch) continue;`,
   ),
   one(

@@ -603,3 +603,44 @@ Deno.test("service: a worker that begins to receive says so, with a window for a
   ]);
   assert.equal(said.epoch, await second.log.epoch("global"));
 });
+
+Deno.test("service: a channel whose log is throttled holds up no other; nothing is checkpointed past it; it catches up in few entries", async () => {
+  await using fixture = new Fixture();
+  const publisher = new Outbox();
+  const { data, log } = fixture.tables;
+  let throttled = true;
+  const hot: Tables["log"] = {
+    get: log.get.bind(log),
+    write: (writes, options) =>
+      throttled && writes.some((write) => write.op === "put" && String(write.item.hash).endsWith("#global"))
+        ? Promise.resolve(writes.map(() => ({ outcome: "throttled" as const })))
+        : log.write(writes, options),
+    query: log.query.bind(log),
+    scan: log.scan.bind(log),
+    close: log.close.bind(log),
+  };
+  const service = await serviceOf(fixture, publisher, { tables: { data, log: hot } });
+  const abort = new AbortController();
+  const running = service.runStream(abort.signal);
+  const waits: number[] = [];
+  for (let i = 0; i < 40; i++) {
+    const began = performance.now(), before = publisher.sent.length;
+    await fixture.put("Global", { id: `g${i}` });
+    await fixture.put("Down", { id: `x${i}` });
+    await until("the device's is published", () => publisher.sent.length > before);
+    waits.push(performance.now() - began);
+  }
+  // The first meets it unprepared; from then on it is known to be busy.
+  assert.ok(waits.slice(1).every((ms) => ms < 200), JSON.stringify(waits.map(Math.round)));
+  assert.ok(publisher.take().every((message) => (message as Changes).channel === "device:d1"));
+  assert.ok((await fixture.records()).length >= 40, "what the channel lacks is still in the stream");
+  throttled = false;
+  await until("all of it is published", () => {
+    const entries = publisher.sent.flatMap(({ message }) => (message as Changes).entries);
+    return new Set(entries.map(({ key }) => key[1])).size === 40;
+  });
+  assert.ok(publisher.sent.length <= 5, `${publisher.sent.length} entries`);
+  await until("all is checkpointed", async () => (await fixture.records()).length === 0);
+  abort.abort();
+  await running;
+});

@@ -1,0 +1,66 @@
+/**
+ * What is to be passed on, by channel: one after the other within a channel, and no channel behind another. What comes for a
+ * channel while it is busy goes together with the next: a slow log gets fewer, larger entries, not a longer queue.
+ *
+ * @module
+ */
+import type { Channel } from "../../protocol.ts";
+import type { LogKey } from "./channel_log.ts";
+import { mergeKeys } from "./entries.ts";
+
+interface Piece {
+  readonly keys: readonly LogKey[];
+  done(passed: boolean): void;
+}
+
+/** Keys that go together at most, but for those of one piece: some entries' worth. */
+const togetherMax = 2_000;
+
+/** See the module. */
+export class ChannelLanes {
+  readonly #pass: (channel: Channel, keys: readonly LogKey[]) => Promise<boolean>;
+  /** Pieces that wait, of channels that are busy. */
+  readonly #waiting = new Map<Channel, Piece[]>();
+
+  /** @param pass passes keys on; false where it was told to stop. Never rejects. */
+  constructor(pass: (channel: Channel, keys: readonly LogKey[]) => Promise<boolean>) {
+    this.#pass = pass;
+  }
+
+  /** Something of the channel is under way. */
+  isBusy(channel: Channel): boolean {
+    return this.#waiting.has(channel);
+  }
+
+  /** Resolves when the keys were passed on: true; or when that was stopped: false. */
+  add(channel: Channel, keys: readonly LogKey[]): Promise<boolean> {
+    return new Promise((done) => {
+      const waiting = this.#waiting.get(channel);
+      if (waiting) return void waiting.push({ keys, done });
+      this.#waiting.set(channel, [{ keys, done }]);
+      void this.#run(channel);
+    });
+  }
+
+  async #run(channel: Channel): Promise<void> {
+    const waiting = this.#waiting.get(channel)!;
+    while (waiting.length > 0) {
+      const pieces = takeSome(waiting);
+      const passed = await this.#pass(channel, pieces.length === 1 ? pieces[0]!.keys : mergeKeys(pieces.map(keysOf)));
+      for (const piece of pieces) piece.done(passed);
+    }
+    this.#waiting.delete(channel);
+  }
+}
+
+function keysOf({ keys }: Piece): readonly LogKey[] {
+  return keys;
+}
+
+function takeSome(waiting: Piece[]): Piece[] {
+  let count = 0, keys = 0;
+  while (count < waiting.length && (count === 0 || keys + waiting[count]!.keys.length <= togetherMax)) {
+    keys += waiting[count++]!.keys.length;
+  }
+  return waiting.splice(0, count);
+}
