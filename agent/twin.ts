@@ -29,6 +29,7 @@ import { StuckRows } from "./upkeep/stuck.ts";
 import type { Clock, Transport } from "./ports.ts";
 import { complaintsText } from "./store/damage.ts";
 import type { Store } from "./store/store.ts";
+import { asideRetryFact } from "./store/tables.ts";
 import type { RowId } from "./sqlite/driver.ts";
 import type { UpTopic } from "./sync/silence.ts";
 import { Uplink } from "./sync/uplink.ts";
@@ -321,6 +322,15 @@ export class Twin {
     if (this.context.waits.any && this.context.waits.release()) this.#restartOutbox();
   }
 
+  /** Somebody has put right what stood in the way (`aside retry`): all of it is tried now. */
+  #retryAsked(): void {
+    const { store } = this.context;
+    if (store.getMeta(asideRetryFact) === undefined) return;
+    this.context.asides.all();
+    this.#retryAsides();
+    store.tx(() => store.setMeta(asideRetryFact, undefined));
+  }
+
   #retryAsides(): void {
     const { store, asides } = this.context;
     if (!asides.any) return;
@@ -378,7 +388,10 @@ export class Twin {
       if (now >= this.#nextCapacityMs) {
         this.#nextCapacityMs = now + capacityMs;
         this.#upkeep(() => this.capacity.check() && this.#restartOutbox());
-        if (this.context.limits.tellFrom !== Infinity) this.#upkeep(() => this.#kept.check());
+        if (this.context.limits.tellFrom !== Infinity) {
+          this.#upkeep(() => this.#retryAsked());
+          this.#upkeep(() => this.#kept.check());
+        }
       }
       if (now >= this.#nextHousekeepingMs) {
         this.#nextHousekeepingMs = now + housekeepingMs;

@@ -31,6 +31,10 @@ export const deviceCommands: Commands = {
     summary: "versions that lost a conflict: look, restore, drop",
     load: async () => (await import("./kept.ts")).conflictsCommand as unknown as Command,
   },
+  aside: {
+    summary: "items from the cloud that their tables can't take: look, try again",
+    load: async () => (await import("./aside.ts")).asideCommand as unknown as Command,
+  },
   backup: {
     summary: "copy a device's database while it is in use",
     load: async () => (await import("./backup.ts")).backupCommand as unknown as Command,

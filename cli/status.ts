@@ -8,6 +8,7 @@ import { type Database, type Driver, openDatabase } from "../agent/sqlite/driver
 import type { Problem } from "../agent/upkeep/problems.ts";
 import { defineCommand } from "./command.ts";
 import { isLeased, readDevice } from "./device_file.ts";
+import { durationOf } from "./duration.ts";
 import { driverFlags, driverOf } from "./driver_flags.ts";
 
 /** What `status --json` prints. Times are ISO texts or null. */
@@ -83,6 +84,18 @@ function problemsOf(db: Database): Problem[] {
   return typeof text === "string" ? JSON.parse(text) : [];
 }
 
+/** What is wrong, as sentences; none: all is well. */
+export function faultsOf(status: FileStatus, maxLagMs: number | undefined, nowMs: number): string[] {
+  const lagMs = status.oldest === null ? 0 : nowMs - Date.parse(status.oldest);
+  return [
+    ...(status.running ? [] : ["no agent is running"]),
+    ...status.problems.map(({ sentence }) => sentence),
+    ...(maxLagMs !== undefined && lagMs > maxLagMs
+      ? [`the oldest change waits since ${status.oldest}${status.connected ? "" : ", and there is no connection"}`]
+      : []),
+  ];
+}
+
 function lines(status: FileStatus): string[] {
   const state = status.connected ? "connected" : status.running ? "not connected" : "no agent is running";
   const cursors = Object.entries(status.cursors).map(([channel, cursor]) =>
@@ -107,15 +120,29 @@ function lines(status: FileStatus): string[] {
 export const statusCommand = defineCommand({
   name: "status",
   summary: "where a device's database stands",
-  usage: ["--db FILE [--json]"],
+  usage: ["--db FILE [--json]", "--db FILE --check [--max-lag TIME] [--json]"],
+  about: [
+    "--check is for a supervisor or a probe: it prints what is wrong, one line each, and exits with 1; with nothing to print it\n" +
+    "exits with 0. Wrong is a problem that stands, and that no agent runs. Being offline is not; --max-lag bounds how long\n" +
+    "changes may wait.",
+  ],
   flags: {
     db: { type: "string", value: "FILE", summary: "the device's database", required: true },
     json: { type: "boolean", summary: "print JSON" },
+    check: { type: "boolean", summary: "print only what is wrong, and exit with 1 if anything is" },
+    "max-lag": { type: "string", value: "TIME", summary: "check: the oldest change may wait for 30m, 12h, 2d" },
     ...driverFlags,
   },
   operands: [0, 0],
   async run({ flags, print }) {
+    const maxLagMs = durationOf("max-lag", flags["max-lag"]);
     const status = readStatus(flags.db, await driverOf(flags));
+    if (flags.check) {
+      const faults = faultsOf(status, maxLagMs, Date.now());
+      if (flags.json) print(JSON.stringify({ ok: faults.length === 0, faults }, null, 2));
+      else faults.forEach(print);
+      return faults.length > 0 ? 1 : 0;
+    }
     if (flags.json) print(JSON.stringify(status, null, 2));
     else lines(status).forEach(print);
     return 0;

@@ -32,6 +32,9 @@ export function trimmedName(table: "_conflicts" | "_rejected"): string {
   return `trimmed:${table}`;
 }
 
+/** Under this name `_sync` has that somebody wants what is set aside to be tried again now. */
+export const asideRetryFact = "asideRetry";
+
 /** Creates what is missing. Column meanings are those of `agent/` (outbox, items, downlink, clock). */
 export const agentTablesSql = `
 CREATE TABLE IF NOT EXISTS _sync(name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;

@@ -75,6 +75,14 @@ export class Asides {
       this.store.db.sql("SELECT 1 FROM _sync_aside WHERE hash = ? AND sort = ?").get(...key) !== undefined;
   }
 
+  /** The next {@link retry} tries every item that waits. */
+  all(): void {
+    for (const { hash, sort } of this.store.db.sql("SELECT hash, sort FROM _sync_aside").all()) {
+      const key: Key = [hash as string, sort as string];
+      this.#fresh.set(keyText(key), key);
+    }
+  }
+
   /** The model of the item that waits under a key. */
   modelOf(key: Key): Model | undefined {
     const row = this.store.db.sql("SELECT model FROM _sync_aside WHERE hash = ? AND sort = ?").get(...key);
