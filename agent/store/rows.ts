@@ -42,6 +42,7 @@ import { type KeyLookup, keyLookup } from "./key_lookup.ts";
 import { toColumnLeniently } from "../migration/recast.ts";
 import { isEnvironmental, toSyncError } from "./faults.ts";
 import { ident } from "./sql.ts";
+import { keyJsonSql } from "./triggers.ts";
 
 /** A row as an item. */
 export interface LocalRow {
@@ -78,6 +79,8 @@ export interface Rows {
   idByKey(key: Key): RowId | undefined;
   /** Undefined where there is no row, or it has no key: of a table that was altered behind the schema. */
   keyById(id: RowId): Key | undefined;
+  /** The key fields of a row as JSON, for people; undefined where they have none. */
+  keyJson(id: RowId): string | undefined;
   /**
    * Inserts the item or updates its row in place, keeping `_id` and what never leaves the device. Attributes that the
    * schema doesn't know are ignored; columns that the item lacks become NULL.
@@ -230,6 +233,18 @@ export class TableRows implements Rows {
   idByKey(key: Key): RowId | undefined {
     const row = this.db.sql(this.#sql.idByKey).get(...this.#lookup.values(key));
     return row && rowIdOf(row.id);
+  }
+
+  keyJson(id: RowId): string | undefined {
+    try {
+      const row = this.db.sql(`SELECT ${keyJsonSql(this.model, "t")} AS key FROM ${this.#table} AS t WHERE _id = ?`)
+        .get(id);
+      return typeof row?.key === "string" && !mayBeAltered(row.key) ? row.key : undefined;
+    } catch (error) {
+      // A BLOB where a text belongs has no JSON.
+      if (isEnvironmental(error)) throw error;
+      return undefined;
+    }
   }
 
   keyById(id: RowId): Key | undefined {

@@ -345,7 +345,7 @@ export class Outbox {
         if (key && rows.idByKey(key) === rowIdOf(entry.row)) return { key };
         this.store.db.sql(
           "INSERT INTO _rejected(model, key, op, code, reason, time) VALUES (?, ?, 'update', 'invalid', ?, ?)",
-        ).run(model.name, JSON.stringify(key ?? {}), error.message, Number(entry.time));
+        ).run(model.name, rows.keyJson(rowIdOf(entry.row)) ?? "{}", error.message, Number(entry.time));
         return undefined;
       }
     }

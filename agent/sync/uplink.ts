@@ -250,9 +250,15 @@ export class Uplink {
       counters.rejected++;
       store.db.sql(
         "INSERT INTO _rejected(model, key, op, code, reason, time) VALUES (?, ?, 'update', 'invalid', ?, ?)",
-      ).run(candidate.model.name, JSON.stringify(candidate.key), error.message, clock.nowMs());
+      ).run(candidate.model.name, this.#keyJson(candidate), error.message, clock.nowMs());
       return "nothing";
     }
+  }
+
+  /** How the key of a row that can't be read is named. */
+  #keyJson({ model, key }: Candidate): string {
+    const rows = this.context.store.rows(model), id = rows.idByKey(key);
+    return (id === undefined ? undefined : rows.keyJson(id)) ?? JSON.stringify(key);
   }
 
   /** Turns a candidate into a change, from the row as it is now and its base; `nothing` where they say that nothing is to be sent. */
