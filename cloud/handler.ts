@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { CloudMetrics } from "./api/metrics.ts";
 import process from "node:process";
 import { SyncError } from "../schema.ts";
 import { Log } from "../protocol/log.ts";
@@ -53,12 +54,14 @@ async function openHandler(config: HandlerConfig): Promise<ConfiguredHandler> {
     await tables.close();
     throw cause;
   });
+  const metrics = new CloudMetrics({ schema: schema.version });
   const handler = createHandler({
     schema,
     tables,
     registry,
+    metrics,
     ...(publisher && {
-      service: new CloudService({ schema, tables, registry, publisher, now, random, retentionMs }),
+      service: new CloudService({ schema, tables, registry, publisher, now, random, retentionMs, observer: metrics }),
       counters: () => ({ publishedBytes: publisher.counters.publishedBytes }),
     }),
     token,

@@ -10,6 +10,7 @@
  * @module
  */
 import { createHmac, randomBytes } from "node:crypto";
+import process from "node:process";
 import { Log } from "../protocol/log.ts";
 import type { BrokerConnection } from "../mqtt/session.ts";
 import { compiledOf, type OneTableSchema } from "../schema.ts";
@@ -17,6 +18,8 @@ import { SyncError } from "../schema/errors.ts";
 import type { Schema } from "../schema/model.ts";
 import { type Broker, type BrokerOptions, startBroker } from "./broker/broker.ts";
 import type { EmbeddedTables, Synchronous } from "./embedded.ts";
+import { CloudMetrics } from "./api/metrics.ts";
+import { tableLacking } from "./api/ready.ts";
 import { createHandler } from "./handler.ts";
 import { MqttPublisher, MqttReceiver } from "./mqtt.ts";
 import { type OpenedTables, openTables } from "./open_tables.ts";
@@ -209,7 +212,9 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
       presence: (deviceId, presence) => fleet.heard(deviceId, presence),
     });
     closers.push(() => publisher.close());
+    const metrics = new CloudMetrics({ schema: schema.version });
     const service = new CloudService({
+      observer: metrics,
       schema,
       tables,
       publisher,
@@ -241,7 +246,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
       return stream;
     });
     const cloud = new RunningCloud(
-      { service, registry, fleet, tables, publisher, receiver, broker, prefix, now, random },
+      { service, registry, fleet, metrics, tables, publisher, receiver, broker, prefix, now, random },
       closers,
       closeAll,
     );
@@ -279,6 +284,7 @@ interface Parts {
   readonly service: CloudService;
   readonly registry: Registry;
   readonly fleet: Fleet;
+  readonly metrics: CloudMetrics;
   readonly tables: Tables;
   readonly publisher: MqttPublisher;
   readonly receiver: MqttReceiver;
@@ -346,7 +352,15 @@ class RunningCloud implements Cloud {
         hint: "without one it is only for this machine: 127.0.0.1",
       });
     }
-    const { service, tables, registry, fleet, prefix, now, random } = this.parts;
+    const { service, tables, registry, fleet, metrics, prefix, now, random } = this.parts;
+    metrics.add({
+      gauges: () => ({
+        brokerConnected: this.connected ? 1 : 0,
+        connections: this.connections,
+        messagesRunning: this.parts.receiver.running,
+        residentBytes: process.memoryUsage.rss(),
+      }),
+    });
     const handler = createHandler({
       service,
       counters: () => this.counters(),
@@ -355,6 +369,8 @@ class RunningCloud implements Cloud {
       schema: service.schema,
       registry,
       fleet,
+      metrics,
+      lacking: () => this.#lacking(),
       token,
       hosts: hosts ?? [],
       now,
@@ -377,6 +393,13 @@ class RunningCloud implements Cloud {
     });
     this.#httpPort = server.addr.port;
     return this.#httpPort;
+  }
+
+  /** What a worker needs and does not reach now. */
+  async #lacking(): Promise<string[]> {
+    const { lastError } = this;
+    const broker = this.connected ? [] : [lastError?.message ?? "the broker is not reached yet"];
+    return [...broker, ...await tableLacking(this.tables)];
   }
 
   close(): Promise<void> {

@@ -16,7 +16,8 @@ import { checkBrowser } from "./browser.ts";
 import { ApiError, errorResponse } from "./errors.ts";
 import { deleteItem, type ItemsContext, listItems, modelNamed, putItem } from "./items.ts";
 import { queryFleet } from "./devices.ts";
-import { metricsText } from "./metrics.ts";
+import { CloudMetrics } from "./metrics.ts";
+import { tableLacking } from "./ready.ts";
 import { Intake } from "./intake.ts";
 import { confirmationIn, IotDestinations } from "./iot_destination.ts";
 import { checkToken, hasToken, readObject, requireToken } from "./request.ts";
@@ -43,6 +44,10 @@ export interface HandlerOptions {
     | "historyLost"
     | "requestVerify"
   >;
+  /** What `/metrics` shows beside counters: the service's observer. */
+  readonly metrics?: CloudMetrics;
+  /** What is not reached now, a sentence each, for `/readyz`. Default: the table. */
+  readonly lacking?: () => Promise<string[]>;
   /** Further counters for `/metrics`: a publisher's. */
   readonly counters?: () => Readonly<Record<string, number>>;
   /** Topic prefix of what is forwarded; default `tt`. */
@@ -92,10 +97,15 @@ export function createHandler(options: HandlerOptions): (request: Request) => Pr
   app.use("/api/*", guard);
   const destinations = new IotDestinations(options.now);
   const intake = service && new Intake({ ...options, service });
-  app.get("/metrics", () => {
-    return new Response(metricsText({ ...service?.metrics(), ...options.counters?.(), ...intake?.counters }), {
-      headers: { "content-type": "text/plain; version=0.0.4" },
-    });
+  const metrics = options.metrics ?? new CloudMetrics({ schema: schema.version });
+  metrics.add({ counters: () => ({ ...service?.metrics(), ...options.counters?.(), ...intake?.counters }) });
+  app.get(
+    "/metrics",
+    async () => new Response(await metrics.text(), { headers: { "content-type": metrics.contentType } }),
+  );
+  app.get("/readyz", async (c) => {
+    const lacking = await (options.lacking?.() ?? tableLacking(tables));
+    return lacking.length === 0 ? c.text("ready\n") : c.text(`${lacking.join("\n")}\n`, 503);
   });
   app.get("/api/items", async (c) => {
     checkQuery(c, ["model", "device", "account", "limit", "next"]);

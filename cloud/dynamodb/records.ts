@@ -17,6 +17,7 @@ export interface StreamImages {
   readonly OldImage?: Readonly<Record<string, unknown>>;
   readonly NewImage?: Readonly<Record<string, unknown>>;
   readonly SequenceNumber?: string;
+  readonly ApproximateCreationDateTime?: Date | number;
 }
 
 /** Who made a change, in the SDK's form and in that of stream events: set where DynamoDB itself did. */
@@ -53,6 +54,12 @@ export function wantedImages(typeField: string, unwanted: readonly string[]): (i
   return ({ OldImage, NewImage }) => isWanted(NewImage) || isWanted(OldImage) || (!NewImage && !OldImage);
 }
 
+/** The SDK gives a Date, an event seconds since 1970. */
+function timeOf(time: unknown): number | undefined {
+  if (time instanceof Date) return time.getTime();
+  return typeof time === "number" && Number.isFinite(time) ? time * 1000 : undefined;
+}
+
 /**
  * One record as the port has it.
  *
@@ -73,7 +80,14 @@ export function toStreamRecord(shape: TableShape, images: StreamImages, who?: Us
   }
   const old = image(images.OldImage), fresh = image(images.NewImage);
   const expired = who && !fresh && isExpiry(who);
-  return { key, ...(old ? { old } : {}), ...(fresh ? { new: fresh } : {}), ...(expired ? { expired } : {}) };
+  const atMs = timeOf(images.ApproximateCreationDateTime);
+  return {
+    ...(atMs === undefined ? {} : { atMs }),
+    key,
+    ...(old ? { old } : {}),
+    ...(fresh ? { new: fresh } : {}),
+    ...(expired ? { expired } : {}),
+  };
 }
 
 /**

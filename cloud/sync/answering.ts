@@ -8,7 +8,7 @@
  * @module
  */
 import { Log } from "../../protocol/log.ts";
-import type { Compare, Fetch, FromCloud, FromDevice, Probe, Refused, Sync, Up, Verified } from "../../protocol.ts";
+import type { Ack, Compare, Fetch, FromCloud, FromDevice, Probe, Refused, Sync, Up, Verified } from "../../protocol.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Identity } from "../../schema/model.ts";
 import { answerFetch, answerSync, type CatchUpContext } from "./catch_up.ts";
@@ -18,6 +18,7 @@ import type { Publisher } from "../publishers/port.ts";
 import { FairQueue, type Task } from "./fair_queue.ts";
 import type { Spread } from "./spread.ts";
 import type { Counters } from "./metrics.ts";
+import type { Observer } from "./observer.ts";
 import type { Registry } from "./registry.ts";
 import type { DataTable } from "../table/port.ts";
 
@@ -28,6 +29,7 @@ export interface AnsweringContext extends CatchUpContext {
   readonly publisher: Publisher;
   readonly metrics: Counters;
   readonly spread: Pick<Spread, "keep">;
+  readonly observer: Observer;
   /** Numbers in [0, 1): jitter. */
   readonly random: () => number;
 }
@@ -329,6 +331,7 @@ export class Answering {
       const accountOf = async (deviceId: string) => (await this.context.registry.identityOf(deviceId))?.accountId;
       const ack = await ingest({ schema, tables: { data }, now, accountOf }, identity, up);
       this.#metrics.changesRefused += ack.answers.filter(({ code }) => code !== "ok").length;
+      this.#tellAnswers(up, ack);
       return [ack];
     } catch (error) {
       const { deviceId } = identity;
@@ -343,6 +346,16 @@ export class Answering {
       logger.error("a batch of {deviceId} is refused: {error}", { deviceId, error });
       return [refusal(up.batch, `the cloud can't handle it: ${(error as Error)?.message ?? error}`, now())];
     }
+  }
+
+  /** An ack names what is not plainly `ok`. */
+  #tellAnswers({ changes }: Up, { answers }: Ack): void {
+    const codes = new Map(answers.map(({ at, code }) => [at, code]));
+    changes.forEach(({ model }, at) => {
+      // A name that the schema lacks is the sender's own invention: it must not become a time series.
+      const known = this.context.schema.models.has(model) ? model : "";
+      this.context.observer.answered(known, codes.get(at) ?? "ok");
+    });
   }
 
   async #sync(identity: Identity, sync: Sync): Promise<FromCloud[]> {

@@ -21,6 +21,7 @@ import { type Publisher, targetOf } from "../publishers/port.ts";
 import { isOutage } from "./faults.ts";
 import type { Spread } from "./spread.ts";
 import type { Counters } from "./metrics.ts";
+import type { Observer } from "./observer.ts";
 import { StreamWindow } from "./stream_window.ts";
 import { comesDown } from "./visible.ts";
 import type { ChannelLog, LogKey } from "./channel_log.ts";
@@ -34,6 +35,7 @@ export interface PassingContext extends FanOutContext {
   readonly metrics: Counters;
   /** How many would ask because of one message: see `spread.ts`. */
   readonly spread: Pick<Spread, "spreadMs">;
+  readonly observer: Observer;
   readonly random: () => number;
   readonly pause: (ms: number, signal?: AbortSignal) => Promise<void>;
 }
@@ -113,7 +115,11 @@ export class StreamPassing {
     this.#metrics.recordsRead += batch.records.length;
     for (const why of batch.unreadable ?? []) this.recordDropped(`a stream record is left out: ${why}`);
     const { shard, checkpoint } = batch, groups = this.#groups(batch.records);
-    await window.take({ shard, checkpoint: () => checkpoint.call(batch) }, groups, signal);
+    const done = () => {
+      this.#passed(batch.records);
+      return checkpoint.call(batch);
+    };
+    await window.take({ shard, checkpoint: done }, groups, signal);
   }
 
   /** The keys that each channel's log gets. A record that can't be looked at is dropped, and no other. */
@@ -147,6 +153,13 @@ export class StreamPassing {
 
   get #fanOutContext(): FanOutContext {
     return { ...this.context, unidentified: (key, why) => this.#unidentified(key, why) };
+  }
+
+  #passed(records: readonly StreamRecord[]): void {
+    if (records.length === 0) return;
+    const times = records.flatMap(({ atMs }) => atMs ?? []);
+    const ageMs = times.length > 0 ? this.context.now() - Math.max(...times) : undefined;
+    this.context.observer.passed(records.length, ageMs === undefined ? undefined : ageMs / 1000);
   }
 
   /** A record that can't be read is left out: counted, told the first time and then now and then. */

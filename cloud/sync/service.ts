@@ -18,6 +18,7 @@ import { Spread } from "./spread.ts";
 import type { Publisher } from "../publishers/port.ts";
 import { Registry } from "./registry.ts";
 import { noMetrics, type ServiceMetrics } from "./metrics.ts";
+import { noObserver, observedTables, type Observer } from "./observer.ts";
 import { StreamPassing } from "./passing.ts";
 import { telling } from "./telling.ts";
 import type { PageLimits } from "./snapshot.ts";
@@ -45,6 +46,8 @@ export interface ServiceOptions {
   readonly answering?: AnsweringOptions;
   /** Waits; default by timers. The simulation hands in its own. */
   readonly pause?: (ms: number, signal?: AbortSignal) => Promise<void>;
+  /** Told of what is done and how long it took; default: nobody. */
+  readonly observer?: Observer;
 }
 
 const logger = new Log("cloud");
@@ -71,7 +74,8 @@ export class CloudService {
 
   /** Begins nothing by itself. */
   constructor(options: ServiceOptions) {
-    const { schema, tables, now, random, retentionMs, answering } = options;
+    const { schema, now, random, retentionMs, answering, observer = noObserver } = options;
+    const tables = options.observer ? observedTables(options.tables, options.observer) : options.tables;
     const publisher = telling(options.publisher, schema);
     this.#options = options;
     this.schema = schema;
@@ -80,7 +84,7 @@ export class CloudService {
     const log = this.log = new ChannelLog(tables.log, { now, random, retentionMs, pause: options.pause });
     const { data } = tables, metrics = this.#metrics, limits = options.limits ?? defaultPageLimits;
     const spread = this.#spread = new Spread(tables.log, registry, now);
-    const shared = { schema, data, log, publisher, metrics, spread, now, random };
+    const shared = { schema, data, log, publisher, metrics, spread, now, random, observer };
     this.#answering = new Answering({ ...shared, registry, limits }, answering);
     this.#passing = new StreamPassing({
       ...shared,

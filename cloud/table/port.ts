@@ -109,6 +109,8 @@ export interface StreamRecord {
   readonly new?: Item;
   /** The table itself removed it, because its time had come: nobody's removal. */
   readonly expired?: true;
+  /** When it was written, ms, as the stream says (in DynamoDB to the second); not every stream does. */
+  readonly atMs?: number;
 }
 
 /** Records that were read together; `checkpoint` stores the position behind them, after they were handled. */

@@ -287,9 +287,13 @@ Deno.test("handler: devices are listed with their account and without their toke
 Deno.test("handler: metrics are Prometheus text", async () => {
   await using api = new Api();
   const { text } = await api.call("GET", "/metrics");
-  assert.match(text, /^# TYPE twintable_messages_received_total counter\ntwintable_messages_received_total 0\n/);
-  for (const line of text.trim().split("\n")) {
-    assert.match(line, /^(# TYPE twintable_\w+_total counter|twintable_\w+_total \d+)$/);
+  assert.match(
+    text,
+    /^# HELP twintable_messages_received_total Messages .*\.\n# TYPE twintable_messages_received_total counter\ntwintable_messages_received_total 0\n/m,
+  );
+  assert.match(text, /^twintable_build_info\{version="[^"]+",schema="[^"]+"\} 1$/m);
+  for (const line of text.trim().split("\n").filter((line) => line !== "")) {
+    assert.match(line, /^(# (HELP|TYPE) twintable_\w+ .*|twintable_\w+(\{.*\})? [-+.e\d]+)$/);
   }
 });
 

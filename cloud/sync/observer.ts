@@ -1,0 +1,58 @@
+/**
+ * What the cloud's parts say of their work, for whoever measures it: how long tables took, how changes were answered, how old
+ * the stream's records were. Nothing depends on it, and by default nobody listens.
+ *
+ * @module
+ */
+import type { Table, Tables } from "../table/port.ts";
+
+/** Listens. Its methods must not throw. */
+export interface Observer {
+  /** A request to a table ended. */
+  request(table: "data" | "log", op: TableOp, seconds: number, failed: boolean): void;
+  /** Changes of a model from devices were answered so: `ok`, `stale`, … */
+  answered(model: string, code: string): void;
+  /** Records of the stream were passed on, the newest this old by then; undefined where the stream does not tell. */
+  passed(records: number, ageSeconds: number | undefined): void;
+}
+
+/** A table's requests. */
+export type TableOp = "get" | "write" | "query" | "scan";
+
+/** Nobody listens. */
+export const noObserver: Observer = { request() {}, answered() {}, passed() {} };
+
+const ops: ReadonlySet<PropertyKey> = new Set<TableOp>(["get", "write", "query", "scan"]);
+
+/** The tables, with each request timed. */
+export function observedTables<T extends Tables>(tables: T, observer: Observer): Tables {
+  return { data: observed(tables.data, "data", observer), log: observed(tables.log, "log", observer) };
+}
+
+function observed<T extends Table>(table: T, name: "data" | "log", observer: Observer): T {
+  const methods = new Map<PropertyKey, unknown>();
+  const methodOf = (property: PropertyKey, value: (...args: unknown[]) => unknown) => {
+    const own = (...args: unknown[]) => value.apply(table, args);
+    if (!ops.has(property)) return own;
+    return async (...args: unknown[]) => {
+      const begun = performance.now();
+      let failed = true;
+      try {
+        const result = await own(...args);
+        failed = false;
+        return result;
+      } finally {
+        observer.request(name, property as TableOp, (performance.now() - begun) / 1000, failed);
+      }
+    };
+  };
+  return new Proxy(table, {
+    get(target, property) {
+      const value = Reflect.get(target, property, target) as unknown;
+      if (typeof value !== "function") return value;
+      let method = methods.get(property);
+      if (!method) methods.set(property, method = methodOf(property, value as (...args: unknown[]) => unknown));
+      return method;
+    },
+  });
+}
