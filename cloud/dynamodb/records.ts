@@ -112,8 +112,8 @@ export function recordsFromLambda(schema: Schema, event: unknown): EventRecord[]
     try {
       return { failureId, record: toStreamRecord(shape, images, entry?.userIdentity) };
     } catch (error) {
-      if (!(error instanceof SyncError) && !(error instanceof RangeError)) throw error;
-      return { failureId, unreadable: error.message };
+      // Whatever it is that can't be read, a value of another kind than its name says for one: it concerns this record alone.
+      return { failureId, unreadable: (error as Error).message };
     }
   });
 }

@@ -78,7 +78,10 @@ test("dev makes the tables that it is given by itself, and twins its device with
   await dev.printed(/Ctrl-C ends/);
   const [url] = await dev.printed(/http:\/\/127\.0\.0\.1:\d+/);
   const body = JSON.stringify({ model: "Command", item: { deviceId: "demo-1", name: "interval", value: 2 } });
-  assert.equal((await fetch(`${url}/api/items`, { method: "PUT", body })).status, 200);
+  assert.equal(
+    (await fetch(`${url}/api/items`, { method: "PUT", headers: { "content-type": "application/json" }, body })).status,
+    200,
+  );
   const arrived = () => count(`${state}/demo-1.db`, "SELECT count(*) FROM Command WHERE name = 'interval'") === 1;
   await until("the command is on the device", arrived, 20_000);
   await until("the device's telemetry is in the table", async () => {

@@ -52,7 +52,7 @@ withShell(
       assert.equal(found.code, 1, found.stdout);
       assert.match(
         found.stdout,
-        /\nSetting \{"name":"a"\}: differs: value; .*not captured\n1 differ, 0 of them mended\n$/,
+        /\nSetting: differs: value; .*not captured: \{"name":"a"\}\n1 differ, 0 of them mended\n$/,
       );
       const mended = await run("verify", "--db", path, "--repair", "--json");
       assert.equal(mended.code, 0, mended.stderr);
@@ -72,7 +72,7 @@ withShell(
     );
     const own = await run("verify", "--db", path, "--repair", ...connection);
     assert.equal(own.code, 0, own.stdout + own.stderr);
-    assert.match(own.stdout, /Board \{"name":"x"\}: differs: value; .*\(mended\)\n/);
+    assert.match(own.stdout, /Board: differs: value; .*\(1 mended\): \{"name":"x"\}\n/);
     assert.deepEqual((await cloud.items("Board")).map(({ value }) => value), [7]);
     const wrong = await run("verify", "--db", path, ...connection.slice(0, -1), "wrong");
     assert.deepEqual([wrong.code, /refused these credentials/.test(wrong.stderr)], [1, true], wrong.stderr);
@@ -112,7 +112,7 @@ withShell("cli: verify asks devices from the cloud, and says which are not conne
   const api = ["--cloud", `http://127.0.0.1:${port}`, "--token", "t"];
   const one = await run("verify", ...api, "--device", "dev-1", "--repair");
   assert.equal(one.code, 0, one.stdout + one.stderr);
-  assert.match(one.stdout, /dev-1: Setting \{"name":"a"\}: differs: .*\(mended\)\n/);
+  assert.match(one.stdout, /dev-1: Setting: differs: .*\(1 mended\): \{"name":"a"\}\n/);
   const all = await run("verify", ...api, "--all", "--json");
   assert.equal(all.code, 1);
   const reports = JSON.parse(all.stdout);

@@ -39,7 +39,11 @@ Deno.test("examples: the Python script and the TypeScript application work again
   await until("the script has started", () => count(database, "SELECT count(*) FROM Setting WHERE name = 'python'"));
   const url = (await dev.printed(/http:\/\/127\.0\.0\.1:\d+/))[0];
   const body = JSON.stringify({ model: "Notice", item: { text: "for all" } });
-  const put = await fetch(`${url}/api/items`, { method: "PUT", body });
+  const put = await fetch(`${url}/api/items`, {
+    method: "PUT",
+    headers: { "content-type": "application/json" },
+    body,
+  });
   assert.equal(put.status, 200, await put.text());
   const printed = await script;
   assert.match(printed, /^from the cloud: \S+ Notice /m);

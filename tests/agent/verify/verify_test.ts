@@ -133,29 +133,6 @@ Deno.test("verify: repair keeps to the keys a second that it is allowed, and rel
   });
 });
 
-Deno.test("verify: a row that was altered while the triggers were gone, and stay gone, is found and mended", async () => {
-  await twinned("Setting", async (cloud, device) => {
-    {
-      using db = connect(device.path);
-      const triggers = db.prepare("SELECT name FROM sqlite_master WHERE type = 'trigger'").all();
-      assert.ok(triggers.length > 0);
-      for (const { name } of triggers) db.exec(`DROP TRIGGER "${name}"`);
-      db.exec("UPDATE Setting SET value = 7 WHERE name = 'a'");
-    }
-    const found = await device.agent.verify(patient);
-    assert.deepEqual(found.found.map(({ key, what }) => [key.name, what]), [["a", "differs"]]);
-    const mended = await device.agent.verify({ repair: true, ...patient });
-    assert.deepEqual([mended.differences, mended.mended], [1, 1]);
-    const rows = await assertTwinned(cloud, device.path, "Setting");
-    assert.equal(rows.find(({ name }) => name === "a")!.value, 7);
-    // The next start makes them anew.
-    await device.agent.close();
-    await using again = await openAgent({ schema: e2eSchema, device: "dev-1", account: "acme", path: device.path });
-    device.exec("UPDATE Setting SET value = 8 WHERE name = 'b'");
-    assert.equal(again.status().outbox, 1);
-  });
-});
-
 Deno.test("verify: of a model that only syncs up the device's rows are sent again, its purged ones are not missed", async () => {
   await twinned("Sample", async (cloud, device) => {
     behind(device, "UPDATE Sample SET n = 7 WHERE id = 'a'; DELETE FROM Sample WHERE id = 'b'");
