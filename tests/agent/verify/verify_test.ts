@@ -3,7 +3,6 @@
  * differences and not of the data.
  */
 import assert from "node:assert/strict";
-import { openAgent } from "../../../agent/agent.ts";
 import { encode } from "../../../protocol.ts";
 import { compileSchema, type OneTableSchema } from "../../../schema.ts";
 import { assertTwinned } from "../../support/compare.ts";
