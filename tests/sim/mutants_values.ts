@@ -75,7 +75,7 @@ export const values: readonly Mutant[] = [
     "each record of a stream is read by itself",
     "tests/cloud/sync/intake_test.ts#a foreign or unreadable record",
     "cloud/dynamodb/records.ts",
-    `return { failureId, unreadable: error.message };`,
+    `return { failureId, unreadable: (error as Error).message };`,
     `throw error;`,
   ),
   guarded(
