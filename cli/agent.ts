@@ -46,11 +46,11 @@ function restoredLines({ restored, noticed }: Migration): string[] {
 /** The `agent` command. */
 export const agentCommand = defineCommand({
   name: "agent",
-  summary: "keep a device's database in step with the cloud",
+  summary: "sync a device's database with the cloud",
   usage: ["--device ID --account ID --schema FILE --db FILE --mqtt URL [flags]"],
   about: [
-    "Applications open the database file and use plain SQL. Credentials that the broker refuses at the first connection\n" +
-    "end the command; any later fault of the network is waited out.",
+    "Applications open the database file and use plain SQL. If the broker refuses the credentials at the first\n" +
+    "connection, the command ends; it waits out any other fault of the network.",
   ],
   flags: {
     device: { type: "string", value: "ID", summary: "this device", required: true },
@@ -60,7 +60,7 @@ export const agentCommand = defineCommand({
       value: "FILE",
       summary: "the schema: .json5, .json or .ts; needed where none is built in",
     },
-    db: { type: "string", value: "FILE", summary: "the SQLite database; made if missing", required: true },
+    db: { type: "string", value: "FILE", summary: "the SQLite database; created if missing", required: true },
     mqtt: {
       type: "string",
       value: "URL",
@@ -94,7 +94,7 @@ export const agentCommand = defineCommand({
     "db-max-mb": {
       type: "integer",
       value: "MB",
-      summary: "size of the database at which the same sets in; default none",
+      summary: "size of the database at which the same happens; default none",
       min: 1,
       max: 1_000_000_000,
     },

@@ -58,7 +58,7 @@ export const commonFlags = {
   config: {
     type: "string",
     value: "FILE",
-    summary: "take flags from this JSON5 file; the command line goes before it",
+    summary: "read flags from this JSON5 file; the command line takes precedence",
   },
   verbose: { type: "boolean", short: "v", summary: "log every step" },
   help: { type: "boolean", short: "h", summary: "show this help" },

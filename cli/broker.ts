@@ -150,7 +150,7 @@ export const brokerCommand = defineCommand({
     key: { type: "string", value: "FILE", summary: "mosquitto: PEM" },
     region: { type: "string", value: "REGION", summary: "aws-iot: the AWS region" },
     "aws-account": { type: "string", value: "NUMBER", summary: "aws-iot: the AWS account" },
-    prefix: { type: "string", value: "TEXT", summary: "what every topic begins with", default: "tt" },
+    prefix: { type: "string", value: "TEXT", summary: "topic prefix", default: "tt" },
   },
   operands: [2, 2],
   async run({ flags, operands, print }) {

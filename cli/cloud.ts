@@ -32,7 +32,7 @@ const flags = {
   port: { type: "integer", value: "N", summary: "the HTTP API's port; without it there is none", ...portRange },
   host: { type: "string", value: "ADDRESS", summary: "where HTTP and the broker listen", default: "127.0.0.1" },
   token: { type: "string", value: "T", summary: "the HTTP API's bearer token; needed beyond loopback" },
-  "token-file": { type: "string", value: "FILE", summary: "the same from a file's first line; - is standard input" },
+  "token-file": { type: "string", value: "FILE", summary: "read it from a file's first line; - is standard input" },
   "share-group": {
     type: "string",
     value: "NAME",

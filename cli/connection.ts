@@ -12,13 +12,13 @@ import { checkSecretTravel, passwordOf } from "./secret.ts";
 /** The flags of a connection to a broker, beside its URL. */
 export const connectionFlags = {
   username: { type: "string", value: "U", summary: "user name at the broker" },
-  password: { type: "string", value: "P", summary: "password or token; a process list shows it" },
-  "password-file": { type: "string", value: "FILE", summary: "the same from a file's first line; - is standard input" },
+  password: { type: "string", value: "P", summary: "password or token (visible in the process list)" },
+  "password-file": { type: "string", value: "FILE", summary: "read it from a file's first line; - is standard input" },
   insecure: { type: "boolean", summary: "send the password over mqtt:// to another machine, in the clear" },
-  ca: { type: "string", value: "FILE", summary: "PEM: certificate authorities that are trusted" },
+  ca: { type: "string", value: "FILE", summary: "PEM: trusted certificate authorities" },
   cert: { type: "string", value: "FILE", summary: "PEM: the client certificate" },
   key: { type: "string", value: "FILE", summary: "PEM: its private key" },
-  prefix: { type: "string", value: "TEXT", summary: "what every topic begins with", default: "tt" },
+  prefix: { type: "string", value: "TEXT", summary: "topic prefix", default: "tt" },
   "mqtt-version": {
     type: "string",
     value: "N",

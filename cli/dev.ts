@@ -149,15 +149,27 @@ export const devCommand = defineCommand({
   summary: "a cloud, a broker and demo devices on this machine",
   usage: ["[flags]"],
   about: [
-    "Needs nothing else and no account. State stays under --dir; a second start goes on. Without --schema the devices\n" +
+    "Needs no other program and no account. Keeps its state under --dir; the next start continues. Without --schema the devices\n" +
     "write this machine's own load, memory, disk and network counters.",
   ],
   flags: {
-    dir: { type: "string", value: "DIR", summary: "where the databases are", default: ".twintable" },
-    port: { type: "integer", value: "N", summary: "HTTP; another if taken", default: 7300, ...portRange },
-    "mqtt-port": { type: "integer", value: "N", summary: "the broker; another if taken", default: 1883, ...portRange },
+    dir: { type: "string", value: "DIR", summary: "folder of the databases", default: ".twintable" },
+    port: {
+      type: "integer",
+      value: "N",
+      summary: "HTTP port; another one if it is taken",
+      default: 7300,
+      ...portRange,
+    },
+    "mqtt-port": {
+      type: "integer",
+      value: "N",
+      summary: "the broker's port; another one if it is taken",
+      default: 1883,
+      ...portRange,
+    },
     devices: { type: "integer", value: "N", summary: "devices demo-1 to demo-N", default: 1, min: 1, max: 100 },
-    schema: { type: "string", value: "FILE", summary: "a schema of your own; no demo writer then" },
+    schema: { type: "string", value: "FILE", summary: "your own schema; without the demo writer" },
     table: { type: "string", value: "URL", summary: "embedded:PATH or dynamodb://TABLE?…; default DIR/cloud.db" },
   },
   operands: [0, 0],

@@ -80,7 +80,7 @@ export const deviceCommand = defineCommand({
     "broker-username": { type: "string", value: "U", summary: "its administrator", default: "twintable-admin" },
     "broker-password-file": { type: "string", value: "FILE", summary: "whose password is the file's first line" },
     "broker-ca": { type: "string", value: "FILE", summary: "PEM: authorities that are trusted" },
-    prefix: { type: "string", value: "TEXT", summary: "what every topic begins with", default: "tt" },
+    prefix: { type: "string", value: "TEXT", summary: "topic prefix", default: "tt" },
   },
   operands: [1, 2],
   async run({ flags, operands, print }) {

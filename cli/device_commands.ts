@@ -12,11 +12,11 @@ export type Commands = Readonly<Record<string, { readonly summary: string; reado
 /** What is run on a device. */
 export const deviceCommands: Commands = {
   agent: {
-    summary: "keep a device's database in step with the cloud",
+    summary: "sync a device's database with the cloud",
     load: async () => (await import("./agent.ts")).agentCommand as unknown as Command,
   },
   status: {
-    summary: "where a device's database stands",
+    summary: "show the sync state of a device's database",
     load: async () => (await import("./status.ts")).statusCommand as unknown as Command,
   },
   verify: {
@@ -40,15 +40,15 @@ export const deviceCommands: Commands = {
     load: async () => (await import("./backup.ts")).backupCommand as unknown as Command,
   },
   restore: {
-    summary: "bring a copy of a device's database back",
+    summary: "restore a device's database from a copy",
     load: async () => (await import("./restore.ts")).restoreCommand as unknown as Command,
   },
   reset: {
-    summary: "take the sync state out of a device's database",
+    summary: "remove the sync state from a device's database",
     load: async () => (await import("./reset.ts")).resetCommand as unknown as Command,
   },
   key: {
-    summary: "give an encrypted database another key",
+    summary: "change the key of an encrypted database",
     load: async () => (await import("./key.ts")).keyCommand as unknown as Command,
   },
   schema: {

@@ -13,7 +13,7 @@ export const driverFlags = {
   driver: {
     type: "string",
     value: "NAME",
-    summary: "SQLite of the runtime (default), or a library over FFI",
+    summary: "the runtime's SQLite (default), or a library through FFI",
     choices: ["builtin", "ffi"],
   },
   "sqlite-library": { type: "string", value: "FILE", summary: "the library over FFI; default the system's SQLite" },

@@ -14,7 +14,7 @@ import { chosenDriver, driverFlags, ffiOptionsOf, readKey } from "./driver_flags
 /** The `key` command. */
 export const keyCommand = defineCommand({
   name: "key",
-  summary: "give an encrypted database another key",
+  summary: "change the key of an encrypted database",
   usage: ["rotate --db FILE --key-file OLD --new-key-file NEW [--sqlite-library FILE]"],
   about: [
     "The database is encrypted anew: no agent may run on it and no application may have it open meanwhile. Keep the old\n" +

@@ -42,7 +42,7 @@ export function resetDevice(
 /** The `reset` command. */
 export const resetCommand = defineCommand({
   name: "reset",
-  summary: "take the sync state out of a device's database",
+  summary: "remove the sync state from a device's database",
   usage: ["--db FILE [--rows] [--force]"],
   about: [
     "Rows stay, and the next agent takes them in: each is as old as its 'updated' says, and a newer item of the cloud wins.\n" +

@@ -155,7 +155,7 @@ export async function restoreDevice(
 /** The `restore` command. */
 export const restoreCommand = defineCommand({
   name: "restore",
-  summary: "bring a copy of a device's database back",
+  summary: "restore a device's database from a copy",
   usage: ["--from FILE --db FILE [--force]"],
   flags: {
     from: { type: "string", value: "FILE", summary: "the copy, as backup made it", required: true },

@@ -1,5 +1,5 @@
 /**
- * `mod.ts status`: where a device's database stands, read through SQLite (read-only) from outside the agent's process.
+ * `mod.ts status`: show the sync state of a device's database, read through SQLite (read-only) from outside the agent's process.
  * Whether an agent runs is seen by its lease, since a killed one could not take back that it was connected.
  *
  * @module
@@ -119,7 +119,7 @@ function lines(status: FileStatus): string[] {
 /** The `status` command. */
 export const statusCommand = defineCommand({
   name: "status",
-  summary: "where a device's database stands",
+  summary: "show the sync state of a device's database",
   usage: ["--db FILE [--json]", "--db FILE --check [--max-lag TIME] [--json]"],
   about: [
     "--check is for a supervisor or a probe: it prints what is wrong, one line each, and exits with 1; with nothing to print it\n" +

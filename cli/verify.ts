@@ -40,7 +40,7 @@ const flags = {
   rate: {
     type: "integer",
     value: "N",
-    summary: "keys that are mended in a second at most",
+    summary: "mend at most this many keys a second",
     default: 50,
     min: 1,
     max: 100_000,
@@ -48,14 +48,14 @@ const flags = {
   timeout: {
     type: "integer",
     value: "SECONDS",
-    summary: "give up waiting then; the agent goes on by itself",
+    summary: "stop waiting after this time; the agent continues",
     default: 3600,
     min: 1,
     max: 1_000_000,
   },
   json: { type: "boolean", summary: "print JSON" },
-  schema: { type: "string", value: "FILE", summary: "where no agent runs on the file: the schema" },
-  mqtt: { type: "string", value: "URL", summary: "where no agent runs on the file: the broker" },
+  schema: { type: "string", value: "FILE", summary: "the schema, if no agent runs on the file" },
+  mqtt: { type: "string", value: "URL", summary: "the broker, if no agent runs on the file" },
   ...connectionFlags,
   ...driverFlags,
   cloud: { type: "string", value: "URL", summary: "from the cloud: its HTTP API" },
@@ -76,9 +76,9 @@ export const verifyCommand = defineCommand({
     "--cloud URL [--token TOKEN] (--device ID | --all) [--repair] [--json]",
   ],
   about: [
-    "Both sides compute digests over ranges of keys; only what differs is looked at. With an agent on the file it does the\n" +
-    "work; with none, give what it would need. The exit code is 0 where both sides are equal, or are so again.",
-    "Of a model that only syncs up, rows that the device has are compared; what the cloud has besides is the cloud's affair.",
+    "Both sides compare digests of key ranges and look closer only where these differ. If an agent runs on the file, it\n" +
+    "does the work; otherwise give the flags that an agent needs. The exit code is 0 if both sides are equal in the end.",
+    "For models that only sync up, only rows that the device still has are compared.",
   ],
   flags,
   operands: [0, 0],
