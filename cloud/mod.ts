@@ -20,6 +20,7 @@
 export { type Broker, type BrokerOptions, startBroker } from "./broker/broker.ts";
 export type { AccessOptions, Admission } from "./broker/access.ts";
 export type { Rate } from "./budget.ts";
+export type { DecodeBudgets } from "./decode_lane.ts";
 export { type EmbeddedOptions, type EmbeddedTables, openEmbedded } from "./embedded.ts";
 export {
   type ConfiguredHandler,
