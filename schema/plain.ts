@@ -12,6 +12,7 @@ import { fieldOf, fieldOfAttribute } from "./item.ts";
 import { idIn } from "./identity.ts";
 import type { Field, Identity, Model, Schema } from "./model.ts";
 import { quoted } from "./names.ts";
+import { isSlipOf } from "./slips.ts";
 import { unplaceItem } from "./placement.ts";
 import { canonicalDecimal, numberToJson } from "./numbers.ts";
 import {
@@ -102,7 +103,7 @@ function plainJson(value: Json): unknown {
 /**
  * The attributes that plain JSON makes, complete and checked: defaults, generated ids and identity filled in where they
  * are missing, `created` set unless given, `updated` set. Computed properties are ignored, for they are derived; unknown
- * ones are kept under their names.
+ * ones are kept under their names, unless they look like a slip for a property that is not given.
  *
  * @throws SyncError `invalid` with the first reason why they are no valid item.
  */
@@ -128,6 +129,14 @@ export function fromPlain(schema: Schema, model: Model, plain: unknown, context:
       if (isInternal(schema, name) || fieldOf(model, name)) continue;
       const owner = fieldOfAttribute(model, name);
       if (owner) throw new RangeError(`${name} is the attribute of ${owner.name}: give it by that name`);
+      const meant = model.fields.find((field) => !Object.hasOwn(given, field.name) && isSlipOf(name, field.name));
+      if (meant) {
+        throw new RangeError(
+          `the schema has no ${
+            quoted(name)
+          }: is ${meant.name} meant? To have both, give ${meant.name} as well (null: none)`,
+        );
+      }
       add(name, plainToJson(value));
     }
   } catch (error) {

@@ -251,6 +251,7 @@ Deno.test("handler: what is wrong with a request is said with a status and a cod
     ["PUT", "/api/items", setting({ deviceId: "a/b", name: "x" }), 400, "invalid"],
     ["PUT", "/api/items", setting({ deviceId: "d1", name: "x", value: "many" }), 400, "invalid"],
     ["PUT", "/api/items", setting({ deviceId: "d1", name: "x", level: "middle" }), 400, "invalid"],
+    ["PUT", "/api/items", setting({ deviceId: "d1", name: "x", vlaue: 1 }), 400, "invalid"],
     ["PUT", "/api/items", setting({ deviceId: "d1", name: "x", text: "x".repeat(420_000) }), 413, "too-large"],
     ["PUT", "/api/items", "x".repeat(3_000_000), 413, "too-large"],
     ["DELETE", "/api/items", setting({ deviceId: "d1" }), 400, "invalid"],

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { isSlipOf } from "../../schema/slips.ts";
 import { compileSchema, completeItem, fromPlain, generateValue, SyncError, toPlain, ulid } from "../../schema.ts";
 import { schemaOf } from "./fixture.ts";
 
@@ -25,6 +26,20 @@ const schema = compileSchema(schemaOf(
 const m = schema.models.get("M")!;
 const now = Date.parse("2026-01-02T03:04:05.678Z");
 const context = { now, random: () => 0.5, identity: { deviceId: "d1" } };
+
+Deno.test("plain: a mistyped property is refused with what is meant; a name that only looks alike is kept", () => {
+  const slips = [["severty", "severity"], ["Severity", "severity"], ["sevreity", "severity"], ["naem", "name"], [
+    "notes",
+    "note",
+  ]];
+  const others = [["v", "x"], ["line1", "line2"], ["severity", "severity"], ["code", "mode2"], ["unknown", "note"], [
+    "tag",
+    "tags",
+  ]];
+  for (const [a, b] of slips) assert.equal(isSlipOf(a!, b!), true, `${a} ${b}`);
+  for (const [a, b] of others) assert.equal(isSlipOf(a!, b!), false, `${a} ${b}`);
+  assert.equal(isSlipOf("x".repeat(1_000_000), "severity"), false);
+});
 
 Deno.test("plain: an item is made complete: defaults, ids, timestamps, identity", () => {
   const attributes = fromPlain(schema, m, {}, context);
