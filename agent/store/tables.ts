@@ -174,9 +174,14 @@ function pendingSql(models: ReadonlyMap<number, Model>): string {
   return `CREATE VIEW _pending AS\n${parts.join("\nUNION ALL ")}`;
 }
 
+/** Tools that read a file's schema line by line (a shell's `.schema`, ORMs' introspection) find a view on one. No name of ours has a line break. */
+function oneLine(sql: string): string {
+  return sql.replace(/\s*\n\s*/g, " ");
+}
+
 /** The views, for these models (by the file's own numbers). */
 export function viewsSql(models: ReadonlyMap<number, Model>): string[] {
-  return [statusSql, pendingSql(models)];
+  return [statusSql, pendingSql(models)].map(oneLine);
 }
 
 /** The names of {@link viewsSql}. */
