@@ -35,6 +35,7 @@ import type { UpTopic } from "./sync/silence.ts";
 import { Uplink } from "./sync/uplink.ts";
 import { Verify } from "./verify/verify.ts";
 import { askVerify } from "./verify/report.ts";
+import { Restores } from "./sync/restores.ts";
 import { Waits } from "./sync/waits.ts";
 import { WalWatch } from "./upkeep/wal_watch.ts";
 import { KeptWatch } from "./upkeep/kept_watch.ts";
@@ -110,13 +111,14 @@ export class Twin {
     };
     const outbox = new Outbox(store), clock = new DeviceClock(options.clock, store, outbox);
     this.facts = new Facts(store);
-    const problems = new Problems(this.facts, () => store.now());
+    const problems = new Problems(this.facts, () => store.now()), records = new ItemRecords(store);
     this.context = {
       store,
       problems,
       stuck: new StuckRows(problems),
       clock,
-      records: new ItemRecords(store),
+      records,
+      restores: new Restores(store, records.learnt),
       outbox,
       waits: new Waits(store, clock, problems, random),
       asides: new Asides(store),
@@ -250,7 +252,21 @@ export class Twin {
     });
   }
 
+  /**
+   * Whether an answer is of the table that the rows are of. One of another epoch (the table was restored, or this is of
+   * before) says nothing but the time: what that table lacks or has is not what this device knows (rules B1).
+   */
+  #isOfThisTable(message: FromCloud): boolean {
+    if (message.type !== "ack" && message.type !== "items") return true;
+    if (this.context.restores.isPresent(message.epoch)) return true;
+    this.context.counters.ignored++;
+    this.downlink.sync(undefined, false);
+    return false;
+  }
+
   #handle(message: FromCloud): void {
+    if ("time" in message) this.context.records.learnt.atMs = message.time;
+    if (!this.#isOfThisTable(message)) return;
     switch (message.type) {
       case "ack":
       case "refused": {
@@ -291,7 +307,7 @@ export class Twin {
         break;
       }
       case "time":
-        this.downlink.timed(message.request);
+        this.downlink.timed(message);
         break;
       case "later":
         this.downlink.later(message);
@@ -495,6 +511,7 @@ export class Twin {
 
   #reload(): void {
     this.inFlight.restart();
+    this.context.restores.restart();
     this.context.waits.restart();
     this.#restartOutbox();
     this.downlink.restart();

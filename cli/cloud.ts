@@ -1,10 +1,12 @@
 /**
- * `mod.ts cloud`: the cloud's worker as a process (table, stream, MQTT, HTTP), and `cloud table create|check` for DynamoDB.
+ * `mod.ts cloud`: the cloud's worker as a process (table, stream, MQTT, HTTP), `cloud table create|check` for DynamoDB, and
+ * `cloud table restored` after a restore.
  * Several workers may run on one DynamoDB table with one broker; they share the work.
  *
  * @module
  */
 import { withoutSecrets } from "../protocol/log.ts";
+import { ChannelLog } from "../cloud/sync/channel_log.ts";
 import { startCloud } from "../cloud/worker.ts";
 import { type Schema, SyncError } from "../schema.ts";
 import { portRange, UsageError } from "./args.ts";
@@ -38,8 +40,41 @@ const flags = {
     value: "NAME",
     summary: "what workers share messages under; default made of the password",
   },
+  since: { type: "string", value: "TIME", summary: "table restored: the time that the table was restored to" },
   ...connectionFlags,
 } as const;
+
+/** A time as people write it: ISO, or ms since 1970. Not in the future. */
+function timeOf(text: string | undefined): number {
+  if (text === undefined) {
+    throw new UsageError("cloud table restored needs --since TIME: what the table was restored to");
+  }
+  const ms = /^\d{12,14}$/.test(text) ? Number(text) : Date.parse(text);
+  if (Number.isNaN(ms)) throw new UsageError(`--since ${text} is no time: 2026-03-01T12:00:00Z is one`);
+  if (ms > Date.now()) throw new UsageError(`--since ${text} is in the future`);
+  return ms;
+}
+
+/** Tells all devices, by a new epoch, that the table was restored: each offers what it has that is newer (docs/cloud.md). */
+async function restoredCommand(
+  url: string,
+  schema: Schema,
+  sinceMs: number,
+  print: (line: string) => void,
+): Promise<number> {
+  // Not shared: an embedded table that is served is refused. Whether workers run on DynamoDB nobody can see from here.
+  const tables = await openTables(url, { schema, existing: true });
+  try {
+    const random = () => crypto.getRandomValues(new Uint32Array(1))[0]! / 2 ** 32;
+    const log = new ChannelLog(tables.log, { now: Date.now, random });
+    const epoch = await log.restored(sinceMs);
+    print(`the table was restored to ${new Date(sinceMs).toISOString()}: epoch ${epoch}`);
+    print("start the workers now; each device offers what it has that is newer when it connects");
+    return 0;
+  } finally {
+    await tables.close();
+  }
+}
 
 async function tableCommand(
   action: string,
@@ -47,7 +82,9 @@ async function tableCommand(
   schema: Schema,
   print: (line: string) => void,
 ): Promise<number> {
-  if (action !== "create" && action !== "check") throw new UsageError(`cloud table ${action}? create or check`);
+  if (action !== "create" && action !== "check") {
+    throw new UsageError(`cloud table ${action}? create, check or restored`);
+  }
   const tables = await openTables(url, { schema });
   try {
     if (!tables.create || !tables.check) {
@@ -87,14 +124,20 @@ export const cloudCommand = defineCommand({
   usage: [
     "--schema FILE --table URL [--mqtt URL | --broker --mqtt-port N] [--port N]",
     "table create|check --schema FILE --table URL",
+    "table restored --since TIME --schema FILE --table URL",
   ],
   about: ["AWS credentials come from the AWS default chain. table create makes what is missing in DynamoDB."],
   flags,
   operands: [0, 2],
   async run({ flags, operands, print, given }) {
     if (operands.length > 0 && (operands[0] !== "table" || operands.length !== 2)) {
-      throw new UsageError(`cloud ${operands.join(" ")}? cloud table create or cloud table check`);
+      throw new UsageError(`cloud ${operands.join(" ")}? cloud table create, check or restored`);
     }
+    if (operands[1] === "restored") {
+      const sinceMs = timeOf(flags.since);
+      return await restoredCommand(flags.table, await loadSchemaFile(flags.schema), sinceMs, print);
+    }
+    if (flags.since !== undefined) throw new UsageError("--since goes with cloud table restored");
     if (operands.length === 2) {
       return await tableCommand(operands[1]!, flags.table, await loadSchemaFile(flags.schema), print);
     }

@@ -28,11 +28,13 @@ import {
   type Key,
   type Later,
   type Mark,
+  type OfTable,
   type Page,
   type Probe,
   probeKeysMax,
   type RangeDigest,
   type Refused,
+  type Restored,
   type SnapshotPage,
   type Sync,
   type Time,
@@ -188,6 +190,14 @@ function toldOf(fields: Fields): Told {
   return told;
 }
 
+function ofTableOf(fields: Fields): OfTable {
+  return fields.epoch === undefined ? toldOf(fields) : { ...toldOf(fields), epoch: epochOf(fields.epoch, "epoch") };
+}
+
+function restoredOf({ since }: Fields): Restored {
+  return since === undefined ? {} : { since: timeOf(since, "since") };
+}
+
 function cursorOf(value: unknown): CursorOf {
   const { channel, epoch, seq, snapshot } = fieldsOf(value, "channels[]");
   const cursor: { -readonly [name in keyof CursorOf]: CursorOf[name] } = {
@@ -212,6 +222,7 @@ function syncOf(fields: Fields): Sync {
     request: idOf(fields.request, "request"),
     channels: listOf(fields.channels, "channels", channelsMax).map(cursorOf),
     ...(fields.schema === undefined ? {} : { schema: textOf(fields.schema, "schema", 1, fingerprintMax) }),
+    ...(fields.epoch === undefined ? {} : { epoch: epochOf(fields.epoch, "epoch") }),
     ...readsOf(fields),
   };
 }
@@ -280,7 +291,7 @@ function ackOf(fields: Fields): Ack {
   return {
     type: "ack",
     batch: idOf(fields.batch, "batch"),
-    ...toldOf(fields),
+    ...ofTableOf(fields),
     answers: listOf(fields.answers, "answers", batchChangesMax).map(answerOf),
     ...(fields.afterMs === undefined ? {} : { afterMs: waitOf(fields.afterMs, "afterMs") }),
   };
@@ -377,6 +388,7 @@ function snapshotOf(fields: Fields): SnapshotPage {
     head: wholeOf(fields.head, "head"),
     entries: entriesOf(fields),
     ...modelsOf(fields),
+    ...restoredOf(fields),
     ...toldOf(fields),
   };
   if (fields.after !== undefined) page.after = textOf(fields.after, "after", 0, tokenLengthMax);
@@ -389,7 +401,7 @@ function itemsOf(fields: Fields): Items {
     type: "items",
     request: idOf(fields.request, "request"),
     entries: entriesOf(fields),
-    ...toldOf(fields),
+    ...ofTableOf(fields),
   };
 }
 
@@ -436,7 +448,7 @@ function verifyOf(fields: Fields): Verify {
 }
 
 function timeMessageOf(fields: Fields): Time {
-  return { type: "time", request: idOf(fields.request, "request"), ...toldOf(fields) };
+  return { type: "time", request: idOf(fields.request, "request"), ...restoredOf(fields), ...ofTableOf(fields) };
 }
 
 function laterOf(fields: Fields): Later {

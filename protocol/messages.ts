@@ -88,6 +88,8 @@ export interface Sync {
   readonly request: string;
   /** A cursor for each channel. */
   readonly channels: readonly CursorOf[];
+  /** The epoch of the table that the device met last. */
+  readonly epoch?: string;
   /** The fingerprint of the device's schema. Where the cloud's is another one, it says which models it sends down. */
   readonly schema?: string;
   /** 1: the device reads compressed answers. Said by its link. */
@@ -194,8 +196,20 @@ export interface Answer {
   readonly reason?: string;
 }
 
+/** What answers that are of the table, not of a channel, tell: a device that has not met this epoch takes only the time from them. */
+export interface OfTable extends Told {
+  /** The epoch of the table: what a channel's epoch has before its dash. */
+  readonly epoch?: string;
+}
+
+/** Where the table was restored to an earlier time since the epoch that the device said. */
+export interface Restored {
+  /** The table may lack what was written from this time on, ms since 1970. */
+  readonly since?: number;
+}
+
 /** Answers a batch. Changes that no answer names are `ok`. */
-export interface Ack extends Told {
+export interface Ack extends OfTable {
   /** Which message it is. */
   readonly type: "ack";
   /** The batch's id. */
@@ -293,7 +307,7 @@ export interface Page extends Told {
 }
 
 /** One page of a snapshot. The first has no `after`; the last no `next`. */
-export interface SnapshotPage extends Told {
+export interface SnapshotPage extends Told, Restored {
   /** Which message it is. */
   readonly type: "snapshot";
   /** The request's id. */
@@ -315,7 +329,7 @@ export interface SnapshotPage extends Told {
 }
 
 /** Answers a `fetch`: each asked key once. */
-export interface Items extends Told {
+export interface Items extends OfTable {
   /** Which message it is. */
   readonly type: "items";
   /** The request's id. */
@@ -338,7 +352,7 @@ export interface Later extends Told {
 }
 
 /** Answers a `sync` without channels: the cloud's time alone. */
-export interface Time extends Told {
+export interface Time extends OfTable, Restored {
   /** Which message it is. */
   readonly type: "time";
   /** The request's id. */

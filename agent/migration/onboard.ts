@@ -69,15 +69,17 @@ export function refuseForeign(db: Database, model: Model, identity: Identity, pr
  * as made now.
  */
 export function onboard(db: Database, model: Model, number: number): void {
-  const field = model.fields.find((f) => f.name === model.updatedField && !f.template);
-  const column = field && ident(field.name);
-  const updated = !field
-    ? nowMsSql
-    : field.isoDates
-    ? `CAST((julianday(${column}) - 2440587.5) * 86400000 + 0.5 AS INTEGER)`
-    : column;
   db.exec(
     `INSERT INTO _outbox(model, row, kind, time, segment) SELECT ${number}, _id, ${outboxKinds.update}, ` +
-      `min(coalesce(${updated}, ${nowMsSql}), ${nowMsSql}), segment FROM ${ident(model.name)}, _sync_flag`,
+      `${updatedMsSql(model).sql}, segment FROM ${ident(model.name)}, _sync_flag`,
   );
+}
+
+/** When a row was written last, ms since 1970, as SQL, never in the future; `said`: what it says itself, where the model's rows do. */
+export function updatedMsSql(model: Model): { readonly sql: string; readonly said?: string } {
+  const field = model.fields.find((f) => f.name === model.updatedField && !f.template);
+  if (!field) return { sql: nowMsSql };
+  const column = ident(field.name);
+  const said = field.isoDates ? `CAST((julianday(${column}) - 2440587.5) * 86400000 + 0.5 AS INTEGER)` : column;
+  return { sql: `min(coalesce(${said}, ${nowMsSql}), ${nowMsSql})`, said };
 }

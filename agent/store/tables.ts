@@ -53,6 +53,7 @@ CREATE TABLE IF NOT EXISTS _inflight(batch TEXT PRIMARY KEY, serial INTEGER, pay
 CREATE TABLE IF NOT EXISTS _sync_items(
   hash TEXT, sort TEXT, model INTEGER, source TEXT, stamp INTEGER, base TEXT, awaiting INTEGER NOT NULL DEFAULT 0,
   recheck INTEGER, gone INTEGER, issued INTEGER, swept INTEGER, prior TEXT,
+  era INTEGER, at INTEGER, offer TEXT,
   PRIMARY KEY (hash, sort)) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS _sync_items_recheck ON _sync_items(recheck) WHERE recheck IS NOT NULL;
 CREATE TABLE IF NOT EXISTS _sync_channels(
@@ -110,6 +111,9 @@ export const laterColumns: readonly { readonly table: string; readonly name: str
   { table: "_sync_kept", name: "key", sql: "key TEXT" },
   { table: "_sync_items", name: "swept", sql: "swept INTEGER" },
   { table: "_sync_items", name: "prior", sql: "prior TEXT" },
+  { table: "_sync_items", name: "era", sql: "era INTEGER" },
+  { table: "_sync_items", name: "at", sql: "at INTEGER" },
+  { table: "_sync_items", name: "offer", sql: "offer TEXT" },
 ];
 
 /** Indexes over {@link laterColumns}: made when these are there. */

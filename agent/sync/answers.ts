@@ -24,7 +24,8 @@ import type { Ack, Answer, Current, Version } from "../../protocol.ts";
 import { isPoison } from "./aside.ts";
 import type { Context } from "./context.ts";
 import type { Batch, Flight, InFlight } from "./flight.ts";
-import { comesDown, isTracked, type ItemRecord } from "./items.ts";
+import { keepRestored } from "./heal.ts";
+import { comesDown, goesUp, isTracked, type ItemRecord } from "./items.ts";
 import { type Candidate, joined } from "./outbox.ts";
 
 /** Refused versions of one key that are remembered: workers of another version wrote one of the last, if any. */
@@ -155,8 +156,11 @@ export function settle(
   // Nothing was known of this key, and nothing is to be: what measurements mostly are.
   if (untracked && answer.code === "ok" && !answer.over && !flight.tried) return;
   const record = records.open(flight.model, flight.key);
-  const { prior } = record;
+  const { prior, offer, version: baseVersion } = record, hasLost = context.restores.hasLost(record);
   record.prior = undefined;
+  // One that was superseded by a local write has gone out as that.
+  const offered = flight.offer ? offer : undefined;
+  record.offer = undefined;
   // While in flight the batch remembers the stamp; from now on the record does.
   if (isTracked(flight.model)) record.issued = Math.max(record.issued ?? 0, flight.change.stamp);
   const ownStale = answer.code === "stale" && answer.current?.version !== undefined &&
@@ -165,6 +169,13 @@ export function settle(
     written(context, flight, record, ownStale ? answer.current!.version! : flight.stamps.at(-1)!, answer.over);
   } else if (answer.code === "invalid" || answer.code === "too-large") {
     rejected(context, flight, record, answer);
+  } else if (offered && (answer.code === "stale" || answer.code === "gone")) {
+    offerRefused(context, flight, record, answer.current ?? null);
+  } else if (hasLost && offersAgain(flight, baseVersion, answer)) {
+    // The restored table lacks what this was made from: it is made from what there is.
+    record.base = answer.current?.item;
+    record.version = answer.current?.version;
+    outbox.append(flight.model, flight.key, flight.keyAttributes, clock.clock.wallMs());
   } else if (answer.code === "gone") {
     if (hasRunOut(context, flight, ackMs)) again(context, flight, record);
     else lost(context, flight, record, null, true);
@@ -194,6 +205,40 @@ function again({ outbox, clock }: Context, flight: Flight, record: ItemRecord): 
   record.base = record.version = undefined;
   const { model, key, keyAttributes } = flight;
   if (!outbox.pending(model, key)) outbox.append(model, key, keyAttributes, clock.clock.wallMs());
+}
+
+/** B6: the change was made from a base that a restored table lacks, and the table has nothing that is newer than it. */
+function offersAgain(
+  { model }: Flight,
+  base: Version | undefined,
+  answer: Pick<Answer, "code"> & Partial<Answer>,
+): boolean {
+  if (answer.code === "gone") return true;
+  if (answer.code !== "stale" || model.conflict === "newest" || model.sync === "up") return false;
+  const current = answer.current?.version;
+  return current !== undefined && base !== undefined && current[1] < base[1];
+}
+
+/**
+ * B5: an offer that the table did not take. Under every policy the stamps decide, for both sides have what they had before:
+ * what is newer or equal stays; what is older is replaced, with the same stamp again. Not under `newest`, where `updated`
+ * speaks against it, and would for ever.
+ */
+function offerRefused(context: Context, flight: Flight, record: ItemRecord, current: Current | null): void {
+  const { outbox, clock } = context, { item, stamp } = flight.change, theirs = current?.version?.[1];
+  const isOlder = current === null || (theirs !== undefined && theirs < stamp && flight.model.conflict !== "newest");
+  if (isOlder) {
+    record.offer = { item: item!, stamp };
+    record.base = current?.item;
+    record.version = current?.version;
+    return outbox.append(flight.model, flight.key, flight.keyAttributes, clock.clock.wallMs());
+  }
+  if (!jsonEquals(current.item, item!)) keepRestored(context, record, item!);
+  if (outbox.pending(flight.model, flight.key)) {
+    record.base = current.item;
+    record.version = current.version;
+  } else place(context, record, current, flight.keyAttributes);
+  record.awaiting = comesDown(flight.model);
 }
 
 /** The change is in the table: it is the base now. Its echo is still to come where the model comes down. */
@@ -379,8 +424,11 @@ export function place(
   const isOver = shown && clock.known && isExpired(model, shown.item, clock.nowMs());
   const current = isOver ? null : shown;
   const version = current?.version;
+  const isOwn = version !== undefined && version[0].slice(0, version[0].lastIndexOf("#")) === identity.deviceId;
+  // Of whomever it is: a restored table has forgotten the removal.
+  const isForgotten = goesUp(model) && context.restores.hasForgotten(record);
   const revived = version !== undefined && record.gone !== undefined && version[1] <= record.gone &&
-    version[0].slice(0, version[0].lastIndexOf("#")) === identity.deviceId;
+    (isOwn || isForgotten);
   if (revived) {
     asides.drop(key);
     store.rows(model).remove(key);

@@ -13,6 +13,7 @@ import type { ItemRecords } from "./items.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Problems } from "../upkeep/problems.ts";
 import type { StuckRows } from "../upkeep/stuck.ts";
+import type { Restores } from "./restores.ts";
 import type { Store } from "../store/store.ts";
 import type { Waits } from "./waits.ts";
 
@@ -113,6 +114,7 @@ export interface Context {
   readonly records: ItemRecords;
   readonly outbox: Outbox;
   readonly waits: Waits;
+  readonly restores: Restores;
   readonly asides: Asides;
   readonly changes: ChangesTable;
   readonly identity: Identity;

@@ -24,6 +24,7 @@ import type {
   Page,
   SnapshotPage,
   Sync,
+  Time,
 } from "../../protocol.ts";
 import { fetchKeysMax } from "../../protocol.ts";
 import { Candidates, type Marked } from "./candidates.ts";
@@ -31,9 +32,11 @@ import type { Context } from "./context.ts";
 import type { InFlight } from "./flight.ts";
 import { Incoming } from "./incoming.ts";
 import { keyText } from "./items.ts";
+import { offerWhatOnlyGoesUp } from "./heal.ts";
 import { Lacks } from "./lacks.ts";
 import { Questions } from "./questions.ts";
 import type { Request } from "./requests.ts";
+import { tableEpochOf } from "./restores.ts";
 import { sweepChannel } from "./snapshot.ts";
 
 /** Live messages held per channel while one before them is missing: reordering is a matter of a few. */
@@ -217,8 +220,9 @@ export class Downlink {
   }
 
   /** The answer to a sync without channels. */
-  timed(request: string): void {
-    if (!this.#questions.takeTime(request)) this.#ignore();
+  timed({ request, epoch, since }: Time): void {
+    if (!this.#questions.takeTime(request)) return this.#ignore();
+    if (epoch !== undefined) this.met(epoch, since);
   }
 
   #settledSince(key: Key, request: Request): boolean {
@@ -267,7 +271,9 @@ export class Downlink {
     const cursor = this.#cursors.get(channel);
     if (!this.channels.includes(channel) || cursor?.seq === undefined || cursor.snapshot) return this.#ignore();
     const windowMs = message.spreadMs ?? 0;
-    if (message.epoch !== cursor.epoch) return this.#questions.missing(channel, windowMs);
+    if (message.epoch !== cursor.epoch || !this.#isPresent(message.epoch)) {
+      return this.#questions.missing(channel, windowMs);
+    }
     if (message.seq <= cursor.seq) return this.#ignore();
     if (message.seq > cursor.seq + 1) {
       const held = this.#held.get(channel) ?? new Map<number, Changes>();
@@ -320,6 +326,8 @@ export class Downlink {
     if (!request) return;
     const cursor = this.#cursors.get(channel) ?? {};
     if (cursor.snapshot || cursor.seq === undefined || page.epoch !== cursor.epoch) return this.sync([channel]);
+    // The table was restored since, which another channel told first: this is of the one before.
+    if (!this.#isPresent(page.epoch)) return this.sync([channel]);
     // Live entries were faster: if they brought all of it, the answer says no less than that this is caught up.
     const isKnown = page.from < cursor.seq && page.to <= cursor.seq;
     if (!isKnown && page.from !== cursor.seq) return this.sync([channel]);
@@ -347,9 +355,11 @@ export class Downlink {
     // A snapshot sets epoch and cursor: live messages held from before belong to the log's former life. Their numbers fit
     // the new one by chance, and an absence of then would be the last word (rules-additions 0).
     this.#held.delete(channel);
+    const first = page.after === undefined;
+    if (first) this.met(tableEpochOf(page.epoch), page.since);
+    else if (!this.#isPresent(page.epoch)) return this.sync([channel]);
     const cursor = this.#cursors.get(channel) ?? {};
     const state = cursor.snapshot;
-    const first = page.after === undefined;
     if (first) this.#listing.set(channel, page.schema);
     // Another version of the schema may list other models: what it shows from here on is not the rest of what was shown.
     const isOther = this.#listing.has(channel) && this.#listing.get(channel) !== page.schema;
@@ -359,6 +369,7 @@ export class Downlink {
       return this.sync([channel]);
     }
     const head = first ? page.head : state!.head;
+    this.#incoming.restoring = this.#isRestoring(cursor);
     this.#apply(this.#telling(page), () => {
       const { db } = store;
       if (first) db.sql("DELETE FROM _sync_seen WHERE channel = ?").run(channel);
@@ -418,6 +429,26 @@ export class Downlink {
     const isFruitless = left.size === request.keys.length;
     if (isFruitless) this.#fetchAgainMs = clock.monotonicMs() + limits.retryMs * (1 + random());
     this.fetch();
+  }
+
+  /** An answer is of this epoch of the table: one that was restored is asked to take back what it lacks. */
+  met(epoch: string, sinceMs: number | undefined): void {
+    const { store, restores } = this.context;
+    if (restores.epoch === epoch) return;
+    const open = this.channels.some((channel) => this.#isRestoring(this.#cursors.get(channel) ?? {}));
+    store.tx(() => {
+      if (restores.meet(epoch, sinceMs, open)) offerWhatOnlyGoesUp(this.context);
+    });
+  }
+
+  /** The channel has taken no snapshot yet since the table was restored. */
+  #isRestoring({ epoch }: Cursor): boolean {
+    const { restores } = this.context;
+    return restores.sinceMs !== undefined && epoch !== undefined && tableEpochOf(epoch) !== restores.epoch;
+  }
+
+  #isPresent(channelEpoch: string): boolean {
+    return this.context.restores.isPresent(tableEpochOf(channelEpoch));
   }
 
   /** The entries of a message that say anything to this device. */

@@ -28,6 +28,8 @@ export interface Flight {
   readonly stamps: Version[];
   /** The key's record has versions that were refused because of the cloud's schema (`ItemRecord.prior`). */
   readonly tried?: true;
+  /** It is offered to a restored table (`heal.ts`). */
+  readonly offer?: true;
   /** Settled by something else than its answer (its removal came down first): it is not sent again, its answer ignored. */
   settled?: boolean;
   /** Its echo came down before its answer: with the answer the key is clean at once. In memory only; forgotten, it costs a fetch. */
@@ -96,14 +98,14 @@ export class InFlight {
   }
 
   /** A flight from what is stored of it; none where the schema has its model no more. */
-  #restored({ change, base, entries, upto, prior = [], tried }: StoredFlight, source: string): Flight[] {
+  #restored({ change, base, entries, upto, prior = [], tried, offer }: StoredFlight, source: string): Flight[] {
     const model = this.store.schema.models.get(change.model);
     if (!model?.onDevice || model.sync === "none") return [];
     const keyAttributes = change.key ?? keyAttributesOf(model, change.item!);
     const key = renderKey(model, keyAttributes, this.store.identity);
     if (!key) return [];
     const stamps: Version[] = [...prior, [source, change.stamp]];
-    return [{ model, key, text: keyText(key), keyAttributes, change, base, entries, upto, stamps, tried }];
+    return [{ model, key, text: keyText(key), keyAttributes, change, base, entries, upto, stamps, tried, offer }];
   }
 
   #sourceOf(batchId: string): string {
@@ -183,12 +185,12 @@ interface StoredBatch extends Pick<Batch, "upOnly" | "schemas"> {
 }
 
 /** What is stored of a flight; the rest follows from it. */
-interface StoredFlight extends Pick<Flight, "change" | "base" | "entries" | "upto" | "tried"> {
+interface StoredFlight extends Pick<Flight, "change" | "base" | "entries" | "upto" | "tried" | "offer"> {
   readonly prior?: Version[];
 }
 
-function storedText({ change, base, entries, upto, stamps, tried }: Flight): string {
-  const rest: Omit<StoredFlight, "change"> = { base, entries, upto, tried };
+function storedText({ change, base, entries, upto, stamps, tried, offer }: Flight): string {
+  const rest: Omit<StoredFlight, "change"> = { base, entries, upto, tried, offer };
   const text = JSON.stringify(stamps.length > 1 ? { ...rest, prior: stamps.slice(0, -1) } : rest);
   return `${text.slice(0, -1)},"change":${changeText(change)}}`;
 }

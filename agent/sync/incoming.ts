@@ -16,6 +16,7 @@ import type { Current, Entry, Key, Version } from "../../protocol.ts";
 import { place as placeItem } from "./answers.ts";
 import type { Context } from "./context.ts";
 import type { Flight, InFlight } from "./flight.ts";
+import { heal, keepRestored } from "./heal.ts";
 import type { LocalRow } from "../store/store.ts";
 import { comesDown, expiresByText, isRowExpired, type ItemRecord, keyAttributesOf } from "./items.ts";
 
@@ -23,6 +24,8 @@ import { comesDown, expiresByText, isRowExpired, type ItemRecord, keyAttributesO
 export class Incoming {
   readonly #context: Context;
   readonly #inFlight: InFlight;
+  /** A snapshot of a restored table is under way: what comes may be older than what is there. */
+  restoring = false;
 
   constructor(context: Context, inFlight: InFlight) {
     this.#context = context;
@@ -78,6 +81,8 @@ export class Incoming {
       if (!equal || record.base === undefined) records.mark(record);
       else {
         record.awaiting = false;
+        // The table has it, whatever it was restored to.
+        record.era = records.learnt.era;
         // Removed, and back with the same version: a duplicate of the write, which came after the removal.
         if (entry.was && stamp <= entry.was[1]) this.place(record, { ...entry, current: ownOf(record) });
       }
@@ -142,8 +147,8 @@ export class Incoming {
    * One whose time has come has expired, and is nobody's loss.
    */
   fetched(record: ItemRecord, entry: Entry): void {
-    const { store, records, clock, counters } = this.#context;
-    if (record.swept && !entry.current) {
+    const { store, records, clock, counters, restores } = this.#context;
+    if (record.swept && !entry.current && !restores.hasLost(record)) {
       const row = readable(() => store.rows(record.model).byKey(record.key));
       const item = row ? store.rows(record.model).merged(row, record.base) : record.base;
       if (item && !isRowExpired(record.model, item, record.base, clock.nowMs())) {
@@ -155,11 +160,23 @@ export class Incoming {
     this.place(record, entry);
   }
 
-  /** Makes row and base what the entry says. */
+  /**
+   * Makes row and base what the entry says. But what a restored table lacks is offered to it, or kept (`heal.ts`).
+   */
   place(record: ItemRecord, entry: Entry): void {
+    const { restores } = this.#context;
+    if (restores.hasLost(record) && heal(this.#context, record, entry.current)) return;
+    if (this.restoring && record.model.sync === "down") this.#keepRow(record, entry);
     const row = () => readable(() => this.#context.store.rows(record.model).byKey(record.key));
     const item = entry.current?.item ?? record.base ?? row()?.item;
     placeItem(this.#context, record, entry.current ?? null, keyAttributesOf(record.model, item ?? {}));
+  }
+
+  /** Of a model that only comes down: nothing says when its row was learnt, so that whatever differs is kept. */
+  #keepRow(record: ItemRecord, { current }: Entry): void {
+    const { store } = this.#context, rows = store.rows(record.model);
+    const row = readable(() => rows.byKey(record.key));
+    if (row && current && !rows.equals(row, current.item)) keepRestored(this.#context, record, row.item);
   }
 
   /**

@@ -16,6 +16,7 @@
 import type { Model } from "../../schema/model.ts";
 import { type Attributes, fieldOf, isExpired, parseJson } from "../../schema.ts";
 import type { Current, Key, Version } from "../../protocol.ts";
+import type { Learnt } from "./restores.ts";
 import type { Store } from "../store/store.ts";
 import type { Marked } from "./candidates.ts";
 
@@ -39,6 +40,13 @@ export interface ItemRecord {
   issued?: number;
   /** Versions that a change of this key was sent with, and that the cloud refused because of its schema: a worker of another version may have written them. */
   prior?: readonly Version[];
+  /** In which era of the table, and when (cloud's time, ms), base and `gone` were learnt: see `restores.ts`. {@link ItemRecords.save} sets them. */
+  era?: number;
+  atMs?: number;
+  /** What the restored table lacks is offered: sent as it was, with the stamp that it had (`heal.ts`). */
+  offer?: { readonly item: Attributes; readonly stamp: number };
+  /** What was read: what has changed since is learnt now. */
+  readonly read?: { readonly base?: Attributes; readonly gone?: number };
   /** It stands in the table: saving it when it says nothing any more has something to delete. */
   stored?: boolean;
 }
@@ -90,6 +98,8 @@ export function keyAttributesOf(model: Model, item: Attributes): Attributes {
 /** Reads and writes records. Every writing method must run inside the store's transaction. */
 export class ItemRecords {
   #recheckSerial: number;
+  /** What is learnt from the message that is handled now. */
+  readonly learnt: Learnt = { era: 0, atMs: 0 };
 
   constructor(readonly store: Store) {
     this.#recheckSerial = Number(
@@ -102,17 +112,23 @@ export class ItemRecords {
     if (!row) return undefined;
     const model = this.store.modelByNumber(Number(row.model));
     if (!model) return undefined;
+    const base = row.base === null ? undefined : parseJson(row.base as string) as Attributes;
+    const gone = row.gone === null ? undefined : Number(row.gone);
     return {
       key,
       model,
-      base: row.base === null ? undefined : parseJson(row.base as string) as Attributes,
+      base,
       version: row.source === null ? undefined : [row.source as string, Number(row.stamp)],
       awaiting: row.awaiting === 1,
       recheck: row.recheck === null ? undefined : Number(row.recheck),
       swept: row.swept === 1,
-      gone: row.gone === null ? undefined : Number(row.gone),
+      gone,
       issued: row.issued === null ? undefined : Number(row.issued),
       prior: row.prior === null ? undefined : JSON.parse(row.prior as string) as Version[],
+      era: row.era === null ? undefined : Number(row.era),
+      atMs: row.at === null ? undefined : Number(row.at),
+      offer: row.offer === null ? undefined : parseJson(row.offer as string) as unknown as ItemRecord["offer"],
+      read: { base, gone },
       stored: true,
     };
   }
@@ -124,9 +140,12 @@ export class ItemRecords {
 
   /** Stores a record; one that says nothing any more is deleted. */
   save(record: ItemRecord): void {
-    const { key, base, version, awaiting, recheck, swept, gone, issued, prior } = record;
+    const { key, base, version, awaiting, recheck, swept, gone, issued, prior, offer } = record;
+    if (base !== record.read?.base || gone !== record.read?.gone) Object.assign(record, this.learnt);
     if (
-      base === undefined && !awaiting && recheck === undefined && gone === undefined && issued === undefined && !prior
+      base === undefined && !awaiting && recheck === undefined && gone === undefined && issued === undefined &&
+      !prior &&
+      !offer
     ) {
       if (record.stored) this.store.db.sql("DELETE FROM _sync_items WHERE hash = ? AND sort = ?").run(key[0], key[1]);
       record.stored = false;
@@ -134,11 +153,12 @@ export class ItemRecords {
     }
     record.stored = true;
     this.store.db.sql(`
-      INSERT INTO _sync_items(hash, sort, model, source, stamp, base, awaiting, recheck, swept, gone, issued, prior)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      INSERT INTO _sync_items(hash, sort, model, source, stamp, base, awaiting, recheck, swept, gone, issued, prior, era, at, offer)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
       ON CONFLICT(hash, sort) DO UPDATE SET model = excluded.model, source = excluded.source, stamp = excluded.stamp,
         base = excluded.base, awaiting = excluded.awaiting, recheck = excluded.recheck, swept = excluded.swept,
-        gone = excluded.gone, issued = excluded.issued, prior = excluded.prior`).run(
+        gone = excluded.gone, issued = excluded.issued, prior = excluded.prior, era = excluded.era, at = excluded.at,
+        offer = excluded.offer`).run(
       key[0],
       key[1],
       this.store.number(record.model),
@@ -151,6 +171,9 @@ export class ItemRecords {
       gone ?? null,
       issued ?? null,
       prior ? JSON.stringify(prior) : null,
+      record.era ?? null,
+      record.atMs ?? null,
+      offer ? JSON.stringify(offer) : null,
     );
   }
 

@@ -112,7 +112,8 @@ export class Questions {
   }
 
   #syncOf(request: string, channels: readonly CursorOf[]): Sync {
-    return { type: "sync", request, channels, schema: this.asker.context.store.schema.fingerprint, later: 1 };
+    const { store, restores: { epoch } } = this.asker.context, { fingerprint: schema } = store.schema;
+    return { type: "sync", request, channels, schema, ...(epoch === undefined ? {} : { epoch }), later: 1 };
   }
 
   /** Something of a channel is missing that others miss as well: asked for after a random part of the window. */

@@ -268,18 +268,21 @@ export class Uplink {
     const row = outbox.rowOf(candidate);
     const record = records.open(model, key);
     const op = this.#operation(candidate, record, row);
-    if (!op) return "nothing";
+    const offer = record.offer && row && store.rows(model).equals(row, record.offer.item) ? record.offer : undefined;
+    if (!op) return this.#dropOffer(record);
     // Without a base, the insert must be read first: read after its state was sent, it would say that nothing was sent.
     if (row && candidate.removed && !isTracked(model) && outbox.hasUnread(model)) return "hold";
     // A hint may have come by a row number that was given again: an item that is as the table has it is not sent.
-    if (op === "update" && isTracked(model) && store.rows(model).equals(row!, record.base!)) return "nothing";
+    if (op === "update" && isTracked(model) && !offer && store.rows(model).equals(row!, record.base!)) {
+      return this.#dropOffer(record);
+    }
     if (op === "remove") {
       // Only its own entry tells the key's attributes: what was read so far is of the row that is gone.
       if (!record.base && !candidate.removedKey && outbox.hasUnread(model)) return "hold";
       candidate.holdUntilMs ??= this.#sends.safeFromMs(candidate.text, clock.monotonicMs(), clock.nowMs());
       if (clock.monotonicMs() < candidate.holdUntilMs) return "hold";
     }
-    const stamp = this.#stamp(candidate, record);
+    const stamp = offer?.stamp ?? this.#stamp(candidate, record);
     // Above a base from the near future: until its time has come nearly the cloud would refuse it, again and again.
     const earlyMs = stamp / 1000 - clock.nowMs() - goneAheadMaxMs;
     if (earlyMs > 0) {
@@ -290,7 +293,13 @@ export class Uplink {
     const base = record.base && baseOf(model, record.base, record.version);
     const keyAttributes = keyAttributesOf(model, row?.item ?? record.base ?? candidate.removedKey ?? {});
     const change: Change = row
-      ? { model: model.name, op, item: this.#stampedItem(candidate, row, record.base, stamp, op), stamp, base }
+      ? {
+        model: model.name,
+        op,
+        item: offer?.item ?? this.#stampedItem(candidate, row, record, stamp, op),
+        stamp,
+        base,
+      }
       : { model: model.name, op, key: keyAttributes, stamp, base };
     return {
       model,
@@ -303,7 +312,17 @@ export class Uplink {
       upto: candidate.upto,
       stamps: [...candidate.prior, [source, stamp]],
       ...(record.prior ? { tried: true } : {}),
+      ...(offer ? { offer: true } : {}),
     };
+  }
+
+  /** Nothing is to be sent, and so nothing is offered any more. */
+  #dropOffer(record: ItemRecord): "nothing" {
+    if (record.offer) {
+      record.offer = undefined;
+      this.context.records.save(record);
+    }
+    return "nothing";
   }
 
   #operation(candidate: Candidate, record: ItemRecord, row?: LocalRow): Change["op"] | undefined {
@@ -325,6 +344,7 @@ export class Uplink {
     let stamp = own;
     const base = record.version?.[1];
     if (base !== undefined && base <= (now + stampAheadMaxMs) * 1000) stamp = Math.max(stamp, base + 1);
+    if (record.offer) stamp = Math.max(stamp, record.offer.stamp + 1);
     if (record.gone !== undefined && record.gone <= (now + goneAheadMaxMs) * 1000) {
       stamp = Math.max(stamp, record.gone + 1);
     }
@@ -350,14 +370,15 @@ export class Uplink {
   #stampedItem(
     candidate: Candidate,
     row: LocalRow,
-    base: Attributes | undefined,
+    { base, offer }: ItemRecord,
     stamp: number,
     op: string,
   ): Attributes {
     const { store, clock } = this.context;
     const { model } = candidate;
     const rows = store.rows(model);
-    let item = rows.merged(row, base);
+    // A write over what was to be offered: what the row does not know of it is as it was there.
+    let item = rows.merged(row, offer?.item ?? base);
     const moved: { created?: number; updated?: number } = {};
     for (const which of ["created", "updated"] as const) {
       const name = which === "created" ? model.createdField : model.updatedField;

@@ -25,7 +25,7 @@ export function trimHistory(context: Context): void {
     // The removal of an item that was gone already has no echo: it would be awaited for ever.
     db.sql(`
       DELETE FROM _sync_items
-      WHERE base IS NULL AND recheck IS NULL AND gone IS NULL AND prior IS NULL AND (awaiting = 0 AND issued IS NULL OR issued < ?)
+      WHERE base IS NULL AND recheck IS NULL AND gone IS NULL AND prior IS NULL AND offer IS NULL AND (awaiting = 0 AND issued IS NULL OR issued < ?)
     `).run(goneBefore);
   });
 }

@@ -98,6 +98,10 @@ export class Frontier {
   async open(): Promise<void> {
     const { source, now } = this.#options;
     this.#stream = await source.stream(this.#signal);
+    const last = await this.#positions.lastStream();
+    // A table restored under another name has no positions under it: its stream is another one all the same.
+    if (last !== undefined && last !== this.#stream) this.lost = true;
+    if (last === undefined) await this.#positions.noteStream(this.#stream);
     for (const { stream, shard, after, at } of await this.#positions.load()) {
       if (stream !== this.#stream) {
         // The stream was switched off and on, or the table is a new one: what was written in between is in no stream.

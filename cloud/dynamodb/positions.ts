@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Key } from "../../protocol.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Item } from "../../schema/values.ts";
 import { absent, any, atMost } from "../table/condition.ts";
@@ -21,6 +22,8 @@ export interface Position {
 }
 
 const sortPrefix = "shard#";
+/** Which stream was read last, whatever its table's name: the log table belongs to one data table. */
+const lastStreamKey: Key = ["stream", "last"];
 /** Rows read or written at once. */
 const pageRows = 100;
 
@@ -53,6 +56,18 @@ export class Positions {
       after = page.next;
     } while (after !== undefined);
     return positions;
+  }
+
+  /** The stream that a tailer of this log table read last, of a table of whatever name. */
+  async lastStream(): Promise<string | undefined> {
+    const [item] = await this.#log.get([lastStreamKey]);
+    return typeof item?.stream === "string" ? item.stream : undefined;
+  }
+
+  /** Notes the stream that is read from now on. */
+  async noteStream(stream: string): Promise<void> {
+    const [hash, sort] = lastStreamKey;
+    await this.#write([{ op: "put", item: { hash, sort, stream } }]);
   }
 
   /** Stores positions. False: another tailer has taken over, and nothing that it wrote was altered. */

@@ -7,7 +7,18 @@
  *
  * @module
  */
-import type { Channel, CursorOf, Entry, Fetch, FromCloud, Items, Page, SnapshotPage, Sync } from "../../protocol.ts";
+import type {
+  Channel,
+  CursorOf,
+  Entry,
+  Fetch,
+  FromCloud,
+  Items,
+  Page,
+  Restored,
+  SnapshotPage,
+  Sync,
+} from "../../protocol.ts";
 import type { Identity, Schema } from "../../schema/model.ts";
 import { mapBounded } from "./bounded.ts";
 import type { ChannelLog, LogEntry, LogState } from "./channel_log.ts";
@@ -22,7 +33,7 @@ import { readInSteps } from "../table/read_in_steps.ts";
 export interface CatchUpContext {
   readonly schema: Schema;
   readonly data: Pick<Table, "get" | "query">;
-  readonly log: Pick<ChannelLog, "read" | "state" | "epoch" | "headBefore">;
+  readonly log: Pick<ChannelLog, "read" | "state" | "epoch" | "headBefore" | "restoredSince">;
   readonly limits: PageLimits;
   now(): number;
 }
@@ -54,10 +65,20 @@ export async function answerSync(
   const cursors = new Map(sync.channels.filter(({ channel }) => own.has(channel)).map((c) => [c.channel, c]));
   const messages: FromCloud[] = await mapBounded([...cursors.values()], cursors.size, async (cursor) => {
     const page = await channelPage(context, identity, sync.request, cursor);
-    return isOfOther(context, sync) ? { ...page, ...modelsOf(context, identity, page) } : page;
+    const more = isOfOther(context, sync) ? modelsOf(context, identity, page) : {};
+    return { ...page, ...more, ...(page.type === "snapshot" ? await restored(context, sync) : {}) };
   });
-  if (messages.length === 0) messages.push({ type: "time", request: sync.request, time: context.now() });
+  if (messages.length === 0) {
+    const since = await restored(context, sync);
+    messages.push({ type: "time", request: sync.request, time: context.now(), ...since });
+  }
   return { messages, ignored: sync.channels.length - cursors.size };
+}
+
+/** Since when the table may lack what the device has, where it was restored since the epoch that the device knows. */
+async function restored({ log }: CatchUpContext, { epoch }: Sync): Promise<Restored> {
+  const since = epoch === undefined ? undefined : await log.restoredSince(epoch);
+  return since === undefined ? {} : { since };
 }
 
 /** The device says that its schema is another one. */

@@ -7,7 +7,8 @@
  * - `log#<channel>` / `<seq, 16 digits>`: an entry, with `expires`;
  * - `floor#<channel>` / `floor`: `{epoch, atLeast}`, which never expires: no number up to `atLeast` is given again once
  *   the log's entries are gone. It is raised 64 ahead, so that it costs a 64th of a write an entry;
- * - `epoch` / `epoch`: the epoch of all channels at once, renewed where the change stream lost history.
+ * - `epoch` / `epoch`: the epoch of all channels at once, renewed where the change stream lost history, or the table was
+ *   restored; with the epochs that there were (`epochs.ts`).
  *
  * The **head** is the last entry's number, or `atLeast` where there is no entry. An appender that finds none raises the
  * floor to exactly the number that it takes: 64 ahead, a reader in between would take the floor for the head and ignore
@@ -21,6 +22,7 @@ import type { Channel, Key, Mark, Version } from "../../protocol.ts";
 import { SyncError } from "../../schema.ts";
 import type { Item } from "../../schema/values.ts";
 import { absent, all, any, equals } from "../table/condition.ts";
+import { type Epoch, epochsFrom, epochsText, sinceOf, withEpoch } from "./epochs.ts";
 import type { Table } from "../table/port.ts";
 import { pause } from "./bounded.ts";
 import { Lru } from "./lru.ts";
@@ -105,7 +107,7 @@ export class ChannelLog {
   /** Of channels that many devices ask for. */
   readonly #states = new Lru<Channel, SharedRead<LogState>>({ sizeOf: (channel) => 2 * channel.length + 200 });
   readonly #pause: (ms: number) => Promise<void>;
-  #epoch: { readonly value: string; readonly atMs: number } | undefined;
+  #epoch: { readonly value: string; readonly epochs: readonly Epoch[]; readonly atMs: number } | undefined;
 
   constructor(table: Table, options: ChannelLogOptions) {
     this.#table = table;
@@ -339,12 +341,11 @@ export class ChannelLog {
    * Begins a new epoch, in one channel or (none given) in all: every device takes a snapshot. For lost history only.
    */
   async beginEpoch(channel?: Channel): Promise<void> {
-    const value = this.#newEpoch();
     if (channel === undefined) {
-      await this.#write({ ...keyAttributes(epochKey), value });
-      this.#epoch = { value, atMs: this.#now() };
+      await this.#beginOfAll({ epoch: this.#newEpoch() });
       return;
     }
+    const value = this.#newEpoch();
     for (let attempt = 0; attempt < appendAttemptsMax; attempt++) {
       const floor = await this.#floor(channel);
       const item = floorItem(channel, { ...floor, epoch: value });
@@ -358,9 +359,48 @@ export class ChannelLog {
     throw throttled();
   }
 
-  async #write(item: Item): Promise<void> {
-    const [result] = await this.#table.write([{ op: "put", item }]);
-    if (result?.outcome !== "written") throw throttled();
+  /**
+   * Begins a new epoch of all channels because the table was restored: it has nothing that was written after this time, and
+   * each device offers again what it has that is newer.
+   *
+   * @returns the epoch
+   */
+  restored(sinceMs: number): Promise<string> {
+    return this.#beginOfAll({ epoch: this.#newEpoch(), sinceMs });
+  }
+
+  async #beginOfAll(next: Epoch): Promise<string> {
+    for (let attempt = 0; attempt < appendAttemptsMax; attempt++) {
+      const [item] = await this.#table.get([epochKey]);
+      const present = item?.value as string | undefined;
+      const epochs = withEpoch(epochsFrom(item?.epochs), present, next);
+      const condition = present === undefined ? absent : equals("value", present);
+      const put: Item = { ...keyAttributes(epochKey), value: next.epoch, epochs: epochsText(epochs) };
+      const [result] = await this.#table.write([{ op: "put", item: put, condition }]);
+      if (result?.outcome === "refused") continue;
+      if (result?.outcome !== "written") throw throttled();
+      this.#epoch = { value: next.epoch, epochs, atMs: this.#now() };
+      return next.epoch;
+    }
+    throw throttled();
+  }
+
+  /**
+   * The epoch of the table: of all channels at once. Known a few seconds late, and as it was where the log table can't be
+   * read just now.
+   */
+  async tableEpoch(): Promise<string> {
+    try {
+      return (await this.#globalEpoch()).value;
+    } catch (error) {
+      if (this.#epoch) return this.#epoch.value;
+      throw error;
+    }
+  }
+
+  /** Since when the table may lack what a device that knows this epoch has; undefined: it lacks nothing. */
+  async restoredSince(known: string): Promise<number | undefined> {
+    return sinceOf((await this.#globalEpoch()).epochs, known);
   }
 
   #newEpoch(): string {
@@ -368,19 +408,19 @@ export class ChannelLog {
   }
 
   async #fullEpoch(floor: Floor): Promise<string> {
-    return `${await this.#globalEpoch()}-${floor.epoch}`;
+    return `${(await this.#globalEpoch()).value}-${floor.epoch}`;
   }
 
-  async #globalEpoch(): Promise<string> {
-    if (this.#epoch && this.#now() - this.#epoch.atMs < epochCacheMs) return this.#epoch.value;
-    const [item] = await this.#table.get([epochKey]);
-    let value = item?.value as string | undefined;
-    if (value === undefined) {
-      const made = this.#newEpoch();
-      value = (await this.#putOrCurrent({ ...keyAttributes(epochKey), value: made }))?.value as string ?? made;
+  async #globalEpoch(): Promise<{ readonly value: string; readonly epochs: readonly Epoch[] }> {
+    if (this.#epoch && this.#now() - this.#epoch.atMs < epochCacheMs) return this.#epoch;
+    let [item] = await this.#table.get([epochKey]);
+    if (item?.value === undefined) {
+      const made = { ...keyAttributes(epochKey), value: this.#newEpoch() };
+      item = await this.#putOrCurrent(made) ?? made;
     }
-    this.#epoch = { value, atMs: this.#now() };
-    return value;
+    const epoch = { value: item.value as string, epochs: epochsFrom(item.epochs), atMs: this.#now() };
+    this.#epoch = epoch;
+    return epoch;
   }
 }
 

@@ -76,12 +76,12 @@ export class CloudService {
   constructor(options: ServiceOptions) {
     const { schema, now, random, retentionMs, answering, observer = noObserver } = options;
     const tables = options.observer ? observedTables(options.tables, options.observer) : options.tables;
-    const publisher = telling(options.publisher, schema);
     this.#options = options;
     this.schema = schema;
     this.tables = tables;
     const registry = this.registry = options.registry ?? new Registry(tables.log, { now });
     const log = this.log = new ChannelLog(tables.log, { now, random, retentionMs, pause: options.pause });
+    const publisher = telling(options.publisher, schema, log);
     const { data } = tables, metrics = this.#metrics, limits = options.limits ?? defaultPageLimits;
     const spread = this.#spread = new Spread(tables.log, registry, now);
     const shared = { schema, data, log, publisher, metrics, spread, now, random, observer };

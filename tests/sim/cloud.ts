@@ -32,6 +32,8 @@ export interface CloudOptions {
   readonly batchChangesMax: number;
   /** A secondary index shows a change after up to this long. */
   readonly lagMaxMs: number;
+  /** The table may be restored to an earlier time. */
+  readonly restores?: boolean;
 }
 
 /** What the cloud needs of the world. */
@@ -52,6 +54,8 @@ interface Worker {
   readonly id: number;
   readonly service: CloudService;
 }
+
+const nothing = () => Promise.resolve(undefined);
 
 /** A registry that knows every device; what the real one does is tested by itself. */
 const everybody = {
@@ -135,6 +139,10 @@ export class SimCloud {
       now: () => world.now,
       random: () => world.random.next(),
     });
+    if (!this.options.restores) {
+      // As an older cloud, which does not say it: the read would be a step of the scheduler, and every seed mean another run.
+      Object.assign(service.log, { tableEpoch: nothing, restoredSince: nothing });
+    }
     if (tails) {
       service.runStream(this.#signal).then(
         () => world.failed("the stream was given up"),

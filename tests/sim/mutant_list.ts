@@ -13,6 +13,7 @@ import { outside } from "./mutants_outside.ts";
 import { shipped } from "./mutants_shipped.ts";
 import { security } from "./mutants_security.ts";
 import { values } from "./mutants_values.ts";
+import { restore } from "./mutants_restore.ts";
 import { skew } from "./mutants_skew.ts";
 
 const uplink = "agent/sync/uplink.ts", answers = "agent/sync/answers.ts", incoming = "agent/sync/incoming.ts";
@@ -72,7 +73,7 @@ export const mutants: readonly Mutant[] = [
     "alone disk",
     "agent/sync/flight.ts",
     `const stamps: Version[] = [...prior, [source, change.stamp]];
-    return [{ model, key, text: keyText(key), keyAttributes, change, base, entries, upto, stamps, tried }];`,
+    return [{ model, key, text: keyText(key), keyAttributes, change, base, entries, upto, stamps, tried, offer }];`,
     `const again = { ...change, stamp: change.stamp + 1 };
     const stamps: Version[] = [...prior, [source, again.stamp]];
     return [{ model, key, text: keyText(key), keyAttributes, change: again, base, entries, upto, stamps }];`,
@@ -620,8 +621,8 @@ export const mutants: readonly Mutant[] = [
     "found by the simulation: a row number that was given again sent an item that nobody had changed, with an old time",
     "snap throttle any",
     uplink,
-    `if (op === "update" && isTracked(model) && store.rows(model).equals(row!, record.base!)) return "nothing";`,
-    ``,
+    `if (op === "update" && isTracked(model) && !offer && store.rows(model).equals(row!, record.base!)) {`,
+    `if (op === "update" && false) {`,
   ),
   one(
     "stamps by the measured time alone",
@@ -663,4 +664,5 @@ export const mutants: readonly Mutant[] = [
   ...security,
   ...values,
   ...skew,
+  ...restore,
 ];

@@ -99,7 +99,7 @@ const guardedHere: readonly Mutant[] = [
     "C2: what goes so stands in _conflicts",
     `${candidatesTest}#list hides`,
     "agent/sync/incoming.ts",
-    `if (record.swept && !entry.current) {`,
+    `if (record.swept && !entry.current && !restores.hasLost(record)) {`,
     `if (record.swept && entry.current) {`,
   ),
   guarded(

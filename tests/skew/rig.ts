@@ -1,5 +1,5 @@
 /**
- * One device and one cloud whose schemas come and go apart: the real `Twin` on a real store, the real `CloudService` on
+ * Devices and a cloud whose schemas come and go apart, and whose table goes back in time: the real `Twin` on a real store, the real `CloudService` on
  * the embedded table, every message through the codec, and time that the test moves.
  *
  * @module
@@ -31,7 +31,7 @@ export class SkewRig implements AsyncDisposable {
   now = startMs;
   readonly random = new Random(7);
   readonly folder = Deno.makeTempDirSync({ prefix: "twintable-skew-" });
-  readonly device: SimDevice;
+  readonly devices: SimDevice[] = [];
   /** Everything that the cloud has sent. */
   readonly told: FromCloud[] = [];
   readonly sent: FromDevice[] = [];
@@ -41,9 +41,18 @@ export class SkewRig implements AsyncDisposable {
   #records: StreamRecord[] = [];
   #parcels: ((() => void) | (() => Promise<void>))[] = [];
 
-  constructor(cloud: Schema, device: Schema) {
+  constructor(cloud: Schema, device: Schema, devices = 1) {
     this.deployCloud(cloud);
-    this.device = new SimDevice(this, "D0", device, identity, 0, this.folder, {});
+    for (let i = 0; i < devices; i++) {
+      this.devices.push(
+        new SimDevice(this, `D${i}`, device, { deviceId: `D${i}`, accountId: "A" }, 0, this.folder, {}),
+      );
+    }
+  }
+
+  /** The first of them. */
+  get device(): SimDevice {
+    return this.devices[0]!;
   }
 
   /** The cloud's workers end, and start with this schema. */
@@ -84,22 +93,50 @@ export class SkewRig implements AsyncDisposable {
     }
   }
 
-  up(_device: SimDevice, message: FromDevice): void {
+  up({ identity: { deviceId } }: SimDevice, message: FromDevice): void {
     this.sent.push(message);
     const payloads = encode(message);
     this.#parcels.push(async () => {
       const decoder = new Decoder({ now: () => this.now });
-      for (const payload of payloads) await this.#service.receive("D0", decoder.accept(payload, "up")!);
+      for (const payload of payloads) await this.#service.receive(deviceId, decoder.accept(payload, "up")!);
     });
   }
 
-  #publish(_to: Target, message: FromCloud): void {
+  #publish(to: Target, message: FromCloud): void {
     this.told.push(message);
     const payloads = encode(message);
-    this.#parcels.push(() => {
-      const decoder = new Decoder({ now: () => this.now });
-      for (const payload of payloads) this.device.receive(decoder.accept(payload, "down")!);
-    });
+    for (const device of this.devices) {
+      if (typeof to === "object" && "device" in to && to.device !== device.identity.deviceId) continue;
+      this.#parcels.push(() => {
+        const decoder = new Decoder({ now: () => this.now });
+        for (const payload of payloads) device.receive(decoder.accept(payload, "down")!);
+      });
+    }
+  }
+
+  /** The table as it is now. */
+  async keep(): Promise<{ readonly atMs: number; readonly items: Map<string, Item> }> {
+    return { atMs: this.now, items: await this.items() };
+  }
+
+  /**
+   * The table is what it was, and its stream another one; the log table is kept. `tell`: the operator's command is run, with
+   * this time in place of the copy's.
+   */
+  async restore(
+    copy: { readonly atMs: number; readonly items: Map<string, Item> },
+    sinceMs = copy.atMs,
+  ): Promise<void> {
+    this.#parcels = [];
+    const present = await this.items();
+    const writes: Write[] = [...copy.items.values()].map((item) => ({ op: "put", item }));
+    for (const [key, item] of present) {
+      if (!copy.items.has(key)) writes.push({ op: "delete", key: keyOf(this.cloudSchema, item) });
+    }
+    await this.write(writes);
+    this.#records = [];
+    this.deployCloud(this.cloudSchema);
+    await this.#service.log.restored(sinceMs);
   }
 
   async #drain(): Promise<void> {
@@ -114,24 +151,24 @@ export class SkewRig implements AsyncDisposable {
   }
 
   /** So much time passes, both sides connected, with a tick each half minute or less. */
-  async pass(ms = 100_000): Promise<void> {
-    this.device.connect();
+  async pass(ms = 100_000, devices: readonly SimDevice[] = this.devices): Promise<void> {
+    for (const device of devices) device.connect();
     for (let left = ms; left > 0; left -= 30_000) {
-      this.device.pump();
+      for (const device of devices) device.pump();
       await this.#drain();
       this.now += Math.min(left, 30_000);
-      this.device.tick();
+      for (const device of devices) device.tick();
       await this.#drain();
     }
   }
 
   /** An application's statement on the device. */
-  sql(model: string, statement: string): void {
-    this.device.write(this.device.schema.models.get(model)!, (db) => db.exec(statement));
+  sql(model: string, statement: string, device: SimDevice = this.device): void {
+    device.write(device.schema.models.get(model)!, (db) => db.exec(statement));
   }
 
-  rows(statement: string): Record<string, unknown>[] {
-    return this.device.store.db.prepare(statement).all().map((row) => ({ ...row }));
+  rows(statement: string, device: SimDevice = this.device): Record<string, unknown>[] {
+    return device.store.db.prepare(statement).all().map((row) => ({ ...row }));
   }
 
   count(table: string): number {
@@ -175,7 +212,7 @@ export class SkewRig implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.device.close();
+    for (const device of this.devices) device.close();
     await this.#tables.data.close();
     await this.#tables.log.close();
     Deno.removeSync(this.folder, { recursive: true });

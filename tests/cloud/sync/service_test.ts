@@ -52,7 +52,8 @@ Deno.test("service: a device's change is written, acknowledged to it, and comes 
   const service = await serviceOf(fixture, publisher);
   await service.receive("d1", create(fixture, "x"));
   assert.deepEqual(publisher.sent.map(({ to }) => to), [{ device: "d1" }]);
-  const ack: Ack = { type: "ack", batch: "i1/1", time: fixture.time, answers: [], schema: schema.fingerprint };
+  const told = { schema: schema.fingerprint, epoch: await service.log.tableEpoch() };
+  const ack: Ack = { type: "ack", batch: "i1/1", time: fixture.time, answers: [], ...told };
   assert.deepEqual(publisher.take(), [ack]);
   await streaming(service, "the echo is published", () => publisher.sent.length > 0);
   assert.deepEqual(publisher.sent[0]?.to, { device: "d1" });
@@ -425,7 +426,8 @@ Deno.test("service: batches are written while catch-ups wait for the table", asy
   const publisher = new Outbox();
   const { tables, stop, go } = stalled(fixture);
   const service = await serviceOf(fixture, publisher, { tables, answering: { asksAtOnce: 1, upsAtOnce: 1 } });
-  // Known before the log table stalls: the devices' registry stands in it.
+  // Known before the log table stalls: the devices' registry stands in it, and the table's epoch.
+  await service.log.tableEpoch();
   const known = new Map([["d1", { deviceId: "d1", accountId: "acme" }]]);
   service.registry.identityOf = (deviceId) => Promise.resolve(known.get(deviceId));
   service.registry.touch = () => Promise.resolve();

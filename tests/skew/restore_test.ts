@@ -1,0 +1,241 @@
+/**
+ * A table that was restored to an earlier time (rules B1–B8): the fleet heals it, by the stamps that its rows have; what is
+ * not taken back stands in `_conflicts`, and nobody's removal is undone.
+ */
+import assert from "node:assert/strict";
+import { compileSchema } from "../../schema.ts";
+import { SkewRig } from "./rig.ts";
+
+type Policy = "newest" | "cloud" | "device" | "merge";
+
+function schemaOf(conflict: Policy = "newest", sync = "both", timestamps: boolean | "update" = "update") {
+  const fields = (name: string, hash: string, id: string) => ({
+    pk: { type: "string", value: hash },
+    sk: { type: "string", value: `${name}#\${name}` },
+    [id]: { type: "string", required: true },
+    name: { type: "string", required: true },
+    v: { type: "number" },
+  });
+  return compileSchema({
+    version: "1",
+    indexes: { primary: { hash: "pk", sort: "sk" } },
+    params: { isoDates: true, timestamps },
+    models: {
+      Own: fields("own", "d#${deviceId}", "deviceId"),
+      Shared: fields("shared", "a#${accountId}", "accountId"),
+      Meter: fields("meter", "d#${deviceId}", "deviceId"),
+      Report: fields("report", "a#${accountId}", "accountId"),
+      Notice: fields("notice", "a#${accountId}", "accountId"),
+    },
+    process: {
+      Own: { sync, conflict },
+      Shared: { sync, conflict },
+      Meter: { sync: "up" },
+      Report: { sync: "up" },
+      Notice: { sync: "down" },
+    },
+  });
+}
+
+const insert = (model: string, name: string, v: number) =>
+  `INSERT INTO "${model}"(name, v) VALUES ('${name}', ${v}) ON CONFLICT(name) DO UPDATE SET v = excluded.v`;
+const hourMs = 3_600_000;
+
+for (const conflict of ["newest", "cloud", "device", "merge"] as const) {
+  Deno.test(`restore: the fleet heals the table, whoever comes first, and in the end all are equal (${conflict})`, async () => {
+    for (const [order, together] of [[[0, 1], false], [[1, 0], false], [[0, 1], true], [[1, 0], true]] as const) {
+      await using rig = new SkewRig(schemaOf(conflict), schemaOf(conflict), 2);
+      const [a, b] = [rig.devices[order[0]]!, rig.devices[order[1]]!];
+      for (const model of ["Own", "Shared", "Meter", "Report"]) rig.sql(model, insert(model, "before", 1));
+      await rig.pass();
+      const copy = await rig.keep();
+      await rig.pass(hourMs);
+      // After the time that is restored: a new item, an item written anew, one that a device removes.
+      for (const model of ["Own", "Shared", "Meter", "Report"]) rig.sql(model, insert(model, "after", 2));
+      rig.sql("Shared", insert("Shared", "before", 3), b);
+      rig.sql("Own", `DELETE FROM Own WHERE name = 'before'`);
+      await rig.pass();
+      // One device has an older version of this than the other: it was away for the last write.
+      rig.sql("Shared", insert("Shared", "twice", 4));
+      await rig.pass();
+      a.disconnect();
+      rig.sql("Shared", insert("Shared", "twice", 5), b);
+      await rig.pass(hourMs, [b]);
+      b.disconnect();
+      await rig.restore(copy);
+      if (!together) await rig.pass(200_000, [a]);
+      await rig.pass(200_000);
+      await rig.pass(hourMs);
+      const values = async (model: string) =>
+        Object.fromEntries(Object.entries(await rig.itemsOf(model)).map(([name, item]) => [name, item.v]));
+      assert.deepEqual(await values("Shared"), { after: 2, before: 3, twice: 5 });
+      assert.deepEqual(await values("Own"), { after: 2 });
+      assert.deepEqual(await values("Meter"), { after: 2, before: 1 });
+      assert.deepEqual(await values("Report"), { after: 2, before: 1 });
+      for (const device of rig.devices) {
+        assert.deepEqual(rig.rows("SELECT name, v FROM Shared ORDER BY name", device), [
+          { name: "after", v: 2 },
+          { name: "before", v: 3 },
+          { name: "twice", v: 5 },
+        ]);
+        assert.deepEqual(rig.rows("SELECT * FROM _rejected", device), []);
+        assert.deepEqual(rig.rows("SELECT * FROM _outbox", device), []);
+        assert.deepEqual(rig.rows("SELECT * FROM _sync_items WHERE offer IS NOT NULL", device), []);
+      }
+      // Who was away and had the older version is told of it; the one that heals has nothing to tell but the removal.
+      const kept = rig.devices.flatMap((device) => rig.rows("SELECT why, item ->> 'v' AS v FROM _conflicts", device));
+      assert.deepEqual(kept.filter(({ why }) => why !== "revived" && why !== "restored"), []);
+    }
+  });
+}
+
+Deno.test("restore: what a device learnt before the restored time, and the table lacks, was removed: it goes, with a copy", async () => {
+  await using rig = new SkewRig(schemaOf(), schemaOf(), 2);
+  rig.sql("Shared", insert("Shared", "old", 1));
+  await rig.pass();
+  rig.devices[1]!.disconnect();
+  await rig.pass(hourMs, [rig.device]);
+  rig.sql("Shared", `DELETE FROM Shared WHERE name = 'old'`);
+  await rig.pass(hourMs, [rig.device]);
+  const copy = await rig.keep();
+  // Nobody who knows of the removal is there to make it again.
+  rig.device.disconnect();
+  await rig.restore(copy);
+  await rig.pass(hourMs, [rig.devices[1]!]);
+  assert.deepEqual(await rig.itemsOf("Shared"), {});
+  assert.deepEqual(rig.rows("SELECT * FROM Shared", rig.devices[1]), []);
+  const kept = rig.rows("SELECT why, item ->> 'v' AS v FROM _conflicts", rig.devices[1]);
+  assert.deepEqual(kept, [{ why: "swept", v: 1 }]);
+});
+
+Deno.test("restore: a row written offline before the restored time and acknowledged after it is offered again", async () => {
+  await using rig = new SkewRig(schemaOf(), schemaOf());
+  await rig.pass();
+  rig.device.disconnect();
+  rig.sql("Own", insert("Own", "x", 1));
+  rig.now += 2 * hourMs;
+  const copy = await rig.keep();
+  rig.now += hourMs;
+  await rig.pass();
+  assert.equal((await rig.itemsOf("Own")).x?.v, 1);
+  rig.device.disconnect();
+  await rig.restore(copy);
+  await rig.pass(hourMs);
+  assert.equal((await rig.itemsOf("Own")).x?.v, 1);
+});
+
+Deno.test("restore: away during two of them, a device offers what the first lost", async () => {
+  await using rig = new SkewRig(schemaOf(), schemaOf());
+  await rig.pass();
+  const first = await rig.keep();
+  rig.now += hourMs;
+  rig.sql("Own", insert("Own", "x", 1));
+  await rig.pass();
+  rig.device.disconnect();
+  rig.now += hourMs;
+  await rig.restore(first);
+  rig.now += hourMs;
+  const second = await rig.keep();
+  rig.now += hourMs;
+  await rig.restore(second);
+  await rig.pass(hourMs);
+  assert.equal((await rig.itemsOf("Own")).x?.v, 1);
+});
+
+Deno.test("restore: what the cloud wrote, and a device only reads, is kept in _conflicts before the table's is taken", async () => {
+  await using rig = new SkewRig(schemaOf(), schemaOf());
+  await rig.put("Notice", { name: "n", v: 1 });
+  await rig.pass();
+  const copy = await rig.keep();
+  await rig.pass(hourMs);
+  await rig.put("Notice", { name: "n", v: 2 });
+  await rig.put("Notice", { name: "new", v: 3 });
+  await rig.pass();
+  await rig.restore(copy);
+  await rig.pass(hourMs);
+  assert.deepEqual(rig.rows("SELECT name, v FROM Notice"), [{ name: "n", v: 1 }]);
+  assert.deepEqual(
+    rig.rows("SELECT key ->> 'name' AS name, item ->> 'v' AS v, why FROM _conflicts ORDER BY id"),
+    [{ name: "n", v: 2, why: "restored" }, { name: "new", v: 3, why: "swept" }],
+  );
+});
+
+Deno.test("restore: a cloud application's items are offered too, and one that it wrote since the restore stays", async () => {
+  await using rig = new SkewRig(schemaOf(), schemaOf());
+  await rig.put("Own", { name: "a", v: 1, updated: new Date(rig.now).toISOString() });
+  await rig.pass();
+  const copy = await rig.keep();
+  await rig.pass(hourMs);
+  await rig.put("Own", { name: "b", v: 2 });
+  rig.sql("Own", insert("Own", "a", 3));
+  rig.sql("Own", insert("Own", "c", 4));
+  await rig.pass();
+  rig.device.disconnect();
+  rig.now += hourMs;
+  await rig.restore(copy);
+  rig.now += hourMs;
+  await rig.put("Own", { name: "c", v: 5, updated: new Date(rig.now).toISOString() });
+  await rig.pass(hourMs);
+  const items = await rig.itemsOf("Own");
+  assert.deepEqual([items.a?.v, items.b?.v, items.c?.v], [3, 2, 5]);
+  assert.deepEqual(
+    rig.rows("SELECT key ->> 'name' AS name, item ->> 'v' AS v, why FROM _conflicts"),
+    [{ name: "c", v: 4, why: "restored" }],
+  );
+});
+
+Deno.test("restore: an update that waits is not lost with its base, and a local write supersedes an offer", async () => {
+  for (const conflict of ["newest", "cloud", "device", "merge"] as const) {
+    await using rig = new SkewRig(schemaOf(conflict), schemaOf(conflict));
+    await rig.pass();
+    const copy = await rig.keep();
+    await rig.pass(hourMs);
+    for (const name of ["x", "y"]) rig.sql("Own", insert("Own", name, 1));
+    await rig.pass();
+    rig.device.disconnect();
+    await rig.restore(copy);
+    rig.now += 10_000;
+    rig.sql("Own", insert("Own", "x", 2));
+    await rig.pass(1);
+    rig.sql("Own", insert("Own", "y", 3));
+    await rig.pass(hourMs);
+    const items = await rig.itemsOf("Own");
+    assert.deepEqual([items.x?.v, items.y?.v], [2, 3], conflict);
+    assert.deepEqual(rig.rows("SELECT why FROM _conflicts"), [], conflict);
+  }
+});
+
+Deno.test("restore: an answer of another epoch settles nothing until the device has met it", async () => {
+  await using rig = new SkewRig(schemaOf(), schemaOf());
+  await rig.pass();
+  const copy = await rig.keep();
+  await rig.pass(hourMs);
+  rig.sql("Own", insert("Own", "x", 1));
+  await rig.pass();
+  // The device stays connected: the first that it hears of the restored table is the answer to an update.
+  await rig.restore(copy);
+  rig.sql("Own", insert("Own", "x", 2));
+  await rig.pass(hourMs);
+  assert.equal((await rig.itemsOf("Own")).x?.v, 2);
+  assert.deepEqual(rig.rows("SELECT name, v FROM Own"), [{ name: "x", v: 2 }]);
+  assert.deepEqual(rig.rows("SELECT why FROM _conflicts"), []);
+});
+
+Deno.test("restore: what a device knows to be removed, whoever wrote it, is removed again, with a copy", async () => {
+  await using rig = new SkewRig(schemaOf(), schemaOf(), 2);
+  rig.sql("Shared", insert("Shared", "x", 1), rig.devices[1]);
+  await rig.pass();
+  const copy = await rig.keep();
+  await rig.pass(hourMs);
+  rig.sql("Shared", `DELETE FROM Shared WHERE name = 'x'`);
+  await rig.pass();
+  // Its writer stays away: who removed it comes alone.
+  rig.devices[1]!.disconnect();
+  await rig.restore(copy);
+  await rig.pass(hourMs, [rig.device]);
+  assert.deepEqual(await rig.itemsOf("Shared"), {});
+  await rig.pass(hourMs);
+  for (const device of rig.devices) assert.deepEqual(rig.rows("SELECT * FROM Shared", device), []);
+  const kept = rig.devices.flatMap((device) => rig.rows("SELECT why, item ->> 'v' AS v FROM _conflicts", device));
+  assert.ok(kept.some(({ why, v }) => why === "revived" && v === 1));
+});
