@@ -387,8 +387,8 @@ export const outside: readonly Mutant[] = [
     "a row from before Twintable is as old as it says",
     "tests/agent/migration/onboard_test.ts",
     "agent/migration/onboard.ts",
-    `\`min(coalesce(\${updated}, \${nowMsSql}), \${nowMsSql}), segment`,
-    `\`max(coalesce(\${updated}, \${nowMsSql}), \${nowMsSql}), segment`,
+    "min(coalesce(${said}, ${nowMsSql}), ${nowMsSql})",
+    "max(coalesce(${said}, ${nowMsSql}), ${nowMsSql})",
   ),
   guarded(
     "a text rounded to a number",

@@ -37,6 +37,7 @@ const deedMs = 2000;
 const anybody = {
   identityOf: (deviceId: string) => Promise.resolve({ deviceId, accountId: "A" }),
   touch: () => Promise.resolve(),
+  remembered: () => 0,
 } as unknown as Registry;
 
 type Parcel =

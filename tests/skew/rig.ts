@@ -21,6 +21,7 @@ const anybody = {
   identityOf: (deviceId: string) => Promise.resolve({ deviceId, accountId: "A" }),
   touch: () => Promise.resolve(),
   keepReport: () => Promise.resolve(),
+  remembered: () => 0,
 } as unknown as Registry;
 
 /** The device that there is. */
