@@ -63,6 +63,8 @@ export interface GoldenFacts {
 
 /** The releases whose files are here, the oldest first. */
 export const releases = ["c989acf"] as const;
+/** Folders with messages: of releases, and of what came after one, by its day. */
+export const messageSets = [...releases, "2026-11-28"] as const;
 
 function bytesOf(release: string, name: string): Uint8Array {
   const bytes = readFileSync(new URL(`./${release}/${name}`, import.meta.url));

@@ -1,7 +1,8 @@
 /**
  * Makes golden files: once for each release, with the released build, and never again over files that are there.
  *
- *     deno run -A --no-check tests/golden/make.ts FOLDER
+ *     deno run -A --no-check tests/golden/make.ts FOLDER             # everything
+ *     deno run -A --no-check tests/golden/make.ts FOLDER --later     # messages that came after the first release
  *
  * It uses little but what `mod.ts`, `cloud/mod.ts`, `protocol.ts` and `schema.ts` export, so that it can be copied into the
  * tree of any release. It needs Mosquitto, which hears what both sides say.
@@ -27,7 +28,7 @@ import { encodeToken } from "../../cloud/dynamodb/page_token.ts";
 import { ulid, uuid } from "../../schema/generate.ts";
 import { freePort } from "../support/mosquitto.ts";
 import { until } from "../support/until.ts";
-import { goldenMessages } from "./messages.ts";
+import { type GoldenMessage, goldenMessages, laterMessages } from "./messages.ts";
 import { goldenAccount, goldenDevices, goldenSchema } from "./schema.ts";
 
 const folder = Deno.args[0] ?? "";
@@ -52,12 +53,12 @@ function write(name: string, content: unknown): void {
   writeFileSync(`${folder}/${name}`, JSON.stringify(content, null, 1) + "\n");
 }
 
-function messages(): void {
+function messages(all: readonly GoldenMessage[]): void {
   const text = (payload: Uint8Array) => new TextDecoder().decode(payload);
   const base64 = (payloads: Uint8Array[]) => payloads.map((payload) => Buffer.from(payload).toString("base64"));
   write(
     "messages.json",
-    goldenMessages.map(({ name, direction, message }) => ({
+    all.map(({ name, direction, message }) => ({
       name,
       direction,
       message,
@@ -300,6 +301,9 @@ function facts(tokens: Record<string, string | undefined>): void {
   });
 }
 
-messages();
-await live();
+if (Deno.args[1] === "--later") messages(laterMessages);
+else {
+  messages(goldenMessages);
+  await live();
+}
 Deno.removeSync(scratch, { recursive: true });

@@ -164,8 +164,93 @@ const down: readonly [string, FromCloud][] = [
   ["verify", { type: "verify", request: "v/1", repair: true, keysPerSecond: 10 }],
 ];
 
-/** The messages, by direction. */
+/** What came after the first release: optional fields, messages that are sent only to who knows them. */
+const schemaDigest = "89abcdef0123456789abcdef01234567";
+const laterUp: readonly [string, FromDevice][] = [
+  ["up, with its models' digests", {
+    type: "up",
+    batch: "abcdefghijkl/3",
+    sent: time,
+    changes: [{ model: "Note", op: "create", item, stamp }],
+    schemas: { Note: schemaDigest },
+  }],
+  ["sync, that understands later", {
+    type: "sync",
+    request: "abcdefghijkl/10",
+    channels: [{ channel: "global" }],
+    schema: schemaDigest,
+    later: 1,
+  }],
+  ["fetch, that understands later", { type: "fetch", request: "abcdefghijkl/11", keys: [key], later: 1 }],
+  ["probe, with defaults", {
+    type: "probe",
+    request: "abcdefghijkl/12",
+    model: "Sample",
+    attributes: ["id", "value"],
+    keys: [key],
+    defaults: { value: 0 },
+  }],
+];
+const laterDown: readonly [string, FromCloud][] = [
+  ["ack, of another schema", {
+    type: "ack",
+    batch: "abcdefghijkl/3",
+    time,
+    schema: schemaDigest,
+    answers: [{ at: 0, code: "schema", reason: "the cloud has no model Note" }, { at: 1, code: "throttled" }],
+    afterMs: 20_000,
+  }],
+  ["refused", { type: "refused", batch: "abcdefghijkl/3", time, reason: "changes: a list was wanted" }],
+  ["later", { type: "later", request: "abcdefghijkl/10", afterMs: 20_000, time }],
+  ["changes, spread", {
+    type: "changes",
+    channel: "global",
+    epoch: "e1",
+    seq: 0,
+    entries: [],
+    time,
+    spreadMs: 30_000,
+  }],
+  ["page, with its models", {
+    type: "page",
+    request: "abcdefghijkl/10",
+    channel: "global",
+    epoch: "e1",
+    from: 3,
+    to: 3,
+    more: false,
+    entries: [],
+    time,
+    schema: schemaDigest,
+    models: ["Setting"],
+  }],
+  ["snapshot, with its models", {
+    type: "snapshot",
+    request: "abcdefghijkl/10",
+    channel: "global",
+    epoch: "e1",
+    head: 3,
+    entries: [],
+    time,
+    models: ["Setting"],
+  }],
+  ["items, of no model", {
+    type: "items",
+    request: "abcdefghijkl/11",
+    entries: [{ key, foreign: true }],
+    time,
+    schema: schemaDigest,
+  }],
+];
+
+/** The messages of the first release, by direction. */
 export const goldenMessages: readonly GoldenMessage[] = [
   ...up.map(([name, message]) => ({ name, direction: "up" as const, message })),
   ...down.map(([name, message]) => ({ name, direction: "down" as const, message })),
+];
+
+/** Those that came after it. */
+export const laterMessages: readonly GoldenMessage[] = [
+  ...laterUp.map(([name, message]) => ({ name, direction: "up" as const, message })),
+  ...laterDown.map(([name, message]) => ({ name, direction: "down" as const, message })),
 ];
