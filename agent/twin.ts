@@ -23,6 +23,7 @@ import { Downlink } from "./sync/downlink.ts";
 import { Facts } from "./upkeep/facts.ts";
 import { InFlight } from "./sync/flight.ts";
 import { ItemRecords } from "./sync/items.ts";
+import { ListCheck } from "./sync/list_check.ts";
 import { Outbox } from "./sync/outbox.ts";
 import { Problems } from "./upkeep/problems.ts";
 import { StuckRows } from "./upkeep/stuck.ts";
@@ -90,6 +91,7 @@ export class Twin {
   readonly facts: Facts;
   readonly capacity: Capacity;
   readonly verify: Verify;
+  readonly listCheck: ListCheck;
   /** The cloud's last request for a verification: a message may come twice. */
   #lastVerify: string | undefined;
   /** The fingerprint of the cloud's schema, as it was heard last. */
@@ -144,6 +146,7 @@ export class Twin {
     this.uplink = new Uplink(this.context, this.inFlight);
     this.downlink = new Downlink(this.context, this.inFlight);
     this.verify = new Verify(this.context, this.inFlight, this.downlink);
+    this.listCheck = new ListCheck(this.context, this.downlink);
     this.capacity = new Capacity(this.context, this.inFlight);
     this.#kept = new KeptWatch(this.context);
     this.#wal = new WalWatch(this.context, this.facts);
@@ -205,6 +208,7 @@ export class Twin {
     this.uplink.caughtUp = false;
     this.downlink.disconnected();
     this.verify.disconnected();
+    this.listCheck.restart();
     this.#recordConnection(false);
   }
 
@@ -296,7 +300,7 @@ export class Twin {
         if (!this.verify.items(message)) this.downlink.items(message);
         break;
       case "digests":
-        this.verify.digests(message);
+        if (!this.listCheck.digests(message)) this.verify.digests(message);
         break;
       case "verify": {
         const { request, repair, keysPerSecond } = message;
@@ -424,7 +428,7 @@ export class Twin {
         this.downlink.sync(undefined, false);
       }
       if (this.uplink.silence.wantsProof()) this.downlink.sync(undefined, false);
-      due = Math.min(due, this.downlink.tick(), this.#nextSyncMs, this.verify.tick());
+      due = Math.min(due, this.downlink.tick(), this.#nextSyncMs, this.verify.tick(), this.listCheck.tick());
       this.#endWaits();
       this.uplink.pump();
       this.uplink.silence.tell(this.downlink.repeats);
@@ -516,6 +520,7 @@ export class Twin {
     this.#restartOutbox();
     this.downlink.restart();
     this.verify.restart();
+    this.listCheck.restart();
     this.uplink.connected();
     this.uplink.caughtUp = false;
     this.#unread = false;

@@ -393,6 +393,7 @@ function snapshotOf(fields: Fields): SnapshotPage {
   };
   if (fields.after !== undefined) page.after = textOf(fields.after, "after", 0, tokenLengthMax);
   if (fields.next !== undefined) page.next = textOf(fields.next, "next", 0, tokenLengthMax);
+  if (fields.lags !== undefined) page.lags = flagOf(fields.lags, "lags");
   return page;
 }
 

@@ -322,6 +322,8 @@ export interface SnapshotPage extends Told, Restored {
   readonly after?: string;
   /** The token for the next page. */
   readonly next?: string;
+  /** On the last page: items were listed by an index that lags, so that it may have missed some. */
+  readonly lags?: boolean;
   /** What they say of each key. */
   readonly entries: readonly Entry[];
   /** On the last page: as {@link Page.models}. It says nothing of any other model. */

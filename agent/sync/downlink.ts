@@ -33,6 +33,7 @@ import type { InFlight } from "./flight.ts";
 import { Incoming } from "./incoming.ts";
 import { keyText } from "./items.ts";
 import { offerWhatOnlyGoesUp } from "./heal.ts";
+import { planListCheck } from "./list_check.ts";
 import { Lacks } from "./lacks.ts";
 import { Questions } from "./questions.ts";
 import type { Request } from "./requests.ts";
@@ -383,6 +384,7 @@ export class Downlink {
       // What the cloud lacks the snapshot says nothing of; what it has no longer to be asked for.
       this.#lacks.note(channel, page);
       sweepChannel(this.context, channel, this.#lacks.spokenOf(channel, page));
+      if (page.lags) planListCheck(this.context, channel);
       this.#candidates.look();
       const changed = cursor.epoch !== undefined && cursor.epoch !== page.epoch;
       this.#store(channel, { epoch: page.epoch, seq: head, againMs: changed ? clock.nowMs() + 60_000 : undefined });

@@ -104,6 +104,8 @@ export class ChannelWalk implements Walk {
     readonly channel: Channel,
     models: readonly Model[],
     readonly finder: Finder,
+    /** Under this name it notes in `_sync_seen` what the listing named. */
+    readonly seen: string = seenName(channel),
   ) {
     this.#models = new Map(models.map((model) => [model.name, model]));
   }
@@ -139,14 +141,14 @@ export class ChannelWalk implements Walk {
 
   /** A range of a secondary index: every item is named; the rows that none names are looked at in the end. */
   #compareListed(message: Digests): void {
-    const { context, channel, finder } = this;
+    const { context, finder } = this;
     for (const { model } of message.models) if (this.#models.has(model)) this.#listed.add(model);
     context.store.tx(() => {
       for (const { model: name, key, digest } of message.items ?? []) {
         const model = this.#models.get(name);
         if (!model) continue;
         context.store.db.sql("INSERT OR IGNORE INTO _sync_seen(channel, hash, sort) VALUES (?, ?, ?)")
-          .run(seenName(channel), key[0], key[1]);
+          .run(this.seen, key[0], key[1]);
         finder.counted(model, 1);
         const row = readRow(context, model, key);
         if (!row || row === "unreadable" || rowDigest(context, model, row) !== digest) finder.suspect(model, key);
@@ -160,7 +162,7 @@ export class ChannelWalk implements Walk {
     const [name] = this.#listed;
     if (name === undefined) return undefined;
     const model = this.#models.get(name)!;
-    const page = this.context.store.rows(model).unseen(seenName(this.channel), this.#sweptId, rowsAtOnce);
+    const page = this.context.store.rows(model).unseen(this.seen, this.#sweptId, rowsAtOnce);
     for (const { id, key } of page) {
       this.#sweptId = id;
       this.finder.suspect(model, key);

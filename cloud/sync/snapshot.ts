@@ -67,6 +67,8 @@ export function isPrimary(schema: Schema, index: string): boolean {
 export interface SnapshotPart {
   readonly entries: Entry[];
   readonly next?: string;
+  /** Set on the last page where an index that lags listed some of it: the device compares once more (rule C4). */
+  readonly lags?: true;
 }
 
 /**
@@ -109,7 +111,8 @@ export async function snapshotPart(
     token = page.next;
     if (token === undefined) at++;
   }
-  return at < sources.length ? { entries, next: tokenOf(sources[at]!, token) } : { entries };
+  if (at < sources.length) return { entries, next: tokenOf(sources[at]!, token) };
+  return { entries, ...(lags(schema, sources) ? { lags: true } : {}) };
 }
 
 /**

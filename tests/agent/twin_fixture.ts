@@ -6,7 +6,17 @@
  */
 import { Twin, type TwinOptions } from "../../agent/twin.ts";
 import type { Store } from "../../agent/store/store.ts";
-import type { Answer, Change, Current, Entry, FromDevice, Key, Page, SnapshotPage } from "../../protocol.ts";
+import {
+  type Answer,
+  type Change,
+  type Current,
+  type Entry,
+  type FromDevice,
+  itemDigest,
+  type Key,
+  type Page,
+  type SnapshotPage,
+} from "../../protocol.ts";
 import { type Attributes, compileSchema, defineSchema, renderKey } from "../../schema.ts";
 import type { Identity, Model } from "../../schema/model.ts";
 import { memoryStore } from "./store_fixture.ts";
@@ -70,6 +80,8 @@ export class Scripted implements Disposable {
   swallows: (message: FromDevice) => boolean = () => false;
   /** Keys (`<hash> <sort>`) that a list does not show, though the table has them. */
   readonly hidden: Set<string> = new Set();
+  /** The list is read from an index that lags, and says so. */
+  lags = false;
   /** Keys that a fetch can't read, and leaves out. */
   readonly unread: Set<string> = new Set();
   epoch = "e";
@@ -164,6 +176,7 @@ export class Scripted implements Disposable {
       if (++answered > 10_000) throw new Error("endless traffic");
       if (!this.connected) continue;
       if (message.type === "sync") this.#sync(message);
+      else if (message.type === "compare") this.#compare(message.request);
       else if (message.type === "up") this.#up(message.batch, message.changes);
       else if (message.type === "fetch") {
         const read = message.keys.filter((key) => !this.unread.has(key.join(" ")));
@@ -183,11 +196,22 @@ export class Scripted implements Disposable {
         current,
       }));
       const answer: Page | SnapshotPage = seq === undefined || epoch !== this.epoch
-        ? { ...base, type: "snapshot", head: this.#seq, entries }
+        ? { ...base, type: "snapshot", head: this.#seq, entries, ...(this.lags ? { lags: true } : {}) }
         // Everything is told again: harmless, and the tests need no log.
         : { ...base, type: "page", from: seq, to: this.#seq, more: false, entries: seq === this.#seq ? [] : entries };
       this.twin.onMessage(answer);
     }
+  }
+
+  /** The digests of what the list shows, as of a secondary index: each item is named. */
+  #compare(request: string): void {
+    const shown = [...this.table].filter(([text, { model }]) => model === "Slot" && !this.hidden.has(text));
+    const items = shown.map(([text, { item }]) => {
+      const key = text.split(" ") as [string, string];
+      return { model: "Slot", key, digest: itemDigest(key, item) };
+    });
+    const models = [{ model: "Slot", count: items.length, digest: "0".repeat(16) }];
+    this.twin.onMessage({ type: "digests", request, models, items, time: this.nowMs + this.aheadMs });
   }
 
   #up(batch: string, changes: readonly Change[]): void {

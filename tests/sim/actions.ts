@@ -54,6 +54,7 @@ export const weights = {
   expire: 0,
   fresh: 0,
   clockKill: 0,
+  hide: 0,
 };
 
 /** One of them. */
@@ -118,6 +119,9 @@ export async function act(world: World, action: Action): Promise<void> {
       return;
     case "expire":
       if (await world.sweep(random.chance(0.5))) world.count("items expired");
+      return;
+    case "hide":
+      if (await world.hide()) world.count("item that an index misses");
       return;
     case "forge":
       world.count("message forged");

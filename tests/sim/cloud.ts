@@ -77,6 +77,8 @@ export class SimCloud {
   readonly #signal = new AbortController().signal;
   #owners = 0;
   #sweeping = false;
+  /** Keys, as text, that the secondary indexes do not show, though the table has the items. */
+  readonly hidden: Set<string> = new Set();
   #schema: Schema;
 
   constructor(readonly world: CloudWorld, readonly options: CloudOptions) {
@@ -153,15 +155,32 @@ export class SimCloud {
   }
 
   #tablesOf(owner: number, turn: () => Promise<void>): Tables {
-    const fault = () => this.#fault(), access = { owner, turn, fault, checkpointTurn: turn, chunk: 2 };
-    if (this.#double) return this.#double.view(access);
+    const fault = () => this.#fault();
+    const hiding = (data: DataTable) => this.#hiding(data);
+    const access = { owner, turn, fault, checkpointTurn: turn, chunk: 2 };
+    if (this.#double) {
+      const view = this.#double.view(access);
+      return { log: view.log, data: hiding(view.data) };
+    }
     const { data, log } = this.raw;
     return {
-      data: Object.assign(gated(data, turn, fault), {
+      data: hiding(Object.assign(gated(data, turn, fault), {
         stream: (options?: StreamOptions) => this.stream.reading({ ...access, ...options }),
-      }),
+      })),
       log: gated(log, turn, fault),
     };
+  }
+
+  /** The table as a worker sees it, whose secondary indexes miss some items. */
+  #hiding(data: DataTable): DataTable {
+    const query = data.query.bind(data);
+    data.query = async (options) => {
+      const page = await query(options);
+      if (this.hidden.size === 0 || options.index === "primary") return page;
+      const shown = page.items.filter((item) => !this.hidden.has(keyOf(this.options.schema, item).join("|")));
+      return { ...page, items: shown };
+    };
+    return data;
   }
 
   #fault(): Fault {

@@ -161,6 +161,11 @@ export const families: Readonly<Record<string, Family>> = {
     pageItems: 1,
     writesMax: 20,
   },
+  hidden: {
+    weights: { hide: 8, fresh: 8, reset: 5, tick: 6, trim: 3, off: 2, on: 4, ext: 8, crash: 2, lose: 1 },
+    models: (m) => m.indexed === true,
+    writesMax: 20,
+  },
   setback: {
     weights: {
       ...{ ext: 0, forge: 0, copy: 0, power: 0, sendAndForget: 0, dieSoon: 0, crash: 0, full: 0, clock: 0, trim: 0 },
@@ -187,7 +192,7 @@ export function familyOf(seed: number): string {
   return names[seed % names.length]!;
 }
 
-const later: readonly Action[] = ["broker", "shard", "drift", "upgrade", "expire", "fresh", "clockKill"];
+const later: readonly Action[] = ["broker", "shard", "drift", "upgrade", "expire", "fresh", "clockKill", "hide"];
 
 /** A run, before it is made. */
 export interface Plan {

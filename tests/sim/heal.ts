@@ -16,6 +16,7 @@ const stepsMax = 6000;
 /** Brings the world to rest. @throws Violation where it finds none */
 export async function heal(world: World): Promise<void> {
   world.cloud.trouble = 0;
+  world.cloud.hidden.clear();
   world.brokerDownUntilMs = 0;
   world.parcels.push(...world.copies.splice(0));
   for (const device of world.devices) {
@@ -29,7 +30,7 @@ export async function heal(world: World): Promise<void> {
     world.now += roundMs;
     let busy = false;
     for (const device of world.devices) {
-      if (!device.twin.settled) busy = true;
+      if (!device.twin.settled || device.twin.listCheck.pending) busy = true;
       device.tick();
       if (round < 2) device.resync();
     }

@@ -166,6 +166,14 @@ const guardedHere: readonly Mutant[] = [
     `if (first) db.sql("DELETE FROM _sync_seen WHERE channel = ?").run(channel);`,
     ``,
   ),
+  guarded(
+    "no look after an index that lags",
+    "C4: what an index missed, and the device lacks, a comparison finds",
+    `${candidatesTest}#index that lags`,
+    downlink,
+    `if (page.lags) planListCheck(this.context, channel);`,
+    ``,
+  ),
   // ---- expiry
   guarded(
     "dead copy in the way",
@@ -284,6 +292,7 @@ export const absence: readonly Mutant[] = [
     "late duplicate over a dead newer version",
     "gone in spite of an expired base",
   ]),
+  ...simulated("hidden", ["list taken for proof"]),
   ...simulated("setback", ["stamps from before the start forgotten"]),
   one(
     "replaced row taken for unsent",

@@ -339,6 +339,17 @@ export class World {
     return chosen.length > 0;
   }
 
+  /** A secondary index misses an item from now on, or shows all again. */
+  async hide(): Promise<boolean> {
+    const { hidden } = this.cloud, keys = [...(await this.cloud.items()).keys()];
+    if (keys.length === 0 || this.random.chance(0.3)) {
+      hidden.clear();
+      return false;
+    }
+    hidden.add(this.random.pick(keys));
+    return true;
+  }
+
   /** Whether an item's time has come. */
   isExpired(item: Item, atMs: number): boolean {
     const model = this.cloud.modelOf(item);

@@ -124,3 +124,48 @@ Deno.test("candidates: what waits aside and the list lacks is asked for, not dro
   snapshot(device);
   assert.deepEqual(aside(), []);
 });
+
+Deno.test("candidates: what an index that lags missed, and the device lacks, is found by a comparison a minute later", () => {
+  using device = holding("a", "b");
+  device.lags = true;
+  device.hidden.add(text("c"));
+  device.disconnect();
+  device.table.set(text("c"), { model: "Slot", item: { name: "c", slot: "of c" }, version: ["other#1", 9] });
+  device.table.delete(text("b"));
+  snapshot(device);
+  assert.deepEqual(names(device), ["a"]);
+  assert.ok(device.twin.listCheck.pending);
+  // A minute after the epoch changed the list is read once more, and misses it again.
+  device.pass(65_000);
+  assert.deepEqual(names(device), ["a"], "not yet");
+  device.hidden.clear();
+  // A list that lags may lack what the device has, too: it is asked for by name.
+  device.hidden.add(text("a"));
+  const compares = () => device.sent.filter(({ type }) => type === "compare").length;
+  device.pass(62_000);
+  assert.deepEqual(names(device), ["a", "c"]);
+  assert.deepEqual(swept(device), ["swept b"]);
+  assert.equal(compares(), 1);
+  assert.deepEqual(device.rows("SELECT * FROM _sync_seen"), []);
+  device.pass(120_000);
+  assert.equal(device.twin.listCheck.pending, false);
+});
+
+Deno.test("candidates: a comparison that is due outlasts a kill, and one that got no answer is asked again", () => {
+  const device = holding("a");
+  device.lags = true;
+  snapshot(device);
+  using next = new Scripted({ store: device.store, nowMs: device.nowMs });
+  next.epoch = device.epoch;
+  next.lags = true;
+  next.table.set(text("a"), device.table.get(text("a"))!);
+  next.table.set(text("c"), { model: "Slot", item: { name: "c", slot: "of c" }, version: ["other#1", 9] });
+  next.tell([]);
+  next.connect();
+  const { transport } = next.twin.options, send = transport.send;
+  let lost = 0;
+  transport.send = (message) => message.type === "compare" && lost++ < 2 ? true : send(message);
+  next.pass(180_000);
+  assert.equal(lost >= 3, true);
+  assert.deepEqual(names(next), ["a", "c"]);
+});

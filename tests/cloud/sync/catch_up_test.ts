@@ -323,3 +323,15 @@ Deno.test("catch-up: a fetch of large items is answered in part, at least one of
   assert.ok(entries.length >= 1 && entries.length < 10, String(entries.length));
   assert.ok(entries.every(({ current }) => current));
 });
+
+Deno.test("catch-up: the last page of a snapshot from an index that lags says so, that of the table itself does not", async () => {
+  await using fixture = new Fixture();
+  await fixture.put("Indexed", { id: "i" });
+  await fixture.put("Plain", { id: "p" });
+  const context = { schema, data: fixture.tables.data, log: fixture.log, now: fixture.now, limits: defaultPageLimits };
+  for (const [channel, lags] of [["account:acme", true], ["device:d1", undefined]] as const) {
+    const { messages } = await answerSync(context, identity, { type: "sync", request: "r/1", channels: [{ channel }] });
+    const [page] = messages as SnapshotPage[];
+    assert.deepEqual([page!.type, page!.next, page!.lags], ["snapshot", undefined, lags]);
+  }
+});
