@@ -17,6 +17,7 @@
  */
 import { isAbsolute, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { noticesOf } from "./notices.ts";
 
 /** V8 with small young generations and an old one that grows slowly: see docs/performance.md. */
 export const deviceV8Flags = "--v8-flags=--max-semi-space-size=2,--heap-growing-percent=30";
@@ -104,17 +105,18 @@ export function compileArguments(options: CompileOptions, program: string): stri
   ];
 }
 
-/** The module that is bundled: the program, with its schema where one is built in. */
-async function entryOf(schemaFile: string | undefined): Promise<string> {
-  if (schemaFile === undefined) return "agent_main.ts";
+/** The module that is bundled: the program, with the licences of its packages, and a schema where one is built in. */
+async function writeEntry(schemaFile: string | undefined): Promise<string> {
   const { loadSchema } = await import("../schema.ts");
-  const { source } = await loadSchema(schemaFile);
+  const schema = schemaFile === undefined ? undefined : (await loadSchema(schemaFile)).source;
+  const notices = await noticesOf("deno.agent.json", "agent_main.ts");
   await Deno.mkdir("dist", { recursive: true });
-  const entry = "dist/agent_with_schema.ts";
-  const text = `import { startDeviceProgram } from "../cli/device_program.ts";\nstartDeviceProgram(${
-    JSON.stringify(source)
-  });\n`;
-  await Deno.writeTextFile(entry, text);
+  const entry = join("dist", "agent_entry.ts");
+  const builtIn = JSON.stringify({ schema, notices });
+  await Deno.writeTextFile(
+    entry,
+    `import { startDeviceProgram } from "../cli/device_program.ts";\nstartDeviceProgram(${builtIn});\n`,
+  );
   return entry;
 }
 
@@ -124,7 +126,7 @@ async function deno(command: string, args: readonly string[]): Promise<number> {
 
 async function compile(options: CompileOptions): Promise<number> {
   const bundled = join("dist", "agent.js");
-  const entry = await entryOf(options.schema);
+  const entry = await writeEntry(options.schema);
   const bundle = ["bundle", "--quiet", "--config", "deno.agent.json", "--platform", "deno", "--minify"];
   return await deno(Deno.execPath(), [...bundle, "--output", bundled, entry]) ||
     await deno(Deno.env.get("DENO_COMPILE") ?? Deno.execPath(), compileArguments(options, bundled));

@@ -55,4 +55,8 @@ export const deviceCommands: Commands = {
     summary: "check a schema, show its tables",
     load: async () => (await import("./schema.ts")).schemaCommand as unknown as Command,
   },
+  licenses: {
+    summary: "the licences of what is in this program",
+    load: async () => (await import("./licenses.ts")).licensesCommand as unknown as Command,
+  },
 };

@@ -5,14 +5,23 @@
  */
 import type { OneTableSchema } from "../schema.ts";
 import { deviceCommands } from "./device_commands.ts";
+import { buildInNotices } from "./licenses.ts";
 import { main } from "./main.ts";
 import { buildIn } from "./schema_file.ts";
 
 const ofTheCloud = "is a command of the cloud and this program is a device's: deno run -A mod.ts has it";
 
-/** Runs the command line and ends the process. @param schema the one that is part of the program */
-export function startDeviceProgram(schema?: OneTableSchema): void {
+/** What is part of a compiled program. */
+export interface BuiltIn {
+  readonly schema?: OneTableSchema;
+  /** The licences of its packages. */
+  readonly notices?: string;
+}
+
+/** Runs the command line and ends the process. */
+export function startDeviceProgram({ schema, notices }: BuiltIn = {}): void {
   if (schema) buildIn(schema);
+  if (notices) buildInNotices(notices);
   // Should the event loop run empty before there is an answer.
   Deno.exitCode = 1;
   const elsewhere = Object.fromEntries(

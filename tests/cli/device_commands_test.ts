@@ -161,6 +161,9 @@ Deno.test("device commands: each works with the binary's permissions, as an unpr
   const native = await device.run("key", "rotate", ...db, "--key-file", schema, "--new-key-file", schema);
   assert.equal(native.code, 1);
   assert.match(native.err, /^twintable: the SQLite library .* may not be loaded: .*no permission for native code.*\n$/);
+  const licences = await device.run("licenses");
+  if (binary === undefined) assert.match(licences.err, /^twintable: run from source,.*\n$/);
+  else assert.match(licences.out, /^Twintable: MIT[^]*mqtt 5[^]*MIT[^]*Permission is hereby granted/);
   const refused = await device.run("schema", "check", example);
   if (binary !== undefined) {
     assert.equal(refused.code, 1);
