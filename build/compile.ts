@@ -111,7 +111,7 @@ async function writeEntry(schemaFile: string | undefined): Promise<string> {
   const schema = schemaFile === undefined ? undefined : (await loadSchema(schemaFile)).source;
   const notices = await noticesOf("deno.agent.json", "agent_main.ts");
   await Deno.mkdir("dist", { recursive: true });
-  const entry = join("dist", "agent_entry.ts");
+  const entry = join("dist", "agent_entry.js");
   const builtIn = JSON.stringify({ schema, notices });
   await Deno.writeTextFile(
     entry,
