@@ -130,6 +130,8 @@ Deno.test("device commands: each works with the binary's permissions, as an unpr
   query(path, "DELETE FROM Site WHERE name = 'gone'");
   await until("all is acknowledged", async () => (await status()).outbox === 0, 60_000);
   assert.match(await device.ok("status", ...db), /connected/);
+  assert.equal(await device.ok("status", ...db, "--check"), "");
+  assert.match(await device.ok("aside", "list", ...db), /^none/);
   assert.match(await device.ok("verify", ...db), /equal/);
   assert.match(await device.ok("verify", "--cloud", url!, "--all"), /d-1: equal/);
   assert.match(await device.ok("backup", ...db, "--to", copy), /checked/);
