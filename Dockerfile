@@ -1,35 +1,66 @@
-# Two images:
+# Two images, built from a clean clone:
 #
-#   docker build --target cloud -t twintable-cloud .
 #   docker build --target agent -t twintable-agent .
+#   docker build --target cloud -t twintable-cloud .
+#   docker buildx build --platform linux/amd64,linux/arm64 --target agent -t REGISTRY/twintable-agent --push .
 #
-# A schema is mounted or copied in; the agent's must be JSON or JSON5 (`mod.ts schema json FILE` makes one of TypeScript).
+# docs/containers.md says how they are configured and how a device gets its token. Both run as uid 1993
+# and need no writable root: docker run --read-only --cap-drop=ALL --security-opt no-new-privileges.
 #
-#   docker run -v "$PWD/schema.json5:/schema.json5:ro" -v twintable:/data -p 7300:7300 -p 1883:1883 twintable-cloud \
-#     --schema /schema.json5 --table embedded:/data/cloud.db --broker --host 0.0.0.0 --port 7300 --token SECRET
-#   docker run -v "$PWD/schema.json5:/schema.json5:ro" -v device:/data twintable-agent \
-#     --schema /schema.json5 --db /data/device.db --device d-1 --account a-1 --mqtt mqtt://HOST:1883 --password TOKEN
+# The bases are pinned by version. Pin them by digest in your own build: `docker buildx imagetools inspect denoland/deno:2.9.6` prints
+# it; then --build-arg DENO_IMAGE=denoland/deno:2.9.6@sha256:… and the same for BASE_IMAGE.
+ARG DENO_IMAGE=denoland/deno:2.9.6
+ARG BASE_IMAGE=debian:12.12-slim
 
-FROM denoland/deno:2.9.6 AS source
+# Compiling is this machine's work, whatever machine the image is for: Deno brings the runtime of the target.
+FROM --platform=$BUILDPLATFORM ${DENO_IMAGE} AS compile
+ARG TARGETARCH
 WORKDIR /app
-COPY . .
-# The commands of the cloud are not in the graph of mod.ts.
-RUN deno cache --frozen mod.ts cli/dev.ts cli/cloud.ts cli/device.ts
+COPY deno.json deno.lock deno.agent.json deno.agent.lock agent_main.ts mod.ts schema.ts protocol.ts ./
+COPY build build
+COPY agent agent
+COPY cli cli
+COPY mqtt mqtt
+COPY protocol protocol
+COPY schema schema
+RUN case "${TARGETARCH:-$(uname -m)}" in \
+      amd64|x86_64) target=x86_64-unknown-linux-gnu ;; \
+      arm64|aarch64) target=aarch64-unknown-linux-gnu ;; \
+      *) echo "no runtime for ${TARGETARCH}" >&2; exit 1 ;; \
+    esac && \
+    deno task compile --target "$target" --output dist/twintable
 
-FROM source AS compile
-RUN deno task compile
-
-FROM debian:bookworm-slim AS agent
-RUN useradd --system --uid 1993 twintable && mkdir -m 0700 /data && chown twintable /data
-COPY --from=compile /app/dist/twintable /usr/local/bin/twintable
+FROM ${BASE_IMAGE} AS agent
+COPY --from=compile --chmod=0755 /app/dist/twintable /usr/local/bin/twintable
+RUN useradd --system --uid 1993 --user-group twintable && install -d -m 0700 -o twintable -g twintable /data
 USER twintable
 VOLUME /data
-ENTRYPOINT ["twintable", "agent"]
+# A database of another path wants a check of its own.
+HEALTHCHECK --interval=60s --timeout=10s --start-period=30s \
+  CMD ["twintable", "status", "--db", "/data/device.db", "--check"]
+ENTRYPOINT ["twintable"]
+CMD ["agent", "--config", "/etc/twintable/agent.json5"]
 
-FROM source AS cloud
-RUN mkdir -m 0700 /data && chown deno /data
-USER deno
+FROM ${DENO_IMAGE} AS cloud
+WORKDIR /app
+ENV DENO_DIR=/app/.deno DENO_NO_UPDATE_CHECK=1
+COPY deno.json deno.lock mod.ts schema.ts protocol.ts ./
+COPY agent agent
+COPY cli cli
+COPY cloud cloud
+COPY examples/schema.ts examples/demo_device.ts examples/
+COPY mqtt mqtt
+COPY protocol protocol
+COPY schema schema
+# The cloud's commands are not in the graph of mod.ts.
+RUN deno cache --frozen mod.ts cli/cloud.ts cli/device.ts cli/tables.ts cloud/handler.ts && \
+    groupadd --system --gid 1993 twintable && useradd --system --uid 1993 --gid 1993 twintable && \
+    install -d -m 0700 -o twintable -g twintable /data
+USER twintable
 VOLUME /data
-EXPOSE 7300 1883
+EXPOSE 7300 8883
+HEALTHCHECK --interval=30s --timeout=10s --start-period=20s \
+  CMD ["deno", "eval", "--no-config", "const r = await fetch('http://127.0.0.1:7300/healthz'); Deno.exit(r.ok ? 0 : 1)"]
 # The AWS SDK reads its configuration from the environment and files, and asks for the machine's name.
-ENTRYPOINT ["deno", "run", "--v8-flags=--max-semi-space-size=8,--heap-growing-percent=50", "--no-prompt", "--cached-only", "--allow-net", "--allow-read", "--allow-write", "--allow-env", "--allow-sys", "mod.ts", "cloud"]
+ENTRYPOINT ["deno", "run", "--v8-flags=--max-semi-space-size=8,--heap-growing-percent=50", "--no-prompt", "--cached-only", "--allow-net", "--allow-read", "--allow-write", "--allow-env", "--allow-sys", "/app/mod.ts"]
+CMD ["cloud", "--help"]

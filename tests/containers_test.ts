@@ -1,0 +1,184 @@
+/**
+ * The Dockerfile without an engine: each stage has what its commands need, taken in a plain folder; the agent's image works as a
+ * changed root, read-only, as its unprivileged user, and its health check tells.
+ */
+import assert from "node:assert/strict";
+import { cp, mkdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { binary } from "./support/process.ts";
+import { count, query } from "./support/sql.ts";
+import { TempDir } from "./support/temp_dir.ts";
+import { openTestCloud } from "./support/test_cloud.ts";
+import { noted } from "./support/tools.ts";
+import { writeSchema } from "./support/schema.ts";
+import { until } from "./support/until.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const dockerfile = await Deno.readTextFile(join(root, "Dockerfile"));
+
+interface Stage {
+  readonly from: string;
+  readonly steps: readonly string[];
+}
+
+/** The stages by name, with their instructions in one line each. */
+function stagesOf(text: string): Map<string, Stage> {
+  const lines = text.replace(/^#.*\n/gm, "").replace(/\\\n/g, " ").split("\n").map((line) => line.trim()).filter(
+    Boolean,
+  );
+  const stages = new Map<string, { from: string; steps: string[] }>();
+  let stage: { from: string; steps: string[] } | undefined;
+  for (const line of lines) {
+    const [, from, name] = line.match(/^FROM (?:--platform=\S+ )?(\S+) AS (\w+)$/) ?? [];
+    if (from) stages.set(name!, stage = { from, steps: [] });
+    else stage?.steps.push(line.replace(/\s+/g, " "));
+  }
+  return stages;
+}
+
+const stages = stagesOf(dockerfile);
+
+/** Does the COPY instructions of a stage from the context. */
+async function copyContext(stage: Stage, to: string): Promise<void> {
+  for (const step of stage.steps.filter((one) => one.startsWith("COPY ") && !one.includes("--from"))) {
+    const words = step.split(" ").slice(1);
+    const target = words.pop()!;
+    for (const source of words) {
+      const isFolder = (await Deno.stat(join(root, source))).isDirectory;
+      const place = isFolder ? join(to, target) : join(to, target, source.split("/").at(-1)!);
+      await mkdir(dirname(place), { recursive: true });
+      await cp(join(root, source), place, { recursive: true });
+    }
+  }
+}
+
+async function deno(cwd: string, ...args: string[]): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), { args, cwd, env: { NO_COLOR: "1" } })
+    .output();
+  assert.ok(success, `deno ${args.join(" ")}: ${new TextDecoder().decode(stderr)}`);
+  return new TextDecoder().decode(stdout);
+}
+
+Deno.test("containers: the stages are pinned, unprivileged, have a health check, and no tests in them", () => {
+  assert.deepEqual([...stages.keys()], ["compile", "agent", "cloud"]);
+  for (const [, image] of dockerfile.matchAll(/^ARG \w+_IMAGE=(\S+)$/gm)) {
+    assert.match(image!, /:\d+\.\d+(\.\d+)?(-slim)?$/, "a version, not a moving tag");
+  }
+  for (const name of ["agent", "cloud"]) {
+    const { steps } = stages.get(name)!;
+    assert.ok(steps.includes("USER twintable"), name);
+    assert.ok(steps.some((step) => step.includes("uid 1993")), name);
+    assert.ok(steps.some((step) => step.startsWith("HEALTHCHECK ")), name);
+    // What comes last is what runs, as the user.
+    assert.ok(
+      steps.findIndex((step) => step === "USER twintable") > steps.findLastIndex((step) => /^(RUN|COPY) /.test(step)),
+    );
+  }
+  for (const { steps } of stages.values()) {
+    for (const step of steps) assert.doesNotMatch(step, /COPY .*(tests|bench|docs|\. \.)(\s|$)/);
+  }
+});
+
+Deno.test("containers: the stage that compiles has all that the program is made of", async () => {
+  using dir = new TempDir();
+  await copyContext(stages.get("compile")!, dir.path);
+  const bundle = ["bundle", "--quiet", "--config", "deno.agent.json", "--platform", "deno"];
+  await deno(dir.path, ...bundle, "--output", "dist/agent.js", "agent_main.ts");
+  await deno(dir.path, "cache", "--quiet", "build/compile.ts");
+  assert.match(await deno(dir.path, "run", "-A", "dist/agent.js", "--help"), /Usage: twintable COMMAND/);
+});
+
+Deno.test("containers: the cloud's stage runs its commands and the handler from what it has, offline", async () => {
+  using dir = new TempDir();
+  const stage = stages.get("cloud")!;
+  await copyContext(stage, dir.path);
+  const cached = stage.steps.join("\n").match(/deno cache (--frozen [^&]+)/)![1]!.trim().split(" ");
+  await deno(dir.path, "cache", "--quiet", ...cached);
+  for (const command of ["cloud", "device", "status"]) {
+    assert.match(await deno(dir.path, "run", "--cached-only", "-A", "mod.ts", command, "--help"), /Usage: mod\.ts/);
+  }
+  await deno(dir.path, "eval", "--cached-only", "await import('./cloud/handler.ts')");
+});
+
+/** Why no root can be changed here. */
+function noChroot(): string | undefined {
+  if (!binary) return "TWINTABLE_BINARY names no compiled program";
+  if (Deno.build.os !== "linux" || Deno.uid() !== 0) return "changing the root wants root on Linux";
+  const { success } = new Deno.Command("unshare", { args: ["-m", "true"], stderr: "null" }).outputSync();
+  return success ? undefined : "no mount namespaces here";
+}
+
+Deno.test({
+  name: "containers: the agent's image works on a read-only root as uid 1993, and its health check tells",
+  ignore: noted(noChroot()),
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn() {
+    using dir = new TempDir();
+    await using cloud = await openTestCloud();
+    const image = dir.file("root"), data = dir.file("data"), etc = dir.file("etc");
+    const { steps } = stages.get("agent")!;
+    const program = steps.join("\n").match(/COPY --from=compile \S+ \S+ (\S+)/)![1]!;
+    for (const folder of ["data", "etc/twintable", "dev", "proc", "tmp", dirname(program)]) {
+      await mkdir(join(image, folder), { recursive: true });
+    }
+    await cp(binary!, join(image, program));
+    // What the base has of it: the libraries that the program names, and the loader.
+    const libraries = new TextDecoder().decode((await new Deno.Command("ldd", { args: [binary!] }).output()).stdout);
+    for (const [path] of libraries.matchAll(/\/\S+(?= \()/g)) {
+      await mkdir(join(image, dirname(path)), { recursive: true });
+      await cp(await Deno.realPath(path), join(image, path));
+    }
+    for (const folder of [data, etc]) await mkdir(folder);
+    await Deno.chown(data, 1993, 1993);
+    await Deno.chmod(dir.path, 0o755);
+    await Deno.rename(writeSchema(etc), join(etc, "schema.json5"));
+    await Deno.writeTextFile(join(etc, "token"), await cloud.token("d-1", "acme"));
+    const config = { device: "d-1", account: "acme", schema: "/etc/twintable/schema.json5", db: "/data/device.db" };
+    await Deno.writeTextFile(
+      join(etc, "agent.json5"),
+      JSON.stringify({ ...config, mqtt: cloud.mqttUrl, "password-file": "/etc/twintable/token" }),
+    );
+    const words = (name: string) =>
+      JSON.parse(steps.find((step) => step.startsWith(`${name} `))!.slice(name.length)) as string[];
+    const enter = `mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && mount --bind "$1" "$0/data" &&
+      mount --bind "$2" "$0/etc/twintable" && mount -o remount,bind,ro "$0/etc/twintable" && mount --bind /dev "$0/dev" &&
+      mount -t proc proc "$0/proc" && root=$0 && shift 2 && exec chroot --userspec=1993:1993 "$root" "$@"`;
+    const inside = (...args: string[]) =>
+      new Deno.Command("unshare", {
+        args: ["-m", "sh", "-c", enter, image, data, etc, ...args],
+        clearEnv: true,
+        env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" },
+        stdin: "null",
+        stdout: "piped",
+        stderr: "piped",
+      });
+    const health = words("HEALTHCHECK --interval=60s --timeout=10s --start-period=30s CMD").map((word) =>
+      word === "twintable" ? program : word
+    );
+    const path = join(data, "device.db");
+    const isHealthy = async () => (await inside(...health).output()).success;
+    const agent = inside(...words("ENTRYPOINT").map(() => program), ...words("CMD")).spawn();
+    const said = new Response(agent.stderr).text();
+    void agent.stdout.cancel();
+    await until("it is healthy", isHealthy, 20_000).catch(async (error) => {
+      agent.kill("SIGKILL");
+      const { stdout, stderr } = await inside(...health).output();
+      throw new Error(
+        `${error.message}: ${await said}; ${new TextDecoder().decode(stdout)}${new TextDecoder().decode(stderr)}`,
+      );
+    });
+    const touched = await inside("/bin/true").output().then(({ success }) => success, () => false);
+    assert.equal(touched, false, "nothing but the program is in the image");
+    query(path, "INSERT INTO Setting(name, value) VALUES ('a', 1)");
+    await Deno.chown(path, 1993, 1993);
+    await until("the row is in the table", async () => (await cloud.items("Setting")).length === 1, 30_000);
+    assert.equal(count(path, "SELECT count(*) FROM Setting"), 1);
+    assert.equal((await Deno.stat(path)).uid, 1993);
+    agent.kill("SIGTERM");
+    const { code } = await agent.status;
+    assert.equal(code, 0, await said);
+    assert.equal(await isHealthy(), false, "an agent that has ended is not healthy");
+  },
+});
