@@ -55,3 +55,12 @@ Deno.test("imports: a program in another folder, without a deno.json, uses the l
   assert.equal(code, 0, decoder.decode(stderr));
   assert.equal(decoder.decode(stdout).trim(), Array(5).fill("function").join());
 });
+
+Deno.test("imports: each export of the package is a module that can be imported, and nothing of the tests is published", async () => {
+  const { exports, publish } = JSON.parse(await Deno.readTextFile(new URL("deno.json", root)));
+  assert.deepEqual(Object.keys(exports), [".", "./schema", "./protocol", "./cloud", "./handler", "./lambda"]);
+  for (const path of Object.values(exports) as string[]) {
+    assert.ok(Object.keys(await import(new URL(path, root).href)).length > 0, path);
+  }
+  assert.ok(["tests/", "bench/"].every((folder) => publish.exclude.includes(folder)));
+});
