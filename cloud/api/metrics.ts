@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, Gauge, Histogram, Registry } from "npm:prom-client@^15.1.3";
 import config from "../../deno.json" with { type: "json" };
 import type { Observer } from "../sync/observer.ts";
 
