@@ -12,6 +12,8 @@ import { Budget, type Rate } from "./budget.ts";
 
 /** Bounds of a {@link DecodeLane}. */
 export interface DecodeBudgets {
+  /** Payloads of a device. */
+  readonly devicePackets: Rate;
   /** Bytes of JSON, of a device and of all devices of an account. */
   readonly deviceBytes: Rate;
   readonly accountBytes: Rate;
@@ -23,9 +25,13 @@ export interface DecodeBudgets {
 /** 128 KB of measurements are read in 3 ms; only items of hundreds of kilobytes take longer. */
 export const freeMs = 10;
 
+/** What is no message costs its sender so many times what it took: a device of ours sends none. */
+const malformedFactor = 10;
+
 const mb = 1024 * 1024;
 /** A worker reads some 50 MB a second. Of slow messages a hundredth to a fiftieth of its time. */
 export const defaultBudgets: DecodeBudgets = {
+  devicePackets: { perSecond: 500, burst: 2_000 },
   deviceBytes: { perSecond: 8 * mb, burst: 32 * mb },
   accountBytes: { perSecond: 16 * mb, burst: 64 * mb },
   deviceMs: { perSecond: 10, burst: 100 },
@@ -37,8 +43,16 @@ const stepMs = 250;
 /** What waits: of a device, and of all. A device has four batches in flight, of 128 KB. */
 const deviceTasksMax = 64, deviceBytesMax = 2 * mb, bytesMax = 32 * mb;
 
-/** Reads a payload; returns how many bytes it has read. It must not throw. */
-type Work = (payload: Uint8Array) => number;
+/** What reading a payload came to. */
+export interface Read {
+  /** Bytes of JSON. */
+  readonly bytes: number;
+  /** It was no message: nothing that a device of ours sends. */
+  readonly malformed?: boolean;
+}
+
+/** Reads a payload. It must not throw. */
+type Work = (payload: Uint8Array) => Read;
 
 interface Waiting {
   readonly tasks: { readonly payload: Uint8Array; readonly work: Work }[];
@@ -61,8 +75,9 @@ export class DecodeLane {
     budgets: DecodeBudgets = defaultBudgets,
     private readonly nowMs: () => number = () => performance.now(),
   ) {
-    const { deviceBytes, accountBytes, deviceMs, accountMs } = budgets;
+    const { devicePackets, deviceBytes, accountBytes, deviceMs, accountMs } = budgets;
     this.#budgets = {
+      devicePackets: new Budget(devicePackets),
       deviceBytes: new Budget(deviceBytes),
       accountBytes: new Budget(accountBytes),
       deviceMs: new Budget(deviceMs),
@@ -112,9 +127,10 @@ export class DecodeLane {
 
   #run(deviceId: string, payload: Uint8Array, work: Work): void {
     const begun = this.nowMs();
-    const bytes = work(payload);
+    const { bytes, malformed } = work(payload);
     const now = this.nowMs(), account = this.accountOf(deviceId);
-    const excess = Math.max(0, now - begun - freeMs);
+    const excess = malformed ? (now - begun) * malformedFactor : Math.max(0, now - begun - freeMs);
+    this.#budgets.devicePackets.take(deviceId, 1, now);
     this.#budgets.deviceBytes.take(deviceId, bytes, now);
     this.#budgets.deviceMs.take(deviceId, excess, now);
     if (account === undefined) return;
@@ -124,7 +140,8 @@ export class DecodeLane {
 
   #waitMs(deviceId: string): number {
     const now = this.nowMs(), account = this.accountOf(deviceId);
-    const own = Math.max(this.#budgets.deviceBytes.waitMs(deviceId, now), this.#budgets.deviceMs.waitMs(deviceId, now));
+    const { devicePackets, deviceBytes, deviceMs } = this.#budgets;
+    const own = Math.max(...[devicePackets, deviceBytes, deviceMs].map((budget) => budget.waitMs(deviceId, now)));
     if (account === undefined) return own;
     return Math.max(own, this.#budgets.accountBytes.waitMs(account, now), this.#budgets.accountMs.waitMs(account, now));
   }

@@ -119,7 +119,7 @@ export class MqttPublisher implements Publisher {
    *
    * @throws {SyncError} `unavailable`, retryable, where there is no connection or it ended before the PUBACK
    */
-  async publish(to: Target, message: FromCloud, { deflate }: PublishOptions = {}): Promise<void> {
+  async publish(to: Target, message: FromCloud, { deflate }: PublishOptions = {}): Promise<number> {
     const topic = topicOf(this.#topics, to);
     const { payloadBytesMax: maxBytes, inflates } = this.options;
     const payloads = encode(message, { maxBytes, inflates, deflate });
@@ -130,6 +130,7 @@ export class MqttPublisher implements Publisher {
       await Promise.all(payloads.map((payload) => this.#send(topic, payload)));
       this.counters.published++;
       this.counters.publishedBytes += bytes;
+      return bytes;
     } catch (error) {
       this.counters.failed++;
       throw error;
@@ -334,8 +335,10 @@ export class MqttReceiver {
     const { deviceId, kind } = parsed;
     let done: void | Promise<void> = undefined;
     this.#lane.take(deviceId, payload, (payload) => {
+      const { malformed } = this.counters;
       done = this.#read(deviceId, kind, payload, relayed !== undefined);
-      return Math.max(payload.length, this.#decoder.messageBytes);
+      const bytes = Math.max(payload.length, this.#decoder.messageBytes);
+      return { bytes, malformed: this.counters.malformed > malformed };
     });
     return done;
   }

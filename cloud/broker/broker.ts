@@ -80,7 +80,7 @@ export interface Broker {
   close(): Promise<void>;
 }
 
-const handshakeTimeoutMs = 10_000;
+const handshakeTimeoutMs = 10_000, connectTimeoutMs = 10_000;
 
 /** What a refusal takes: more than looking a device up mostly does. */
 const refusalMs = 150;
@@ -135,7 +135,7 @@ function applyRules(
       done(null, true);
     }).catch(async (error) => {
       // Always after the same time: how long it took to find out tells whether there is such a device.
-      await new Promise((resolve) => setTimeout(resolve, refusalMs - (performance.now() - begunMs)));
+      await new Promise((resolve) => setTimeout(resolve, Math.max(0, refusalMs - (performance.now() - begunMs))));
       log.warn("refused {clientId}: {reason}", { clientId: client.id, reason: error.message });
       done(
         Object.assign(error, { returnCode: error instanceof Refusal ? error.returnCode : serverUnavailable }),
@@ -239,7 +239,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     concurrency: 0,
     // A frozen client is cut by its buffer's bound or its keepalive; a worker that pushes back is not a fault.
     drainTimeout: 0,
-    connectTimeout: options.connectTimeoutMs ?? 10_000,
+    connectTimeout: options.connectTimeoutMs ?? connectTimeoutMs,
     maxClientsIdLength: 256,
   });
   const devices = new Devices();
@@ -265,7 +265,13 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       return;
     }
     socket.setNoDelay(true);
-    aedes.handle(Object.assign(new BrokerSocket(socket, limits), { internalOnly }));
+    // Who says nothing is no client yet, and costs a socket alone.
+    const silent = setTimeout(() => socket.destroy(), options.connectTimeoutMs ?? connectTimeoutMs);
+    socket.once("close", () => clearTimeout(silent));
+    socket.once("readable", () => {
+      clearTimeout(silent);
+      if (!socket.destroyed) aedes.handle(Object.assign(new BrokerSocket(socket, limits), { internalOnly }));
+    });
   };
   const servers: net.Server[] = [];
   const open = async (server: net.Server, port: number, host: string) => {

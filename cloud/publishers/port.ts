@@ -18,11 +18,12 @@ export interface PublishOptions {
 /** Sends messages to devices, at least once to those connected; what is lost is found by their next sync. */
 export interface Publisher {
   /**
-   * Resolves when the broker has taken the message over (MQTT: PUBACK). Waits while too much is under way.
+   * Resolves when the broker has taken the message over (MQTT: PUBACK), to the bytes that it had, where they are known.
+   * Waits while too much is under way.
    *
    * @throws SyncError `unavailable` (retryable) where the broker can't be reached.
    */
-  publish(to: Target, message: FromCloud, options?: PublishOptions): Promise<void>;
+  publish(to: Target, message: FromCloud, options?: PublishOptions): Promise<number | void>;
 }
 
 /** Who gets a channel's live messages; undefined where the channel's name has no known form. */

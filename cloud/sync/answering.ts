@@ -15,6 +15,7 @@ import { answerFetch, answerSync, type CatchUpContext } from "./catch_up.ts";
 import { answerCompare, answerProbe } from "./compare.ts";
 import { ingest, throttledAck } from "./ingest.ts";
 import type { Publisher } from "../publishers/port.ts";
+import { Budget, type Rate } from "../budget.ts";
 import { FairQueue, type Task } from "./fair_queue.ts";
 import type { Spread } from "./spread.ts";
 import type { Counters } from "./metrics.ts";
@@ -49,10 +50,14 @@ const upsAtOnceDefault = 32;
  * are 800 a second.
  */
 const asksAtOnceDefault = 8;
+/** Of one device: its window, twice; a question for each channel. Others find slots that are free. */
+const upsOfDevice = 8, asksOfDevice = 3;
 /** A device has four batches in flight; more wait only where it sends again and again. Bytes: all of them large. */
 const upBounds = { deviceTasksMax: 64, deviceBytesMax: 8 * 1024 * 1024, tasksMax: 20_000, bytesMax: 12 * 1024 * 1024 };
 /** A question for each channel, a fetch and a comparison; some 500 bytes each. */
 const askBounds = { deviceTasksMax: 8, deviceBytesMax: 256 * 1024, tasksMax: 20_000, bytesMax: 8 * 1024 * 1024 };
+/** Bytes of answers to one device, as they travel: compressed pages of 100 KB are some 200 a second. */
+const answeredRate: Rate = { perSecond: 2 * 1024 * 1024, burst: 8 * 1024 * 1024 };
 /** Who waits for longer is told how long: well below the 5 s after which a device asks again. */
 const patienceMs = 2_500;
 /** What is said of a wait is no promise: it may take twice as long. */
@@ -104,13 +109,25 @@ export class Answering {
   readonly #batches = new Map<string, Work>();
   /** Syncs that are being answered. */
   readonly #syncing = new Map<string, Set<Work>>();
+  /** What devices were answered of late: who has had much waits for more. */
+  readonly #answered = new Budget(answeredRate);
   #tells = 0;
 
   constructor(readonly context: AnsweringContext, options: AnsweringOptions = {}) {
     const { now } = context;
     this.#metrics = context.metrics;
-    this.#ups = new FairQueue({ ...upBounds, slots: options.upsAtOnce ?? upsAtOnceDefault, now });
-    this.#asks = new FairQueue({ ...askBounds, slots: options.asksAtOnce ?? asksAtOnceDefault, now });
+    this.#ups = new FairQueue({
+      ...upBounds,
+      slots: options.upsAtOnce ?? upsAtOnceDefault,
+      deviceSlots: upsOfDevice,
+      now,
+    });
+    this.#asks = new FairQueue({
+      ...askBounds,
+      slots: options.asksAtOnce ?? asksAtOnceDefault,
+      deviceSlots: asksOfDevice,
+      now,
+    });
   }
 
   /**
@@ -219,6 +236,12 @@ export class Answering {
   }
 
   #take(queue: FairQueue, work: Work): Promise<void> {
+    const debtMs = work.message.type === "up" ? 0 : this.#answered.waitMs(work.deviceId, this.context.now());
+    if (debtMs > 0) {
+      this.#metrics.messagesRefused++;
+      this.#tell(work, Math.max(refusedMs, debtMs));
+      return Promise.resolve();
+    }
     const waitMs = queue.waitMs(work.dear);
     if (queue.push(work)) {
       this.#tellWait(work, waitMs);
@@ -386,7 +409,8 @@ export class Answering {
 
   async #reply(deviceId: string, message: FromCloud, deflate: boolean): Promise<void> {
     try {
-      await this.context.publisher.publish({ device: deviceId }, message, { deflate });
+      const bytes = await this.context.publisher.publish({ device: deviceId }, message, { deflate });
+      if (typeof bytes === "number") this.#answered.take(deviceId, bytes, this.context.now());
       this.#metrics.messagesPublished++;
     } catch (error) {
       // Not repeated here: the device asks again, and an answer is only good for its question.

@@ -48,7 +48,7 @@ export const indexLagMaxMs = 60_000;
  */
 const runFirst = 2, runGrowth = 8, runMax = 192;
 /** Bytes of items that the answer to a `fetch` carries at most; the device asks again for what is missing. */
-const fetchBytesMax = 2 * 1024 * 1024;
+const fetchBytesMax = 512 * 1024;
 
 /** The channels that an identity may ask for: its own three, whether or not the cloud's schema has models on them. */
 export function ownChannels(identity: Identity): Channel[] {

@@ -27,6 +27,8 @@ export interface Task {
 export interface FairQueueOptions {
   /** Tasks that run at once. */
   readonly slots: number;
+  /** Of one device; default: as many as there are. */
+  readonly deviceSlots?: number;
   /** Tasks of one device that wait. */
   readonly deviceTasksMax: number;
   /** Bytes of one device that wait; a single task is taken whatever its size. */
@@ -58,15 +60,20 @@ class Round {
     this.count++;
   }
 
-  /** The next device's first task; the device goes to the end of the round. */
-  take(): Task | undefined {
-    const next = this.#devices.entries().next().value;
-    if (!next) return undefined;
-    const [deviceId, list] = next, task = list.shift();
-    this.#devices.delete(deviceId);
-    if (list.length > 0) this.#devices.set(deviceId, list);
-    this.count--;
-    return task;
+  /**
+   * The first task of the next device that may run one more; the device goes to the end of the round. Those that are passed
+   * over run as many as they may: fewer than there are slots.
+   */
+  take(mayRun: (deviceId: string) => boolean): Task | undefined {
+    for (const [deviceId, list] of this.#devices) {
+      if (!mayRun(deviceId)) continue;
+      const task = list.shift();
+      this.#devices.delete(deviceId);
+      if (list.length > 0) this.#devices.set(deviceId, list);
+      this.count--;
+      return task;
+    }
+    return undefined;
   }
 
   /** Puts a task in a waiting one's place, or takes that one away. The device keeps its place in the round. */
@@ -84,6 +91,7 @@ export class FairQueue {
   readonly #cheap = new Round();
   readonly #dear = new Round();
   #running = 0;
+  readonly #runningOf = new Map<string, number>();
   #dearRunning = 0;
   #bytes = 0;
   #starts = 0;
@@ -145,8 +153,14 @@ export class FairQueue {
   }
 
   /** Whether a slot may be given to a task that did not wait: nothing of its class is before it. */
-  #mayRun({ dear }: Task): boolean {
+  #mayRun({ dear, deviceId }: Task): boolean {
+    if (!this.#hasDeviceSlot(deviceId)) return false;
     return dear ? this.#dear.count === 0 && this.#hasDearSlot : this.#cheap.count === 0;
+  }
+
+  #hasDeviceSlot(deviceId: string): boolean {
+    const { slots, deviceSlots = slots } = this.#options;
+    return (this.#runningOf.get(deviceId) ?? 0) < deviceSlots;
   }
 
   get #hasDearSlot(): boolean {
@@ -157,15 +171,19 @@ export class FairQueue {
     if (this.#running === 0) this.#endedMs = this.#options.now();
     this.#starts++;
     this.#running++;
+    this.#runningOf.set(task.deviceId, (this.#runningOf.get(task.deviceId) ?? 0) + 1);
     if (task.dear) this.#dearRunning++;
     task.run().finally(() => this.#ended(task));
   }
 
-  #ended({ dear }: Task): void {
+  #ended({ dear, deviceId }: Task): void {
     const now = this.#options.now();
     this.#taskMs += (now - this.#endedMs - this.#taskMs) * learning;
     this.#endedMs = now;
     this.#running--;
+    const left = this.#runningOf.get(deviceId)! - 1;
+    if (left > 0) this.#runningOf.set(deviceId, left);
+    else this.#runningOf.delete(deviceId);
     if (dear) this.#dearRunning--;
     for (let task = this.#next(); task; task = this.#next()) {
       this.#bytes -= task.bytes;
@@ -175,8 +193,10 @@ export class FairQueue {
 
   #next(): Task | undefined {
     if (this.#running >= this.#options.slots) return undefined;
-    const dear = () => this.#hasDearSlot ? this.#dear.take() : undefined;
+    const mayRun = (deviceId: string) => this.#hasDeviceSlot(deviceId);
+    const cheap = () => this.#cheap.take(mayRun);
+    const dear = () => this.#hasDearSlot ? this.#dear.take(mayRun) : undefined;
     const isDearTurn = this.#starts % dearTurn === dearTurn - 1;
-    return isDearTurn ? dear() ?? this.#cheap.take() : this.#cheap.take() ?? dear();
+    return isDearTurn ? dear() ?? cheap() : cheap() ?? dear();
   }
 }

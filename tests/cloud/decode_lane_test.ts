@@ -9,6 +9,7 @@ import { until } from "../support/until.ts";
 const payload = new Uint8Array(10);
 const rate = (perSecond: number, burst: number) => ({ perSecond, burst });
 const budgets = (ms: number) => ({
+  devicePackets: rate(1e9, 1e9),
   deviceBytes: rate(1e9, 1e9),
   accountBytes: rate(1e9, 1e9),
   deviceMs: rate(ms, ms),
@@ -34,7 +35,7 @@ Deno.test("decode lane: who takes long waits for his next, in order, and nobody 
   const work = (name: string, ms: number) => () => {
     now += ms;
     done.push(name);
-    return 10;
+    return { bytes: 10 };
   };
   lane.take("a1", payload, work("slow", 160));
   for (const n of [1, 2, 3]) lane.take("a1", payload, work(`own ${n}`, 1));
@@ -56,10 +57,10 @@ Deno.test("decode lane: what waits of a device is bounded, and a message that wa
   const got: number[] = [];
   lane.take("a", payload, () => {
     now += 10_000;
-    return 0;
+    return { bytes: 0 };
   });
   const shared = new Uint8Array([1]);
-  for (let n = 0; n < 1_000; n++) lane.take("a", shared, ([byte]) => got.push(byte!));
+  for (let n = 0; n < 1_000; n++) lane.take("a", shared, ([byte]) => ({ bytes: got.push(byte!) }));
   shared[0] = 2;
   assert.equal(lane.counters.dropped, 1_000 - 64);
   now += 1_000_000;

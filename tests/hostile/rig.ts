@@ -81,6 +81,12 @@ export class Peer {
     for (const payload of encode(message)) this.send(message.type === "up" ? "up" : "sync", payload);
   }
 
+  /** After the connection's list was emptied. */
+  rewind(): void {
+    this.#read = 0;
+    this.got.length = 0;
+  }
+
   /** What has come since the last look. */
   take(): FromCloud[] {
     const { messages } = this.connection;
@@ -97,7 +103,16 @@ export class Peer {
     const name = message.type === "up" ? message.batch : message.request;
     const isAnswer = (got: FromCloud) =>
       ("batch" in got && got.batch === name) || ("request" in got && got.request === name);
-    await until(`${this.name} has its answer to ${name}`, () => this.take().some(isAnswer), timeoutMs);
+    let toldMs = begun;
+    await until(`${this.name} has its answer to ${name}`, () => {
+      if (this.take().some(isAnswer)) return true;
+      // As an agent does.
+      if (performance.now() - toldMs > 5_000) {
+        toldMs = performance.now();
+        this.tell(message.type === "up" ? { ...message, sent: Date.now() } : message);
+      }
+      return false;
+    }, timeoutMs);
     return performance.now() - begun;
   }
 }

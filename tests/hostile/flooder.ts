@@ -1,0 +1,134 @@
+/**
+ * A hostile device as a process of its own: sends one kind of thing as fast as it is taken, until it is killed.
+ *
+ *     flooder.ts KIND PORT DEVICE TOKEN
+ *
+ * @module
+ */
+import { deflated } from "../../protocol/deflate.ts";
+import { connectPacket, publishPacket, RawConnection, subscribePacket } from "./raw_mqtt.ts";
+
+const [kind, port, device, token] = Deno.args as [string, string, string, string];
+const utf8 = new TextEncoder();
+let n = 0;
+const name = () => `spy/${++n}`;
+const up = (payload: Uint8Array | string) =>
+  publishPacket(`tt/d/${device}/up`, payload, { qos: n % 2, id: n % 60_000 + 1 });
+const sync = (payload: Uint8Array | string) =>
+  publishPacket(`tt/d/${device}/sync`, payload, { qos: n % 2, id: n % 60_000 + 1 });
+const json = (more: object) => JSON.stringify({ v: 1, ...more });
+const brackets = deflated(utf8.encode(`{"v":1,"type":"up","y":[${"[],".repeat(2_600_000)}[]]}`));
+const text = deflated(
+  utf8.encode(
+    `{"v":1,"type":"up","batch":"spy/1","sent":1,"changes":[{"model":"Own","op":"create","stamp":1,"item":{"id":"spy","text":"${
+      "x".repeat(7_900_000)
+    }"}}]}`,
+  ),
+);
+const keys = Array.from({ length: 100 }, (_, at) => [`d#${device}`, `Own#spy-large-${at}`]);
+
+/** What is sent, by kind; several packets make one write. */
+const packets: Record<string, () => Uint8Array> = {
+  syncs: () =>
+    sync(
+      json({
+        type: "sync",
+        request: name(),
+        channels: [{ channel: `device:${device}` }, { channel: "account:beta" }, { channel: "global" }],
+      }),
+    ),
+  fetches: () => sync(json({ type: "fetch", request: name(), keys })),
+  compares: () => sync(json({ type: "compare", request: name(), channel: `device:${device}`, each: true })),
+  brackets: () => up(brackets),
+  texts: () => up(text),
+  parts: () => up(`#1 ${(++n).toString(16).padStart(16, "0")} 0 3\n${"x".repeat(30)}`),
+  refused: () =>
+    up(json({
+      type: "up",
+      batch: name(),
+      sent: Date.now(),
+      changes: keys.map(([, sort]) => ({
+        model: "Own",
+        op: "update",
+        stamp: 1,
+        item: { id: sort!.slice(4), v: "none" },
+      })),
+    })),
+  writes: () =>
+    up(json({
+      type: "up",
+      batch: name(),
+      sent: Date.now(),
+      changes: Array.from(
+        { length: 200 },
+        () => ({ model: "Shared", op: "create", stamp: Date.now() * 1000, item: { id: `spy-${++n}`, text: "x" } }),
+      ),
+    })),
+  presence: () => publishPacket(`tt/d/${device}/presence`, `{"online":${n++ % 2 === 0}}`, { retain: true }),
+  subscribes: () =>
+    subscribePacket([`tt/d/${device}/down`, "tt/all", "#", "$share/twintable/tt/d/+/sync"], 1, ++n % 60_000 + 1),
+  garbage: () => sync("{".repeat(n++ % 100 + 1)),
+};
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Sends without end; comes again where it is thrown out. What is not taken is waited for. */
+async function flood(make: () => Uint8Array): Promise<never> {
+  for (;;) {
+    const { connection, code } = await RawConnection.connect(Number(port), {
+      clientId: device,
+      username: device,
+      password: token,
+    });
+    if (code !== 0) await pause(50);
+    connection.send(subscribePacket([`tt/d/${device}/down`]));
+    while (!connection.isClosed) {
+      for (let at = 0; at < 20 && !connection.isClosed; at++) connection.send(make());
+      if (connection.socket.writableLength > 256 * 1024) {
+        await new Promise((resolve) => connection.socket.once("drain", resolve));
+      } else await pause(0);
+      connection.received.splice(0);
+    }
+  }
+}
+
+/** Connections that are made and misused, so many at a time. */
+async function connections(
+  count: number,
+  use: (connection: RawConnection, at: number) => Promise<void>,
+): Promise<never> {
+  const lanes = Array.from({ length: count }, async (_, at) => {
+    for (;;) {
+      try {
+        const connection = await RawConnection.open(Number(port));
+        await use(connection, at);
+        await connection.close();
+      } catch {
+        await pause(20);
+      }
+    }
+  });
+  await Promise.all(lanes);
+  throw new Error("unreachable");
+}
+
+/** 5,000 connections: silent ones, halves of a CONNECT, floods of nonsense. */
+const misbehave = (connection: RawConnection, at: number): Promise<void> => {
+  const whole = connectPacket({ clientId: device, username: device, password: "wrong" });
+  if (at % 3 === 1) connection.send(whole.subarray(0, 10 + at % 20));
+  if (at % 3 === 2) connection.send(new Uint8Array(1_000).fill(at % 256));
+  return Promise.race([connection.closed, pause(30_000).then(() => {})]);
+};
+
+if (kind === "connections") await connections(5_000, misbehave);
+else if (kind === "guesses") {
+  await connections(64, async (connection, at) => {
+    connection.send(connectPacket({ clientId: `guess-${at}`, username: `guess-${at}`, password: `${++n}` }));
+    await connection.next(2);
+  });
+} else if (kind === "blanks") {
+  await connections(64, async (connection) => {
+    connection.send(connectPacket({ clientId: "x", username: " ".repeat(65_000), password: "x" }));
+    await connection.closed;
+  });
+} else await flood(packets[kind]!);
