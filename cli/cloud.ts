@@ -15,6 +15,7 @@ import { connectionFlags, connectionOf, readFlagFile } from "./connection.ts";
 import { Lifetime } from "./lifetime.ts";
 import { loadSchemaFile } from "./schema_file.ts";
 import { readSecret, warnOfUncheckedTls } from "./secret.ts";
+import { openTokens } from "./tokens_file.ts";
 import { type OpenTables, openTables } from "./tables.ts";
 
 /** Addresses that only this machine reaches: HTTP without a token listens on no other. */
@@ -35,6 +36,11 @@ const flags = {
   host: { type: "string", value: "ADDRESS", summary: "where HTTP and the broker listen", default: "127.0.0.1" },
   token: { type: "string", value: "T", summary: "the HTTP API's bearer token; needed beyond loopback" },
   "token-file": { type: "string", value: "FILE", summary: "read it from a file's first line; - is standard input" },
+  tokens: {
+    type: "string",
+    value: "FILE",
+    summary: "several tokens with scopes and expiry; read again when it changes",
+  },
   "share-group": {
     type: "string",
     value: "NAME",
@@ -153,7 +159,11 @@ export const cloudCommand = defineCommand({
     }
     const tokenFile = flags["token-file"];
     const token = tokenFile === undefined ? flags.token : await readSecret("token-file", tokenFile);
-    if (given.has("port") && !token && !loopback.has(flags.host)) {
+    if (flags.tokens !== undefined && token !== undefined) {
+      throw new UsageError("--tokens and --token are one too many");
+    }
+    const tokens = flags.tokens === undefined ? undefined : await openTokens(flags.tokens);
+    if (given.has("port") && !token && !tokens && !loopback.has(flags.host)) {
       throw new UsageError(`--host ${flags.host} opens the HTTP API to others: it needs a --token`);
     }
     warnOfUncheckedTls((line) => console.error(`cloud: ${line}`));
@@ -177,7 +187,9 @@ export const cloudCommand = defineCommand({
         ...connection,
       }),
     );
-    const http = flags.port === undefined ? undefined : cloud.serveHttp({ host: flags.host, port: flags.port, token });
+    const http = flags.port === undefined
+      ? undefined
+      : cloud.serveHttp({ host: flags.host, port: flags.port, token, tokens });
     const mqtt = flags.mqtt === undefined
       ? `broker ${flags.host}:${cloud.mqttPort}`
       : `broker ${new URL(flags.mqtt).host}`;

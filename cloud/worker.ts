@@ -20,6 +20,7 @@ import { type Broker, type BrokerOptions, startBroker } from "./broker/broker.ts
 import type { EmbeddedTables, Synchronous } from "./embedded.ts";
 import { CloudMetrics } from "./api/metrics.ts";
 import { tableLacking } from "./api/ready.ts";
+import type { ApiToken } from "./api/tokens.ts";
 import { createHandler } from "./handler.ts";
 import { MqttPublisher, MqttReceiver } from "./mqtt.ts";
 import { type OpenedTables, openTables } from "./open_tables.ts";
@@ -36,6 +37,8 @@ export interface HttpOptions {
   readonly host?: string;
   /** The bearer token; absent: open to whoever reaches the port, which is only for loopback. */
   readonly token?: string;
+  /** In its place: several, each with what it may do and until when; asked at each request. */
+  readonly tokens?: () => readonly ApiToken[];
   /** Names beside those of loopback under which the API is open without a token. */
   readonly hosts?: readonly string[];
 }
@@ -345,9 +348,9 @@ class RunningCloud implements Cloud {
 
   serveHttp(options: HttpOptions = {}): number {
     if (this.#httpPort !== undefined) throw new TypeError("HTTP is served already");
-    const { port = 0, host = "127.0.0.1", token, hosts } = options;
+    const { port = 0, host = "127.0.0.1", token, tokens, hosts } = options;
     if (token === "") throw new TypeError("an empty token lets nobody in: leave it out, or give one");
-    if (token === undefined && !loopback.has(host)) {
+    if (token === undefined && !tokens && !loopback.has(host)) {
       throw new SyncError("config", `the HTTP API on ${host} wants a token`, {
         hint: "without one it is only for this machine: 127.0.0.1",
       });
@@ -372,6 +375,7 @@ class RunningCloud implements Cloud {
       metrics,
       lacking: () => this.#lacking(),
       token,
+      tokens,
       hosts: hosts ?? [],
       now,
       random,

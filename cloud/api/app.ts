@@ -20,7 +20,8 @@ import { CloudMetrics } from "./metrics.ts";
 import { tableLacking } from "./ready.ts";
 import { Intake } from "./intake.ts";
 import { confirmationIn, IotDestinations } from "./iot_destination.ts";
-import { checkToken, hasToken, readObject, requireToken } from "./request.ts";
+import { readObject } from "./request.ts";
+import { type ApiToken, bearerOf, singleToken } from "./tokens.ts";
 
 /** What a handler is made of. */
 export interface HandlerOptions {
@@ -59,6 +60,8 @@ export interface HandlerOptions {
    * `/up` and `/sync` are closed.
    */
   readonly token?: string;
+  /** In the place of `token`: several, each with what it may do and until when; asked at each request. See `tokens.ts`. */
+  readonly tokens?: () => readonly ApiToken[];
   /**
    * Where the API is served without a token, on loopback: names beside `localhost` and loopback addresses under which it is
    * open (none: `[]`), and what browsers send for other pages is refused. Without it nothing is known of where it is served.
@@ -76,6 +79,21 @@ const limitDefault = 100, limitMax = 1000;
 /** Makes the handler. It never throws: an error is a response. */
 export function createHandler(options: HandlerOptions): (request: Request) => Promise<Response> {
   const { schema, tables, registry, service, token, hosts } = options;
+  const tokens = options.tokens ?? (token === undefined ? undefined : () => singleToken(token));
+  const mayForward = (c: Context) => {
+    try {
+      requireForwarder(c);
+      return true;
+    } catch (error) {
+      if (error instanceof ApiError) return false;
+      throw error;
+    }
+  };
+  /** For what is never open: without a token nobody is let in. @throws ApiError 401, 403. */
+  const requireForwarder = (c: Context) => {
+    if (!tokens) throw new ApiError(401, "unauthorized", "this wants a bearer token, and none is configured");
+    bearerOf(c.req.header("authorization"), tokens(), "forward", options.now());
+  };
   const items: ItemsContext = {
     schema,
     data: tables.data,
@@ -89,8 +107,9 @@ export function createHandler(options: HandlerOptions): (request: Request) => Pr
   app.notFound(() => errorResponse(new ApiError(404, "not-found", "there is nothing here")));
   app.get("/healthz", (c) => c.text("ok\n"));
   const guard = async (c: Context, next: () => Promise<void>) => {
-    if (token === undefined && hosts) checkBrowser(c.req.raw, hosts);
-    checkToken(c.req.header("authorization"), token);
+    if (!tokens && hosts) checkBrowser(c.req.raw, hosts);
+    const isReading = c.req.method === "GET" || c.req.method === "HEAD";
+    if (tokens) bearerOf(c.req.header("authorization"), tokens(), isReading ? "read" : "write", options.now());
     await next();
   };
   app.use("/metrics", guard);
@@ -160,10 +179,10 @@ export function createHandler(options: HandlerOptions): (request: Request) => Pr
     app.post(path, async (c) => {
       const confirmation = take === "forwarded" ? await confirmationIn(c.req.raw) : undefined;
       if (confirmation) {
-        await destinations.confirm(confirmation, hasToken(c.req.header("authorization"), token));
+        await destinations.confirm(confirmation, mayForward(c));
         return c.json({});
       }
-      requireToken(c.req.header("authorization"), token);
+      requireForwarder(c);
       if (!intake) throw new ApiError(503, "config", "nothing is published here: a publisher is missing");
       return await intake[take](c);
     });

@@ -1,51 +1,14 @@
 /**
- * What the HTTP API checks of a request before anything else: the bearer token, in constant time, and the body's size.
+ * What the HTTP API reads of a request: its body, of a bounded size and in a bounded time.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
-import { createHash, timingSafeEqual } from "node:crypto";
 import { parsePlain } from "../../schema.ts";
 import { ApiError } from "./errors.ts";
 
 /** Larger than any item: 400 KB of DynamoDB's counting, with base64 and escapes. */
 export const bodyBytesMax = 2 * 1024 * 1024;
-
-/**
- * Refuses a request that does not bear the token. Without one everybody is let in: for loopback only. An empty one is a mistake,
- * and lets nobody in.
- *
- * @throws ApiError 401.
- */
-export function checkToken(header: string | undefined, token: string | undefined): void {
-  if (token === undefined) return;
-  const given = /^Bearer +(\S+)$/i.exec(header ?? "")?.[1] ?? "";
-  // Digests are of equal length, so that comparing them tells nothing of the token's.
-  if (token === "" || !timingSafeEqual(sha256(given), sha256(token))) {
-    throw new ApiError(401, "unauthorized", "a valid bearer token is wanted");
-  }
-}
-
-/** As {@link checkToken}, for what is never open: without a token nobody is let in. @throws ApiError 401. */
-export function requireToken(header: string | undefined, token: string | undefined): void {
-  if (token === undefined) throw new ApiError(401, "unauthorized", "this wants a bearer token, and none is configured");
-  checkToken(header, token);
-}
-
-/** Whether a request bears the token, which there must be. */
-export function hasToken(header: string | undefined, token: string | undefined): boolean {
-  try {
-    requireToken(header, token);
-    return true;
-  } catch (error) {
-    if (error instanceof ApiError) return false;
-    throw error;
-  }
-}
-
-function sha256(text: string): Buffer {
-  return createHash("sha256").update(text).digest();
-}
 
 /** The body as a JSON object; numbers that a double would alter are texts. @throws ApiError 400, 413. */
 export async function readObject(request: Request): Promise<Record<string, unknown>> {

@@ -330,9 +330,9 @@ export const outside: readonly Mutant[] = [
     "intake open without a token",
     `\`/stream\`, \`/up\` and \`/sync\` are never open`,
     "tests/cloud/sync/intake_test.ts",
-    "cloud/api/request.ts",
-    `if (token === undefined) throw new ApiError(401, "unauthorized", "this wants a bearer token, and none is configured");`,
-    ``,
+    "cloud/api/app.ts",
+    `if (!tokens) throw new ApiError(401, "unauthorized", "this wants a bearer token, and none is configured");`,
+    `if (!tokens) return;`,
   ),
   guarded(
     "parts of strangers stored",

@@ -90,7 +90,7 @@ export const security: readonly Mutant[] = [
     "items are read within the budget, not before it",
     "tests/cloud/sync/read_budget_test.ts",
     "cloud/table/read_in_steps.ts",
-    `const stepFirst = 16, stepMax = 32;`,
+    `const stepFirst = 8, stepMax = 32;`,
     `const stepFirst = 100, stepMax = 100;`,
   ),
   guarded(
@@ -129,9 +129,9 @@ export const security: readonly Mutant[] = [
     "api: an empty token lets in",
     "an empty token opens nothing",
     "tests/cloud/api_browser_test.ts",
-    "cloud/api/request.ts",
-    `if (token === "" || !timingSafeEqual`,
-    `if (!timingSafeEqual`,
+    "cloud/api/tokens.ts",
+    `return token === "" ? [] : `,
+    `return `,
   ),
   guarded(
     "embedded: readable by all",
@@ -173,5 +173,21 @@ export const security: readonly Mutant[] = [
     "cloud/sync/device_token.ts",
     `return isRight && credential !== undefined && nowMs < credential.untilMs;`,
     `return isRight && credential !== undefined;`,
+  ),
+  guarded(
+    "api: any scope",
+    "a token opens what its scopes say",
+    "tests/cloud/api_tokens_test.ts",
+    "cloud/api/tokens.ts",
+    `if (!may(scope)) throw`,
+    `if (name === "") throw`,
+  ),
+  guarded(
+    "api: tokens for ever",
+    "a token that has expired opens nothing",
+    "tests/cloud/api_tokens_test.ts",
+    "cloud/api/tokens.ts",
+    `if (fits && nowMs < (token.untilMs ?? Infinity)) found = token;`,
+    `if (fits) found = token;`,
   ),
 ];

@@ -1,0 +1,107 @@
+/**
+ * The API's bearer tokens: several at a time, each with a name, what it may do and until when. A token is compared by its
+ * hash, and all are compared whichever fits, so that the time taken tells nothing.
+ *
+ * | scope | opens |
+ * | --- | --- |
+ * | `read` | `GET` of `/api` and `/metrics` |
+ * | `write` | the same, and every other method of `/api` |
+ * | `forward` | `/stream`, `/stream/lost`, `/up`, `/sync` |
+ * | `admin` | everything |
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { createHash, timingSafeEqual } from "node:crypto";
+import { SyncError } from "../../schema.ts";
+import { ApiError } from "./errors.ts";
+
+/** What a token may do. */
+export type Scope = "read" | "write" | "forward" | "admin";
+const scopes: readonly Scope[] = ["read", "write", "forward", "admin"];
+
+/** One token. */
+export interface ApiToken {
+  /** Who has it: for people, and for the audit. */
+  readonly name: string;
+  /** SHA-256 of the token, 64 hex digits. */
+  readonly hash: string;
+  readonly scopes: readonly Scope[];
+  /** ms since 1970; absent: never expires. */
+  readonly untilMs?: number;
+}
+
+/** A request's token, found valid. */
+export interface Bearer {
+  readonly name: string;
+  may(scope: Scope): boolean;
+}
+
+export function tokenHash(token: string): string {
+  return createHash("sha256").update(token).digest("hex");
+}
+
+/** A single token that opens everything: `--token`. An empty one opens nothing. */
+export function singleToken(token: string): ApiToken[] {
+  return token === "" ? [] : [{ name: "token", hash: tokenHash(token), scopes: ["admin"] }];
+}
+
+/**
+ * The tokens of a file's text: a JSON list of `{"name": "grafana", "sha256": "…", "scopes": ["read"], "expires": "2027-01-01"}`;
+ * `token` in the place of `sha256` has it in the clear.
+ *
+ * @throws SyncError `config` naming the entry that is wrong, and never its token
+ */
+export function tokensOf(list: unknown, file: string): ApiToken[] {
+  const refuse = (why: string): never => {
+    throw new SyncError("config", `the tokens of ${file}: ${why}`);
+  };
+  if (!Array.isArray(list) || list.length > 1_000) return refuse("a list of at most 1,000 is wanted");
+  const names = new Set<string>();
+  return list.map((entry, at): ApiToken => {
+    if (typeof entry !== "object" || entry === null) return refuse(`entry ${at + 1} is no object`);
+    const { name, sha256, token, scopes: given, expires, ...rest } = entry as Record<string, unknown>;
+    if (typeof name !== "string" || !/^[A-Za-z0-9_.:-]{1,64}$/.test(name)) {
+      return refuse(`entry ${at + 1} needs a name of 1 to 64 letters, digits, _ . : -`);
+    }
+    if (names.has(name)) return refuse(`"${name}" is there twice: give each token a name of its own`);
+    names.add(name);
+    const unknown = Object.keys(rest)[0];
+    if (unknown !== undefined) return refuse(`"${name}" has an unknown ${JSON.stringify(unknown)}`);
+    if ((typeof sha256 === "string") === (typeof token === "string")) return refuse(`"${name}" needs sha256 or token`);
+    if (typeof sha256 === "string" && !/^[0-9a-f]{64}$/.test(sha256)) {
+      return refuse(`sha256 of "${name}" is 64 hex digits`);
+    }
+    if (typeof token === "string" && token.length < 16) {
+      return refuse(`the token of "${name}" is shorter than 16 characters`);
+    }
+    const isScope = (scope: unknown): scope is Scope => scopes.includes(scope as Scope);
+    if (!Array.isArray(given) || given.length === 0 || !given.every(isScope)) {
+      return refuse(`"${name}" needs scopes: some of ${scopes.join(", ")}`);
+    }
+    const untilMs = expires === undefined ? undefined : Date.parse(String(expires));
+    if (untilMs !== undefined && !Number.isFinite(untilMs)) return refuse(`expires of "${name}" is no date`);
+    const hash = typeof sha256 === "string" ? sha256 : tokenHash(token as string);
+    return { name, hash, scopes: given, ...(untilMs === undefined ? {} : { untilMs }) };
+  });
+}
+
+/**
+ * Whose request it is.
+ *
+ * @throws ApiError 401 without a valid token, 403 where it may not do this
+ */
+export function bearerOf(header: string | undefined, tokens: readonly ApiToken[], scope: Scope, nowMs: number): Bearer {
+  const given = Buffer.from(tokenHash(/^Bearer +(\S+)$/i.exec(header ?? "")?.[1] ?? ""), "hex");
+  let found: ApiToken | undefined;
+  for (const token of tokens) {
+    const fits = timingSafeEqual(given, Buffer.from(token.hash, "hex"));
+    if (fits && nowMs < (token.untilMs ?? Infinity)) found = token;
+  }
+  if (!found) throw new ApiError(401, "unauthorized", "a valid bearer token is wanted");
+  const { name, scopes } = found;
+  const may = (wanted: Scope) =>
+    scopes.includes(wanted) || scopes.includes("admin") || (wanted === "read" && scopes.includes("write"));
+  if (!may(scope)) throw new ApiError(403, "forbidden", `this token may not ${scope}`);
+  return { name, may };
+}
