@@ -194,6 +194,14 @@ export class SimCloud {
     worker.service.receive(deviceId, message).catch((error) => this.world.failed(`receive rejected: ${error}`));
   }
 
+  /** A batch that some worker can't read. */
+  refuse(deviceId: string, batch: string): void {
+    const worker = this.world.random.pick(this.workers);
+    worker.service.refuse(deviceId, batch, "it can't be read").catch((error) =>
+      this.world.failed(`refuse rejected: ${error}`)
+    );
+  }
+
   /** A worker dies between two of its effects; another takes its place. */
   killWorker(): void {
     const { random } = this.world;

@@ -22,6 +22,7 @@ export interface Family {
   readonly external?: readonly ExternalKind[];
   readonly table?: Setup["table"];
   readonly refusing?: boolean;
+  readonly poisoned?: boolean;
   readonly still?: boolean;
   readonly alone?: boolean;
   readonly names?: readonly string[];
@@ -177,6 +178,12 @@ export const families: Readonly<Record<string, Family>> = {
     alone: true,
     writesMax: 20,
   },
+  poisoned: {
+    weights: { write: 20, dup: 6, crash: 3, dieSoon: 2, trouble: 2, ext: 4, pump: 12 },
+    refusing: true,
+    poisoned: true,
+    writesMax: 30,
+  },
   all: {
     weights: { broker: 1, shard: 1, drift: 1, upgrade: 2, lose: 1, wipe: 1, reset: 1, poison: 1, copied: 2, settle: 2 },
     versions: true,
@@ -235,6 +242,7 @@ function setupOf(random: Random, family: Family): Setup {
     clones: family.clones ?? 0,
     timed,
     refusing: family.refusing ?? false,
+    poisoned: family.poisoned,
     modelNames: [...new Set(chosen)].sort(),
     names: family.names ?? (random.chance(0.5) ? ["a"] : ["a", "b"]),
     warm: random.chance(0.7),

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { guarded, type Mutant } from "./mutant.ts";
+import { guarded, type Mutant, one } from "./mutant.ts";
 
 const split = "tests/agent/sync/split_test.ts", answering = "cloud/sync/answering.ts";
 const columns = "tests/agent/store/columns_test.ts";
@@ -12,6 +12,40 @@ const columns = "tests/agent/store/columns_test.ts";
 /** The planted bugs, by rule. */
 export const values: readonly Mutant[] = [
   // ---- refusals
+  one(
+    "refused when the table is away",
+    "D1: what could not be tried is throttled, never refused",
+    "poisoned",
+    answering,
+    `return [throttledAck(up, now())];`,
+    `return [refusal(up.batch, "away", now())];`,
+  ),
+  one(
+    "refused as a whole",
+    "D2: a refused batch is split, until the change at fault stands alone",
+    "poisoned",
+    "agent/sync/split.ts",
+    `if (halve(context, inFlight, batch)) return;`,
+    ``,
+  ),
+  one(
+    "halves under the old id",
+    "D2: a second copy of a refusal must not reject the half",
+    "poisoned",
+    "agent/sync/flight.ts",
+    `return parts.filter((part) => part.length > 0).map((part) => this.add(incarnation, part, batch.upOnly, schemas));`,
+    `const made = parts.filter((part) => part.length > 0).map((part) => this.add(incarnation, part, batch.upOnly, schemas));
+    if (made.length > 1) this.batches.set(batch.id, made[0]!);
+    return made;`,
+  ),
+  one(
+    "a rejection takes what is newer",
+    "D3: entries up to the rejected one's alone are settled",
+    "poisoned",
+    "agent/sync/split.ts",
+    `outbox.forget(flight.entries);`,
+    `outbox.drop(flight.model, flight.key);`,
+  ),
   guarded(
     "D1: refused when the table is away",
     "what could not be tried is throttled, never refused: good changes would be rejected",

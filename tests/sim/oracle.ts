@@ -25,6 +25,7 @@ export async function check(world: World): Promise<void> {
   const kept = new Kept(world.devices);
   for (const commit of world.commits) if (!commit.forgotten) accounted(world, commit, table, kept);
   if (world.config.alone) alone(world);
+  if (world.config.poisoned) innocent(world);
   isolated(world);
   nothingGivenUp(world);
   nothingSwept(world);
@@ -119,6 +120,16 @@ function accounted(world: World, commit: Commit, table: Map<string, Item>, kept:
     history.slice(had).some((h) => h.new === undefined);
   if (before && !wroteAgain && !kept.hasRemoval(device, model.name, commit.name)) {
     throw new Violation(`I2 the removal of ${key} on ${device} is lost: ${JSON.stringify(item)}`);
+  }
+}
+
+/** I7: what is rejected is what can't be read, and nothing that only stood in a batch with it (rules D1, D2). */
+function innocent({ devices }: World): void {
+  for (const { name, store } of devices) {
+    for (const { model, key, item, reason } of store.db.sql("SELECT model, key, item, reason FROM _rejected").all()) {
+      if (String((JSON.parse(String(item ?? "{}")) as Item).w).startsWith("bad")) continue;
+      throw new Violation(`I7 ${name} has the innocent ${model} ${key} ${item} in _rejected: ${reason}`);
+    }
   }
 }
 

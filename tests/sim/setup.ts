@@ -26,6 +26,8 @@ export interface Setup extends Omit<CloudOptions, "schema"> {
   readonly timed: boolean;
   /** The cloud refuses some values that the devices take. */
   readonly refusing: boolean;
+  /** What the cloud would refuse it can't even read: it answers a batch that has such a change as a whole. */
+  readonly poisoned?: boolean;
   readonly modelNames: readonly string[];
   /** Item names in play: few, so that writers meet. */
   readonly names: readonly string[];

@@ -248,8 +248,17 @@ export class World {
     this.trace?.delivered(to, device, payloads[0]!);
     const decoder = new Decoder({ now: () => this.now });
     if (to === "device") { for (const payload of payloads) device.receive(decoder.accept(payload, "down")!); }
-    else for (const payload of payloads) this.cloud.receive(device.identity.deviceId, decoder.accept(payload, "up")!);
+    else for (const payload of payloads) this.#arrive(device, decoder.accept(payload, "up")!);
     await idle();
+  }
+
+  /** A message reaches the cloud, which can't read some: of a real one the decoder says so, and whose batch it is. */
+  #arrive({ identity: { deviceId } }: SimDevice, message: FromDevice): void {
+    const isPoison = ({ item }: Change) => String(item?.w).startsWith("bad");
+    if (this.config.poisoned && message.type === "up" && message.changes.some(isPoison)) {
+      this.count("batch that can't be read");
+      this.cloud.refuse(deviceId, message.batch);
+    } else this.cloud.receive(deviceId, message);
   }
 
   /** Time passes; each device's process looks at its clock after a second, as it does all the time. */
