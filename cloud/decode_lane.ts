@@ -16,9 +16,11 @@ export interface DecodeBudgets {
   readonly devicePackets: Rate;
   /** Bytes of JSON, of a device and of all devices of an account. */
   readonly deviceBytes: Rate;
+  /** The same of all devices of an account. */
   readonly accountBytes: Rate;
   /** Milliseconds above {@link freeMs} a message. */
   readonly deviceMs: Rate;
+  /** The same of all devices of an account. */
   readonly accountMs: Rate;
 }
 

@@ -45,6 +45,8 @@ export type { Presence } from "../protocol.ts";
 export type { TokenOptions } from "./sync/device_token.ts";
 export type { Admitted, BrokerCredential } from "./sync/registry.ts";
 export type { DeviceStanding, DeviceState, Fleet } from "./sync/fleet.ts";
+export type { CloudMetrics, MetricsSources } from "./api/metrics.ts";
+export type { Observer, TableOp } from "./sync/observer.ts";
 export type { AnsweringOptions } from "./sync/answering.ts";
 export { CloudService, type ServiceOptions } from "./sync/service.ts";
 export type { PageLimits } from "./sync/snapshot.ts";

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { goesUp } from "./direction.ts";
 import { canonicalJson } from "./json.ts";
 import type { Field, Index, Model, Schema } from "./model.ts";
 
@@ -151,7 +152,6 @@ function directions(old: Model, next: Model, add: Add): void {
   if (!old.onDevice && next.onDevice) add("note", "devices get a table for it");
   if (old.sync === next.sync) return;
   const way = `"sync" was "${old.sync}" and is "${next.sync}"`;
-  const goesUp = (model: Model) => model.sync === "up" || model.sync === "both";
   if (next.sync === "none") return add("lost", `${way}: rows stay, what waits is not sent`);
   if (old.sync === "none" && next.sync === "down") {
     return add("refused", `${way}: local rows would give way to the cloud's. Use "both", or delete them first`);

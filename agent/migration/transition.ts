@@ -16,6 +16,7 @@
  *
  * @module
  */
+import { comesDown, goesUp } from "../../schema/direction.ts";
 import { type Database, faultOf, pagesOf, type SqlRow } from "../sqlite/driver.ts";
 import { SyncError } from "../../schema/errors.ts";
 import { compileSchema } from "../../schema/compile.ts";
@@ -30,9 +31,6 @@ import { toColumnLeniently } from "./recast.ts";
 import { ident, nowMsSql } from "../store/sql.ts";
 import { keptRemoval } from "../store/tables.ts";
 import { outboxKinds } from "../store/triggers.ts";
-
-const goesUp = (model: Model) => model.sync === "up" || model.sync === "both";
-const comesDown = (model: Model) => model.sync === "down" || model.sync === "both";
 
 /** The schema that the file has now; undefined for a new file, and where this version can't compile it any more. */
 export function presentSchema(db: Database): Schema | undefined {

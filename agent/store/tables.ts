@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { isTracked } from "../../schema/direction.ts";
 import type { Model } from "../../schema/model.ts";
 import { ident, literal, nowMsSql } from "./sql.ts";
 import { keyJsonSql } from "./triggers.ts";
@@ -86,11 +87,6 @@ export const agentTableNames: readonly string[] = [...agentTablesSql.matchAll(/C
   (match) => match[1]!,
 );
 
-/** Whether entries of the model are looked up by row or key: all but those of `up` models of one device. */
-function isLookedUp(model: Model): boolean {
-  return model.sync === "both" || (model.sync === "up" && model.scope !== "device");
-}
-
 /** A condition that holds for the models' entries, in the form from which SQLite infers it (`OR`, not `IN`). */
 function ofModels(numbers: readonly number[]): string {
   return numbers.map((number) => `model = ${number}`).join(" OR ");
@@ -98,7 +94,7 @@ function ofModels(numbers: readonly number[]): string {
 
 /** The outbox's index by row for these models (by the file's own numbers). */
 export function outboxIndexesSql(models: ReadonlyMap<number, Model>): string[] {
-  const numbers = [...models].filter(([, model]) => isLookedUp(model)).map(([number]) => number);
+  const numbers = [...models].filter(([, model]) => isTracked(model)).map(([number]) => number);
   if (numbers.length === 0) return [];
   return [
     `CREATE INDEX _sync_outbox_row ON _outbox(model, row) WHERE ${ofModels(numbers)}`,

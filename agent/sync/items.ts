@@ -20,6 +20,9 @@ import type { Learnt } from "./restores.ts";
 import type { Store } from "../store/store.ts";
 import type { Marked } from "./candidates.ts";
 
+export { comesDown, goesUp, isTracked } from "../../schema/direction.ts";
+export { keyText } from "../../protocol/keys.ts";
+
 /** The agent's record of one key. */
 export interface ItemRecord {
   readonly key: Key;
@@ -49,26 +52,6 @@ export interface ItemRecord {
   readonly read?: { readonly base?: Attributes; readonly gone?: number };
   /** It stands in the table: saving it when it says nothing any more has something to delete. */
   stored?: boolean;
-}
-
-/** A key as one text, for maps; the length in front makes it injective. */
-export function keyText(key: Key): string {
-  return `${key[0].length}:${key[0]}${key[1]}`;
-}
-
-/** Whether the model's keys have records: everything but an `up` model of one device. */
-export function isTracked(model: Model): boolean {
-  return model.sync === "both" || (model.sync === "up" && model.scope !== "device");
-}
-
-/** Whether the cloud sends items of this model down. */
-export function comesDown(model: Model): boolean {
-  return model.sync === "both" || model.sync === "down";
-}
-
-/** Whether the device sends changes of this model up. */
-export function goesUp(model: Model): boolean {
-  return model.sync === "both" || model.sync === "up";
 }
 
 /**

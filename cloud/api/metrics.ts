@@ -77,6 +77,7 @@ export class CloudMetrics implements Observer {
     registers: [this.#registry],
   });
 
+  /** Counters and gauges of these sources; more by {@link CloudMetrics.add}. */
   constructor(source: MetricsSources = {}) {
     this.add(source);
     const info = new Gauge({
@@ -118,6 +119,7 @@ export class CloudMetrics implements Observer {
     return await this.#registry.metrics();
   }
 
+  /** The `content-type` of the text. */
   get contentType(): string {
     return this.#registry.contentType;
   }

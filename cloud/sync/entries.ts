@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { keyText } from "../../protocol/keys.ts";
 import type { Channel, Entry, Key } from "../../protocol.ts";
 import { modelOf } from "../../schema.ts";
 import type { Identity, Schema } from "../../schema/model.ts";
@@ -26,10 +27,7 @@ export interface EntryContext {
  */
 export const messageBytesMax = 8 * 1024 * 1024;
 
-/** A key as one text, for maps. */
-export function keyText([hash, sort]: Key): string {
-  return `${hash.length}:${hash}${sort}`;
-}
+export { keyText };
 
 /**
  * Runs of the log as one: a key's last change counts, at its last place; what an earlier one told of is not forgotten.

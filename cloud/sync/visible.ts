@@ -4,20 +4,13 @@
  *
  * @module
  */
+import { comesDown, goesUp } from "../../schema/direction.ts";
 import type { Channel, Current } from "../../protocol.ts";
 import { channelOf, fieldOf, idIn, idOfItem, modelOf, roleOf, stripItem, versionOf } from "../../schema.ts";
 import type { Identity, Model, Schema } from "../../schema/model.ts";
 import type { Item } from "../../schema/values.ts";
 
-/** Whether the cloud sends items of this model to devices. */
-export function comesDown(model: Model): boolean {
-  return model.onDevice && model.inCloud && (model.sync === "down" || model.sync === "both");
-}
-
-/** Whether devices send changes of this model. */
-export function goesUp(model: Model): boolean {
-  return model.onDevice && model.inCloud && (model.sync === "up" || model.sync === "both");
-}
+export { comesDown, goesUp };
 
 /** The channel that an item's changes enter; undefined where the item never goes down. */
 export function downChannelOf(schema: Schema, item: Item | undefined): Channel | undefined {

@@ -12,7 +12,6 @@ import type { Item, Json } from "../../schema/values.ts";
 
 /**
  * A condition on the current item. Comparisons are false where the attribute is absent or of another type.
- * `sameItem` is true where every given attribute is present and deeply equal.
  */
 export type Condition =
   | { readonly kind: "exists" }
