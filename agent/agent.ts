@@ -11,6 +11,7 @@ import type { Identity, Schema } from "../schema/model.ts";
 import { checkId, compiledOf, identityProblem, type OneTableSchema, SyncError } from "../schema.ts";
 import type { Counters, Limits } from "./sync/context.ts";
 import { closedError } from "./sqlite/driver.ts";
+import { shareWithGroup } from "./sqlite/private_file.ts";
 import { fileIdentity } from "./sqlite/real_path.ts";
 import type { Driver } from "./sqlite/driver.ts";
 import { ffiDriver } from "./sqlite/driver_ffi.ts";
@@ -72,6 +73,11 @@ export interface AgentOptions<S extends OneTableSchema> {
   /** `full` (default): a commit survives a power cut. `normal`: the last commits before a power cut may be lost, not before a crash. */
   readonly synchronous?: "full" | "normal";
   /** The runtime's SQLite (default), or a library over FFI, which needs `--allow-ffi`. */
+  /**
+   * Let the file's group read and write the database (0660), so that applications of other users can open it. The group is the
+   * folder's where the folder has the setgid bit. Default: its owner alone (0600).
+   */
+  readonly group?: boolean;
   readonly driver?: "builtin" | "ffi";
   /** Of the driver `ffi`: the library's file; default the system's SQLite. */
   readonly sqliteLibrary?: string;
@@ -622,6 +628,8 @@ export async function openAgent<const S extends OneTableSchema>(options: AgentOp
   if (unfit !== undefined) throw new RangeError(unfit);
   const driver = driverOf(options);
   const lease = takeLease(options.path);
+  // Who may open the database may see whether an agent runs on it.
+  if (options.group && options.path !== ":memory:") shareWithGroup(lease.path);
   let store: Store | undefined;
   try {
     store = openStore({
@@ -629,6 +637,7 @@ export async function openAgent<const S extends OneTableSchema>(options: AgentOp
       schema,
       identity,
       synchronous: options.synchronous,
+      group: options.group,
       check: lease.unclean,
       driver,
       now: () => (options.clock ?? systemClock).wallMs(),

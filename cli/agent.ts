@@ -68,6 +68,7 @@ export const agentCommand = defineCommand({
       required: true,
     },
     ...connectionFlags,
+    group: { type: "boolean", summary: "let the database's group read and write it (0660), not its owner alone" },
     synchronous: {
       type: "string",
       value: "MODE",
@@ -119,6 +120,7 @@ export const agentCommand = defineCommand({
       account: flags.account,
       path: flags.db,
       mqtt: link,
+      group: flags.group,
       synchronous: flags.synchronous as "full" | "normal",
       ...await chosenDriver(flags),
       limits: {

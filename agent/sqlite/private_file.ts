@@ -1,9 +1,9 @@
 /**
- * Files that only their owner may open.
+ * Files that only their owner may open, or, where that is asked for, their owner's group, too.
  *
  * @module
  */
-import { closeSync, existsSync, mkdirSync, openSync } from "node:fs";
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { realPath } from "./real_path.ts";
 
@@ -23,5 +23,20 @@ export function createPrivately(name: string): void {
   } catch (error) {
     // Another process made it between the look and this: then it is there.
     if ((error as { code?: string }).code !== "EEXIST") throw error;
+  }
+}
+
+/**
+ * Lets the group of a file read and write it, and of the files that SQLite keeps beside it: another user's application opens the
+ * database then. SQLite gives a WAL that is made later the database's own mode and group. By its name, without a descriptor.
+ * Which group it is the folder says: with its setgid bit, files that are made in it get its group.
+ *
+ * @throws what the system says, where the file is another user's
+ */
+export function shareWithGroup(name: string): void {
+  const path = realPath(name);
+  for (const end of ["", "-wal", "-shm"]) {
+    const stat = statSync(path + end, { throwIfNoEntry: false });
+    if (stat && (stat.mode & 0o060) !== 0o060) chmodSync(path + end, (stat.mode & 0o777) | 0o060);
   }
 }

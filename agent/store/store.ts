@@ -14,7 +14,7 @@
 import { type Database, type Driver, openDatabase, type SqlValue } from "../sqlite/driver.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Identity, Model, Schema } from "../../schema/model.ts";
-import { createPrivately } from "../sqlite/private_file.ts";
+import { createPrivately, shareWithGroup } from "../sqlite/private_file.ts";
 import { complaintsText, findDamage, rebuildDerived } from "./damage.ts";
 import { isEnvironmental, toSyncError } from "./faults.ts";
 import { alteredObjects } from "../migration/objects.ts";
@@ -31,6 +31,8 @@ export interface StoreOptions {
   readonly path: string;
   readonly schema: Schema;
   readonly identity: Identity;
+  /** Let the file's group read and write it: mode 0660. Default: its owner alone, 0600. A file that is shared already stays so. */
+  readonly group?: boolean;
   /** Default `full`. */
   readonly synchronous?: "full" | "normal";
   /** Default: the runtime's own SQLite. */
@@ -254,6 +256,8 @@ export function openStore(options: StoreOptions): Store {
   let db: Database | undefined;
   try {
     if (path !== ":memory:") createPrivately(path);
+    // Before SQLite makes a WAL, which gets the same mode.
+    if (path !== ":memory:" && options.group) shareWithGroup(path);
     db = driver(path, { synchronous });
     const complaints = check || hadComplaints(db) ? checkPages(db, path) : [];
     checkOwner(db, path, identity);
