@@ -5,6 +5,7 @@
  * @module
  */
 import { schemaSql } from "../agent/migration/migrate.ts";
+import { validateSql } from "../agent/store/triggers.ts";
 import { type Difference, diffSchemas, isHarmful } from "../schema/diff.ts";
 import { explain, explainText } from "../schema/explain.ts";
 import { checkId, type Schema, SchemaError } from "../schema.ts";
@@ -21,7 +22,20 @@ function checkText(file: string, schema: Schema): string[] {
     ...explainText(explain(schema)),
     ...(schema.warnings.length > 0 ? [""] : []),
     ...schema.warnings.map((warning) => `note: ${oneLine(warning)}`),
+    ...uncheckedNotes(schema),
   ];
+}
+
+/** Fields whose `validate` no trigger of the device can say: a local write that it forbids is refused by the cloud alone. */
+function uncheckedNotes(schema: Schema): string[] {
+  return [...schema.models.values()].filter((model) => model.onDevice && model.sync !== "down").flatMap((model) =>
+    model.fields.filter((field) => field.validate && validateSql(field, "v") === undefined).map(({ name, validate }) =>
+      `note: ${model.name}.${name}: SQLite can't say /${
+        oneLine(validate!.source)
+      }/; the device takes any value, and the cloud ` +
+      "refuses what does not match"
+    )
+  );
 }
 
 const gravities: Readonly<Record<Difference["gravity"], string>> = {

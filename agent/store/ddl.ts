@@ -2,7 +2,7 @@
  * The tables of a schema's models: one STRICT table each, whose constraints and defaults make a plain `INSERT` from any
  * process a complete and valid item.
  *
- * What plain SQL can't check is left to the cloud, which answers `invalid`: `validate` patterns, the members of sets and
+ * What plain SQL can't check is left to the cloud, which answers `invalid`: `validate` patterns that SQL can't say (`patterns.ts`), the members of sets and
  * nested values.
  *
  * @module

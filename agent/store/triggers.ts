@@ -20,6 +20,7 @@ import { idIn } from "../../schema/identity.ts";
 import type { Field, Identity, Model } from "../../schema/model.ts";
 import { columnName } from "./columns.ts";
 import { dataFields, isIdentity, itemFields, keySql, loneKeyField, nowSql, ownName, scopeColumns } from "./ddl.ts";
+import { patternSql } from "./patterns.ts";
 import { ident, literal, nowMsSql, templateSql } from "./sql.ts";
 
 /** Kinds of outbox entries. */
@@ -212,7 +213,31 @@ function localTriggers(model: Model, number: number, identity: Identity): string
 
 /** All triggers of a model. `number` is the model's number in this file. */
 export function triggersSql(model: Model, number: number, identity: Identity): string[] {
-  if (model.sync === "none") return localTriggers(model, number, identity);
+  if (model.sync === "none") return [...localTriggers(model, number, identity), ...validateTriggers(model, number)];
   if (model.sync === "down") return downTriggers(model, number);
-  return captureTriggers(model, number, identity);
+  return [...captureTriggers(model, number, identity), ...validateTriggers(model, number)];
+}
+
+/** What SQL can say of a field's `validate`; undefined: nothing, or there is none. */
+export function validateSql(field: Field, column: string): string | undefined {
+  if (!field.validate || field.type !== "string" || field.template) return undefined;
+  return patternSql(field.validate.source, field.validate.flags, column);
+}
+
+/**
+ * `validate` of local writes, where SQL can say it. By triggers, not by a CHECK: rows that were there before stay, and what the
+ * cloud sends is the cloud's to judge.
+ */
+function validateTriggers(model: Model, number: number): string[] {
+  return dataFields(model).flatMap((field) => {
+    const c = columnName(field), condition = validateSql(field, `new.${c}`);
+    if (condition === undefined) return [];
+    const message = `${refused}${model.name}.${field.name} must match /${field.validate!.source}/`;
+    const when = `new.${c} IS NOT NULL AND NOT (${condition}) AND (SELECT applying FROM _sync_flag) <> ${number}`;
+    const body = [`SELECT RAISE(ABORT, ${literal(message)})`];
+    return [
+      trigger(model, `validate_insert.${field.name}`, "BEFORE INSERT", when, body),
+      trigger(model, `validate_update.${field.name}`, `BEFORE UPDATE OF ${c}`, when, body),
+    ];
+  });
 }

@@ -170,4 +170,20 @@ export const devicefile: readonly GuardedMutant[] = [
     `const carried = addOwnColumns(db, fresh, own);`,
     `const carried = addOwnColumns(db, fresh, []);`,
   ),
+  guarded(
+    "validate by half",
+    "the SQL of an expression refuses what the expression does not match",
+    "tests/agent/store/patterns_test.ts",
+    "agent/store/patterns.ts",
+    "const onlySet = `${rest} NOT GLOB ${literal(`*[^${members(last.set)}]*`)}`;",
+    'const onlySet = "TRUE";',
+  ),
+  guarded(
+    "a file for its owner alone",
+    "with --group the group may write the database",
+    "tests/e2e/group_test.ts",
+    "agent/store/store.ts",
+    `if (path !== ":memory:" && options.group) shareWithGroup(path);`,
+    ``,
+  ),
 ];
