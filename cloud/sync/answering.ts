@@ -229,10 +229,10 @@ export class Answering {
 
   /** The answer that is being made serves this question as well: it is asked from the same cursors. */
   #isBeingAnswered(deviceId: string, sync: Sync): boolean {
-    const cursors = JSON.stringify(sync.channels);
-    return [...this.#syncing.get(deviceId) ?? []].some(({ message }) =>
-      JSON.stringify((message as Sync).channels) === cursors
-    );
+    const running = [...this.#syncing.get(deviceId) ?? []].map(({ message }) => message as Sync);
+    if (sync.channels.length === 0) return running.some(({ channels }) => channels.length === 0);
+    const cursors = new Set(running.flatMap(({ channels }) => channels.map((cursor) => JSON.stringify(cursor))));
+    return sync.channels.every((cursor) => cursors.has(JSON.stringify(cursor)));
   }
 
   #take(queue: FairQueue, work: Work): Promise<void> {

@@ -8,6 +8,7 @@ import { channelsOf } from "../../schema.ts";
 import type { SimDevice } from "./device.ts";
 import { drain } from "./heal.ts";
 import type { Random } from "./random.ts";
+import { storm } from "./storm.ts";
 import type { World } from "./world.ts";
 
 const hourMs = 3_600_000;
@@ -55,6 +56,7 @@ export const weights = {
   fresh: 0,
   clockKill: 0,
   hide: 0,
+  storm: 0,
 };
 
 /** One of them. */
@@ -123,6 +125,8 @@ export async function act(world: World, action: Action): Promise<void> {
     case "hide":
       if (await world.hide()) world.count("item that an index misses");
       return;
+    case "storm":
+      return await storm(world);
     case "forge":
       world.count("message forged");
       return world.forge(device);

@@ -30,6 +30,8 @@ export interface CloudOptions {
   readonly shards: number;
   /** Items in a page at most. */
   readonly batchChangesMax: number;
+  /** Questions that a worker answers at once; default: the service's own. */
+  readonly asksAtOnce?: number;
   /** A secondary index shows a change after up to this long. */
   readonly lagMaxMs: number;
   /** The table may be restored to an earlier time. */
@@ -138,6 +140,7 @@ export class SimCloud {
       // A wait is a turn: time passes when the scheduler says so.
       pause: turn,
       limits: { pageItemsMax: this.options.batchChangesMax, pageBytesMax: 100 * 1024 },
+      answering: { asksAtOnce: this.options.asksAtOnce },
       now: () => world.now,
       random: () => world.random.next(),
     });

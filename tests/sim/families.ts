@@ -27,6 +27,10 @@ export interface Family {
   readonly alone?: boolean;
   readonly names?: readonly string[];
   readonly tailers?: number;
+  /** Questions that a worker answers at once. */
+  readonly asksAtOnce?: number;
+  /** There is one worker: repetitions come to the one that has the question. */
+  readonly single?: boolean;
   readonly copies?: number;
   readonly prompt?: boolean;
   /** There are two versions of the schema. */
@@ -184,6 +188,17 @@ export const families: Readonly<Record<string, Family>> = {
     poisoned: true,
     writesMax: 30,
   },
+  // Many devices, few answers at once, so that what waits in the cloud's queues is most of what there is.
+  storm: {
+    weights: { ...gentle, storm: 3, write: 12, ext: 6, off: 3, on: 4, resync: 2, crashWorker: 1 },
+    models: both,
+    devices: 8,
+    skewless: true,
+    asksAtOnce: 2,
+    single: true,
+    pageItems: 500,
+    stepsMax: 60,
+  },
   all: {
     weights: { broker: 1, shard: 1, drift: 1, upgrade: 2, lose: 1, wipe: 1, reset: 1, poison: 1, copied: 2, settle: 2 },
     versions: true,
@@ -199,7 +214,17 @@ export function familyOf(seed: number): string {
   return names[seed % names.length]!;
 }
 
-const later: readonly Action[] = ["broker", "shard", "drift", "upgrade", "expire", "fresh", "clockKill", "hide"];
+const later: readonly Action[] = [
+  "broker",
+  "shard",
+  "drift",
+  "upgrade",
+  "expire",
+  "fresh",
+  "clockKill",
+  "hide",
+  "storm",
+];
 
 /** A run, before it is made. */
 export interface Plan {
@@ -255,6 +280,8 @@ function setupOf(random: Random, family: Family): Setup {
     shards: random.between(1, 3),
     lagMaxMs: random.pick([0, 2000, 50_000]),
     still: family.still ?? false,
+    ...(family.single ? { workers: 1, tailers: 1 } : {}),
+    ...(family.asksAtOnce === undefined ? {} : { asksAtOnce: family.asksAtOnce }),
     alone: family.alone ?? false,
     prompt: family.prompt ?? false,
     newer: family.versions

@@ -15,6 +15,7 @@ import { security } from "./mutants_security.ts";
 import { values } from "./mutants_values.ts";
 import { restore } from "./mutants_restore.ts";
 import { skew } from "./mutants_skew.ts";
+import { storms } from "./mutants_storm.ts";
 
 const uplink = "agent/sync/uplink.ts", answers = "agent/sync/answers.ts", incoming = "agent/sync/incoming.ts";
 const downlink = "agent/sync/downlink.ts", outbox = "agent/sync/outbox.ts", twin = "agent/twin.ts";
@@ -665,4 +666,5 @@ export const mutants: readonly Mutant[] = [
   ...values,
   ...skew,
   ...restore,
+  ...storms,
 ];
