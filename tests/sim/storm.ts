@@ -17,8 +17,10 @@ const stepsAChannel = 5;
 /** A catch-up of several pages, and what is written meanwhile, is more work: so many questions a channel. */
 const questionsMax = 2;
 
-/** Answers that a device ignores: repetitions cross answers, and workers die with what they had. Of few answers nothing follows. (`deno task bench storm` holds
- * a tenth, with one worker and thousands of devices.) */
+/**
+ * Answers that a device ignores: repetitions cross answers, and workers die with what they had. Of few answers nothing
+ * follows. (`deno task bench storm` holds a tenth, with one worker and thousands of devices.)
+ */
 const wastedMax = 0.5, answersMin = 20;
 
 /** Lets a storm pass. @throws Violation where it does not */
