@@ -196,8 +196,9 @@ export const cloudCommand = defineCommand({
     print(
       `cloud: ${withoutSecrets(flags.table)}, ${mqtt}${http === undefined ? "" : `, http://${flags.host}:${http}`}`,
     );
-    await lifetime.stopped;
+    const fault = await Promise.race([lifetime.stopped, ...(tables.lost ? [tables.lost] : [])]);
     await opened.disposeAsync();
+    if (fault) throw fault;
     print("cloud: closed");
     return 0;
   },

@@ -52,7 +52,12 @@ interface Dev {
   readonly opened: AsyncDisposableStack;
 }
 
-async function openCloud(dev: Dev, table: string, mqttPort: number): Promise<Cloud> {
+/** The cloud, and what tells that it can't go on: its table's file was replaced. */
+async function openCloud(
+  dev: Dev,
+  table: string,
+  mqttPort: number,
+): Promise<{ cloud: Cloud; lost: Promise<unknown>[] }> {
   const tables = await openTables(table, { schema: dev.schema });
   dev.opened.defer(() => tables.close());
   for (const done of await tables.create?.() ?? []) dev.live.print(done);
@@ -63,7 +68,7 @@ async function openCloud(dev: Dev, table: string, mqttPort: number): Promise<Clo
   });
   const cloud = await startCloud({ schema: dev.schema, table: tables, broker: { host, port: mqttPort } });
   dev.opened.use(cloud);
-  return cloud;
+  return { cloud, lost: tables.lost ? [tables.lost] : [] };
 }
 
 async function openDevices(dev: Dev, cloud: Cloud, count: number): Promise<Device[]> {
@@ -186,7 +191,7 @@ export const devCommand = defineCommand({
     await using opened = new AsyncDisposableStack();
     const dev: Dev = { dir, schema, isDemo: flags.schema === undefined, live, opened };
     const table = flags.table ?? `embedded:${join(dir, "cloud.db")}`;
-    const cloud = await openCloud(dev, table, mqttPort.port);
+    const { cloud, lost } = await openCloud(dev, table, mqttPort.port);
     const devices = await openDevices(dev, cloud, flags.devices);
     for (const device of devices) showArrivals(dev, device);
     cloud.serveHttp({ host, port: httpPort.port });
@@ -195,7 +200,7 @@ export const devCommand = defineCommand({
     if (dev.isDemo) startDemo(dev, devices);
 
     // An agent that can't go on (its file was replaced) ends the whole with its reason.
-    const fault = await Promise.race([lifetime.stopped, ...devices.map(({ agent }) => agent.closed)]);
+    const fault = await Promise.race([lifetime.stopped, ...lost, ...devices.map(({ agent }) => agent.closed)]);
     if (fault) throw fault;
     live.print(`stopping; the state stays in ${dir}, and the next start goes on from it`);
     return 0;

@@ -7,7 +7,7 @@
 import { dirname } from "node:path";
 import { openTables as open } from "../cloud/open_tables.ts";
 import type { Tables } from "../cloud/table/port.ts";
-import type { Schema } from "../schema.ts";
+import type { Schema, SyncError } from "../schema.ts";
 import { UsageError } from "./args.ts";
 import { CommandError } from "./command.ts";
 import { makeStateFolder } from "./dev_state.ts";
@@ -16,6 +16,8 @@ import { fileExists } from "./device_file.ts";
 /** Open tables; closing them is the caller's. */
 export interface OpenTables extends Tables {
   close(): Promise<void>;
+  /** Embedded: resolves when the file was deleted or replaced while it is served. */
+  readonly lost?: Promise<SyncError>;
   /** DynamoDB: makes what is missing, says what it did. */
   create?(): Promise<string[]>;
   /** DynamoDB: what differs from what the schema wants. */

@@ -5,6 +5,7 @@
  * @module
  */
 import { withoutSecrets } from "../protocol/log.ts";
+import type { SyncError } from "../schema/errors.ts";
 import type { Schema } from "../schema/model.ts";
 import type { Synchronous } from "./embedded.ts";
 import type { Tables } from "./table/port.ts";
@@ -13,6 +14,8 @@ import type { Tables } from "./table/port.ts";
 export interface OpenedTables extends Tables {
   /** Closes both. */
   close(): Promise<void>;
+  /** Of embedded tables: resolves when the file was deleted or replaced while it is served. */
+  readonly lost?: Promise<SyncError>;
 }
 
 /** Options of {@link openTables}. */

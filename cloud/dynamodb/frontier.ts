@@ -155,6 +155,7 @@ export class Frontier {
     for (const reader of this.#readers.values()) reader.at = at;
     await this.#save([...this.#readers.values()]);
     await this.#removeStale();
+    await this.#positions.noteStream(this.#stream);
     this.lost = false;
     this.#listAt = -Infinity;
   }

@@ -11,7 +11,7 @@ import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { setImmediate } from "node:timers";
 import { SyncError } from "../../schema.ts";
 import type { Schema } from "../../schema/model.ts";
-import { makePrivate, realTablePath } from "./files.ts";
+import { fileId, makePrivate, realTablePath } from "./files.ts";
 import { applicationId, laterColumn, layoutSql, layoutVersion, schemaIndexes } from "./layout.ts";
 
 /** How a commit syncs: FULL survives a power cut, NORMAL may lose the last moments in one, never more. */
@@ -42,12 +42,20 @@ const stepFirst = 64;
 const checkedAlwaysBytes = 64 * 1024 * 1024;
 /** How often another process's commits are looked for. */
 const pollMs = 250;
+/** How often the files are looked at; before each commit, too. */
+const lookMs = 1000;
 
 /** The connection. All SQL is synchronous, so that what runs between two awaits sees one state. */
 export class Engine {
   readonly db: DatabaseSync;
   readonly path: string;
-  readonly #lock: DatabaseSync | undefined;
+  #lock: DatabaseSync | undefined;
+  /** Which files the table and its lock were when they were opened. */
+  #fileId: string | undefined;
+  #lockId: string | undefined;
+  readonly #looking: ReturnType<typeof setInterval> | undefined;
+  readonly #lost = Promise.withResolvers<SyncError>();
+  #fault: SyncError | undefined;
   readonly #statements = new Map<string, StatementSync>();
   #jobs: Job[] = [];
   #scheduled = false;
@@ -70,6 +78,46 @@ export class Engine {
       throw error;
     }
     this.#dataVersion = this.#readDataVersion();
+    if (!this.#lock) return;
+    this.#fileId = fileId(path);
+    this.#lockId = fileId(`${path}-lock`);
+    this.#looking = setInterval(() => this.#look(), lookMs);
+    // It keeps no process alive.
+    unrefTimer(this.#looking);
+  }
+
+  /** Resolves when the file was deleted or replaced while it is served, or another process serves it: nothing goes any more. */
+  get lost(): Promise<SyncError> {
+    return this.#lost.promise;
+  }
+
+  /**
+   * Whether the files are still those that were opened. What is written to a deleted file is gone with the process, and two
+   * processes on one file would pass on each other's changes twice or never. A lock file that somebody removed is made
+   * again, unless another process was faster.
+   */
+  #look(): boolean {
+    if (this.#fault || this.#closed || !this.#lock) return !this.#fault;
+    const what = `the table ${JSON.stringify(this.path)}`;
+    if (fileId(this.path) !== this.#fileId) return this.#lose(`${what} was deleted or replaced while it was served`);
+    if (fileId(`${this.path}-lock`) === this.#lockId) return true;
+    try {
+      const again = lock(this.path);
+      this.#lock.close();
+      this.#lock = again;
+      this.#lockId = fileId(`${this.path}-lock`);
+      return true;
+    } catch {
+      return this.#lose(`${what} is served by another process: its lock file was removed`);
+    }
+  }
+
+  #lose(message: string): false {
+    // To devices it is an outage: what they send waits.
+    const hint = "stop what uses it and start again; after a restore, run cloud table restored first";
+    this.#fault = new SyncError("unavailable", message, { retryable: true, hint });
+    this.#lost.resolve(this.#fault);
+    return false;
   }
 
   /**
@@ -168,6 +216,10 @@ export class Engine {
 
   #commit(jobs: readonly Job[]): void {
     let results: unknown[];
+    if (!this.#look()) {
+      for (const job of jobs) job.reject(this.#fault);
+      return;
+    }
     try {
       this.db.exec("BEGIN IMMEDIATE");
       try {
@@ -223,6 +275,7 @@ export class Engine {
 
   #checkOpen(): void {
     if (this.#closed) throw new SyncError("closed", `the table ${JSON.stringify(this.path)} is closed`);
+    if (this.#fault) throw this.#fault;
   }
 
   /** Commits what is waiting and closes. Idempotent. */
@@ -230,10 +283,16 @@ export class Engine {
     if (this.#closed) return;
     this.#flush();
     this.#closed = true;
+    clearInterval(this.#looking);
     this.#wake();
     this.db.close();
     this.#lock?.close();
   }
+}
+
+function unrefTimer(timer: unknown): void {
+  if (typeof timer === "number") globalThis.Deno?.unrefTimer(timer);
+  else (timer as { unref(): void }).unref();
 }
 
 /**

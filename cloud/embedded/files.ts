@@ -51,3 +51,9 @@ function closeToOthers(file: string): void {
     if (!["EPERM", "ENOSYS", "ENOTSUP"].includes((error as { code?: string }).code ?? "")) throw error;
   }
 }
+
+/** Which file a path leads to now; undefined: none. It is looked at, not opened. */
+export function fileId(path: string): string | undefined {
+  const stat = statSync(path, { throwIfNoEntry: false, bigint: true });
+  return stat && `${stat.dev}:${stat.ino}`;
+}

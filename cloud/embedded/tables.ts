@@ -6,6 +6,7 @@
  */
 import type { Key } from "../../protocol.ts";
 import { expiryAgeMaxMs } from "../../schema.ts";
+import type { SyncError } from "../../schema/errors.ts";
 import type { Schema } from "../../schema/model.ts";
 import type { ChangeStream, DataTable, StreamBatch, StreamOptions, StreamRecord, Tables } from "../table/port.ts";
 import { Engine, type Synchronous } from "./engine.ts";
@@ -39,6 +40,8 @@ export interface EmbeddedTables extends Tables {
    * @returns how many were deleted.
    */
   sweepExpired(limit?: number): Promise<number>;
+  /** Resolves, with a sentence, when the file was deleted or replaced while it is served: nothing goes any more. */
+  readonly lost: Promise<SyncError>;
   /** Commits what is waiting and closes both tables. Idempotent. */
   close(): Promise<void>;
 }
@@ -70,6 +73,7 @@ export function openEmbedded(path: string, options: EmbeddedOptions): EmbeddedTa
     log,
     sweepExpired: (limit = 1000) =>
       engine.transact(() => sweep(engine, schema, Math.floor(now() / 1000), limit), limit),
+    lost: engine.lost,
     close: () => Promise.resolve(engine.close()),
   };
 }

@@ -69,6 +69,41 @@ Deno.test("embedded: a second process, or a second opening, is refused in one cl
     await second.close();
   }));
 
+for (const what of ["deleted", "replaced"] as const) {
+  Deno.test(`embedded: a file that is ${what} while it is served takes no write any more, and says so`, () =>
+    inFile(async (path) => {
+      const tables = openEmbedded(path, { schema, now });
+      const put = (sort: string) => tables.log.write([{ op: "put", item: { hash: "devices", sort } }]);
+      await put("d1");
+      if (what === "replaced") Deno.copyFileSync(path, `${path}.copy`);
+      Deno.removeSync(path);
+      if (what === "replaced") Deno.renameSync(`${path}.copy`, path);
+      await assert.rejects(put("d2"), /was deleted or replaced while it was served/);
+      assert.match((await tables.lost).message, /was deleted or replaced while it was served/);
+      await assert.rejects(tables.log.get([["devices", "d1"]]), { code: "unavailable" });
+      await tables.close();
+    }));
+}
+
+Deno.test("embedded: a lock file that was removed is made again, and lets no second process in", () =>
+  inFile(async (path) => {
+    const first = openEmbedded(path, { schema, now });
+    const put = (sort: string) => first.log.write([{ op: "put", item: { hash: "devices", sort } }]);
+    Deno.removeSync(`${path}-lock`);
+    await put("d1");
+    assert.throws(() => openEmbedded(path, { schema, now }), { code: "in-use" });
+    await put("d2");
+    // Who was faster than a look has it: the first one ends before it writes again.
+    Deno.removeSync(`${path}-lock`);
+    const second = openEmbedded(path, { schema, now });
+    await assert.rejects(put("d3"), /is served by another process: its lock file was removed/);
+    assert.match((await first.lost).message, /its lock file was removed/);
+    await first.close();
+    assert.equal((await second.log.get([["devices", "d2"]]))[0]?.sort, "d2");
+    assert.equal((await second.log.get([["devices", "d3"]]))[0], undefined);
+    await second.close();
+  }));
+
 Deno.test("embedded: writes by plain SQL of another connection reach the stream, a REPLACE with its old image", () =>
   inFile(async (path) => {
     const tables = openEmbedded(path, { schema, now });

@@ -106,4 +106,28 @@ export const restore: readonly Mutant[] = [
     `if (restores.meet(epoch, sinceMs, open)) offerWhatOnlyGoesUp(this.context);`,
     `restores.meet(epoch, sinceMs, open);`,
   ),
+  guarded(
+    "another table of another name",
+    "B2: a stream of another table is noticed, whatever its name",
+    "tests/cloud/dynamodb/stream_test.ts#of another name",
+    "cloud/dynamodb/frontier.ts",
+    `if (last !== undefined && last !== this.#stream) this.lost = true;`,
+    ``,
+  ),
+  guarded(
+    "a deleted table is served",
+    "B2: what is written to a deleted file is gone with the process",
+    "tests/cloud/embedded_test.ts#while it is served",
+    "cloud/embedded/engine.ts",
+    `if (fileId(this.path) !== this.#fileId) return`,
+    `if (false) return`,
+  ),
+  guarded(
+    "a removed lock",
+    "B2: a removed lock file lets no second process in",
+    "tests/cloud/embedded_test.ts#lock file",
+    "cloud/embedded/engine.ts",
+    `if (fileId(\`\${this.path}-lock\`) === this.#lockId) return true;`,
+    `if (this.#lockId !== "") return true;`,
+  ),
 ];

@@ -278,6 +278,30 @@ Deno.test("stream: another stream is found by its name, where the shards of the 
   await one.stop();
 });
 
+Deno.test("stream: the stream of a table of another name, with the same log table, is a loss, once", async () => {
+  const { time, stream, tail } = world();
+  stream.open("a");
+  stream.put("a", "1");
+  const one = tail();
+  await time.until("it is there", () => one.seen.length === 1);
+  await time.pass(5000);
+  await one.stop();
+  // Restored under another name: there are no positions under it.
+  stream.shardMap.clear();
+  stream.name = "stream-of-another-table";
+  stream.open("b");
+  stream.put("b", "2");
+  const two = tail({ table: "fleet-restored" });
+  await time.until("the new stream is read", () => two.seen.length === 2);
+  assert.deepEqual(two.seen, ["LOST", "2"]);
+  await time.pass(5000);
+  await two.stop();
+  const three = tail({ table: "fleet-restored" });
+  await time.pass(5000);
+  assert.deepEqual(three.seen, []);
+  await three.stop();
+});
+
 Deno.test("stream: a crash between a child's position and its parent's removal repeats nothing of the other child", async () => {
   const { time, stream, tail, log } = world();
   stream.open("p");
