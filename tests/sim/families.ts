@@ -23,6 +23,7 @@ export interface Family {
   readonly table?: Setup["table"];
   readonly refusing?: boolean;
   readonly poisoned?: boolean;
+  readonly odd?: boolean;
   readonly still?: boolean;
   readonly alone?: boolean;
   readonly names?: readonly string[];
@@ -199,6 +200,7 @@ export const families: Readonly<Record<string, Family>> = {
     pageItems: 500,
     stepsMax: 60,
   },
+  odd: { weights: { write: 20, ext: 12, dup: 4, crash: 2 }, models: (m) => m.sync !== "up", odd: true, writesMax: 30 },
   all: {
     weights: { broker: 1, shard: 1, drift: 1, upgrade: 2, lose: 1, wipe: 1, reset: 1, poison: 1, copied: 2, settle: 2 },
     versions: true,
@@ -268,6 +270,7 @@ function setupOf(random: Random, family: Family): Setup {
     timed,
     refusing: family.refusing ?? false,
     poisoned: family.poisoned,
+    odd: family.odd,
     modelNames: [...new Set(chosen)].sort(),
     names: family.names ?? (random.chance(0.5) ? ["a"] : ["a", "b"]),
     warm: random.chance(0.7),

@@ -129,6 +129,22 @@ export const values: readonly Mutant[] = [
     ``,
   ),
   // ---- values
+  one(
+    "a map of a column taken for a tag",
+    "I1: an application's JSON means itself on both sides",
+    "odd",
+    "agent/store/columns.ts",
+    `wellFormed(text, parseUntagged(text))`,
+    `wellFormed(text, parseJson(text))`,
+  ),
+  one(
+    "a column with tags",
+    "I1: what the cloud has reads the same in the column",
+    "odd",
+    "agent/store/columns.ts",
+    `return untaggedText(json);`,
+    `return JSON.stringify(json);`,
+  ),
   guarded(
     "a column's map is a tag",
     "an application's JSON means itself",

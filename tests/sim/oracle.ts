@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { jsonEquals, stripItem, versionOf } from "../../schema.ts";
+import { canonicalJson, jsonEquals, parsePlain, stripItem, versionOf } from "../../schema.ts";
 import type { Model } from "../../schema/model.ts";
 import type { Item, Json } from "../../schema/values.ts";
 import type { SimDevice } from "./device.ts";
@@ -59,6 +59,7 @@ function converged(world: World, device: SimDevice, model: Model, name: string, 
   if (!same) {
     throw new Violation(`I1 ${device.name} ${key}: device ${JSON.stringify(row)} table ${JSON.stringify(item)}`);
   }
+  if (world.config.odd) oddlyEqual(device, model, name, key, item);
   if (model.sync !== "both") return;
   const record = row && device.store.rows(own).keyById(Number(row._id));
   const { base, version } = record && device.twin.context.records.get(record) || {};
@@ -121,6 +122,27 @@ function accounted(world: World, commit: Commit, table: Map<string, Item>, kept:
   if (before && !wroteAgain && !kept.hasRemoval(device, model.name, commit.name)) {
     throw new Violation(`I2 the removal of ${key} on ${device} is lost: ${JSON.stringify(item)}`);
   }
+}
+
+/** I1 for the object of odd values: what an application reads on the device is what it reads of the item. */
+function oddlyEqual(device: SimDevice, model: Model, name: string, key: string, item: Item | undefined): void {
+  const row = device.store.db.sql(`SELECT o FROM "${model.name}" WHERE name = ?`).get(name);
+  const here = row?.o == null ? "" : canonicalJson(parsePlain(String(row.o)) as Json);
+  const there = item?.o == null ? "" : canonicalJson(plainOf(item.o));
+  if (here !== there) {
+    throw new Violation(`I1 ${device.name} ${key}: o is ${here} on the device and ${there} in the table`);
+  }
+}
+
+function plainOf(value: Json): Json {
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) return value.map(plainOf);
+  const entries = Object.entries(value as { readonly [name: string]: Json }), [only] = entries;
+  if (entries.length === 1 && ["$n", "$b", "$ss"].includes(only![0])) return only![1];
+  const members = only?.[0] === "$m" && entries.length === 1
+    ? Object.entries(only[1] as { [name: string]: Json })
+    : entries;
+  return Object.fromEntries(members.map(([name, member]) => [name, plainOf(member)]));
 }
 
 /** I7: what is rejected is what can't be read, and nothing that only stood in a batch with it (rules D1, D2). */

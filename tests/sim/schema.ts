@@ -46,13 +46,15 @@ export interface Variant {
   readonly timed: boolean;
   /** A `w` that begins with "bad" is invalid. */
   readonly refusing?: boolean;
+  /** Items have an object `o`, whose values are all that JSON has: maps that look like tags, odd names, long numbers. */
+  readonly odd?: boolean;
   /** The next version: it knows the attribute `x`, which to the version before is an unknown one. */
   readonly newer?: boolean;
   /** Items may have an expiry time. */
   readonly expiring?: boolean;
 }
 
-function fieldsOf(name: string, { scope, indexed }: SimModel, { refusing, newer, expiring }: Variant) {
+function fieldsOf(name: string, { scope, indexed }: SimModel, { refusing, newer, expiring, odd }: Variant) {
   const own = `${name.toLowerCase()}#\${name}`;
   return {
     pk: { type: "string", value: indexed ? indexedHashes[scope] : hashes[scope] },
@@ -64,6 +66,7 @@ function fieldsOf(name: string, { scope, indexed }: SimModel, { refusing, newer,
     v: { type: "number" },
     w: { type: "string", ...(refusing ? { validate: "/^(?!bad)/" } : {}) },
     ...(newer ? { x: { type: "string" } } : {}),
+    ...(odd ? { o: { type: "object" } } : {}),
     ...(expiring ? { expires: { type: "date", ttl: true } } : {}),
   };
 }
@@ -72,10 +75,10 @@ const compiled = new Map<string, Schema>();
 
 /** The compiled schema of some models; equal arguments give the same one. */
 export function simSchema(names: readonly string[], variant: Variant): Schema {
-  const { timed, refusing = false, newer = false, expiring = false } = variant;
-  const key = [...names, timed, refusing, newer, expiring].join();
+  const { timed, refusing = false, newer = false, expiring = false, odd = false } = variant;
+  const key = [...names, timed, refusing, newer, expiring, odd].join();
   let schema = compiled.get(key);
-  if (!schema) compiled.set(key, schema = compile(names, { timed, refusing, newer, expiring }));
+  if (!schema) compiled.set(key, schema = compile(names, { timed, refusing, newer, expiring, odd }));
   return schema;
 }
 

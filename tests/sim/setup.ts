@@ -28,6 +28,8 @@ export interface Setup extends Omit<CloudOptions, "schema"> {
   readonly refusing: boolean;
   /** What the cloud would refuse it can't even read: it answers a batch that has such a change as a whole. */
   readonly poisoned?: boolean;
+  /** Items have an object of odd values: see `schema.ts`. */
+  readonly odd?: boolean;
   readonly modelNames: readonly string[];
   /** Item names in play: few, so that writers meet. */
   readonly names: readonly string[];
@@ -65,11 +67,11 @@ export interface Config extends Setup {
 
 /** What follows from a setup. */
 export function configOf(setup: Setup): Config {
-  const { modelNames, timed, refusing, newer, expiring } = setup;
-  const schema = simSchema(modelNames, { timed, expiring }),
-    newerSchema = simSchema(modelNames, { timed, expiring, newer: true });
-  const cloudSchema = simSchema(modelNames, { timed, expiring, refusing, newer: newer?.cloud });
-  const nextSchema = newer && simSchema(modelNames, { timed, expiring, refusing, newer: true });
+  const { modelNames, timed, refusing, newer, expiring, odd } = setup;
+  const schema = simSchema(modelNames, { timed, expiring, odd }),
+    newerSchema = simSchema(modelNames, { timed, expiring, odd, newer: true });
+  const cloudSchema = simSchema(modelNames, { timed, expiring, odd, refusing, newer: newer?.cloud });
+  const nextSchema = newer && simSchema(modelNames, { timed, expiring, odd, refusing, newer: true });
   return {
     ...setup,
     schema,

@@ -49,6 +49,32 @@ export interface Commit extends Effect {
 
 const other = (name: string) => name === names[0] ? names[1] : names[0];
 
+/** JSON objects as applications write them; `N` is a value that is written once. */
+const oddTexts = [
+  ...[
+    '{"$n":"N"}',
+    '{"$n":N}',
+    '{"$b":"AAEC","n":N}',
+    '{"$b":"AAEC"}',
+    '{"$ss":["N"]}',
+    '{"$m":{"$n":"N"}}',
+    '{"$ref":N}',
+  ],
+  ...['{"a":[{"$x":{"$y":N}}]}', '{"__proto__":{"__proto__":N}}', '{"constructor":N,"toString":null}', '{"0":N,"":1}'],
+  ...[
+    '{"n":1234567890123456789N}',
+    '{"f":0.1000000000000000000000N}',
+    '{"t":"\\ufeff\\u0000\\ufffd😀N"}',
+    '{"$":N}',
+    "{}",
+  ],
+];
+
+/** Some odd object, as JSON. */
+export function oddText(random: Random, value: number): string {
+  return random.pick(oddTexts).replace("N", String(value));
+}
+
 /** One write on a device in one of the shapes SQL has; what it did. */
 export function writeLocally(
   device: SimDevice,

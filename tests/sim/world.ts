@@ -10,6 +10,7 @@ import type { Target } from "../../cloud/publishers/port.ts";
 import type { StreamRecord } from "../../cloud/table/port.ts";
 import { type Ack, type Change, Decoder, encode, type FromCloud, type FromDevice, type Up } from "../../protocol.ts";
 import { channelsOf, isExpired, keyOf, SyncError } from "../../schema.ts";
+import { parseUntagged } from "../../schema/json.ts";
 import type { Identity, Model } from "../../schema/model.ts";
 import type { Attributes, Item } from "../../schema/values.ts";
 import { SimCloud } from "./cloud.ts";
@@ -19,7 +20,7 @@ import { idle } from "./gate.ts";
 import { Random } from "./random.ts";
 import { type Config, configOf, type ExternalKind, type Setup, startMs } from "./setup.ts";
 import type { Trace } from "./trace.ts";
-import { cloudItem, type Commit, type Effect, poisonName, writeLocally } from "./workload.ts";
+import { cloudItem, type Commit, type Effect, oddText, poisonName, writeLocally } from "./workload.ts";
 
 const hourMs = 3_600_000;
 
@@ -319,6 +320,7 @@ export class World {
     const models = this.config.models.filter((m) => m.sync !== "down");
     if (models.length === 0) return;
     const model = this.random.pick(models);
+    this.#writeOdd(device, model);
     this.committed(
       device,
       model,
@@ -365,6 +367,22 @@ export class World {
     return model !== undefined && isExpired(model, item, atMs);
   }
 
+  /** An application writes an odd object into a row; what becomes of it the rows and items tell at the end. */
+  #writeOdd(device: SimDevice, model: Model): void {
+    if (!this.config.odd || this.random.chance(0.4)) return;
+    const text = oddText(this.random, ++this.#values), name = this.random.pick(this.config.names);
+    const sql = `UPDATE "${model.name}" SET o = ? WHERE name = ?`;
+    device.write(model, (db) => db.sql(sql).run(text, name));
+  }
+
+  /** The same of a cloud application. */
+  #oddItem(): Item {
+    if (!this.config.odd || this.random.chance(0.3)) return {};
+    const o = parseUntagged(oddText(this.random, ++this.#values));
+    // Kinds that only DynamoDB has.
+    return { o: this.random.chance(0.2) ? { set: { $ss: ["a", "b"] }, raw: { $b: "AAEC" }, o } : o };
+  }
+
   /** Notes a local commit, which is to be accounted for. */
   committed(device: SimDevice, model: Model, effects: readonly Effect[], expiring = false): void {
     this.trace?.committed(device, model.name, effects);
@@ -389,7 +407,7 @@ export class World {
     const old = await cloud.get(key);
     if (kind === "delete" && !old) return;
     if (!old && (kind === "update" || kind === "bump")) kind = "put";
-    const set: Item = random.chance(0.7) ? { v: value } : { w: `w${value}` };
+    const set: Item = { ...(random.chance(0.7) ? { v: value } : { w: `w${value}` }), ...this.#oddItem() };
     const updatedMs = kind === "future" ? this.now + 48 * 3_600_000 : this.now;
     const unknown = random.chance(0.5) ? { x: `x${value}` } : undefined;
     const expiry = config.expiring && random.chance(0.8)
