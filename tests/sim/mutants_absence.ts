@@ -159,6 +159,14 @@ const guardedHere: readonly Mutant[] = [
     `return items ?? [];`,
   ),
   guarded(
+    "page of another snapshot",
+    "C3: a page that does not continue the snapshot under way begins it anew",
+    `${downlinkTest}#another snapshot`,
+    downlink,
+    `if (!first && (!state || state.after !== page.after || state.epoch !== page.epoch || isOther)) {`,
+    `if (!first && (!state || isOther)) {`,
+  ),
+  guarded(
     "seen in an abandoned snapshot",
     "C5: a first page empties what was seen",
     `${downlinkTest}#abandoned`,

@@ -352,3 +352,25 @@ Deno.test("downlink: what an abandoned snapshot had shown does not count for the
   twin.onMessage({ type: "items", request: fetch!.request, entries: [{ key: fetch!.keys[0]! }], time });
   assert.equal(device.names(), "B");
 });
+
+Deno.test("downlink: a page that continues another snapshot is not applied, and begins it anew (rule C3)", () => {
+  using device = opened();
+  const { twin, requestOf } = device;
+  const page = (name: string, more: { after?: string; next?: string; epoch?: string }): FromCloud => ({
+    ...{ type: "snapshot", request: requestOf(), channel, epoch: "e", head: 1, ...more, time },
+    entries: [{
+      key: ["device#dev-1", `slot#${name}`],
+      current: { model: "Slot", item: { name, slot: `of ${name}` }, version: ["other#1", 1] },
+    }],
+  });
+  for (const other of [{ after: "t2" }, { after: "t1", epoch: "f" }]) {
+    twin.onMessage(page("A", { next: "t1" }));
+    twin.onMessage(page("B", other));
+    assert.equal(device.names(), "A");
+    const asked = device.sent.findLast((m) => m.type === "sync");
+    assert.deepEqual(asked?.channels, [{ channel }], "from the start");
+  }
+  twin.onMessage(page("A", { next: "t1" }));
+  twin.onMessage(page("B", { after: "t1" }));
+  assert.equal(device.names(), "A,B");
+});
