@@ -249,7 +249,9 @@ function nothingGivenUp(world: World): void {
 function nothingSwept(world: World): void {
   for (const { device, row, key } of conflictsOf(world, "swept")) {
     const history = world.history.get(key) ?? [];
-    if (history.length === 0 || history.some((h) => h.new === undefined)) continue;
+    // An item that became one of another model is none of this one.
+    const isAway = (item: Item | undefined) => item === undefined || world.cloud.modelOf(item)?.name !== row.model;
+    if (history.length === 0 || history.some((h) => isAway(h.new))) continue;
     throw new Violation(`C2 ${device.name} swept ${row.item}, which the table never lacked`);
   }
 }
