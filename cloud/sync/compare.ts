@@ -20,6 +20,7 @@ import {
 import { channelOf, isExpired, modelOf } from "../../schema.ts";
 import type { Identity, Schema } from "../../schema/model.ts";
 import type { Attributes, Item } from "../../schema/values.ts";
+import { itemSizeBytes } from "../table/item_size.ts";
 import { readInSteps } from "../table/read_in_steps.ts";
 import { type CatchUpContext, ownChannels } from "./catch_up.ts";
 import { currentOf, goesUp } from "./visible.ts";
@@ -27,6 +28,8 @@ import { isPrimary, listed, type Source, sourcesOf, startOf, tokenOf } from "./s
 
 /** Items of a range, about: as many as a page has. */
 const rangeItems = 500;
+/** Bytes of its items: large ones are few, so that one comparison does not hold up what others ask. */
+const rangeBytes = 2 * 1024 * 1024;
 const queryLimit = 100;
 const queriesMax = 20;
 
@@ -83,13 +86,18 @@ async function rangeOf(
   digestOf: (key: Key, item: Item) => ItemDigest,
 ): Promise<{ items: ItemDigest[]; next?: string } | undefined> {
   const items: ItemDigest[] = [];
+  let bytes = 0;
   const fromDevice = token !== undefined;
   for (let queries = 0;; queries++) {
     const page = await listed(schema, data, source, queryLimit, token, fromDevice);
     if (!page) return undefined;
-    for (const { key, item } of page.items) items.push(digestOf(key, item));
+    for (const { key, item } of page.items) {
+      items.push(digestOf(key, item));
+      bytes += itemSizeBytes(item);
+    }
     token = page.next;
-    if (token === undefined || items.length >= rangeItems || (queries >= queriesMax && items.length > 0)) {
+    const isFull = items.length >= rangeItems || (bytes >= rangeBytes && items.length > 0);
+    if (token === undefined || isFull || (queries >= queriesMax && items.length > 0)) {
       return { items, next: token };
     }
   }

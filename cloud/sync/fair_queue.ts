@@ -139,7 +139,16 @@ export class FairQueue {
     if (this.waiting > 0 && this.#bytes + task.bytes > bytesMax) return false;
     this.#bytes += task.bytes;
     this.#roundOf(task).add(task);
+    // What stands before it may be of a device that has all its slots, while others are free.
+    this.#startWaiting();
     return true;
+  }
+
+  #startWaiting(): void {
+    for (let task = this.#next(); task; task = this.#next()) {
+      this.#bytes -= task.bytes;
+      this.#start(task);
+    }
   }
 
   /** Puts a task in the place of one of the same device and class that waits. Without `by` that one is taken away. */
@@ -185,10 +194,7 @@ export class FairQueue {
     if (left > 0) this.#runningOf.set(deviceId, left);
     else this.#runningOf.delete(deviceId);
     if (dear) this.#dearRunning--;
-    for (let task = this.#next(); task; task = this.#next()) {
-      this.#bytes -= task.bytes;
-      this.#start(task);
-    }
+    this.#startWaiting();
   }
 
   #next(): Task | undefined {

@@ -57,6 +57,18 @@ Deno.test("fair queue: cheap ones first, a dear one each fourth start, and never
   assert.equal(wide.started.length, 3);
 });
 
+Deno.test("fair queue: a device that has all the slots that it may have leaves the others free", async () => {
+  const bench = new Bench({ slots: 4, deviceSlots: 2 });
+  for (let i = 0; i < 6; i++) bench.push("a", String(i));
+  assert.deepEqual(bench.started, ["a0", "a1"]);
+  // Behind tasks of that device, which can't run: at once, though nothing has ended.
+  for (const device of ["b", "c"]) bench.push(device, "0");
+  assert.deepEqual(bench.started, ["a0", "a1", "b0", "c0"]);
+  bench.push("d", "0");
+  await bench.end(7);
+  assert.deepEqual(bench.started.toSorted(), ["a0", "a1", "a2", "a3", "a4", "a5", "b0", "c0", "d0"]);
+});
+
 Deno.test("fair queue: bounds of a device and of all; a single large task is taken alone", () => {
   const bench = new Bench({ deviceTasksMax: 2, deviceBytesMax: 100, tasksMax: 4, bytesMax: 200 });
   assert.ok(bench.push("run", ""));

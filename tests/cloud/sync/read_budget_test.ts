@@ -81,7 +81,7 @@ Deno.test("read budget: a comparison keeps digests, not items", async () => {
   const { table, most } = counted(fixture.tables.data);
   const compare = { type: "compare" as const, request: "k/1", channel: "device:d1", each: true };
   const { items } = (await answerCompare(contextOf(fixture, table), identity, compare))!;
-  assert.ok(items!.length > 10);
+  assert.ok(items!.length >= 5);
   assert.ok(most() < 2 * mb, `${most()} bytes were read at once`);
 });
 
