@@ -15,6 +15,8 @@ import { answerFetch, answerSync, type CatchUpContext } from "./catch_up.ts";
 import { answerCompare, answerProbe } from "./compare.ts";
 import { ingest, throttledAck } from "./ingest.ts";
 import type { Publisher } from "../publishers/port.ts";
+import type { Item } from "../../schema/values.ts";
+import { itemSizeBytes } from "../table/item_size.ts";
 import { Budget, type Rate } from "../budget.ts";
 import { FairQueue, type Task } from "./fair_queue.ts";
 import type { Spread } from "./spread.ts";
@@ -58,6 +60,11 @@ const upBounds = { deviceTasksMax: 64, deviceBytesMax: 8 * 1024 * 1024, tasksMax
 const askBounds = { deviceTasksMax: 8, deviceBytesMax: 256 * 1024, tasksMax: 20_000, bytesMax: 8 * 1024 * 1024 };
 /** Bytes of answers to one device, as they travel: compressed pages of 100 KB are some 200 a second. */
 const answeredRate: Rate = { perSecond: 2 * 1024 * 1024, burst: 8 * 1024 * 1024 };
+/**
+ * Bytes of items that are read for one device. A snapshot takes what it needs; what is asked by key or to be compared is asked
+ * seldom, and counts so many times: comparing takes longer than sending.
+ */
+const readRate: Rate = { perSecond: 16 * 1024 * 1024, burst: 64 * 1024 * 1024 }, askFactor = 8;
 /** Who waits for longer is told how long: well below the 5 s after which a device asks again. */
 const patienceMs = 2_500;
 /** What is said of a wait is no promise: it may take twice as long. */
@@ -111,6 +118,8 @@ export class Answering {
   readonly #syncing = new Map<string, Set<Work>>();
   /** What devices were answered of late: who has had much waits for more. */
   readonly #answered = new Budget(answeredRate);
+  /** What was read of the table for their questions. */
+  readonly #read = new Budget(readRate);
   #tells = 0;
 
   constructor(readonly context: AnsweringContext, options: AnsweringOptions = {}) {
@@ -236,7 +245,7 @@ export class Answering {
   }
 
   #take(queue: FairQueue, work: Work): Promise<void> {
-    const debtMs = work.message.type === "up" ? 0 : this.#answered.waitMs(work.deviceId, this.context.now());
+    const debtMs = work.message.type === "up" ? 0 : this.#debtMs(work.deviceId);
     if (debtMs > 0) {
       this.#metrics.messagesRefused++;
       this.#tell(work, Math.max(refusedMs, debtMs));
@@ -250,6 +259,11 @@ export class Answering {
     this.#metrics.messagesRefused++;
     this.#tell(work, Math.max(refusedMs, waitMs));
     return Promise.resolve();
+  }
+
+  #debtMs(deviceId: string): number {
+    const now = this.context.now();
+    return Math.max(this.#answered.waitMs(deviceId, now), this.#read.waitMs(deviceId, now));
   }
 
   #tellWait(work: Work, waitMs: number): void {
@@ -382,29 +396,53 @@ export class Answering {
   }
 
   async #sync(identity: Identity, sync: Sync): Promise<FromCloud[]> {
-    const { messages, ignored } = await answerSync(this.context, identity, sync);
+    const { messages, ignored } = await answerSync(this.#reading(identity, 1), identity, sync);
     this.#metrics.channelsIgnored += ignored;
     return messages;
   }
 
   async #fetch(identity: Identity, fetch: Fetch): Promise<FromCloud[]> {
-    return [await answerFetch(this.context, identity, fetch)];
+    return [await answerFetch(this.#reading(identity, askFactor), identity, fetch)];
   }
 
   async #compare(identity: Identity, compare: Compare): Promise<FromCloud[]> {
-    const answer = await answerCompare(this.context, identity, compare);
+    const answer = await answerCompare(this.#reading(identity, askFactor), identity, compare);
     if (answer) return [answer];
     this.#metrics.channelsIgnored++;
     return [];
   }
 
   async #probe(identity: Identity, probe: Probe): Promise<FromCloud[]> {
-    return [await answerProbe(this.context, identity, probe)];
+    return [await answerProbe(this.#reading(identity, askFactor), identity, probe)];
   }
 
   async #verified({ deviceId }: Identity, { request, report }: Verified): Promise<FromCloud[]> {
     await this.context.registry.keepReport(deviceId, request, report);
     return [];
+  }
+
+  /** The context, whose reads come out of the device's budget. */
+  #reading({ deviceId }: Identity, factor: number): CatchUpContext {
+    const { data, now } = this.context;
+    const note = (items: readonly (Item | undefined)[]) => {
+      const bytes = items.reduce((sum, item) => sum + (item ? itemSizeBytes(item) : 0), 0);
+      if (bytes > 0) this.#read.take(deviceId, bytes * factor, now());
+    };
+    return {
+      ...this.context,
+      data: {
+        async get(keys) {
+          const items = await data.get(keys);
+          note(items);
+          return items;
+        },
+        async query(query) {
+          const page = await data.query(query);
+          note(page.items);
+          return page;
+        },
+      },
+    };
   }
 
   async #reply(deviceId: string, message: FromCloud, deflate: boolean): Promise<void> {
