@@ -14,6 +14,7 @@ import { growth } from "./rows/growth.ts";
 import { latency } from "./rows/latency.ts";
 import { peersBench } from "./rows/peers.ts";
 import { raw } from "./rows/raw.ts";
+import { storm } from "./rows/storm.ts";
 import { up } from "./rows/up.ts";
 import { wire } from "./rows/wire.ts";
 
@@ -30,6 +31,7 @@ export const benches: readonly Bench[] = [
   bulkDown,
   fanOut,
   fleet,
+  storm,
   dynamodb,
   growth,
   peersBench,
