@@ -84,6 +84,14 @@ export const storms: readonly Mutant[] = [
     `for (const out of new Set(this.#out())) hasten(out, now, 3_600_000 + windowMs, random);`,
   ),
   guarded(
+    "nobody says that the worker is back",
+    "what was asked before the worker had subscribed again is asked again at once",
+    "tests/e2e/storm_test.ts",
+    "cloud/mqtt.ts",
+    `this.options.subscribed?.();`,
+    ``,
+  ),
+  guarded(
     "a read from before the question",
     "a shared read begins after it was asked for",
     "tests/cloud/sync/shared_read_test.ts",
