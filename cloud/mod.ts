@@ -18,6 +18,7 @@
  * @module
  */
 export { type Broker, type BrokerOptions, startBroker } from "./broker/broker.ts";
+export type { ApiToken, Scope as ApiScope } from "./api/tokens.ts";
 export type { AccessOptions, Admission } from "./broker/access.ts";
 export type { Rate } from "./budget.ts";
 export type { DecodeBudgets } from "./decode_lane.ts";

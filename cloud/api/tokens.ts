@@ -26,6 +26,7 @@ export interface ApiToken {
   readonly name: string;
   /** SHA-256 of the token, 64 hex digits. */
   readonly hash: string;
+  /** What it lets its bearer do. */
   readonly scopes: readonly Scope[];
   /** ms since 1970; absent: never expires. */
   readonly untilMs?: number;
