@@ -4,7 +4,7 @@
  *
  * @module
  */
-import JSON5 from "json5";
+import JSON5 from "npm:json5@^2.2.3";
 import { type ApiToken, tokensOf } from "../cloud/api/tokens.ts";
 import { CommandError, describeFault } from "./command.ts";
 
