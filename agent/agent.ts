@@ -78,6 +78,7 @@ export interface AgentOptions<S extends OneTableSchema> {
    * folder's where the folder has the setgid bit. Default: its owner alone (0600).
    */
   readonly group?: boolean;
+  /** What opens SQLite: the runtime's own (default), or a library by FFI. */
   readonly driver?: "builtin" | "ffi";
   /** Of the driver `ffi`: the library's file; default the system's SQLite. */
   readonly sqliteLibrary?: string;
