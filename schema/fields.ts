@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { mayBacktrack } from "./backtracking.ts";
 import type { Carried } from "./carried.ts";
 import { compileDefault, compileGenerate, type Mutable } from "./defaults.ts";
 import { functionText } from "./functions.ts";
@@ -110,7 +111,7 @@ export function compileField(name: string, raw: Json, context: FieldContext): Fi
   compileNested(field, raw, context);
   compileValue(field, raw, context, report);
   compileEnum(field, raw, report);
-  compileValidate(field, raw, report);
+  compileValidate(field, raw, context, report);
   compileScope(field, raw, report);
   if (!field.template) {
     compileGenerate(field, raw, report);
@@ -215,7 +216,7 @@ function compileEnum(field: Mutable<Field>, raw: JsonMap, report: Report): void 
   field.enum = values as (string | number)[];
 }
 
-function compileValidate(field: Mutable<Field>, raw: JsonMap, report: Report): void {
+function compileValidate(field: Mutable<Field>, raw: JsonMap, { carried, place }: FieldContext, report: Report): void {
   const text = raw.validate;
   if (text === undefined || text === false || text === "") return;
   if (typeof text !== "string") return report('"validate" must be a regular expression');
@@ -229,6 +230,12 @@ function compileValidate(field: Mutable<Field>, raw: JsonMap, report: Report): v
   try {
     new RegExp(source, regexpFlags);
     field.validate = { source, flags: regexpFlags };
+    if (mayBacktrack(source)) {
+      carried.warn(
+        `${place}: "validate" repeats a group that repeats something: a text that a device chooses may keep the cloud busy for ` +
+          "ever; write it so that one character tells where each round ends",
+      );
+    }
   } catch (error) {
     report(`"validate" is no regular expression: ${(error as Error).message}`);
   }
