@@ -52,8 +52,8 @@ const upsAtOnceDefault = 32;
  * are 800 a second.
  */
 const asksAtOnceDefault = 8;
-/** Of one device: its window, twice; a question for each channel. Others find slots that are free. */
-const upsOfDevice = 8, asksOfDevice = 3;
+/** Of one device: its window; a question for each channel. Others find slots that are free. */
+const upsOfDevice = 4, asksOfDevice = 3;
 /** A device has four batches in flight; more wait only where it sends again and again. Bytes: all of them large. */
 const upBounds = { deviceTasksMax: 64, deviceBytesMax: 8 * 1024 * 1024, tasksMax: 20_000, bytesMax: 12 * 1024 * 1024 };
 /** A question for each channel, a fetch and a comparison; some 500 bytes each. */

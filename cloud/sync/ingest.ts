@@ -41,7 +41,7 @@ export const transmissionAgeMaxMs = 30_000;
  * Bytes of items that one acknowledgement brings: what stood in the way of a batch's changes may be hundreds of times the
  * batch. Changes beyond are `throttled`: the device sends them again, and each batch gets on by one at least.
  */
-const answerBytesMax = 4 * 1024 * 1024;
+const answerBytesMax = 1024 * 1024;
 
 /** What ingest works on. */
 export interface IngestContext {

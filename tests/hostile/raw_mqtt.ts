@@ -152,7 +152,13 @@ export class RawConnection {
         if (this.#pending[at]! < 128) break;
       }
       if (at >= this.#pending.length || this.#pending.length < at + 1 + length) return;
-      this.received.push({ type: this.#pending[0]!, body: this.#pending.subarray(at + 1, at + 1 + length) });
+      const type = this.#pending[0]!, body = this.#pending.subarray(at + 1, at + 1 + length);
+      this.received.push({ type, body });
+      // A broker sends so many messages that are not acknowledged, and then none.
+      if ((type & 0xf6) === 0x32) {
+        const idAt = 2 + (body[0]! << 8 | body[1]!);
+        this.socket.write(Uint8Array.from([0x40, 2, body[idAt]!, body[idAt + 1]!]));
+      }
       this.#pending = this.#pending.subarray(at + 1 + length);
     }
   }
