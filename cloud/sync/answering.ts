@@ -64,7 +64,7 @@ const answeredRate: Rate = { perSecond: 2 * 1024 * 1024, burst: 8 * 1024 * 1024 
  * Bytes of items that are read for one device. A snapshot takes what it needs; what is asked by key or to be compared is asked
  * seldom, and counts so many times: comparing takes longer than sending.
  */
-const readRate: Rate = { perSecond: 16 * 1024 * 1024, burst: 64 * 1024 * 1024 }, askFactor = 8;
+const readRate: Rate = { perSecond: 16 * 1024 * 1024, burst: 64 * 1024 * 1024 }, askFactor = 8, refusedFactor = 16;
 /** Who waits for longer is told how long: well below the 5 s after which a device asks again. */
 const patienceMs = 2_500;
 /** What is said of a wait is no promise: it may take twice as long. */
@@ -245,7 +245,7 @@ export class Answering {
   }
 
   #take(queue: FairQueue, work: Work): Promise<void> {
-    const debtMs = work.message.type === "up" ? 0 : this.#debtMs(work.deviceId);
+    const debtMs = this.#debtMs(work);
     if (debtMs > 0) {
       this.#metrics.messagesRefused++;
       this.#tell(work, Math.max(refusedMs, debtMs));
@@ -261,9 +261,10 @@ export class Answering {
     return Promise.resolve();
   }
 
-  #debtMs(deviceId: string): number {
-    const now = this.context.now();
-    return Math.max(this.#answered.waitMs(deviceId, now), this.#read.waitMs(deviceId, now));
+  #debtMs({ deviceId, message }: Work): number {
+    const now = this.context.now(), readMs = this.#read.waitMs(deviceId, now);
+    // What a device writes waits for what it made the cloud read alone.
+    return message.type === "up" ? readMs : Math.max(this.#answered.waitMs(deviceId, now), readMs);
   }
 
   #tellWait(work: Work, waitMs: number): void {
@@ -367,6 +368,11 @@ export class Answering {
     try {
       const accountOf = async (deviceId: string) => (await this.context.registry.identityOf(deviceId))?.accountId;
       const ack = await ingest({ schema, tables: { data }, now, accountOf }, identity, up);
+      const brought = ack.answers.flatMap(({ current, over }) =>
+        [current, over].flatMap((one) => one ? [one.item] : [])
+      );
+      const bytes = brought.reduce((sum, item) => sum + itemSizeBytes(item), 0);
+      if (bytes > 0) this.#read.take(identity.deviceId, bytes * refusedFactor, now());
       this.#metrics.changesRefused += ack.answers.filter(({ code }) => code !== "ok").length;
       this.#tellAnswers(up, ack);
       return [ack];
