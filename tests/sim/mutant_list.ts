@@ -560,7 +560,7 @@ export const mutants: readonly Mutant[] = [
     "zombies down any",
     downlink,
     `this.#apply(run.flatMap((m) => this.#telling(m)), ()`,
-    `this.#apply(message.entries, ()`,
+    `this.#apply(this.#telling(first), ()`,
   ),
   {
     name: "cursor before rows",
