@@ -5,9 +5,10 @@
  * this file fail, by an assertion: not by a module that can't be loaded. One that survives fails the run, and so does one
  * whose text is no longer found: a mutant must not rot.
  *
- *     deno task sim:mutants [--unseen] [--only NAME[,NAME]] [--jobs N] [--seconds S] [--check] [--note]
+ *     deno task sim:mutants [--unseen] [--only NAME[,NAME]] [--jobs N] [--seconds S] [--check] [--note] [--tested]
  *
- * It runs those with a guard or a recorded seed. `--unseen` searches for seeds of the others, and `--note` records what it
+ * It runs those with a guard or a recorded seed. A guard is first run without any mutant, which must pass, unless `--tested` says
+ * that all tests have just passed. `--unseen` searches for seeds of the others, and `--note` records what it
  * finds. A mutant without either counts for nothing: the rule that it breaks is guarded by other tests, if at all.
  *
  * @module
@@ -141,10 +142,10 @@ async function failing(tree: string, { guard, filter }: GuardedMutant): Promise<
 /** By guard, why it says nothing: it fails without any mutant, or runs nothing. */
 const unfit = new Map<string, Promise<string | undefined>>();
 
-async function guardedBy(tree: string, mutant: GuardedMutant): Promise<Verdict> {
+async function guardedBy(tree: string, mutant: GuardedMutant, tested: boolean): Promise<Verdict> {
   const text = `${mutant.guard}#${mutant.filter ?? ""}`;
   // As long as one tree has the mutant, the other may try the guard without: the original tree is never altered.
-  let why = unfit.get(text);
+  let why = tested ? Promise.resolve(undefined) : unfit.get(text);
   if (!why) {
     why = failing(root, mutant).then((result) =>
       typeof result === "string"
@@ -160,10 +161,16 @@ async function guardedBy(tree: string, mutant: GuardedMutant): Promise<Verdict> 
   return { mutant, ...(failed.length > 0 ? { caught: { failed: failed as readonly string[] } } : {}) };
 }
 
-async function judge(tree: string, folder: string, mutant: Mutant, seconds: number): Promise<Verdict> {
+async function judge(
+  tree: string,
+  folder: string,
+  mutant: Mutant,
+  seconds: number,
+  tested: boolean,
+): Promise<Verdict> {
   const restore = apply(tree, mutant);
   try {
-    return "guard" in mutant ? await guardedBy(tree, mutant) : await simulated(tree, folder, mutant, seconds);
+    return "guard" in mutant ? await guardedBy(tree, mutant, tested) : await simulated(tree, folder, mutant, seconds);
   } finally {
     restore();
   }
@@ -186,6 +193,7 @@ async function main(): Promise<number> {
       check: { type: "boolean", default: false },
       note: { type: "boolean", default: false },
       unseen: { type: "boolean", default: false },
+      tested: { type: "boolean", default: false },
     },
   });
   const chosen = mutants.filter((mutant) =>
@@ -202,7 +210,7 @@ async function main(): Promise<number> {
     await Promise.all(Array.from({ length: Number(values.jobs) }, async (_, i) => {
       const tree = copyTree(`${folder}/${i}`);
       for (let mutant = queue.shift(); mutant; mutant = queue.shift()) {
-        const verdict = await judge(tree, folder, mutant, Number(values.seconds));
+        const verdict = await judge(tree, folder, mutant, Number(values.seconds), values.tested);
         verdicts.push(verdict);
         if (values.note) note(verdict);
         console.log(lineOf(verdict));
