@@ -18,7 +18,8 @@ Deno.test("silence: where the broker swallows large messages, smaller batches ge
   device.sql(`${many(500)} INSERT INTO Sample(n) SELECT x FROM i`);
   device.sql(`INSERT INTO Slot(name, slot) VALUES ('huge', hex(zeroblob(10000)))`);
   device.sql(`INSERT INTO Slot(name, slot) VALUES ('small', 's')`);
-  device.pass(20_000);
+  // Two tries and a sign of life: how long that takes is drawn.
+  for (let i = 0; i < 90 && !/though the cloud is heard/.test(String(problem(device))); i++) device.pass(1_000);
   assert.match(
     String(problem(device)),
     /changes? (is|are) not answered since .*though the cloud is heard.*--payload-max/,
