@@ -11,6 +11,7 @@ import { binary, Program } from "./process.ts";
 import { e2eSchema, writeSchema } from "./schema.ts";
 import { connect, count, query, type Row } from "./sql.ts";
 import { Tap } from "./tap.ts";
+import type { Schema } from "../../schema/model.ts";
 import type { TempDir } from "./temp_dir.ts";
 import type { TestCloud } from "./test_cloud.ts";
 import { patience } from "./until.ts";
@@ -21,6 +22,8 @@ export interface DeviceOptions {
   readonly device?: string;
   readonly account?: string;
   readonly clock?: Clock;
+  /** Another schema than the tests' own. Its models are typed as theirs. */
+  readonly schema?: Schema;
   readonly limits?: Partial<Limits>;
   /** How the link connects: certificates, the version of MQTT. */
   readonly link?: Partial<Pick<LinkOptions, "ca" | "cert" | "key" | "protocolVersion" | "payloadBytesMax">>;
@@ -91,7 +94,7 @@ export async function openDevice(
   );
   options.prepare?.(tap);
   const agent = await openAgent({
-    schema: e2eSchema,
+    schema: (options.schema ?? e2eSchema) as typeof e2eSchema,
     device,
     account,
     path,
