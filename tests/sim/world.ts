@@ -213,7 +213,12 @@ export class World {
     const changes = this.batches.get(`${device.name} ${batch}`) ?? [];
     for (const { at, code, current } of answers) {
       const change = changes[at], model = change && this.config.schema.models.get(change.model);
-      if (code !== "stale" || !current || !model || !isExpired(model, current.item, this.now)) continue;
+      if (code !== "stale" || !current || !model) continue;
+      // It had expired already when the change was sent: it may expire between the look at it and the answer.
+      const source = `${device.identity.deviceId}#${batch.slice(0, batch.lastIndexOf("/"))}`;
+      const key = this.keyText(device.identity, model, String((change.item ?? change.key!).name));
+      const sentMs = this.sent.get(`${source} ${change.stamp} ${key}`)?.at;
+      if (sentMs === undefined || !isExpired(model, current.item, sentMs)) continue;
       if (!change.item || isExpired(model, change.item, this.now)) continue;
       if (current.version && current.version[1] >= change.stamp) continue;
       this.failed(`A1 ${device.name}: ${JSON.stringify(change)} yields to an expired ${JSON.stringify(current)}`);
