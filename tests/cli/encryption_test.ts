@@ -4,10 +4,11 @@
  */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { startAgent, statusOf } from "../support/device.ts";
+import { linkFlags, statusOf } from "../support/device.ts";
 import { ffiDriver } from "../../agent/sqlite/driver_ffi.ts";
 import { openAgent } from "../../agent/agent.ts";
 import { sqlcipher, systemSqlite } from "../support/libraries.ts";
+import { Program } from "../support/process.ts";
 import { e2eSchema, writeSchema } from "../support/schema.ts";
 import { connect, query } from "../support/sql.ts";
 import { TempDir } from "../support/temp_dir.ts";
@@ -43,7 +44,14 @@ Deno.test({
     Deno.writeTextFileSync(newKeyFile, "another");
     const library = ["--sqlite-library", sqlcipher!];
     const own = ["--key-file", keyFile, ...library];
-    const agentArgs = () => startAgent(dir, { mqttUrl: cloud.mqttUrl, token, args: own });
+    // From source: the plain binary has no permission for native code.
+    const agentArgs = async () => {
+      const flags = ["--schema", writeSchema(dir.path), "--mqtt", cloud.mqttUrl, ...linkFlags(dir, cloud.mqttUrl)];
+      const identity = ["--device", "dev-1", "--account", "acme", "--db", dir.file("dev-1.db")];
+      const program = new Program(["agent", ...identity, ...flags, "--password", token, ...own]);
+      await program.printed(/agent .*: /);
+      return program;
+    };
     const path = dir.file("dev-1.db"), db = ["--db", path], copy = dir.file("x.copy");
     const ok = async (...args: string[]) => {
       const { code, stdout, stderr } = await run(...args);
