@@ -58,7 +58,9 @@ Deno.test({
     const command = async (value: number) => {
       const item = { deviceId: "d-1", name: "interval", value };
       const body = JSON.stringify({ model: "Command", item });
-      const response = await fetch(`${url}/api/items`, { method: "PUT", body });
+      const headers = { "content-type": "application/json" };
+      const response = await fetch(`${url}/api/items`, { method: "PUT", headers, body });
+      assert.equal(response.status, 200);
       await response.body?.cancel();
       await until("the command is on the device", () => {
         return count(path, `SELECT count(*) FROM Command WHERE value = ${value}`) === 1;
