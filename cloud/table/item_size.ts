@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Item, Json } from "../../schema/values.ts";
+import { isMap, type Item, type Json } from "../../schema/values.ts";
 import type { Key } from "../../protocol.ts";
 import type { WriteResult } from "./port.ts";
 
@@ -56,24 +56,25 @@ function mapSizeBytes(map: { readonly [key: string]: Json }, names: readonly str
   return bytes;
 }
 
+/** What a text of a tag, or each member of a set, takes. */
+const taggedTexts: { readonly [tag: string]: (text: string) => number } = {
+  $n: numberSizeBytes,
+  $b: base64SizeBytes,
+  $ss: utf8Bytes,
+  $ns: numberSizeBytes,
+  $bs: base64SizeBytes,
+};
+
+/** A map that looks like a tag and is none has the size of a map. */
 function taggedSizeBytes(tag: string, value: Json): number {
-  const members = Array.isArray(value) ? value as readonly string[] : [];
-  switch (tag) {
-    case "$n":
-      return numberSizeBytes(value as string);
-    case "$b":
-      return base64SizeBytes(value as string);
-    case "$ss":
-      return members.reduce((bytes, member) => bytes + utf8Bytes(member), 3);
-    case "$ns":
-      return members.reduce((bytes, member) => bytes + numberSizeBytes(member), 3);
-    case "$bs":
-      return members.reduce((bytes, member) => bytes + base64SizeBytes(member), 3);
-    default: {
-      const map = (tag === "$m" ? value : { [tag]: value }) as { readonly [key: string]: Json };
-      return mapSizeBytes(map, Object.keys(map));
-    }
+  const size = Object.hasOwn(taggedTexts, tag) ? taggedTexts[tag]! : undefined;
+  if (size && typeof value === "string") return size(value);
+  const isText = (member: Json) => typeof member === "string";
+  if (size && Array.isArray(value) && value.every(isText)) {
+    return (value as readonly string[]).reduce((bytes, member) => bytes + size(member), 3);
   }
+  const map = tag === "$m" && isMap(value) ? value : { [tag]: value };
+  return mapSizeBytes(map, Object.keys(map));
 }
 
 function numberSizeBytes(text: string): number {

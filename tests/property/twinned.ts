@@ -24,6 +24,7 @@ export const identity: Identity = { deviceId: "dev-1", accountId: "acme" };
 const registry = {
   identityOf: () => Promise.resolve(identity),
   touch: () => Promise.resolve(),
+  remembered: () => 0,
 } as unknown as Registry;
 
 /** Options of {@link Twinned}. */

@@ -188,7 +188,7 @@ export function itemValue(model: Model, field: Field, clashing = false): fc.Arbi
     case "date":
       return pick(...isoDates).map(date);
     case "object":
-      if (field.nested) return nestedText.map((text) => JSON.parse(text) as Json);
+      if (field.nested) return nestedText.map((text) => readAsMaps(JSON.parse(text)));
       return fc.oneof(
         tagged.map((value): Json => ({
           value,

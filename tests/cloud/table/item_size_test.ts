@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { Json } from "../../../schema/values.ts";
 import { itemSizeBytes, keyFault, utf8Bytes } from "../../../cloud/table/item_size.ts";
 
 Deno.test("item size: names and values are counted by DynamoDB's rules", () => {
@@ -14,6 +15,13 @@ Deno.test("item size: names and values are counted by DynamoDB's rules", () => {
   assert.equal(itemSizeBytes({ a: { b: "x" } }), 1 + 3 + 1 + 1 + 1);
   assert.equal(itemSizeBytes({ a: { $ss: ["xx", "y"] } }), 1 + 3 + 3);
   assert.equal(itemSizeBytes({ a: { $m: { $n: "x" } } }), 1 + 3 + 1 + 2 + 1);
+});
+
+Deno.test("item size: what looks like a tag and is none has the size of a map; nothing throws", () => {
+  const odd: Json[] = [{ $b: [1] }, { $n: 5 }, { $ss: [1] }, { $bs: [true, null] }, { $m: 5 }, { $m: [] }, { $: null }];
+  for (const value of odd) assert.ok(itemSizeBytes({ a: value }) > 5, JSON.stringify(value));
+  assert.equal(itemSizeBytes({ a: { $b: 5 } }), itemSizeBytes({ a: { xb: 5 } }));
+  assert.equal(itemSizeBytes({ a: { toString: "x" } }), itemSizeBytes({ a: { x2String: "x" } }));
 });
 
 Deno.test("item size: UTF-8 lengths are those of the encoder", () => {
