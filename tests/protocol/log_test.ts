@@ -62,20 +62,21 @@ Deno.test("log: values are fit whatever they are: texts, errors and their causes
   const records = await recorded(() => {
     log.warn("{error}", { error: new SyncError("protocol", "x\ny".padEnd(1_000_000, " "), { cause }) });
     log.warn("{error}", { error: new TypeError("unforeseen\r\n    at forged") });
+    log.warn("{text}", { text: "x\u001b[2J\n".repeat(1_000) });
     log.warn("{key} {object} {count}", {
       key: ["a\n", "b".repeat(10_000)],
       object: { toString: () => "\n" },
       count: 3,
     });
   });
-  assert.equal(records.length, 3);
+  assert.equal(records.length, 4);
   for (const record of records) {
     assert.ok(!unfit.test(textOf(record)), textOf(record));
     assert.ok(textOf(record).length < 2_500);
   }
   assert.match(textOf(records[0]!), /^protocol: x\\ny .*cause: Error: cause\\nforged/);
   assert.match(textOf(records[1]!), /^TypeError: unforeseen\\r\\n.*log_test\.ts/);
-  assert.match(textOf(records[2]!), /^a\\n b+… \(\d+ characters\) \[object\] 3$/);
+  assert.match(textOf(records[3]!), /^a\\n b+… \(\d+ characters\) \[object\] 3$/);
 });
 
 Deno.test("log: a device has so many lines, clients that are not let in share theirs, and what is left out is told", async () => {

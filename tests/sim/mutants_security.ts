@@ -28,12 +28,12 @@ export const security: readonly Mutant[] = [
   ),
   // ---- the broker
   guarded(
-    "broker: only the last connection is cut",
+    "broker: a connection hides those before it",
     "a device that is cut has no connection left",
-    limits,
+    "tests/cloud/broker/connections_test.ts",
     "cloud/broker/connections.ts",
-    `return [...this.#connections.get(deviceId) ?? []];`,
-    `return [...this.#connections.get(deviceId) ?? []].slice(-1);`,
+    `this.#connections.set(deviceId, all.add(connection));`,
+    `this.#connections.set(deviceId, new Set([connection]));`,
   ),
   guarded(
     "broker: let in by what was looked up before the cut",
@@ -54,7 +54,7 @@ export const security: readonly Mutant[] = [
   guarded(
     "broker: any first packet",
     "before its CONNECT a client is nobody",
-    limits,
+    "tests/cloud/broker/broker_test.ts#the packet guard",
     "cloud/broker/socket.ts",
     `if (this.#isFirst && firstByte !== connect << 4)`,
     `if (this.#isFirst && firstByte === connect)`,
