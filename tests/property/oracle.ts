@@ -11,6 +11,7 @@ import {
   canonicalJson,
   completeItem,
   type Field,
+  isExpired,
   type Item,
   type Model,
   parseJson,
@@ -143,6 +144,12 @@ export async function checkEqual(twinned: Twinned): Promise<void> {
     }
     const rows = rowsOf(twinned, model);
     const table = new Map(mine.map((item) => [keyText(model, item), item]));
+    // What has expired counts as absent, whether or not anything has removed it yet: each side may still have it.
+    for (const [key, item] of table) {
+      if (!isExpired(model, item, Date.now())) continue;
+      rows.delete(key);
+      table.delete(key);
+    }
     for (const key of aside) {
       rows.delete(key);
       table.delete(key);
