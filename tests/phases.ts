@@ -20,8 +20,12 @@ const together = [
   "tests/schema",
   "tests/support",
 ];
-/** Of these, what runs alone: it sets `AWS_*`, counts requests while nothing else moves, or writes for a day. */
+/** Of these, what runs alone: it sets `AWS_*`, counts requests while nothing else moves, measures, or writes for a day. */
 const alone = [
+  "tests/agent/store/capture_test.ts",
+  "tests/agent/sync/recent_sends_test.ts",
+  "tests/protocol/log_test.ts",
+  "tests/schema/growth_test.ts",
   "tests/cloud/cost_test.ts",
   "tests/cloud/dynamodb/client_test.ts",
   "tests/cloud/publishers/publishers_test.ts",

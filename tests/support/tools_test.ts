@@ -23,7 +23,7 @@ Deno.test("tests: what was skipped is listed at the end with its reason", () => 
 /** What starts a program that a machine with only Node lacks, and what says so. */
 const starts =
   /\b(shell|python)\(|\bnew (SecondProcess|FakeTime)\(|\b(spoilDisk|startMosquitto|emulators)\(|Command\("(?!sh")/;
-const declares = /toolsMissing\(|testWith\(|skipped\(|missing !== undefined/;
+const declares = /toolsMissing\(|testWith\(|skipped\(|noted\(|missing !== undefined/;
 
 Deno.test("tests: each file that starts another program says which one it needs", async () => {
   const root = fileURLToPath(new URL("..", import.meta.url));
