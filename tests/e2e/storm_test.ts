@@ -8,6 +8,7 @@ import { openEmbedded } from "../../cloud/embedded.ts";
 import { startCloud } from "../../cloud/worker.ts";
 import type { FromCloud } from "../../protocol.ts";
 import { mosquittoMissing, startMosquitto } from "../support/mosquitto.ts";
+import { skipped } from "../support/tools.ts";
 import { e2eCompiled } from "../support/schema.ts";
 import { until } from "../support/until.ts";
 
@@ -69,7 +70,7 @@ Deno.test({
   name: `storm: what is asked before the worker is back from a broker's restart is asked again at once, and answered${
     mosquittoMissing ? `: ${mosquittoMissing}` : ""
   }`,
-  ignore: mosquittoMissing !== undefined,
+  ignore: skipped(mosquittoMissing),
   async fn() {
     const devices = Array.from({ length: count }, (_, i) => ({
       deviceId: `device-${i}`,
