@@ -1,5 +1,6 @@
 /** `cloud table create`, `cloud table check` and `dev --table dynamodb://…` as processes, on an emulator. */
 import assert from "node:assert/strict";
+import { DescribeTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { emulators } from "../support/dynamo.ts";
 import { writeSchema } from "../support/schema.ts";
 import { TempDir } from "../support/temp_dir.ts";
@@ -94,4 +95,32 @@ test("dev makes the tables that it is given by itself, and twins its device with
   await again.printed(/Ctrl-C ends/);
   assert.doesNotMatch(again.stdout, /created|left as it is/);
   assert.equal((await again.stop("SIGINT")).code, 0, again.stderr);
+});
+
+test("an index of a sort attribute alone is made, and checked, as a local one", async (endpoint, dir) => {
+  const schema = writeSchema(dir.path, {
+    version: "1",
+    indexes: { primary: { hash: "pk", sort: "sk" }, ls1: { sort: "level" } },
+    models: {
+      Note: {
+        pk: { type: "string", value: "device#${deviceId}" },
+        sk: { type: "string", value: "note#${id}" },
+        deviceId: { type: "string", required: true },
+        id: { type: "string", required: true },
+        level: { type: "string" },
+      },
+    },
+    process: { Note: { sync: "both" } },
+  });
+  const table = `dynamodb://notes?region=eu-west-1&log=notes.log&endpoint=${encodeURIComponent(endpoint)}`;
+  const created = await run("cloud", "table", "create", "--schema", schema, "--table", table);
+  assert.equal(created.code, 0, created.stderr);
+  const credentials = { accessKeyId: "x", secretAccessKey: "x" };
+  const client = new DynamoDBClient({ endpoint, region: "eu-west-1", credentials });
+  const { Table } = await client.send(new DescribeTableCommand({ TableName: "notes" }));
+  client.destroy();
+  assert.deepEqual(Table?.LocalSecondaryIndexes?.map(({ IndexName }) => IndexName), ["ls1"]);
+  assert.equal(Table?.GlobalSecondaryIndexes?.length ?? 0, 0);
+  const checked = await run("cloud", "table", "check", "--schema", schema, "--table", table);
+  assert.deepEqual([checked.code, checked.stderr], [0, ""], checked.stdout);
 });

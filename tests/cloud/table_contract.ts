@@ -377,7 +377,8 @@ export function tableContract(
       [3, undefined],
     ]);
     const b = records.filter(({ key }) => key[1] === "thing#b");
-    assert.deepEqual(b, [{ key: keyOf("b"), new: itemOf("b", { v: 1 }) }]);
+    // When it was written is not every table's to say.
+    assert.deepEqual(b.map(({ atMs: _, ...record }) => record), [{ key: keyOf("b"), new: itemOf("b", { v: 1 }) }]);
   });
 
   test("a batch that was not checkpointed comes again; one that was does not", async ({ data }) => {
