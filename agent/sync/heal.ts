@@ -60,8 +60,12 @@ function updatedOf(model: Model, item: Attributes): number | undefined {
 }
 
 function offer(context: Context, record: ItemRecord, current: Current | undefined, unstampedMs: number): void {
-  const { outbox, clock } = context, base = record.base!;
-  record.offer = { item: base, stamp: record.version?.[1] ?? (record.atMs ?? unstampedMs) * 1000 };
+  const { outbox, clock, identity } = context, base = record.base!;
+  let stamp = record.version?.[1] ?? (record.atMs ?? unstampedMs) * 1000;
+  // Another's version by the stamp that this device gave to one of its own: as this device's it would be taken for that.
+  const isOwn = record.version?.[0].slice(0, record.version[0].lastIndexOf("#")) === identity.deviceId;
+  if (!isOwn && stamp === record.issued) stamp--;
+  record.offer = { item: base, stamp };
   record.base = current?.item;
   record.version = current?.version;
   record.awaiting = false;

@@ -239,3 +239,29 @@ Deno.test("restore: what a device knows to be removed, whoever wrote it, is remo
   const kept = rig.devices.flatMap((device) => rig.rows("SELECT why, item ->> 'v' AS v FROM _conflicts", device));
   assert.ok(kept.some(({ why, v }) => why === "revived" && v === 1));
 });
+
+Deno.test("restore: another's version by a stamp that this device gave to one of its own is offered below it", async () => {
+  await using rig = new SkewRig(schemaOf(), schemaOf(), 2);
+  await rig.pass();
+  const copy = await rig.keep();
+  await rig.pass(hourMs);
+  // Both write at the same moment: the stamps are equal, and one of them stays.
+  for (const [i, device] of rig.devices.entries()) rig.sql("Shared", insert("Shared", "x", i), device);
+  await rig.pass();
+  const x = (await rig.itemsOf("Shared")).x!.v;
+  const loser = rig.devices[x === 0 ? 1 : 0]!;
+  for (const device of rig.devices) device.disconnect();
+  await rig.restore(copy);
+  await rig.pass(hourMs, [loser]);
+  assert.equal((await rig.itemsOf("Shared")).x?.v, x);
+  const sent = rig.sent.flatMap((message) =>
+    message.type === "up" ? message.changes.map((c) => [message.batch, c] as const) : []
+  );
+  const versions = new Map<string, unknown>();
+  for (const [batch, { item, stamp, model }] of sent) {
+    if (model !== "Shared" || !item) continue;
+    const version = `${batch.split("/")[0]} ${stamp}`, known = versions.get(version);
+    if (known !== undefined) assert.deepEqual(known, item, "one version is one content");
+    versions.set(version, item);
+  }
+});
