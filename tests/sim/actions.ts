@@ -52,6 +52,8 @@ export const weights = {
   shard: 0,
   drift: 0,
   upgrade: 0,
+  keep: 0,
+  restore: 0,
   expire: 0,
   fresh: 0,
   clockKill: 0,
@@ -127,6 +129,10 @@ export async function act(world: World, action: Action): Promise<void> {
       return;
     case "storm":
       return await storm(world);
+    case "keep":
+      return await cloud.keep();
+    case "restore":
+      return await world.restore();
     case "forge":
       world.count("message forged");
       return world.forge(device);

@@ -7,6 +7,7 @@
 import { openEmbedded } from "../../cloud/embedded.ts";
 import type { Publisher } from "../../cloud/publishers/port.ts";
 import type { Registry } from "../../cloud/sync/registry.ts";
+import { ChannelLog } from "../../cloud/sync/channel_log.ts";
 import { CloudService } from "../../cloud/sync/service.ts";
 import type { DataTable, StreamOptions, StreamRecord, Tables, Write } from "../../cloud/table/port.ts";
 import type { FromDevice, Key } from "../../protocol.ts";
@@ -69,7 +70,7 @@ const everybody = {
 /** See the module. */
 export class SimCloud {
   readonly gate = new Gate();
-  readonly stream: SimStream;
+  stream: SimStream;
   readonly workers: Worker[] = [];
   /** How likely a request is to fail, while the table is said to be troubled. */
   trouble = 0;
@@ -78,6 +79,9 @@ export class SimCloud {
   readonly #double: Double | undefined;
   readonly #signal = new AbortController().signal;
   #owners = 0;
+  #silent: DataTable["write"] | undefined;
+  /** The table as it was at earlier times. */
+  readonly copies: { readonly at: number; readonly items: Map<string, Item> }[] = [];
   #sweeping = false;
   /** Keys, as text, that the secondary indexes do not show, though the table has the items. */
   readonly hidden: Set<string> = new Set();
@@ -94,6 +98,7 @@ export class SimCloud {
       this.raw = this.#double.view();
     } else {
       const tables = openEmbedded(":memory:", { schema, now });
+      this.#silent = tables.data.write.bind(tables.data);
       this.raw = { log: tables.log, data: this.#recording(tables.data) };
     }
     for (let i = 0; i < options.workers; i++) this.workers.push(this.#newWorker(i < options.tailers));
@@ -228,6 +233,30 @@ export class SimCloud {
     if (ready.length === 0) return false;
     random.pick(ready).wake!(most, random.next());
     return true;
+  }
+
+  async keep(): Promise<void> {
+    this.copies.push({ at: this.world.now, items: await this.items() });
+    if (this.copies.length > 4) this.copies.shift();
+  }
+
+  /** The table goes back, its stream is another one, and workers start anew. */
+  async restore(): Promise<{ present: Map<string, Item>; items: Map<string, Item> } | undefined> {
+    const { random } = this.world;
+    if (this.copies.length === 0) return undefined;
+    const [copy] = this.copies.splice(random.below(this.copies.length));
+    const present = await this.items();
+    for (const { id } of this.workers) this.gate.kill(id);
+    const writes: Write[] = [...copy!.items.values()].map((item) => ({ op: "put", item }));
+    for (const [key, item] of present) {
+      if (!copy!.items.has(key)) writes.push({ op: "delete", key: keyOf(this.options.schema, item) });
+    }
+    if (writes.length > 0) await this.#silent!(writes);
+    this.stream = new SimStream({ shards: this.options.shards, manual: true });
+    const log = new ChannelLog(this.raw.log, { now: () => this.world.now, random: () => random.next() });
+    await log.restored(copy!.at);
+    this.workers.forEach((_, i) => this.workers[i] = this.#newWorker(i < this.options.tailers));
+    return { present, items: copy!.items };
   }
 
   /** Records that were handled are delivered once more. */

@@ -36,6 +36,7 @@ export interface Family {
   readonly prompt?: boolean;
   /** There are two versions of the schema. */
   readonly versions?: boolean;
+  readonly restores?: boolean;
   readonly expiring?: boolean;
   /** Items in a page at most. */
   readonly pageItems?: number;
@@ -208,6 +209,27 @@ export const families: Readonly<Record<string, Family>> = {
     writesMax: 30,
     stepsMax: 400,
   },
+  restored: {
+    weights: {
+      keep: 5,
+      restore: 4,
+      off: 3,
+      on: 4,
+      tick: 6,
+      ext: 6,
+      lose: 0,
+      wipe: 0,
+      power: 0,
+      sendAndForget: 0,
+      trim: 0,
+      clock: 0,
+    },
+    models: (m) => m.sync !== "up",
+    table: "embedded",
+    restores: true,
+    skewless: true,
+    writesMax: 20,
+  },
 };
 
 /** The family that a seed means where none is named. */
@@ -217,6 +239,8 @@ export function familyOf(seed: number): string {
 }
 
 const later: readonly Action[] = [
+  "keep",
+  "restore",
   "broker",
   "shard",
   "drift",
@@ -287,6 +311,7 @@ function setupOf(random: Random, family: Family): Setup {
     ...(family.asksAtOnce === undefined ? {} : { asksAtOnce: family.asksAtOnce }),
     alone: family.alone ?? false,
     prompt: family.prompt ?? false,
+    restores: family.restores ?? false,
     newer: family.versions
       ? { cloud: random.chance(0.5), devices: [0, 1, 2].map(() => random.chance(0.5)) }
       : undefined,

@@ -24,6 +24,7 @@ export async function check(world: World): Promise<void> {
   }
   const kept = new Kept(world.devices);
   for (const commit of world.commits) if (!commit.forgotten) accounted(world, commit, table, kept);
+  for (const one of world.lost) healed(world, one, table, kept);
   if (world.config.alone) alone(world);
   if (world.config.poisoned) innocent(world);
   isolated(world);
@@ -89,7 +90,7 @@ function atRest({ injected }: World, { name, store }: SimDevice): void {
 /** I2: every local commit is in the table or was, or is superseded by a later one of its device, or is kept in the open. */
 function accounted(world: World, commit: Commit, table: Map<string, Item>, kept: Kept): void {
   const { device, key, set, removed, model, order } = commit;
-  const history = world.history.get(key) ?? [];
+  const history = [...(world.before.get(key) ?? []), ...(world.history.get(key) ?? [])];
   const later = (field?: keyof Values) =>
     world.commits.some((c) =>
       c.device === device && c.key === key && c.order > order && !c.forgotten &&
@@ -180,6 +181,22 @@ function alone({ devices, injected, config, history }: World): void {
   }
 }
 
+/** What a restored table lost and a device had is back, superseded since, or kept in the open. */
+function healed(
+  world: World,
+  { key, field, value, devices, order }: World["lost"][number],
+  table: Map<string, Item>,
+  kept: Kept,
+): void {
+  if (table.get(key)?.[field] === value || devices.some((device) => kept.has(device, field, value))) return;
+  // Written or removed since, by anybody.
+  const history = world.history.get(key) ?? [];
+  if (history.some((h) => h.order > order || h.new?.[field] === value)) return;
+  if (world.commits.some((c) => c.key === key && c.order > order)) return;
+  if (devices.every((d) => world.rolledBack.has(d))) return;
+  throw new Violation(`B4 ${key} ${field} = ${value} of ${devices} is lost: ${JSON.stringify(table.get(key))}`);
+}
+
 /** I4: a device alters its own items only. */
 function isolated(world: World): void {
   for (const [key, history] of world.history) {
@@ -199,7 +216,7 @@ const forgetsRemovals = ["stream history lost", "log trimmed", "log table lost"]
 
 /** I6: a version that had been superseded or removed is not back. */
 function notRevived(world: World, table: Map<string, Item>): void {
-  if (world.rolledBack.size > 0) return;
+  if (world.rolledBack.size > 0 || world.restored) return;
   const forgets = forgetsRemovals.some((kind) => (world.injected[kind] ?? 0) > 0);
   for (const [key, history] of world.history) {
     const item = table.get(key), version = item && versionOf(item);
@@ -247,6 +264,7 @@ function nothingGivenUp(world: World): void {
 
 /** C2: nothing was swept that the table held all the time. */
 function nothingSwept(world: World): void {
+  if (world.restored) return;
   for (const { device, row, key } of conflictsOf(world, "swept")) {
     const history = world.history.get(key) ?? [];
     // An item that became one of another model is none of this one.

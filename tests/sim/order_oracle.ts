@@ -22,7 +22,8 @@ export function ordered(world: World, kept: Kept): void {
       const model = world.config.schema.models.get(sent.change.model)!;
       keepsUnknown(world, key, sent);
       if (!change.old) {
-        if (sent.change.op === "update" && model.sync === "both") {
+        // What it sent as an update it may have offered to a restored table, as new.
+        if (sent.change.op === "update" && model.sync === "both" && !world.restored) {
           throw new Violation(`I2 ${key}: an update of ${sent.device} brought back what was removed`);
         }
         return;
@@ -113,7 +114,8 @@ function newerStays(
   if (!commit || commit.undated || commit.order > before.order) return;
   // By its time the device knows its own clock only so well.
   if (model.conflict === "newest" && model.updatedField && before.at - commit.at <= toleranceMs) return;
-  if (isOverlooked(world, before.new, sent)) return;
+  // A raw write that leaves the version has the age of the version that it altered (rules 7.1).
+  if (world.restored || isOverlooked(world, before.new, sent)) return;
   const lost = (["v", "w"] as const).some((field) => {
     const value = before.new![field] as number | string | undefined;
     return value !== undefined && (world.config.prompt || !kept.has(sent.device, field, value)) &&
