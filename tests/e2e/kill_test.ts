@@ -173,7 +173,9 @@ Deno.test(`kill: the cloud killed ${kills} times under load loses and doubles no
       new Load(5, async (n) => {
         const body = JSON.stringify({ model: "Command", item: { deviceId: "dev-1", name: commandName(n), value: n } });
         await until("a PUT is answered", async () => {
-          const response = await api({ method: "PUT", body }).catch(() => undefined);
+          const response = await api({ method: "PUT", headers: { "content-type": "application/json" }, body }).catch(
+            () => undefined,
+          );
           if (response && response.status >= 400 && response.status < 500) throw new Error(await response.text());
           await response?.body?.cancel();
           return response?.ok;
