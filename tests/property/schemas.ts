@@ -82,8 +82,9 @@ function fieldOf(name: string, s: Shape, ttlTaken: boolean): Raw {
   if (s.type === "date" && s.isoDates) field.isoDates = true;
   if (s.hidden) field.hidden = true;
   if (s.type === "string" && s.enumerated && !s.unique) field.enum = ["", "on", "it's off", "é😀"];
-  else if (s.unique && uniqueTypes.includes(s.type)) field.unique = true;
-  else if (s.type === "string" && s.generate) field.generate = s.generate;
+  else if (s.unique && uniqueTypes.includes(s.type)) {
+    Object.assign(field, { unique: true, ...(s.nested ? { scope: "${k1}" } : {}) });
+  } else if (s.type === "string" && s.generate) field.generate = s.generate;
   else if (s.withDefault && s.initial !== undefined) field.default = s.initial;
   // The cloud can't make up what never reaches it: a required one that stays local needs a value of its own.
   if (s.unsynced && !(s.required && field.default === undefined)) field.sync = "none";
@@ -92,7 +93,7 @@ function fieldOf(name: string, s: Shape, ttlTaken: boolean): Raw {
   }
   if (s.type === "object" && s.nested && field.default === undefined) {
     field.schema = {
-      n: { type: "number" },
+      n: { type: "number", ...(s.mapped ? { map: "nn" } : {}) },
       at: { type: "date", isoDates: true },
       on: { type: "boolean" },
       raw: { type: "binary" },
@@ -114,6 +115,7 @@ const model = fc.record({
   generateKey: fc.boolean(),
   bystander: fc.boolean(),
   computed: fc.boolean(),
+  encoded: fc.boolean(),
   shapes: fc.array(shape, { minLength: 1, maxLength: 6 }),
   names: fc.shuffledSubarray(fieldNames, { minLength: 6, maxLength: 6 }),
 });
@@ -161,7 +163,12 @@ function modelOf(at: number, m: ModelShape, ttlTaken: { is: boolean }, { deviceI
     if (field.ttl) ttlTaken.is = true;
     fields[name] = field;
   });
-  if (m.computed) fields.label = { type: "string", value: "<${k1}>" };
+  if (m.computed) fields.label = { type: "string", value: "<${k1}>", validate: "/^</", readonly: true };
+  // It stands only between separators of a computed attribute.
+  if (m.encoded) {
+    fields.pair = { type: "string", value: "${code}|end" };
+    fields.code = { type: "string", encode: ["pair", "|", 0] };
+  }
   return fields;
 }
 
