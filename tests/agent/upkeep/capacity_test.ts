@@ -45,6 +45,22 @@ Deno.test("capacity: at the cap writes to synced models fail with a clear SQL er
   assert.equal(device.table.size, 101);
 });
 
+Deno.test("capacity: what was refused at the cap stays refused until a tenth of it is free", () => {
+  using device = new Scripted({ limits: { outboxMax: 100 } });
+  device.sql(`${many(100)} INSERT INTO Slot(name, slot) SELECT x, x FROM i`);
+  device.pass(2_000);
+  assert.equal(status(device).full, 1);
+  // As when the first of them have been acknowledged.
+  const left = (entries: number) => {
+    device.sql(`DELETE FROM _outbox WHERE seq <= (SELECT max(seq) FROM _outbox) - ${entries}`);
+    device.pass(2_000);
+    return [status(device).outbox, status(device).full];
+  };
+  assert.deepEqual(left(95), [95, 1]);
+  assert.deepEqual(left(90), [90, 1]);
+  assert.deepEqual(left(89), [89, 0]);
+});
+
 Deno.test("capacity: models that keep their newest lose the oldest rows that were not sent, counted, and are never refused", () => {
   using device = new Scripted({ limits: { outboxMax: 3_000 } });
   device.sql("INSERT INTO Sample(n) VALUES (1)");
