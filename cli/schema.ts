@@ -13,6 +13,7 @@ import { UsageError } from "./args.ts";
 import { defineCommand } from "./command.ts";
 import { loadSchemaFile } from "./schema_file.ts";
 import { initialSchema, writeNew } from "./schema_init.ts";
+import { planOnboarding } from "./schema_onboard.ts";
 
 const oneLine = (text: string) => text.replace(/[\s]+/g, " ");
 
@@ -76,19 +77,27 @@ export const schemaCommand = defineCommand({
     "sql FILE [--device ID] [--account ID]",
     "json FILE",
     "init [FILE] [--db FILE | --table dynamodb://TABLE]",
+    "onboard --db FILE --schema FILE [--device ID] [--account ID]",
   ],
   about: [
     "check names every problem, or says of each model where it is, which way it travels, who sees it, and what it costs.",
     "diff says what a roll-out of NEW over OLD does, in both orders; exit code 1 where something is lost or refused.",
     "sql prints what a device's database is made of; json prints the schema as one file.",
     "init writes a first schema, or proposes one for the tables of an SQLite database or the items of a DynamoDB table.",
+    "onboard says table by table what an agent's first start would do to a database; it tries a copy. Exit code 1: refused.",
   ],
   flags: {
-    device: { type: "string", value: "ID", summary: "sql: the device, whose id is a default value", default: "demo-1" },
-    account: { type: "string", value: "ID", summary: "sql: its account", default: "demo" },
+    device: {
+      type: "string",
+      value: "ID",
+      summary: "sql, onboard: the device, whose id is a default value",
+      default: "demo-1",
+    },
+    account: { type: "string", value: "ID", summary: "sql, onboard: its account", default: "demo" },
     strict: { type: "boolean", summary: "check: refuse what has no effect, too" },
     json: { type: "boolean", summary: "check, diff: as JSON" },
-    db: { type: "string", value: "FILE", summary: "init: an SQLite database to learn from" },
+    db: { type: "string", value: "FILE", summary: "init, onboard: an SQLite database" },
+    schema: { type: "string", value: "FILE", summary: "onboard: the schema" },
     table: { type: "string", value: "URL", summary: "init: a DynamoDB table to learn from" },
     "type-field": { type: "string", value: "NAME", summary: "init --table: the attribute that names an item's type" },
   },
@@ -101,13 +110,20 @@ export const schemaCommand = defineCommand({
       sql: [2, 2],
       json: [2, 2],
       init: [1, 2],
+      onboard: [1, 1],
     };
     const count = Object.hasOwn(wanted, action) ? wanted[action] : undefined;
-    if (!count) throw new UsageError(`schema ${action}? check, diff, sql, json or init`);
+    if (!count) throw new UsageError(`schema ${action}? check, diff, sql, json, init or onboard`);
     if (operands.length < count[0] || operands.length > count[1]) {
       throw new UsageError(
         `schema ${action} takes ${
-          action === "diff" ? "two files" : action === "init" ? "one file at most" : "one file"
+          action === "diff"
+            ? "two files"
+            : action === "init"
+            ? "one file at most"
+            : action === "onboard"
+            ? "flags alone"
+            : "one file"
         }`,
       );
     }
@@ -124,6 +140,15 @@ export const schemaCommand = defineCommand({
       if (flags.json) print(JSON.stringify({ harmful: isHarmful(differences), differences }, null, 2));
       else diffText(differences).forEach(print);
       return isHarmful(differences) ? 1 : 0;
+    }
+    if (action === "onboard") {
+      if (flags.db === undefined) throw new UsageError("--db FILE is missing");
+      checkId("device", flags.device);
+      checkId("account", flags.account);
+      const identity = { deviceId: flags.device, accountId: flags.account };
+      const plan = await planOnboarding(flags.db, await loadSchemaFile(flags.schema), identity);
+      plan.lines.forEach(print);
+      return plan.refused ? 1 : 0;
     }
     const schema = action === "check" ? await checked(file!, flags.strict) : await loadSchemaFile(file!);
     if (!schema) return 1;

@@ -224,6 +224,8 @@ function collect(db: Database, model: Model, changed: readonly Source[], id: str
   db.exec(
     `CREATE TABLE ${recastTable}(id INTEGER PRIMARY KEY, ${changed.map((_, i) => `c${i} ANY`).join(", ")}) STRICT`,
   );
+  const misfits: SyncError[] = [];
+  let more = 0;
   changed.forEach(({ field, column }, i) => {
     const c = ident(column);
     const read = db.prepare(
@@ -234,9 +236,18 @@ function collect(db: Database, model: Model, changed: readonly Source[], id: str
       `INSERT INTO ${recastTable}(id, c${i}) VALUES (?, ?) ON CONFLICT(id) DO UPDATE SET c${i} = excluded.c${i}`,
     );
     for (const row of pagesOf((after, size) => read.all(after ? BigInt(String(after.id)) + 1n : rowIdMin, size))) {
-      write.run(Number(row.id), cast(model, field, Number(row.id), exact(row)));
+      try {
+        write.run(row.id!, cast(model, field, row.id!, exact(row)));
+      } catch (error) {
+        if (!(error instanceof SyncError)) throw error;
+        if (misfits.length < rowsNamed) misfits.push(error);
+        else more++;
+      }
     }
   });
+  if (misfits.length === 0) return;
+  const named = misfits.map(({ message }) => message).join("; ");
+  throw refused(more > 0 ? `${named}; and ${more} more` : named, { cause: misfits[0] });
 }
 
 /** Reads a value of any type whole, as columns.ts does: the driver cuts a text at a NUL and refuses an integer beyond 2^53. */
@@ -253,7 +264,7 @@ function exact({ type, value = null }: SqlRow): SqlValue {
   return Number.isSafeInteger(Number(integer)) ? Number(integer) : integer;
 }
 
-function cast(model: Model, field: Field, id: number, value: SqlValue): SqlValue {
+function cast(model: Model, field: Field, id: SqlValue, value: SqlValue): SqlValue {
   try {
     const cast = recast(field, value);
     return keyed(model, field) && field.type === "date" && typeof cast === "string"

@@ -1,5 +1,6 @@
 /** `schema check`, `diff`, `init`, `sql` as processes. */
 import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
 import { CreateTableCommand, DynamoDBClient, PutItemCommand } from "@aws-sdk/client-dynamodb";
 import { emulators } from "../support/dynamo.ts";
 import { TempDir } from "../support/temp_dir.ts";
@@ -203,4 +204,62 @@ testWith("sqlite3")("cli: schema sql makes the same tables in the sqlite3 shell"
     ),
     /setting#x\|demo-1/,
   );
+});
+
+Deno.test("cli: schema onboard says table by table what a first start does, row by row what it can't; the file stays as it is", async () => {
+  using dir = new TempDir();
+  const schema = write(dir, "schema.json", {
+    version: "0.0.1",
+    indexes: { primary: { hash: "pk", sort: "sk" } },
+    models: {
+      Reading: {
+        pk: { type: "string", value: "device#${deviceId}" },
+        sk: { type: "string", value: "reading#${id}" },
+        deviceId: { type: "string", required: true },
+        id: { type: "string", generate: "ulid" },
+        at: { type: "date", isoDates: true },
+        value: { type: "number", required: true },
+      },
+      Setting: {
+        pk: { type: "string", value: "device#${deviceId}" },
+        sk: { type: "string", value: "setting#${name}" },
+        deviceId: { type: "string", required: true },
+        name: { type: "string", required: true },
+      },
+    },
+    params: { identity: { deviceId: "deviceId" } },
+    process: { Reading: { sync: "up" }, Setting: { sync: "both" } },
+  });
+  const path = dir.file("logger.db");
+  const change = (sql: string) => {
+    const db = new DatabaseSync(path);
+    db.exec(sql);
+    db.close();
+  };
+  change(`CREATE TABLE Reading(id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT, value REAL, mine TEXT);
+    INSERT INTO Reading(at, value, mine) VALUES ('2026-01-02 03:04:05', 1, 'm'), ('2026-01-02 03:04:05+02:00', 2, NULL);
+    CREATE TABLE Log(x)`);
+  const before = Deno.readFileSync(path);
+  const plan = ["schema", "onboard", "--db", path, "--schema", schema];
+  const { code, stdout, stderr } = await run(...plan);
+  assert.equal(code, 0, stderr);
+  assert.deepEqual(stdout.trimEnd().split("\n"), [
+    "Reading: rebuilt with its 2 rows; 2 wait to be sent",
+    "  mine: no field's; its 1 values are kept in _sync_kept",
+    "  id: new rows get an id by the schema; what the counter gave is _id now (last_insert_rowid())",
+    "  value: an INSERT that leaves it out is refused from now on; give the field a default",
+    "Setting: a new, empty table",
+    "Log: no model's, left alone",
+  ]);
+  assert.deepEqual(Deno.readFileSync(path), before);
+  change("INSERT INTO Reading(at, value) VALUES ('02.01.2026', 3), ('soon', 4)");
+  const changed = Deno.readFileSync(path);
+  const refused = await run(...plan);
+  assert.equal(refused.code, 1);
+  assert.match(
+    refused.stdout,
+    /^REFUSED: Reading row 3: at = 02\.01\.2026 can't become a date; Reading row 4: at = soon can't become a date\nNothing was/,
+  );
+  assert.deepEqual(Deno.readFileSync(path), changed);
+  assert.equal((await run(...plan.slice(0, 4))).code, 2);
 });
