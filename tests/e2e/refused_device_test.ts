@@ -51,7 +51,7 @@ Deno.test("refused: two agents of one id are told on both sides", async () => {
     await until("the first is connected", () => one.agent.status().connected);
     await using two = await openDevice(other, cloud);
     const told = () => [one, two].some(({ agent }) => agent.status().problems.some(({ name }) => name === "duplicate"));
-    await until("one of them says so", told, 60_000);
+    await until("one of them says so", told, 30_000);
     await until(
       "the cloud says so",
       () => lines.some((line) => /dev-1 is connected again and again .*two agents use this id/.test(line)),

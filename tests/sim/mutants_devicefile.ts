@@ -159,8 +159,8 @@ export const devicefile: readonly GuardedMutant[] = [
     "connections that end soon after they are made, again and again, are told as another agent's",
     "tests/e2e/refused_device_test.ts#two agents",
     "mqtt/session.ts",
-    `return this.#shortLives >= shortLivesMax;`,
-    `return this.#shortLives < 0;`,
+    `this.#shortLives++;`,
+    `;`,
   ),
   guarded(
     "columns of others",

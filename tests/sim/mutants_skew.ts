@@ -72,14 +72,6 @@ export const skew: readonly Mutant[] = [
     `record.prior = undefined;`,
   ),
   guarded(
-    "swept by a schema",
-    "E3: a snapshot says nothing of a model that the cloud's schema lacks",
-    waits,
-    "agent/sync/lacks.ts",
-    `return modelsOf(this.#context, channel).filter(({ name }) => listed?.has(name) ?? true);`,
-    `return modelsOf(this.#context, channel).filter(({ name }) => name !== "" || listed === undefined);`,
-  ),
-  guarded(
     "back without a snapshot",
     "E3: what changed while the cloud lacked a model entered no log",
     waits,
