@@ -33,7 +33,7 @@ Deno.test("cli: wrong usage is one line and exit code 2", async () => {
     [["dev", "operand"], /unexpected "operand"/],
     [["dev", "--config", "/does/not/exist.json5"], /can't be read/],
     [["status"], /--db FILE is missing/],
-    [["schema", "show", example], /json or init/],
+    [["schema", "show", example], /init or onboard/],
     [["device", "add", "d-1"], /needs --account/],
     [
       ["cloud", "--schema", example, "--table", "nonsense", "--broker"],
