@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { goesUp } from "./direction.ts";
+import { comesDown, goesUp } from "./direction.ts";
 import { canonicalJson } from "./json.ts";
 import type { Field, Index, Model, Schema } from "./model.ts";
 
@@ -85,10 +85,10 @@ function plainIndex({ hash, sort }: Index): { hash: string; sort: string } {
 
 function added(model: Model, add: Add): void {
   if (model.onDevice) add("note", "is new: devices get a table for it");
-  if (model.sync === "up" || model.sync === "both") {
+  if (goesUp(model)) {
     add("wait", "devices first: its changes wait until the cloud has this schema");
   }
-  if (model.sync === "down" || model.sync === "both") {
+  if (comesDown(model)) {
     add("wait", "cloud first: devices set its items aside until they have this schema");
   }
 }
