@@ -29,6 +29,7 @@ import { Problems } from "./upkeep/problems.ts";
 import { StuckRows } from "./upkeep/stuck.ts";
 import type { Clock, Transport } from "./ports.ts";
 import { complaintsText } from "./store/damage.ts";
+import { backoffMs } from "../protocol/backoff.ts";
 import type { Store } from "./store/store.ts";
 import { asideRetryFact } from "./store/tables.ts";
 import type { RowId } from "./sqlite/driver.ts";
@@ -499,7 +500,7 @@ export class Twin {
     const code = error instanceof SyncError ? error.code : undefined;
     const sentence = code === "full" ? "the disk is full: syncing goes on when there is space" : message;
     this.context.problems.raise(code === "altered" ? "altered" : "storage", sentence);
-    const waitMs = Math.min(30_000, 500 * 2 ** Math.min(this.#faults++, 6)) * (0.75 + random() / 2);
+    const waitMs = backoffMs(this.#faults++, random, { firstMs: 500, maxMs: 30_000, least: 0.75, most: 1.25 });
     this.#pausedUntilMs = clock.monotonicMs() + waitMs;
     this.options.onFault?.(error);
     this.#unread = true;

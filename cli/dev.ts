@@ -13,6 +13,7 @@ import { withoutSecrets } from "../protocol/log.ts";
 import { runDemoDevice } from "../examples/demo_device.ts";
 import { schema as exampleSchema } from "../examples/schema.ts";
 import { compileSchema, type Identity, type OneTableSchema, type Schema } from "../schema.ts";
+import { comesDown } from "../schema/direction.ts";
 import { portRange } from "./args.ts";
 import { defineCommand, describeFault } from "./command.ts";
 import { deviceTokens, makeStateFolder } from "./dev_state.ts";
@@ -96,7 +97,7 @@ async function openDevices(dev: Dev, cloud: Cloud, count: number): Promise<Devic
 
 function showArrivals(dev: Dev, { deviceId, agent }: Device): void {
   for (const model of dev.schema.models.values()) {
-    if (!model.onDevice || (model.sync !== "down" && model.sync !== "both")) continue;
+    if (!model.onDevice || !comesDown(model)) continue;
     agent.watch(model.name, ({ op, key }) => {
       dev.live.change(`table → ${deviceId}  ${model.name} ${key[1] || key[0]}${op === "remove" ? " removed" : ""}`);
     });

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { goesUp } from "../schema/direction.ts";
 import { type Field, type Identity, idIn, type Model, roleOf, type Schema } from "../schema.ts";
 
 /** A value as both lines can write it. */
@@ -98,7 +99,7 @@ function simplest(models: readonly Model[]): Example | undefined {
 /** An example of a write on the device: a model whose items go up. */
 export function deviceExample(schema: Schema): Example | undefined {
   return simplest(
-    [...schema.models.values()].filter((model) => model.onDevice && (model.sync === "up" || model.sync === "both")),
+    [...schema.models.values()].filter((model) => model.onDevice && goesUp(model)),
   );
 }
 

@@ -17,6 +17,7 @@ import { Buffer } from "node:buffer";
 import net from "node:net";
 import { Readable } from "node:stream";
 import tls from "node:tls";
+import { backoffMs } from "../protocol/backoff.ts";
 import { Log, withoutSecrets } from "../protocol/log.ts";
 import { type IClientOptions, MqttClient } from "npm:mqtt@^5.16.0";
 import { SyncError } from "../schema/errors.ts";
@@ -433,10 +434,8 @@ export class MqttSession {
   #retry(): void {
     const { retryMinMs = 250, retryMaxMs = 30_000 } = this.options;
     const refused = this.lastError?.code === "unauthorized";
-    const cappedMs = refused
-      ? Math.max(retryMaxMs, refusedRetryMs)
-      : Math.min(retryMaxMs, retryMinMs * 2 ** this.#failures);
-    this.#failures = Math.min(this.#failures + 1, 20);
-    this.#timer = setTimeout(() => this.#connect(), cappedMs * (0.5 + this.#random() / 2));
+    const maxMs = refused ? Math.max(retryMaxMs, refusedRetryMs) : retryMaxMs;
+    const waitMs = backoffMs(this.#failures++, this.#random, { firstMs: refused ? maxMs : retryMinMs, maxMs });
+    this.#timer = setTimeout(() => this.#connect(), waitMs);
   }
 }

@@ -7,6 +7,7 @@
  * @module
  */
 import { Carried, carriedSentence } from "./carried.ts";
+import { comesDown } from "./direction.ts";
 import { SchemaError } from "./errors.ts";
 import { compileField } from "./fields.ts";
 import { canonicalJson, hashText } from "./json.ts";
@@ -197,11 +198,11 @@ function compileModel(
   const scope = scopeOf([...roles.values()]);
   const told = keyIdentity(hashKey.template, sortKey?.template, roles);
   checkTold(told, scope, identityNames, process, report, (text) => context.carried.warn(`model "${name}": ${text}`));
-  const comesDown = process.sync === "down" || process.sync === "both";
-  const enumeration = comesDown
+  const isSentDown = comesDown(process);
+  const enumeration = isSentDown
     ? enumerationOf({ scope, identityFields, identityNames }, primary, context.indexes, templates)
     : undefined;
-  if (comesDown && !enumeration) report(notEnumerable(scope, process.sync, templates, identityNames, context));
+  if (isSentDown && !enumeration) report(notEnumerable(scope, process.sync, templates, identityNames, context));
   const list = [...fields.values()];
   const named = (test: (field: Field) => boolean) => list.find(test)?.name;
   return {

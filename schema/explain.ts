@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { comesDown, goesUp } from "./direction.ts";
 import type { Index, Model, Schema, Scope } from "./model.ts";
 
 /** One model, explained. */
@@ -55,7 +56,6 @@ export function explain(schema: Schema): ModelExplained[] {
 
 function explainModel(schema: Schema, model: Model): ModelExplained {
   const { enumeration, sync } = model;
-  const comesDown = sync === "down" || sync === "both";
   return {
     model: model.name,
     onDevice: model.onDevice,
@@ -64,7 +64,7 @@ function explainModel(schema: Schema, model: Model): ModelExplained {
     ...(sync === "both" ? { conflict: model.conflict } : {}),
     ...(model.keep ? { keep: model.keep } : {}),
     scope: model.scope,
-    ...(comesDown ? { channel: channelText(model) } : {}),
+    ...(comesDown(model) ? { channel: channelText(model) } : {}),
     key: { hash: model.hashKey.template.text, ...(model.sortKey ? { sort: model.sortKey.template.text } : {}) },
     identity: model.identityFields,
     ...(enumeration
@@ -100,7 +100,7 @@ function costOf(schema: Schema, model: Model): string[] {
   const indexes = schema.indexes.filter((index) => mayBeIn(model, index)).map(({ name }) => name);
   const also = indexes.length === 0 ? "" : `, and as much for each index that has the item (${indexes.join(", ")})`;
   const lines: string[] = [];
-  if (sync === "up" || sync === "both") {
+  if (goesUp(model)) {
     lines.push(`a change up: 1 write unit a KB of the item${also}, no read`);
   }
   if (sync === "both" && model.scope === "device") {

@@ -7,6 +7,7 @@
  * @module
  */
 import type { Channel, Key, Version } from "../protocol.ts";
+import { comesDown } from "./direction.ts";
 import { SyncError } from "./errors.ts";
 import { idIn } from "./identity.ts";
 import { idAt } from "./key_identity.ts";
@@ -263,7 +264,7 @@ export function channelOf(model: Model, item: Item): Channel | undefined {
 export function channelsOf(schema: Schema, identity: Identity): Channel[] {
   const scopes = new Set(
     [...schema.models.values()]
-      .filter((model) => model.onDevice && (model.sync === "down" || model.sync === "both"))
+      .filter((model) => model.onDevice && comesDown(model))
       .map((model) => model.scope),
   );
   const channels: Channel[] = [];

@@ -26,7 +26,7 @@ import {
 import { alteredObjects, tableIsWhole } from "./objects.ts";
 import { type Bypass, findBypass, notice, type Noticed, restoreState } from "./bypass.ts";
 import { onboard, refuseForeign, refuseOthers } from "./onboard.ts";
-import { comesDown } from "../sync/items.ts";
+import { comesDown, goesUp } from "../sync/items.ts";
 import { carryOver, fillNewFields, letGo, needsSnapshot, presentSchema, refuseImpossible } from "./transition.ts";
 import { triggersSql } from "../store/triggers.ts";
 
@@ -136,7 +136,7 @@ export function migrate(db: Database, schema: Schema, identity: Identity): Migra
       returned = rebuild(db, model, old, identity, made);
       migration.rebuilt.push(model.name);
       // A table that was there before Twintable, or before a reset: its rows are taken in as if they were inserted.
-      if (known === undefined && (model.sync === "up" || model.sync === "both")) onboard(db, model, number);
+      if (known === undefined && goesUp(model)) onboard(db, model, number);
     }
     if (loneKeyField(model)) db.exec(`DROP INDEX IF EXISTS ${ident(ownName(model, "item"))}`);
     carryOver(db, number, model, old, returned);

@@ -2,14 +2,17 @@
  * What is kept for people: changes that the cloud refused (`_rejected`), versions that lost a conflict (`_conflicts`). They
  * can be looked at, dropped, and put back as a local write, which is captured and sent as any other.
  *
- * Works on any connection of the file, beside an agent or without one. Putting back is one transaction: the row is as the
+ * {@link keepRejected} and {@link keepConflict} are the only writers. They write in the transaction in which the version
+ * gives way, so that a crash leaves the version or its copy.
+ *
+ * The rest works on any connection of the file, beside an agent or without one. Putting back is one transaction: the row is as the
  * kept version says, its entry is in the outbox, and the kept one is gone; or nothing is.
  *
  * @module
  */
 import { type Attributes, jsonToDate, parseJson, renderKey, SyncError } from "../../schema.ts";
 import type { Identity, Model, Schema } from "../../schema/model.ts";
-import type { Key } from "../../protocol.ts";
+import type { Key, Version } from "../../protocol.ts";
 import type { Database } from "../sqlite/driver.ts";
 import { toSyncError } from "./faults.ts";
 import { TableRows } from "./rows.ts";
@@ -58,6 +61,65 @@ const columns: Record<KeptTable, string> = {
   _rejected: "id, model, key, op, item, code AS why, reason, time",
   _conflicts: "id, model, key, op, item, why, NULL AS reason, time",
 };
+
+/** A change that is refused for good. */
+export interface RejectedChange {
+  /** The model's name. */
+  readonly model: string;
+  /** JSON of the key's attributes. */
+  readonly key: string;
+  /** Default `update`. */
+  readonly op?: string;
+  /** What was to be sent; absent for a removal, and where the row can't be read. */
+  readonly item?: Attributes;
+  /** `invalid` or `too-large`. */
+  readonly code: string;
+  /** A sentence. */
+  readonly reason?: string;
+  /** The change's stamp, where it got one. */
+  readonly stamp?: number;
+  /** ms since 1970. */
+  readonly timeMs: number;
+}
+
+/** Keeps a change that is refused for good. */
+export function keepRejected(db: Database, change: RejectedChange): void {
+  const { model, key, op = "update", item, code, reason, stamp, timeMs } = change;
+  db.sql("INSERT INTO _rejected(model, key, op, item, code, reason, stamp, time) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+    .run(model, key, op, item ? JSON.stringify(item) : null, code, reason ?? null, stamp ?? null, timeMs);
+}
+
+/** A version that lost. */
+export interface LostVersion {
+  /** The model's name. */
+  readonly model: string;
+  /** The key's attributes. */
+  readonly key: Attributes | Key;
+  /** `create`, `update` or `remove`. */
+  readonly op: string;
+  /** The item; absent for a removal. */
+  readonly item?: Attributes;
+  /** See {@link Kept.why}. */
+  readonly why: string;
+  /** The version that it had, where it had one. */
+  readonly version?: Version;
+  /** ms since 1970, in the cloud's time. */
+  readonly timeMs: number;
+}
+
+/** Keeps a version that lost. */
+export function keepConflict(db: Database, { model, key, op, item, why, version, timeMs }: LostVersion): void {
+  db.sql("INSERT INTO _conflicts(model, key, op, item, why, source, stamp, time) VALUES (?, ?, ?, ?, ?, ?, ?, ?)").run(
+    model,
+    JSON.stringify(key),
+    op,
+    item ? JSON.stringify(item) : null,
+    why,
+    version?.[0] ?? null,
+    version?.[1] ?? null,
+    timeMs,
+  );
+}
 
 /** The kept versions, oldest first. */
 export function listKept(db: Database, table: KeptTable, { model, after = 0, limit = 100 }: KeptList = {}): Kept[] {

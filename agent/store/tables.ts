@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { isTracked } from "../../schema/direction.ts";
+import { goesUp, isTracked } from "../../schema/direction.ts";
 import type { Model } from "../../schema/model.ts";
 import { ident, literal, nowMsSql } from "./sql.ts";
 import { keyJsonSql } from "./triggers.ts";
@@ -158,7 +158,7 @@ const statusSql = `CREATE VIEW _status AS SELECT
  * its own for each model, which names it literally: who asks for one model does not wait for the backlog of the others.
  */
 function pendingSql(models: ReadonlyMap<number, Model>): string {
-  const sent = [...models].filter(([, model]) => model.sync === "up" || model.sync === "both");
+  const sent = [...models].filter(([, model]) => goesUp(model));
   const gone = "hash IS NOT NULL AND key IS NOT NULL";
   const parts = sent.map(([number, model]) =>
     `SELECT ${literal(model.name)} AS model, key, min(time) AS since FROM (

@@ -21,6 +21,8 @@
  */
 import { type Attributes, isExpired, jsonEquals, modelDigest } from "../../schema.ts";
 import type { Ack, Answer, Current, Version } from "../../protocol.ts";
+import { backoffMs } from "../../protocol/backoff.ts";
+import { keepRejected } from "../store/kept.ts";
 import { isPoison } from "./aside.ts";
 import type { Context } from "./context.ts";
 import type { Batch, Flight, InFlight } from "./flight.ts";
@@ -72,10 +74,9 @@ export function settleAnswers(context: Context, inFlight: InFlight, batch: Batch
     rest.unanswered = 0;
     rest.attempts = throttled ? Math.min(batch.attempts, 16) : 0;
     if (throttled) {
-      const waitMs = Math.min(limits.retryMaxMs, 250 * 2 ** rest.attempts);
+      const waitMs = backoffMs(rest.attempts, context.random, { firstMs: 250, maxMs: limits.retryMaxMs });
       // The cloud's own word counts, where it says how long.
-      const jitteredMs = waitMs * (0.5 + context.random() / 2);
-      rest.notBeforeMs = clock.monotonicMs() + Math.max(jitteredMs, ack.afterMs ?? 0);
+      rest.notBeforeMs = clock.monotonicMs() + Math.max(waitMs, ack.afterMs ?? 0);
     }
   }
   // Now that all that is still in flight is stored: its entries are claimed.
@@ -383,18 +384,16 @@ function rejected(
   const { store, outbox, records, clock, counters } = context;
   const { model, key, change } = flight;
   counters.rejected++;
-  store.db.sql(
-    "INSERT INTO _rejected(model, key, op, item, code, reason, stamp, time) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-  ).run(
-    model.name,
-    JSON.stringify(flight.keyAttributes),
-    change.op,
-    change.item ? JSON.stringify(change.item) : null,
-    answer.code,
-    answer.reason ?? null,
-    change.stamp,
-    clock.nowMs(),
-  );
+  keepRejected(store.db, {
+    model: model.name,
+    key: JSON.stringify(flight.keyAttributes),
+    op: change.op,
+    item: change.item,
+    code: answer.code,
+    reason: answer.reason,
+    stamp: change.stamp,
+    timeMs: clock.nowMs(),
+  });
   // An answer that does not say what the table has: as far as is known, that is the base.
   const { base: item, version } = record;
   const current = answer.current !== undefined ? answer.current : item ? { model: model.name, item, version } : null;

@@ -17,6 +17,7 @@ import type { Model } from "../../schema/model.ts";
 import { type Attributes, fieldOf, isExpired, parseJson } from "../../schema.ts";
 import type { Current, Key, Version } from "../../protocol.ts";
 import type { Learnt } from "./restores.ts";
+import { keepConflict } from "../store/kept.ts";
 import type { Store } from "../store/store.ts";
 import type { Marked } from "./candidates.ts";
 
@@ -234,17 +235,6 @@ export class ItemRecords {
     version?: Version,
     timeMs = 0,
   ): void {
-    this.store.db.sql(
-      "INSERT INTO _conflicts(model, key, op, item, why, source, stamp, time) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-    ).run(
-      model.name,
-      JSON.stringify(key),
-      op,
-      item ? JSON.stringify(item) : null,
-      why,
-      version?.[0] ?? null,
-      version?.[1] ?? null,
-      timeMs,
-    );
+    keepConflict(this.store.db, { model: model.name, key, op, item, why, version, timeMs });
   }
 }

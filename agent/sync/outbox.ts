@@ -16,6 +16,7 @@ import type { Key, Version } from "../../protocol.ts";
 import { mayBeAltered, utf8Of } from "../store/columns.ts";
 import { isTracked, keyText } from "./items.ts";
 import { type RowId, rowIdOf, type SqlRow } from "../sqlite/driver.ts";
+import { keepRejected } from "../store/kept.ts";
 import type { LocalRow, Store } from "../store/store.ts";
 import { outboxKinds } from "../store/triggers.ts";
 
@@ -343,9 +344,13 @@ export class Outbox {
         // A row that is none by the schema: the uplink shows it, when it comes to it; here, where no key leads to it.
         const key = rows.keyById(rowIdOf(entry.row));
         if (key && rows.idByKey(key) === rowIdOf(entry.row)) return { key };
-        this.store.db.sql(
-          "INSERT INTO _rejected(model, key, op, code, reason, time) VALUES (?, ?, 'update', 'invalid', ?, ?)",
-        ).run(model.name, rows.keyJson(rowIdOf(entry.row)) ?? "{}", error.message, Number(entry.time));
+        keepRejected(this.store.db, {
+          model: model.name,
+          key: rows.keyJson(rowIdOf(entry.row)) ?? "{}",
+          code: "invalid",
+          reason: error.message,
+          timeMs: Number(entry.time),
+        });
         return undefined;
       }
     }

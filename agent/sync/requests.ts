@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { backoffMs } from "../../protocol/backoff.ts";
 
 /** A question that is out. */
 export interface Request {
@@ -31,8 +32,8 @@ export interface Waits {
 
 /** How long an answer is waited for after so many repetitions: between `retryMs` and its double, four, eightfold … */
 export function waitMs({ retryMs, retryMaxMs }: Waits, repeats: number, random: () => number): number {
-  const mostMs = Math.max(retryMs, Math.min(retryMaxMs, retryMs * 2 ** Math.min(repeats + 1, 16)));
-  return retryMs + (mostMs - retryMs) * random();
+  const doubledMs = backoffMs(repeats + 1, () => 0, { firstMs: retryMs, maxMs: retryMaxMs, least: 1 });
+  return retryMs + Math.max(0, doubledMs - retryMs) * random();
 }
 
 /** Asked again: the next wait begins. */

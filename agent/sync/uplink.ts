@@ -13,6 +13,8 @@ import { type Attributes, dateToJson, digest, fieldOf, jsonToDate, SyncError } f
 import type { Model } from "../../schema/model.ts";
 import type { Ack, Base, Change, Refused, Version } from "../../protocol.ts";
 import { batchChangesMax, changeText } from "../../protocol.ts";
+import { backoffMs } from "../../protocol/backoff.ts";
+import { keepRejected } from "../store/kept.ts";
 import { place, settleAnswers } from "./answers.ts";
 import type { Context } from "./context.ts";
 import type { Batch, Flight, InFlight } from "./flight.ts";
@@ -131,7 +133,8 @@ export class Uplink {
   /** How long an answer is waited for: doubling, capped, jittered by half. */
   #patienceMs(batch: Batch): number {
     const { retryMs, retryMaxMs } = this.context.limits;
-    return Math.min(retryMaxMs, retryMs * 2 ** batch.attempts) * (0.75 + this.context.random() / 2);
+    const backoff = { firstMs: retryMs, maxMs: retryMaxMs, least: 0.75, most: 1.25 };
+    return backoffMs(batch.attempts, this.context.random, backoff);
   }
 
   /** The next monotonic time at which {@link pump} has something to do by itself; what is due already it has done. */
@@ -248,9 +251,13 @@ export class Uplink {
       if (!(error instanceof SyncError) || error.code !== "invalid") throw error;
       const { store, counters, clock } = this.context;
       counters.rejected++;
-      store.db.sql(
-        "INSERT INTO _rejected(model, key, op, code, reason, time) VALUES (?, ?, 'update', 'invalid', ?, ?)",
-      ).run(candidate.model.name, this.#keyJson(candidate), error.message, clock.nowMs());
+      keepRejected(store.db, {
+        model: candidate.model.name,
+        key: this.#keyJson(candidate),
+        code: "invalid",
+        reason: error.message,
+        timeMs: clock.nowMs(),
+      });
       return "nothing";
     }
   }
@@ -409,17 +416,16 @@ export class Uplink {
     const { store, counters, clock } = this.context;
     const { change } = flight;
     counters.rejected++;
-    store.db.sql(
-      "INSERT INTO _rejected(model, key, op, item, code, reason, stamp, time) VALUES (?, ?, ?, ?, 'too-large', ?, ?, ?)",
-    ).run(
-      change.model,
-      JSON.stringify(flight.keyAttributes),
-      change.op,
-      JSON.stringify(change.item ?? null),
-      `the change is ${bytes} bytes as JSON; an item of a DynamoDB table holds 400 KB`,
-      change.stamp,
-      clock.nowMs(),
-    );
+    keepRejected(store.db, {
+      model: change.model,
+      key: JSON.stringify(flight.keyAttributes),
+      op: change.op,
+      item: change.item,
+      code: "too-large",
+      reason: `the change is ${bytes} bytes as JSON; an item of a DynamoDB table holds 400 KB`,
+      stamp: change.stamp,
+      timeMs: clock.nowMs(),
+    });
     // The table never saw it: the row goes back to what the table has.
     const record = this.context.records.open(flight.model, flight.key);
     const current = record.base ? { model: change.model, item: record.base, version: record.version } : null;

@@ -38,7 +38,8 @@ import { faultOf, syncErrorOf } from "./faults.ts";
 import { keyAttribute, keyOfItem, keyProblem, type TableShape, toKey } from "./keys.ts";
 import { decodeToken, encodeToken, foreignToken } from "./page_token.ts";
 import { sortCondition } from "./sort_condition.ts";
-import { backoffMs } from "./retry.ts";
+import { backoffMs } from "../../protocol/backoff.ts";
+import { requestBackoff } from "./retry.ts";
 
 /** DynamoDB: BatchGetItem takes 100 keys. */
 const batchGetMax = 100;
@@ -254,7 +255,7 @@ export class DynamoTable implements Table {
       // Something came: it was the 16 MB. Nothing came: it was throttled.
       if (found.length > 0) fruitless = 0;
       else {
-        const waitMs = backoffMs(++fruitless, random);
+        const waitMs = backoffMs(++fruitless, random, requestBackoff);
         if (now() + waitMs > end) {
           throw new SyncError("throttled", `reading items of the table "${name}": DynamoDB is throttling`, {
             retryable: true,

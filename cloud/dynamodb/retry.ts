@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { type Backoff, backoffMs } from "../../protocol/backoff.ts";
 import { faultOf, isPassing } from "./faults.ts";
 
 /** Waits that many ms, or until the signal aborts; resolves in both cases. */
@@ -20,14 +21,8 @@ export interface RetryPolicy {
   readonly retryForMs: number;
 }
 
-/** First and largest upper bound of the wait between attempts. */
-const delayFirstMs = 25;
-const delayMaxMs = 2000;
-
-/** The wait before attempt number `attempt` (1 is the second): full jitter, so that many waiting clients spread out. */
-export function backoffMs(attempt: number, random: () => number): number {
-  return random() * Math.min(delayMaxMs, delayFirstMs * 2 ** Math.min(attempt, 16));
-}
+/** The waits between attempts: full jitter, so that many waiting clients spread out. */
+export const requestBackoff: Backoff = { firstMs: 25, maxMs: 2000, least: 0 };
 
 /**
  * Calls until the call succeeds, fails for good, or the time is up; then throws what it threw last.
@@ -42,7 +37,7 @@ export async function withRetries<T>(call: () => Promise<T>, policy: RetryPolicy
       return await call();
     } catch (error) {
       signal?.throwIfAborted();
-      const waitMs = backoffMs(attempt, policy.random);
+      const waitMs = backoffMs(attempt, policy.random, requestBackoff);
       if (!isPassing(faultOf(error)) || policy.now() + waitMs > end) throw error;
       await policy.sleep(waitMs, signal);
     }

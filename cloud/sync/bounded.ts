@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Backoff } from "../../protocol/backoff.ts";
 
 /**
  * Calls `work` for each value, `limit` at a time; results in the values' order. The first error stops what has not begun, and
@@ -70,7 +71,5 @@ export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-/** The wait before attempt `attempt` (0, 1, …): doubling from `firstMs` to `maxMs`, with full jitter above the half. */
-export function backoffMs(attempt: number, random: () => number, firstMs = 100, maxMs = 10_000): number {
-  return Math.min(maxMs, firstMs * 2 ** Math.min(attempt, 20)) * (0.5 + random() / 2);
-}
+/** How a table or a publisher that failed is tried again. */
+export const tableBackoff: Backoff = { firstMs: 100, maxMs: 10_000 };

@@ -7,7 +7,8 @@
 import { Log } from "../../protocol/log.ts";
 import type { Changes, Channel, Key } from "../../protocol.ts";
 import { SyncError } from "../../schema.ts";
-import { backoffMs, mapBounded } from "./bounded.ts";
+import { backoffMs } from "../../protocol/backoff.ts";
+import { mapBounded, tableBackoff } from "./bounded.ts";
 import { ChannelLanes } from "./channel_lanes.ts";
 import {
   fanOut,
@@ -89,7 +90,7 @@ export class StreamPassing {
         if (signal.aborted) return;
         this.#metrics.streamFailures++;
         logger.error("the change stream stopped and is read again: {error}", { error });
-        await this.context.pause(backoffMs(attempt, this.context.random), signal);
+        await this.context.pause(backoffMs(attempt, this.context.random, tableBackoff), signal);
       }
     }
   }
@@ -240,7 +241,7 @@ export class StreamPassing {
         if (isOfRecord && ++faults === recordAttemptsMax) {
           return await this.#appendApart(changes, append, signal, error);
         }
-        await this.context.pause(backoffMs(attempt, this.context.random), signal);
+        await this.context.pause(backoffMs(attempt, this.context.random, tableBackoff), signal);
       }
     }
     return undefined;
@@ -298,7 +299,7 @@ export class StreamPassing {
       } catch (error) {
         this.#metrics.streamFailures++;
         logger.warn("{what} failed and is tried again: {error}", { what, error });
-        await this.context.pause(backoffMs(attempt, this.context.random), signal);
+        await this.context.pause(backoffMs(attempt, this.context.random, tableBackoff), signal);
       }
     }
     return false;

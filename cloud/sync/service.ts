@@ -11,7 +11,8 @@ import { Log } from "../../protocol/log.ts";
 import type { FromDevice, Presence as PresenceMessage } from "../../protocol.ts";
 import type { Schema } from "../../schema/model.ts";
 import { Answering, type AnsweringOptions } from "./answering.ts";
-import { backoffMs, pause } from "./bounded.ts";
+import { backoffMs } from "../../protocol/backoff.ts";
+import { pause, tableBackoff } from "./bounded.ts";
 import { defaultPageLimits } from "./catch_up.ts";
 import { ChannelLog } from "./channel_log.ts";
 import { Spread } from "./spread.ts";
@@ -123,7 +124,7 @@ export class CloudService {
         return;
       } catch (error) {
         logger.warn("that this worker is back could not be said: {error}", { error });
-        await wait(backoffMs(attempt, random), signal);
+        await wait(backoffMs(attempt, random, tableBackoff), signal);
       }
     }
   }

@@ -56,8 +56,8 @@ export const storms: readonly Mutant[] = [
     "the wait for an answer doubles up to a minute",
     downlink,
     "agent/sync/requests.ts",
-    `retryMs * 2 ** Math.min(repeats + 1, 16)`,
-    `retryMs * 2`,
+    `backoffMs(repeats + 1, `,
+    `backoffMs(1, `,
   ),
   guarded(
     "later unheard",

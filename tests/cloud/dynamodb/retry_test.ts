@@ -1,7 +1,8 @@
 /** Retries and concurrency. */
 import assert from "node:assert/strict";
 import { faultOf, isPassing, syncErrorOf } from "../../../cloud/dynamodb/faults.ts";
-import { backoffMs, withRetries } from "../../../cloud/dynamodb/retry.ts";
+import { requestBackoff, withRetries } from "../../../cloud/dynamodb/retry.ts";
+import { backoffMs } from "../../../protocol/backoff.ts";
 import { SyncError } from "../../../schema.ts";
 
 function awsError(name: string, status?: number): Error {
@@ -59,8 +60,8 @@ Deno.test("retry: an aborted signal ends it with its reason", async () => {
 });
 
 Deno.test("retry: the wait is between nothing and a cap of two seconds", () => {
-  assert.equal(backoffMs(1, () => 0), 0);
-  assert.equal(backoffMs(50, () => 1), 2000);
+  assert.equal(backoffMs(1, () => 0, requestBackoff), 0);
+  assert.equal(backoffMs(50, () => 1, requestBackoff), 2000);
 });
 
 Deno.test("faults: each kind is told from the others", () => {
