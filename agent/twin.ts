@@ -363,20 +363,21 @@ export class Twin {
   }
 
   /**
-   * The cloud's time, from answers that came soon after their question: what lay in a queue, or came while this process
-   * was stopped, would set the clock back by that long.
+   * The cloud's time, from answers that came soon after their question was first asked: what lay in a queue, came while this
+   * process was stopped, or answers a transmission before the last one would set the clock back by that long. A later time
+   * than the one that is known is nearer to the truth however long it took.
    */
   #learnTime(message: FromCloud): void {
     const { clock } = this.context;
     if (message.type === "verify" || message.type === "digests" || message.type === "later") return;
-    const asked: { readonly sentMs?: number; readonly ahead?: boolean } | undefined = message.type === "changes"
+    const asked: { readonly firstMs?: number; readonly ahead?: boolean } | undefined = message.type === "changes"
       ? undefined
       : message.type === "ack" || message.type === "refused"
       ? this.inFlight.batches.get(message.batch)
       : this.downlink.requestOf(message.request);
-    if (asked?.sentMs === undefined) return;
-    const isPrompt = !asked.ahead && clock.monotonicMs() - asked.sentMs <= roundTripMaxMs;
-    if (isPrompt || !clock.known) clock.learn(message.time);
+    if (asked?.firstMs === undefined) return;
+    const isPrompt = !asked.ahead && clock.monotonicMs() - asked.firstMs <= roundTripMaxMs;
+    if (isPrompt || !clock.known || message.time > clock.nowMs()) clock.learn(message.time);
   }
 
   /** Something may have been committed locally. */

@@ -216,7 +216,7 @@ export class Downlink {
   }
 
   /** See {@link Questions.of}. */
-  requestOf(id: string): Pick<Request, "sentMs" | "ahead"> | undefined {
+  requestOf(id: string): Pick<Request, "firstMs" | "ahead"> | undefined {
     return this.#questions.of(id);
   }
 

@@ -46,6 +46,10 @@ export interface Batch {
   readonly upOnly: boolean;
   /** The digests of the changes' models in the schema that they were made under. Absent: a version of Twintable without made it. */
   readonly schemas?: Readonly<Record<string, string>>;
+  /** Read from the database: it may have been sent before this start. */
+  readonly restored?: true;
+  /** Monotonic time of the first transmission, once it was sent; long ago where one before this start may have been. */
+  firstMs?: number;
   /** Monotonic time of the last transmission, and of the one before it. */
   sentMs?: number;
   earlierMs?: number;
@@ -89,6 +93,7 @@ export class InFlight {
         flights,
         upOnly,
         schemas,
+        restored: true,
         attempts: 0,
         unanswered: 0,
       });

@@ -66,12 +66,12 @@ export class Questions {
   }
 
   #new(): Request {
-    const { clock, limits, random, incarnation } = this.asker.context, sentMs = clock.monotonicMs();
+    const { clock, limits, random, incarnation } = this.asker.context, firstMs = clock.monotonicMs();
     return {
       id: `${incarnation}/${++this.#counter}`,
       settledSerial: this.asker.settledSerial,
-      sentMs,
-      overdueMs: sentMs + waitMs(limits, 0, random),
+      firstMs,
+      overdueMs: firstMs + waitMs(limits, 0, random),
       repeats: 0,
     };
   }
@@ -204,7 +204,7 @@ export class Questions {
   }
 
   /** The request with this id, if an answer to it is still wanted. */
-  of(id: string): Pick<Request, "sentMs" | "ahead"> | undefined {
+  of(id: string): Pick<Request, "firstMs" | "ahead"> | undefined {
     for (const request of this.#out()) if (request.id === id) return request;
     return undefined;
   }

@@ -18,7 +18,7 @@ export interface Request {
   /** The serial of settlements when it was made: what was settled since is known better than the answer knows. */
   readonly settledSerial: number;
   /** Monotonic time when it was made, and after which it is asked again. */
-  readonly sentMs: number;
+  readonly firstMs: number;
   overdueMs: number;
   /** How often it was asked again. */
   repeats: number;

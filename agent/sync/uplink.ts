@@ -162,6 +162,7 @@ export class Uplink {
     }
     if (sending.attempts > 0) counters.resent++;
     sending.earlierMs = sending.sentMs;
+    sending.firstMs ??= sending.restored ? -Infinity : now;
     sending.sentMs = now;
     sending.retryAtMs = now + this.#patienceMs(sending);
     sending.attempts++;

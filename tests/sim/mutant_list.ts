@@ -9,6 +9,7 @@
 import { guarded, type Mutant, one } from "./mutant.ts";
 import { absence } from "./mutants_absence.ts";
 import { devicefile } from "./mutants_devicefile.ts";
+import { nets } from "./mutants_nets.ts";
 import { outside } from "./mutants_outside.ts";
 import { shipped } from "./mutants_shipped.ts";
 import { security } from "./mutants_security.ts";
@@ -610,10 +611,10 @@ export const mutants: readonly Mutant[] = [
     `const text = keyText(key) + seq;
     const known = this.waiting.get(text);`,
   ),
-  one(
+  guarded(
     "jump forgotten by a fault",
     "found by the simulation: a jump that a full disk kept from being written was not seen again, and stamps were hours off",
-    "devpol clock",
+    "tests/agent/sync/clock_test.ts#could not be recorded",
     "agent/sync/clock.ts",
     `    const jumped = Math.abs(delta) >= jumpMinMs, next = this.#segment + 1;`,
     `    [this.#lastWallMs, this.#lastMonotonicMs] = [wall, monotonic];
@@ -677,4 +678,5 @@ export const mutants: readonly Mutant[] = [
   ...skew,
   ...restore,
   ...storms,
+  ...nets,
 ];

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { canonicalJson, jsonEquals, parsePlain, stripItem, versionOf } from "../../schema.ts";
+import { canonicalJson, isExpired, jsonEquals, parsePlain, stripItem, versionOf } from "../../schema.ts";
 import type { Model } from "../../schema/model.ts";
 import type { Item, Json } from "../../schema/values.ts";
 import type { SimDevice } from "./device.ts";
@@ -112,6 +112,7 @@ function accounted(world: World, commit: Commit, table: Map<string, Item>, kept:
   if (world.rolledBack.has(device)) return;
   // A removal: the table may only have what the device had not written before it.
   const item = table.get(key);
+  if (commit.unknown && hadExpired(world, commit, item)) return;
   const before = world.commits.some((c) =>
     c.device === device && c.key === key && c.order < order && item?.v !== undefined && c.set.v === item.v
   );
@@ -123,6 +124,17 @@ function accounted(world: World, commit: Commit, table: Map<string, Item>, kept:
   if (before && !wroteAgain && !kept.hasRemoval(device, model.name, commit.name)) {
     throw new Violation(`I2 the removal of ${key} on ${device} is lost: ${JSON.stringify(item)}`);
   }
+}
+
+/**
+ * What the device had written had run out, as far as it could know: that somebody had prolonged it, it had not heard. The
+ * row that was removed was one made anew and never sent, and its removal says nothing of an item that others keep alive.
+ */
+function hadExpired({ sent }: World, { device, key, model, at }: Commit, item: Item | undefined): boolean {
+  return [...sent].some(([version, { device: by, change }]) =>
+    by === device && version.endsWith(` ${key}`) && change.item !== undefined && change.item.v === item?.v &&
+    isExpired(model, change.item, at)
+  );
 }
 
 /** I1 for the object of odd values: what an application reads on the device is what it reads of the item. */

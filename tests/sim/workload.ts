@@ -43,6 +43,8 @@ export interface Commit extends Effect {
   readonly at: number;
   /** Lost with a power failure: nothing is promised for it. */
   forgotten: boolean;
+  /** The device knew of no living item of this key any more. */
+  unknown?: boolean;
   /** When it was made the device can no longer know: a jump of its clock went unnoticed. */
   undated?: boolean;
 }

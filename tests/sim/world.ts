@@ -397,11 +397,19 @@ export class World {
     for (const effect of effects) {
       const key = this.keyText(device.identity, model, effect.name);
       const undated = device.hasDrifted || undefined;
-      this.commits.push({ ...effect, device: device.name, key, model, order, at: this.now, forgotten: false, undated });
+      const unknown = this.config.expiring && effect.removed && this.#isUnknown(device, model, key) || undefined;
+      const made = { device: device.name, key, model, order, at: this.now, forgotten: false, undated, unknown };
+      this.commits.push({ ...effect, ...made });
     }
     if (!expiring) return;
     const given = this.#giveExpiry(device, model, effects);
     if (given.length > 0) this.committed(device, model, given);
+  }
+
+  /** To the device the table has no such item any more: it has no base, or one that has expired. */
+  #isUnknown({ twin: { context } }: SimDevice, model: Model, key: string): boolean {
+    const base = context.records.get(key.split("|") as [string, string])?.base;
+    return base === undefined || isExpired(model, base, this.now);
   }
 
   /** A cloud application writes, raw: past every worker, at once. */

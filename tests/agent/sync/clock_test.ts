@@ -129,3 +129,35 @@ for (const hours of [2, -2]) {
     store.close();
   });
 }
+
+Deno.test("clock: an answer to an earlier transmission of a batch does not set the clock back", () => {
+  using device = new Scripted();
+  device.connect();
+  device.pass(2000);
+  device.swallows = ({ type }) => type === "up";
+  device.sql("INSERT INTO Sample(n) VALUES (1)");
+  const batch = device.sent.findLast((message) => message.type === "up")!;
+  const answeredMs = device.nowMs;
+  device.pass(hourMs);
+  assert.ok(device.sent.filter((message) => message.type === "up").length > 2, "sent again and again");
+  // The first transmission's answer was under way for an hour, and comes right after the last transmission.
+  while (device.sent.at(-1)!.type !== "up") device.pass(1000);
+  device.twin.onMessage({ type: "ack", batch: batch.batch, time: answeredMs, answers: [{ at: 0, code: "clock" }] });
+  const behindMs = device.nowMs - device.twin.context.clock.nowMs();
+  assert.ok(Math.abs(behindMs) <= offsetIgnoredMs, `the clock is ${behindMs} ms behind`);
+});
+
+Deno.test("clock: a later time than the known one is believed, however long the answer took", () => {
+  using device = new Scripted();
+  device.connect();
+  device.pass(2000);
+  device.swallows = ({ type }) => type === "up";
+  device.sql("INSERT INTO Sample(n) VALUES (1)");
+  const batch = device.sent.findLast((message) => message.type === "up")!;
+  device.pass(hourMs);
+  // Else each transmission is too old for the cloud, and each answer too old for the device.
+  const time = device.nowMs + hourMs;
+  device.twin.onMessage({ type: "ack", batch: batch.batch, time, answers: [{ at: 0, code: "late" }] });
+  const behindMs = time - device.twin.context.clock.nowMs();
+  assert.ok(Math.abs(behindMs) <= offsetIgnoredMs, `the clock is ${behindMs} ms behind`);
+});
