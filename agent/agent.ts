@@ -6,26 +6,22 @@
  * @module
  */
 import { setImmediate } from "node:timers";
-import type { FromCloud } from "../protocol.ts";
-import type { Identity, Schema } from "../schema/model.ts";
-import { checkId, compiledOf, identityProblem, type OneTableSchema, SyncError } from "../schema.ts";
-import type { Counters, Limits } from "./sync/context.ts";
-import { closedError } from "./sqlite/driver.ts";
-import { shareWithGroup } from "./sqlite/private_file.ts";
-import { fileIdentity } from "./sqlite/real_path.ts";
-import type { Driver } from "./sqlite/driver.ts";
-import { ffiDriver } from "./sqlite/driver_ffi.ts";
-import { beginGeneration } from "./upkeep/generation.ts";
-import { dropKept, type Kept, type KeptList, type KeptTable, listKept, restoreKept } from "./store/kept.ts";
-import { type Lease, takeLease } from "./sqlite/lease.ts";
-import { MqttLink } from "./link.ts";
+import type { DeviceReport, FromCloud } from "../protocol.ts";
+import { type OneTableSchema, SyncError } from "../schema.ts";
 import { type ModelApi, modelApi } from "./api/models.ts";
+import { type WatchedChange, Watchers, type WatchOptions } from "./api/watchers.ts";
+import { MqttLink } from "./link.ts";
 import type { Clock, Transport } from "./ports.ts";
-import { alteredError, openStore, type Store } from "./store/store.ts";
+import { CommitWatch } from "./sqlite/commit_watch.ts";
+import { closedError } from "./sqlite/driver.ts";
+import type { Lease } from "./sqlite/lease.ts";
+import { statusOf } from "./status.ts";
+import { dropKept, type KeptTable, listKept, restoreKept } from "./store/kept.ts";
+import type { Store } from "./store/store.ts";
 import { Twin } from "./twin.ts";
-import type { DeviceReport } from "../protocol.ts";
+import type { AgentOptions, AgentStatus, KeptApi, WaitOptions } from "./types.ts";
+import { FileWatch } from "./upkeep/file_watch.ts";
 import { Reporter } from "./upkeep/reporter.ts";
-import type { Problem } from "./upkeep/problems.ts";
 import {
   askVerify,
   type Difference,
@@ -34,158 +30,28 @@ import {
   type VerifyReport,
   verifyReport,
 } from "./verify/report.ts";
-import { watchCommits } from "./sqlite/commit_watch.ts";
-import { type WatchedChange, Watchers, type WatchOptions } from "./api/watchers.ts";
-
-export type { Kept, KeptList } from "./store/kept.ts";
-export type { Problem, ProblemName } from "./upkeep/problems.ts";
-export type { Difference, VerifyOptions, VerifyReport } from "./verify/report.ts";
-export type { WatchedChange, WatchOptions } from "./api/watchers.ts";
-
-/** How an agent is opened. */
-export interface AgentOptions<S extends OneTableSchema> {
-  /** A schema literal (`defineSchema`), or one that was loaded and compiled. */
-  readonly schema: S | Schema;
-  /** This device: 1–128 of `A-Z a-z 0-9 _ . : -`. */
-  readonly device: string;
-  /** The account that the device belongs to; an id like the device's. */
-  readonly account: string;
-  /** The database file. It is created if missing. */
-  readonly path: string;
-  /** The broker's URL (`mqtt://`, `mqtts://`), or a transport. Absent: the agent works locally; changes wait. */
-  readonly mqtt?: string | Transport;
-  /** User name at the broker; default: the device's id. */
-  readonly username?: string;
-  /** Password at the broker: with Twintable's own, the token that `device add` prints. */
-  readonly password?: string;
-  /** PEM texts for TLS. */
-  readonly ca?: string;
-  /** The device's certificate, PEM. */
-  readonly cert?: string;
-  /** The certificate's key, PEM. */
-  readonly key?: string;
-  /** 4 (default): MQTT 3.1.1. 5: MQTT 5. */
-  readonly protocolVersion?: 4 | 5;
-  /** Bytes of one MQTT message, where the broker takes less than 128 KB; larger messages travel in parts. */
-  readonly payloadBytesMax?: number;
-  /** Topic prefix, default `tt`. */
-  readonly prefix?: string;
-  /** `full` (default): a commit survives a power cut. `normal`: the last commits before a power cut may be lost, not before a crash. */
-  readonly synchronous?: "full" | "normal";
-  /** The runtime's SQLite (default), or a library over FFI, which needs `--allow-ffi`. */
-  /**
-   * Let the file's group read and write the database (0660), so that applications of other users can open it. The group is the
-   * folder's where the folder has the setgid bit. Default: its owner alone (0600).
-   */
-  readonly group?: boolean;
-  /** What opens SQLite: the runtime's own (default), or a library by FFI. */
-  readonly driver?: "builtin" | "ffi";
-  /** Of the driver `ffi`: the library's file; default the system's SQLite. */
-  readonly sqliteLibrary?: string;
-  /** Of the driver `ffi`: the key of an encrypted database (SQLCipher). */
-  readonly databaseKey?: string | Uint8Array;
-  /** Bounds other than the defaults. */
-  readonly limits?: Partial<Limits>;
-  /** For tests: other clocks and randomness than the machine's. */
-  readonly clock?: Clock;
-  /** Uniform in [0, 1). */
-  readonly random?: () => number;
-}
-
-/** Where an agent stands. Times are ISO texts in the cloud's time. */
-export interface AgentStatus {
-  /** Whose database this is. */
-  readonly device: string;
-  /** Its account. */
-  readonly account: string;
-  /** Whether there is a connection to the broker. */
-  readonly connected: boolean;
-  /** Entries in the outbox, those in flight included. */
-  readonly outbox: number;
-  /** Changes in flight. */
-  readonly inflight: number;
-  /** Changes in `_rejected`. */
-  readonly rejected: number;
-  /** Versions in `_conflicts`. */
-  readonly conflicts: number;
-  /** Items from the cloud that their table can't take, and that are tried again. */
-  readonly aside: number;
-  /** What is wrong now, in sentences, the most important first. */
-  readonly problem?: string;
-  /** The same one by one, by name. */
-  readonly problems: readonly Problem[];
-  /** The outbox is full: writes to synced models are refused. */
-  readonly full: boolean;
-  /** Rows of models with `keep: "newest"` that gave way unsent, since the database was made. */
-  readonly dropped: number;
-  /** When the oldest change that waits was made, by the device's clock. */
-  readonly oldest?: string;
-  /** By channel, where the device is in its log; `snapshot`: one is under way. */
-  readonly cursors: Record<string, { epoch?: string; seq?: number; snapshot?: boolean }>;
-  /** Whether every channel has been read to its end since the connection came up. */
-  readonly caughtUp: boolean;
-  /** When the last batch was acknowledged. */
-  readonly lastAck?: string;
-  /** When the cloud was last heard of a channel. */
-  readonly lastSync?: string;
-  /** The last error since the connection came up. */
-  readonly lastError?: string;
-  /** How far the cloud's clock is ahead of this device's, ms; undefined until the cloud has told it. */
-  readonly clockOffsetMs?: number;
-  /** What has happened since the start. */
-  readonly counters: Readonly<Counters>;
-}
-
-/** How long to wait, and how to stop waiting. */
-export interface WaitOptions {
-  /** Ends the wait; the promise is then rejected with the signal's reason. */
-  readonly signal?: AbortSignal;
-  /** After so long the promise is rejected with a SyncError `timeout`. Default: it waits for ever. */
-  readonly timeoutMs?: number;
-}
-
-/** What is kept for people: changes that the cloud refused, or versions that lost a conflict. */
-export interface KeptApi {
-  /** A page of them, oldest first. */
-  list(options?: KeptList): Kept[];
-  /**
-   * Writes a version to its row again, as a new local change; it is no longer kept then.
-   *
-   * @throws SyncError `not-found`; `newer` where the row was written since, unless `force`; `invalid`, `constraint`,
-   *   `read-only`, `full`, `busy`: nothing has changed then
-   */
-  restore(id: number, options?: { readonly force?: boolean }): Kept;
-  /** Forgets one, all of a model, or all. @returns how many */
-  drop(which?: { readonly id?: number; readonly model?: string }): number;
-}
+import { Waiters } from "./waiters.ts";
 
 /** Longest sleep between two looks at the clock. */
 const tickMaxMs = 1_000;
-/** What was dropped or altered must stay so for this long before the agent stops: a migration tool may still be at it. */
-const alteredGraceMs = 10_000;
-
 /** A running agent. Close it, or use `await using`. */
 export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDisposable {
   readonly #twin: Twin;
   readonly #transport: Transport | undefined;
   readonly #watchers: Watchers;
-  readonly #waiters: Set<() => void> = new Set();
   readonly #arrivals: FromCloud[] = [];
   readonly #release: (() => void)[] = [];
   /** Aborts with the reason that calls after the close fail with. */
   readonly #ending = new AbortController();
+  readonly #waiters = new Waiters(this.#ending.signal, () => this.#lastError);
   readonly #ended = Promise.withResolvers<SyncError | undefined>();
-  /** Which file the path led to when it was opened; undefined: a database in memory. */
-  readonly #file: string | undefined;
-  /** What was found dropped or altered, and since when, monotonic ms. */
-  #alteredText = "";
-  #alteredSinceMs = 0;
   /** Why the agent stopped by itself. */
   #fault: SyncError | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #commitQueued = false;
   #closed: Promise<void> | undefined;
   readonly #reporter: Reporter;
+  readonly #fileWatch: FileWatch;
 
   /** Use {@link openAgent}. */
   constructor(
@@ -210,7 +76,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
       onApplied: () => this.#watchers.wake(),
     });
     this.#reporter = new Reporter(this.#twin, options.path);
-    this.#file = options.path === ":memory:" ? undefined : fileIdentity(options.path);
+    this.#fileWatch = new FileWatch(options.path, store, this.#twin.context.problems);
     // After a fault the next start has to look at the file whole.
     this.#release.push(() => store.close(), () => this.#fault ?? lease.ended(), () => lease[Symbol.dispose]());
     this.#startShell(options.path, store);
@@ -233,7 +99,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
       describe: () => this.#described(),
     });
     if (path !== ":memory:") {
-      const watch = watchCommits(path, {
+      const watch = new CommitWatch(path, {
         onWake: () => this.#event(() => this.#twin.onCommit()),
         dataVersion: () => Number(store.db.sql("PRAGMA data_version").get()!.data_version),
       });
@@ -244,10 +110,8 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
 
   #tick = (): void => {
     if (this.#closed) return;
-    const replaced = this.#replaced();
-    if (replaced) return this.#stop(replaced);
-    const altered = this.#altered();
-    if (altered) return this.#stop(altered);
+    const reason = this.#fileWatch.look(this.#twin.context.clock.clock.monotonicMs());
+    if (reason) return this.#stop(reason);
     this.#tellLink();
     let due = tickMaxMs;
     this.#event(() => due = this.#twin.tick() - this.#twin.context.clock.monotonicMs());
@@ -291,43 +155,6 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
     this.#transport?.resume?.();
   }
 
-  /**
-   * Whether the path leads to another file by now, or to none: SQLite goes on with the one without a name, and what is
-   * written to it is lost at the close. A look of some microseconds a second.
-   */
-  #replaced(): SyncError | undefined {
-    if (this.#file === undefined) return undefined;
-    const { path } = this.options;
-    const now = fileIdentity(path);
-    if (now === this.#file) return undefined;
-    const what = now === undefined ? "was removed" : "was replaced by another file";
-    return new SyncError("replaced", `the database "${path}" ${what} while the agent had it open`, {
-      hint: "start the agent again; replace a database only while no agent runs (mod.ts restore)",
-    });
-  }
-
-  /**
-   * Whether somebody has dropped or altered what the agent needs, and is done with it: a migration tool takes its time from one
-   * statement to the next. Meanwhile nothing is written (`Store.tx`).
-   */
-  #altered(): SyncError | undefined {
-    let names: readonly string[];
-    try {
-      names = this.store.altered();
-    } catch {
-      // The database can't be read now: the twin meets that, too, and tells it.
-      return undefined;
-    }
-    const now = this.#twin.context.clock.clock.monotonicMs(), text = names.join();
-    if (text !== this.#alteredText) {
-      this.#alteredText = text;
-      this.#alteredSinceMs = now;
-      if (names.length > 0) this.#twin.context.problems.raise("altered", alteredError(names).message);
-      else this.#twin.context.problems.clear("altered");
-    }
-    return names.length > 0 && now - this.#alteredSinceMs >= alteredGraceMs ? alteredError(names) : undefined;
-  }
-
   /** What the broker has against this device stands in `problem`, too: the twin knows only that there is no connection. */
   #tellLink(): void {
     const { problems } = this.#twin.context, trouble = this.#transport?.trouble;
@@ -363,7 +190,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
     if (this.#closed) return;
     step();
     if (this.#closed) return;
-    for (const waiter of [...this.#waiters]) waiter();
+    this.#waiters.look();
   }
 
   /**
@@ -454,14 +281,14 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
   async flush(options: WaitOptions = {}): Promise<void> {
     this.#mustBeOpen();
     this.#event(() => this.#twin.onCommit());
-    await this.#until("every local change is acknowledged", () => this.#twin.drained, options);
+    await this.#waiters.until("every local change is acknowledged", () => this.#twin.drained, options);
   }
 
   /** Asks the cloud for what is new, and waits until every channel is caught up. @throws as `flush` */
   async sync(options: WaitOptions = {}): Promise<void> {
     this.#mustBeOpen();
     this.#event(() => this.#twin.resync());
-    await this.#until(
+    await this.#waiters.until(
       "every channel is caught up",
       () => this.#twin.connected && this.#twin.downlink.caughtUp,
       options,
@@ -487,42 +314,8 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
     this.#twin.verify.notice();
     clearTimeout(this.#timer);
     this.#tick();
-    await this.#until("the verification is done", () => verifyReport(db, id).state === "done", wait);
+    await this.#waiters.until("the verification is done", () => verifyReport(db, id).state === "done", wait);
     return { ...verifyReport(db, id), found: differences(db) };
-  }
-
-  #until(what: string, done: () => boolean, { signal, timeoutMs }: WaitOptions): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const look = () => {
-      try {
-        if (done()) resolve();
-      } catch (error) {
-        // The database can't be read now. Whoever waits is told; the twin itself goes on trying.
-        reject(error);
-      }
-    };
-    const timer = timeoutMs === undefined ? undefined : setTimeout(() => {
-      const last = this.#lastError;
-      reject(
-        new SyncError("timeout", `waited ${timeoutMs} ms until ${what}${last ? ` (${last})` : ""}`, {
-          retryable: true,
-        }),
-      );
-    }, timeoutMs);
-    const abort = () => reject(signal!.reason);
-    const ending = this.#ending.signal;
-    const ended = () => reject(ending.reason);
-    if (signal?.aborted) abort();
-    signal?.addEventListener("abort", abort);
-    ending.addEventListener("abort", ended);
-    this.#waiters.add(look);
-    look();
-    return promise.finally(() => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", abort);
-      ending.removeEventListener("abort", ended);
-      this.#waiters.delete(look);
-    });
   }
 
   get #lastError(): string | undefined {
@@ -532,34 +325,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
   /** Where the agent stands now. */
   status(): AgentStatus {
     this.#mustBeOpen();
-    const { store } = this;
-    const count = (table: string) => Number(store.db.sql(`SELECT count(*) AS n FROM ${table}`).get()!.n);
-    const time = (name: string) => {
-      const ms = store.getMeta(name);
-      return ms === undefined ? undefined : new Date(Number(ms)).toISOString();
-    };
-    return {
-      device: store.identity.deviceId,
-      account: store.identity.accountId,
-      connected: this.#twin.connected,
-      outbox: count("_outbox"),
-      inflight: [...this.#twin.inFlight.batches.values()].reduce((n, b) => n + b.flights.length, 0),
-      rejected: count("_rejected"),
-      conflicts: count("_conflicts"),
-      aside: count("_sync_aside"),
-      problem: this.#twin.facts.get("problem") as string | undefined,
-      problems: this.#twin.context.problems.list,
-      full: this.#twin.capacity.full,
-      dropped: Number(store.getMeta("dropped") ?? 0),
-      oldest: store.db.sql("SELECT oldest FROM _status").get()!.oldest as string | null ?? undefined,
-      cursors: this.#twin.downlink.cursors(),
-      caughtUp: this.#twin.downlink.caughtUp,
-      lastAck: time("lastAck"),
-      lastSync: time("lastSync"),
-      lastError: this.#lastError,
-      clockOffsetMs: this.#twin.context.clock.offsetMs,
-      counters: { ...this.#twin.context.counters },
-    };
+    return statusOf(this.#twin, this.#lastError);
   }
 
   /**
@@ -587,68 +353,9 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
   }
 }
 
-const systemClock: Clock = { wallMs: () => Date.now(), monotonicMs: () => performance.now() };
+/** The machine's clocks. */
+export const systemClock: Clock = { wallMs: () => Date.now(), monotonicMs: () => performance.now() };
 
 function cryptoRandom(): number {
   return crypto.getRandomValues(new Uint32Array(1))[0]! / 2 ** 32;
-}
-
-/** Whether the database must be checked at the next start, too. Any other refusal has left it as it was. */
-function meansDamage(error: unknown): boolean {
-  return !(error instanceof SyncError) || error.code === "corrupt" || error.code === "io";
-}
-
-/** @throws {TypeError} where a key is given to the built-in SQLite, which would write in plaintext */
-function driverOf({ driver, sqliteLibrary, databaseKey }: AgentOptions<OneTableSchema>): Driver | undefined {
-  if (driver !== "ffi") {
-    if (sqliteLibrary !== undefined || databaseKey !== undefined) {
-      throw new TypeError('sqliteLibrary and databaseKey go with driver: "ffi"');
-    }
-    return undefined;
-  }
-  const key = typeof databaseKey === "string" ? new TextEncoder().encode(databaseKey) : databaseKey;
-  if (key?.length === 0) throw new TypeError("databaseKey is empty");
-  return ffiDriver({ library: sqliteLibrary, key });
-}
-
-/**
- * Opens the device's database, creating or migrating it as the schema says, and starts to sync.
- *
- * @throws SchemaError for a schema that is refused
- * @throws SyncError `in-use` (another agent has the file), `foreign-database` (it is another device's or account's),
- *   `not-a-database`, `corrupt`, `newer-format`, `migration` (rows that the schema does not fit), `busy`, `full`, `io`
- * @throws RangeError for a device or account id that is not one
- */
-// deno-lint-ignore require-await -- its errors are rejections, whatever throws them
-export async function openAgent<const S extends OneTableSchema>(options: AgentOptions<S>): Promise<Agent<S>> {
-  const identity: Identity = { deviceId: options.device, accountId: options.account };
-  checkId("device", identity.deviceId);
-  checkId("account", identity.accountId);
-  const schema = compiledOf(options.schema);
-  const unfit = identityProblem(schema, identity);
-  if (unfit !== undefined) throw new RangeError(unfit);
-  const driver = driverOf(options);
-  const lease = takeLease(options.path);
-  // Who may open the database may see whether an agent runs on it.
-  if (options.group && options.path !== ":memory:") shareWithGroup(lease.path);
-  let store: Store | undefined;
-  try {
-    store = openStore({
-      path: options.path,
-      schema,
-      identity,
-      synchronous: options.synchronous,
-      group: options.group,
-      check: lease.unclean,
-      driver,
-      now: () => (options.clock ?? systemClock).wallMs(),
-    });
-    const restored = beginGeneration(store, lease);
-    return new Agent<S>(store, options, lease, restored);
-  } catch (error) {
-    store?.close();
-    if (!store && !meansDamage(error)) lease.left();
-    lease[Symbol.dispose]();
-    throw error;
-  }
 }

@@ -4,23 +4,13 @@
  *
  * @module
  */
-export {
-  Agent,
-  type AgentOptions,
-  type AgentStatus,
-  type Difference,
-  type Kept,
-  type KeptApi,
-  type KeptList,
-  openAgent,
-  type Problem,
-  type ProblemName,
-  type VerifyOptions,
-  type VerifyReport,
-  type WaitOptions,
-  type WatchedChange,
-  type WatchOptions,
-} from "./agent.ts";
+export { Agent } from "./agent.ts";
+export { openAgent } from "./open.ts";
+export type { AgentOptions, AgentStatus, KeptApi, WaitOptions } from "./types.ts";
+export type { Kept, KeptList } from "./store/kept.ts";
+export type { Problem, ProblemName } from "./upkeep/problems.ts";
+export type { Difference, VerifyOptions, VerifyReport } from "./verify/report.ts";
+export type { WatchedChange, WatchOptions } from "./api/watchers.ts";
 export type { Counters, Limits } from "./sync/context.ts";
 export type {
   AllOf,

@@ -6,7 +6,7 @@
  * @module
  */
 import { dirname, resolve } from "node:path";
-import { openAgent } from "../agent/agent.ts";
+import { openAgent } from "../agent/open.ts";
 import type { Migration } from "../agent/migration/migrate.ts";
 import { defaultLimits } from "../agent/sync/context.ts";
 import { MqttLink, payloadBytesMin } from "../agent/link.ts";

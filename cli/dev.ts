@@ -7,7 +7,7 @@
  * @module
  */
 import { join, resolve } from "node:path";
-import { type Agent, openAgent } from "../agent/agent.ts";
+import { type Agent, openAgent } from "../agent/open.ts";
 import { type Cloud, startCloud } from "../cloud/worker.ts";
 import { withoutSecrets } from "../protocol/log.ts";
 import { runDemoDevice } from "../examples/demo_device.ts";

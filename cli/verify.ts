@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { openAgent } from "../agent/agent.ts";
+import { openAgent } from "../agent/open.ts";
 import { type Driver, openDatabase } from "../agent/sqlite/driver.ts";
 import { ffiDriver } from "../agent/sqlite/driver_ffi.ts";
 import { MqttLink } from "../agent/link.ts";

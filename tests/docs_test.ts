@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { type Agent, openAgent } from "../agent/agent.ts";
+import { type Agent, openAgent } from "../agent/open.ts";
 import { schema } from "../examples/schema.ts";
 import { compileSchema } from "../schema.ts";
 import { connect } from "./support/sql.ts";

@@ -13,7 +13,7 @@
  */
 import { realPath } from "./real_path.ts";
 
-/** Options of {@link watchCommits}. */
+/** Options of {@link CommitWatch}. */
 export interface WakeOptions {
   /** Another connection has committed since the last call. Never called re-entrantly, at most once in `minGapMs`. */
   readonly onWake: () => void;
@@ -23,13 +23,6 @@ export interface WakeOptions {
   readonly pollMs?: number;
   /** Ms between two calls of `onWake`; default 2. */
   readonly minGapMs?: number;
-}
-
-/** A running watch. */
-export interface CommitWatch {
-  /** Looks at `data_version` now; for a caller that has reason to. */
-  check(): void;
-  close(): void;
 }
 
 /**
@@ -42,117 +35,133 @@ const watchedPolls = 16;
 const looksMs: readonly number[] = [1, 3, 10, 30];
 
 /**
- * Watches the database at `path` for commits of other connections. The `-wal` file may be missing, vanish and come back.
- * Errors of `dataVersion` (a busy or closed database) end a look, never the watch: the next one tries again.
+ * Watches the database at a path for commits of other connections, from its construction until {@link CommitWatch.close}. The
+ * `-wal` file may be missing, vanish and come back. Errors of `dataVersion` (a busy or closed database) end a look, never the
+ * watch: the next one tries again.
  */
-export function watchCommits(path: string, options: WakeOptions): CommitWatch {
-  const { onWake, dataVersion, pollMs = 250, minGapMs = 2 } = options;
-  const walPath = `${realPath(path)}-wal`;
-  let seen = read();
-  let watcher: Deno.FsWatcher | undefined;
-  let eventSincePoll = false, closed = false, wokenMs = -Infinity;
-  let lookTimer: ReturnType<typeof setTimeout> | undefined;
+export class CommitWatch {
+  readonly #walPath: string;
+  readonly #pollMs: number;
+  readonly #minGapMs: number;
+  /** The `data_version` that was seen last; undefined: it could not be read. */
+  #seen: number | undefined;
+  #watcher: Deno.FsWatcher | undefined;
+  #eventSincePoll = false;
+  #closed = false;
+  #wokenMs = -Infinity;
+  #lookTimer: ReturnType<typeof setTimeout> | undefined;
+  #pollTimer: ReturnType<typeof setTimeout>;
 
-  function read(): number | undefined {
+  /** @param path of the database */
+  constructor(path: string, private readonly options: WakeOptions) {
+    this.#walPath = `${realPath(path)}-wal`;
+    this.#pollMs = options.pollMs ?? 250;
+    this.#minGapMs = options.minGapMs ?? 2;
+    this.#seen = this.#read();
+    void this.#watch();
+    this.#pollTimer = this.#planPoll();
+  }
+
+  /** Looks at `data_version` now; for a caller that has reason to. */
+  check(): void {
+    this.#look();
+  }
+
+  /** Ends it; `onWake` is not called any more. */
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#pollTimer);
+    clearTimeout(this.#lookTimer);
+    this.#dropWatcher();
+  }
+
+  #read(): number | undefined {
     try {
-      return dataVersion();
+      return this.options.dataVersion();
     } catch {
       return undefined;
     }
   }
 
   /** Whether there was something to see. Within the gap the look is put off, so that bursts cost one wake-up. */
-  function look(): boolean {
-    const version = read();
-    if (version === undefined || version === seen) return false;
-    const gapMs = wokenMs + minGapMs - performance.now();
+  #look(): boolean {
+    const version = this.#read();
+    if (version === undefined || version === this.#seen) return false;
+    const gapMs = this.#wokenMs + this.#minGapMs - performance.now();
     if (gapMs > 0) {
-      schedule(gapMs, 0);
+      this.#schedule(gapMs, 0);
       return true;
     }
-    seen = version;
-    wokenMs = performance.now();
-    onWake();
+    this.#seen = version;
+    this.#wokenMs = performance.now();
+    this.options.onWake();
     return true;
   }
 
-  function schedule(delayMs: number, attempt: number): void {
-    clearTimeout(lookTimer);
-    lookTimer = setTimeout(() => {
-      lookTimer = undefined;
-      if (closed || look() || attempt >= looksMs.length) return;
-      schedule(looksMs[attempt]!, attempt + 1);
+  #schedule(delayMs: number, attempt: number): void {
+    clearTimeout(this.#lookTimer);
+    this.#lookTimer = setTimeout(() => {
+      this.#lookTimer = undefined;
+      if (this.#closed || this.#look() || attempt >= looksMs.length) return;
+      this.#schedule(looksMs[attempt]!, attempt + 1);
     }, delayMs);
   }
 
-  async function watch(): Promise<void> {
+  async #watch(): Promise<void> {
     let own: Deno.FsWatcher;
     try {
-      own = Deno.watchFs(walPath, { recursive: false });
+      own = Deno.watchFs(this.#walPath, { recursive: false });
     } catch {
       // Not there yet, or no watches here: the poll arms it again when there is something to watch.
       return;
     }
-    watcher = own;
+    this.#watcher = own;
     try {
-      for await (const event of own) {
-        if (closed || watcher !== own) break;
-        eventSincePoll = true;
-        if (event.kind === "access") continue;
-        // Also while a look is pending: it may be one of the late ones, which the agent's own commit before asked for.
-        if (!look()) schedule(looksMs[0]!, 1);
-        if (event.kind === "remove") break;
-      }
+      await this.#follow(own);
     } catch {
-      // A watch that broke is like one that never was: the poll takes over and arms a new one.
+      // A watch that broke is like one that never was: the poll arms a new one.
     }
-    if (watcher === own) watcher = undefined;
-    try {
-      own.close();
-    } catch {
-      // Closed by `close` or `rearm` already.
+    if (this.#watcher === own) this.#watcher = undefined;
+    closeQuietly(own);
+  }
+
+  async #follow(own: Deno.FsWatcher): Promise<void> {
+    for await (const event of own) {
+      if (this.#closed || this.#watcher !== own) return;
+      this.#eventSincePoll = true;
+      if (event.kind === "access") continue;
+      // Also while a look is pending: it may be one of the late ones, which the agent's own commit before asked for.
+      if (!this.#look()) this.#schedule(looksMs[0]!, 1);
+      if (event.kind === "remove") return;
     }
   }
 
-  function rearm(): void {
-    const old = watcher;
-    watcher = undefined;
-    try {
-      old?.close();
-    } catch {
-      // It ended by itself.
-    }
-    void watch();
+  #dropWatcher(): void {
+    const old = this.#watcher;
+    this.#watcher = undefined;
+    if (old) closeQuietly(old);
   }
 
-  function planPoll(): ReturnType<typeof setTimeout> {
-    return setTimeout(poll, watcher === undefined ? pollMs : pollMs * watchedPolls);
+  #planPoll(): ReturnType<typeof setTimeout> {
+    return setTimeout(() => this.#poll(), this.#watcher === undefined ? this.#pollMs : this.#pollMs * watchedPolls);
   }
 
-  function poll(): void {
+  #poll(): void {
     // First: whoever is woken may close the watch, or throw.
-    pollTimer = planPoll();
-    const missed = look() && !eventSincePoll;
-    eventSincePoll = false;
+    this.#pollTimer = this.#planPoll();
+    const missed = this.#look() && !this.#eventSincePoll;
+    this.#eventSincePoll = false;
+    if (this.#closed || (this.#watcher !== undefined && !missed)) return;
     // A commit without an event: the watch is on a file that is no longer the WAL.
-    if (!closed && (watcher === undefined || missed)) rearm();
+    this.#dropWatcher();
+    void this.#watch();
   }
+}
 
-  void watch();
-  let pollTimer = planPoll();
-  return {
-    check: () => void look(),
-    close() {
-      closed = true;
-      clearTimeout(pollTimer);
-      clearTimeout(lookTimer);
-      const old = watcher;
-      watcher = undefined;
-      try {
-        old?.close();
-      } catch {
-        // It ended by itself.
-      }
-    },
-  };
+function closeQuietly(watcher: Deno.FsWatcher): void {
+  try {
+    watcher.close();
+  } catch {
+    // It ended by itself.
+  }
 }

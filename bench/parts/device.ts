@@ -5,7 +5,7 @@
  */
 import { DatabaseSync } from "node:sqlite";
 import process from "node:process";
-import { type Agent, openAgent } from "../../agent/agent.ts";
+import { type Agent, openAgent } from "../../agent/open.ts";
 import { MqttLink } from "../../agent/link.ts";
 import { answerCalls, nowMs } from "../child.ts";
 import { type benchSchema, insertTelemetrySql, schemaWith, telemetryValues } from "../schema.ts";

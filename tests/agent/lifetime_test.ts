@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { renameSync, symlinkSync, writeFileSync } from "node:fs";
-import { type Agent, openAgent } from "../../agent/agent.ts";
+import { type Agent, openAgent } from "../../agent/open.ts";
 import type { Transport } from "../../agent/ports.ts";
 import { fileIdentity, realPath } from "../../agent/sqlite/real_path.ts";
 import { SyncError } from "../../schema.ts";

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { linkFlags, statusOf } from "../support/device.ts";
 import { ffiDriver } from "../../agent/sqlite/driver_ffi.ts";
-import { openAgent } from "../../agent/agent.ts";
+import { openAgent } from "../../agent/open.ts";
 import { sqlcipher, systemSqlite } from "../support/libraries.ts";
 import { Program } from "../support/process.ts";
 import { e2eSchema, writeSchema } from "../support/schema.ts";

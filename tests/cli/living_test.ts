@@ -2,7 +2,7 @@
  * `backup`, `restore` and `reset` as commands: what they print, and what they refuse in one line.
  */
 import assert from "node:assert/strict";
-import { openAgent } from "../../agent/agent.ts";
+import { openAgent } from "../../agent/open.ts";
 import { schema } from "../../examples/schema.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { Program } from "../support/process.ts";

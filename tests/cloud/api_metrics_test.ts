@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { startCloud } from "../../cloud/mod.ts";
-import { openAgent } from "../../agent/agent.ts";
+import { openAgent } from "../../agent/open.ts";
 import { compileSchema } from "../../schema.ts";
 import { schemaSource } from "../support/report_schema.ts";
 import { testWith } from "../support/tools.ts";

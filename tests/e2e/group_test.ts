@@ -3,7 +3,7 @@
  * and is captured; whoever of the two makes SQLite's files. Without it, the database is its owner's alone.
  */
 import assert from "node:assert/strict";
-import { openAgent } from "../../agent/agent.ts";
+import { openAgent } from "../../agent/open.ts";
 import { missingTools, noted } from "../support/tools.ts";
 import { e2eSchema } from "../support/schema.ts";
 

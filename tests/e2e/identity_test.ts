@@ -3,7 +3,7 @@
  * what is its own and its account's, in whatever way it was written, and nothing else.
  */
 import assert from "node:assert/strict";
-import { type Agent, openAgent } from "../../agent/agent.ts";
+import { type Agent, openAgent } from "../../agent/open.ts";
 import { startCloud } from "../../cloud/mod.ts";
 import { compileSchema, defineSchema } from "../../schema.ts";
 import { patience, until } from "../support/until.ts";

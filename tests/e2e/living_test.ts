@@ -3,7 +3,7 @@
  */
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
-import { openAgent } from "../../agent/agent.ts";
+import { openAgent } from "../../agent/open.ts";
 import { takeLease } from "../../agent/sqlite/lease.ts";
 import { backupDevice } from "../../cli/backup.ts";
 import { resetDevice } from "../../cli/reset.ts";

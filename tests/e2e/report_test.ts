@@ -1,6 +1,6 @@
 /** What a device says of itself, over the real broker; a link that is cut and restored; old agents beside new workers. */
 import assert from "node:assert/strict";
-import { openAgent } from "../../agent/agent.ts";
+import { openAgent } from "../../agent/open.ts";
 import { startCloud } from "../../cloud/mod.ts";
 import { compileSchema } from "../../schema.ts";
 import { schemaSource } from "../support/report_schema.ts";

@@ -4,7 +4,7 @@
  * waits behind it.
  */
 import assert from "node:assert/strict";
-import { openAgent } from "../../agent/agent.ts";
+import { openAgent } from "../../agent/open.ts";
 import { MqttLink } from "../../agent/link.ts";
 import { canonicalJson, compileSchema, type Item, parsePlain, toPlain } from "../../schema.ts";
 import type { Json } from "../../schema/values.ts";

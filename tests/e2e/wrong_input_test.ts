@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import mqtt from "mqtt";
 import { startBroker } from "../../cloud/broker/broker.ts";
-import { openAgent } from "../../agent/agent.ts";
+import { openAgent } from "../../agent/open.ts";
 import { compileSchema, SchemaError, SyncError } from "../../schema.ts";
 import { assertTwinned } from "../support/compare.ts";
 import { type Device, linkSettings, openDevice, startAgent, statusOf } from "../support/device.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Agent, openAgent } from "../../agent/agent.ts";
+import { type Agent, openAgent } from "../../agent/open.ts";
 import type { Limits } from "../../agent/sync/context.ts";
 import { type LinkOptions, MqttLink } from "../../agent/link.ts";
 import type { Clock } from "../../agent/ports.ts";

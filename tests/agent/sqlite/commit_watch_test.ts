@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
-import { watchCommits } from "../../../agent/sqlite/commit_watch.ts";
+import { CommitWatch } from "../../../agent/sqlite/commit_watch.ts";
 import { until } from "../../support/until.ts";
 
 async function withDatabase(run: (path: string, db: DatabaseSync) => Promise<void>): Promise<void> {
@@ -35,7 +35,7 @@ Deno.test("wake: a commit of another connection is told by the file watch, well 
     let wakes = 0;
     const other = new DatabaseSync(path);
     other.exec("INSERT INTO T VALUES(0)");
-    const watch = watchCommits(path, { onWake: () => wakes++, dataVersion: versionOf(db), pollMs: 60_000 });
+    const watch = new CommitWatch(path, { onWake: () => wakes++, dataVersion: versionOf(db), pollMs: 60_000 });
     for (let n = 1; n <= 20; n++) {
       other.exec("INSERT INTO T VALUES(1)");
       await until("it woke", () => wakes >= n, 2_000);
@@ -52,7 +52,7 @@ Deno.test("wake: a commit that follows the agent's own is told at once, not when
     let committedMs = 0;
     const other = new DatabaseSync(path);
     other.exec("INSERT INTO T VALUES(0)");
-    const watch = watchCommits(path, {
+    const watch = new CommitWatch(path, {
       onWake: () => delays.push(performance.now() - committedMs),
       dataVersion: versionOf(db),
       pollMs: 60_000,
@@ -75,7 +75,7 @@ Deno.test("wake: a commit that follows the agent's own is told at once, not when
 Deno.test("wake: another process' commit wakes too", async () => {
   await withDatabase(async (path, db) => {
     let wakes = 0;
-    const watch = watchCommits(path, { onWake: () => wakes++, dataVersion: versionOf(db), pollMs: 100 });
+    const watch = new CommitWatch(path, { onWake: () => wakes++, dataVersion: versionOf(db), pollMs: 100 });
     await commitElsewhere(path);
     await until("it woke", () => wakes > 0);
     watch.close();
@@ -86,7 +86,7 @@ Deno.test("wake: the agent's own commits and other processes' reads and rollback
   await withDatabase(async (path, db) => {
     let wakes = 0;
     const other = new DatabaseSync(path);
-    const watch = watchCommits(path, { onWake: () => wakes++, dataVersion: versionOf(db), pollMs: 10 });
+    const watch = new CommitWatch(path, { onWake: () => wakes++, dataVersion: versionOf(db), pollMs: 10 });
     for (let n = 0; n < 20; n++) {
       db.exec("INSERT INTO T VALUES(1)");
       other.prepare("SELECT count(*) FROM T").get();
@@ -108,7 +108,7 @@ Deno.test("wake: a WAL that vanishes and comes back is watched again", async () 
     let counter = 0;
     db.close();
     await assert.rejects(Deno.stat(`${path}-wal`));
-    const watch = watchCommits(path, { onWake: () => wakes++, dataVersion: () => counter, pollMs: 20 });
+    const watch = new CommitWatch(path, { onWake: () => wakes++, dataVersion: () => counter, pollMs: 20 });
     for (let round = 1; round <= 3; round++) {
       const other = new DatabaseSync(path);
       other.exec("PRAGMA journal_mode = WAL; INSERT INTO T VALUES(1)");
@@ -127,7 +127,7 @@ Deno.test("wake: a burst of commits is a bounded number of wake-ups, the last of
     const count = db.prepare("SELECT count(*) AS n FROM T");
     const other = new DatabaseSync(path);
     other.exec("PRAGMA synchronous = OFF; INSERT INTO T VALUES(0)");
-    const watch = watchCommits(path, {
+    const watch = new CommitWatch(path, {
       onWake: () => {
         wakes++;
         seen = Number(count.get()!.n);
@@ -152,7 +152,7 @@ Deno.test("wake: a database that is busy or closed ends a look, not the watch", 
   await withDatabase(async (path, db) => {
     let wakes = 0, failing = true;
     const version = versionOf(db);
-    const watch = watchCommits(path, {
+    const watch = new CommitWatch(path, {
       onWake: () => wakes++,
       dataVersion: () => {
         if (failing) throw new Error("database is locked");
@@ -172,7 +172,7 @@ Deno.test("wake: a database that is busy or closed ends a look, not the watch", 
 Deno.test("wake: after close nothing is told", async () => {
   await withDatabase(async (path, db) => {
     let wakes = 0;
-    const watch = watchCommits(path, { onWake: () => wakes++, dataVersion: versionOf(db), pollMs: 5 });
+    const watch = new CommitWatch(path, { onWake: () => wakes++, dataVersion: versionOf(db), pollMs: 5 });
     watch.close();
     watch.close();
     const other = new DatabaseSync(path);
@@ -186,11 +186,12 @@ Deno.test("wake: after close nothing is told", async () => {
 Deno.test("wake: whoever is woken by a poll may close the watch, and nothing runs on", async () => {
   await withDatabase(async (path) => {
     let looks = 0, wakes = 0;
+    const close = () => watch.close();
     // No file watch, and each look finds a commit: the first poll wakes.
-    const watch = watchCommits(`${path}-none`, {
+    const watch = new CommitWatch(`${path}-none`, {
       onWake: () => {
         wakes++;
-        watch.close();
+        close();
       },
       dataVersion: () => looks++,
       pollMs: 5,

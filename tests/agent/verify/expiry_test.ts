@@ -3,7 +3,7 @@
  * differs, and `repair` deletes nothing.
  */
 import assert from "node:assert/strict";
-import { openAgent } from "../../../agent/agent.ts";
+import { openAgent } from "../../../agent/open.ts";
 import { compileSchema, completeItem, defineSchema } from "../../../schema.ts";
 import { query } from "../../support/sql.ts";
 import { TempDir } from "../../support/temp_dir.ts";

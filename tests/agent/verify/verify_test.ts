@@ -229,7 +229,7 @@ Deno.test("verify: models that are listed by a secondary index are compared item
     },
   } as unknown as OneTableSchema;
   await using cloud = await openTestCloud({ schema: compileSchema(schema) });
-  const { openAgent } = await import("../../../agent/agent.ts");
+  const { openAgent } = await import("../../../agent/open.ts");
   const path = dir.file("d.db"), clock = new SkippingClock();
   await using agent = await openAgent({
     schema,
