@@ -193,14 +193,37 @@ function compileModel(
   // A key must be complete on both sides: OneTable itself fails to write an item whose key lacks a value.
   for (const keyName of keyNames) fields.set(keyName, { ...fields.get(keyName)!, required: true });
 
+  const sorted = { hashKey, ...optional("sortKey", sortKey) };
+  return completeModel(name, number, process, { sorted, keyNames, identityNames, fields, templates }, context, report);
+}
+
+/** What a model has once its fields and keys are known. */
+interface Keyed {
+  readonly sorted: Pick<Model, "hashKey" | "sortKey">;
+  /** The fields that the keys name. */
+  readonly keyNames: readonly string[];
+  readonly identityNames: IdentityNames;
+  readonly fields: ReadonlyMap<string, Field>;
+  readonly templates: TemplateContext;
+}
+
+/** Whose the items are, how they are listed, and what else follows from the keys. */
+function completeModel(
+  name: string,
+  number: number,
+  process: Process,
+  { sorted, keyNames, identityNames, fields, templates }: Keyed,
+  context: ModelContext,
+  report: (text: string) => void,
+): Model {
   const identityFields = keyNames.filter((n) => roleOf({ identityNames }, n) !== undefined);
   const roles = new Map(identityFields.map((n) => [n, roleOf({ identityNames }, n)!]));
   const scope = scopeOf([...roles.values()]);
-  const told = keyIdentity(hashKey.template, sortKey?.template, roles);
+  const told = keyIdentity(sorted.hashKey.template, sorted.sortKey?.template, roles);
   checkTold(told, scope, identityNames, process, report, (text) => context.carried.warn(`model "${name}": ${text}`));
   const isSentDown = comesDown(process);
   const enumeration = isSentDown
-    ? enumerationOf({ scope, identityFields, identityNames }, primary, context.indexes, templates)
+    ? enumerationOf({ scope, identityFields, identityNames }, context.primary, context.indexes, templates)
     : undefined;
   if (isSentDown && !enumeration) report(notEnumerable(scope, process.sync, templates, identityNames, context));
   const list = [...fields.values()];
@@ -211,8 +234,7 @@ function compileModel(
     ...process,
     scope,
     fields: list,
-    hashKey,
-    ...optional("sortKey", sortKey),
+    ...sorted,
     keyFields: keyNames.filter((n) => !roles.has(n)),
     identityNames,
     identityFields,

@@ -88,15 +88,7 @@ export function modelNumbers(db: Database, schema: Schema): Map<number, Model> {
 export function migrate(db: Database, schema: Schema, identity: Identity): Migration {
   refuseOthers(db);
   const bypass = findBypass(db);
-  db.exec(agentTablesSql);
-  for (const { table, name, sql } of laterColumns) {
-    if (!columnsOf(db, table).includes(name)) db.exec(`ALTER TABLE ${table} ADD COLUMN ${sql}`);
-  }
-  db.exec(laterIndexesSql);
-  // Only where there is none: another mark is an application's.
-  if (db.prepare("PRAGMA application_id").get()!.application_id === 0) {
-    db.exec(`PRAGMA application_id = ${applicationId}`);
-  }
+  makeAgentTables(db);
   const { basesLost } = restoreState(db, bypass);
   for (const { name } of deviceModels(schema)) {
     db.prepare("INSERT OR IGNORE INTO _sync_models(name) VALUES (?)").run(name);
@@ -104,52 +96,18 @@ export function migrate(db: Database, schema: Schema, identity: Identity): Migra
   const numbers = modelNumbers(db, schema);
   const before = presentSchema(db);
   // A new schema, or a new version of Twintable, makes all of it anew anyway.
-  const isSame = db.prepare("SELECT value FROM _sync WHERE name = 'ddl'").get()?.value === schemaSql(schema, identity);
+  const isSame = fact(db, "ddl") === schemaSql(schema, identity);
   const restored = [...new Set([...bypass.missing, ...(isSame ? alteredObjects(db, numbers, identity) : [])])];
   // A trigger of another text sees as little as none.
   const altered = restored.flatMap((name) => /^_sync_(\w+)\./.exec(name)?.[1] ?? name);
   const bypassed: Bypass = { ...bypass, models: new Set([...bypass.models, ...altered]) };
   dropOwnObjects(db);
   const migration: Migration = { created: [], rebuilt: [], restored, noticed: [] };
-  const isTagged = db.prepare("SELECT value FROM _sync WHERE name = ?").get(columnsFact)?.value !== plainColumns;
-  let snapshot = bypass.tables.size > 0;
+  const isTagged = fact(db, columnsFact) !== plainColumns;
   letGo(db, schema);
-  for (const [number, model] of numbers) {
-    const wanted = modelSql(model, identity).join(";\n");
-    const present = columnsOf(db, model.name);
-    const known = db.sql("SELECT value FROM _sync WHERE name = ?").get(`table:${model.name}`)?.value;
-    const old = known === undefined ? undefined : before?.models.get(model.name);
-    if (present.length > 0 && known !== undefined && isTagged) untagColumns(db, model, present);
-    if (present.length > 0 && old) refuseImpossible(db, number, model, old, before!.typeField !== schema.typeField);
-    const isAsWanted = known === wanted || known === formerSql(model, identity);
-    const changed = !isAsWanted || !tableIsWhole(db, model, identity);
-    let returned: Field[] = [];
-    if (present.length === 0) {
-      for (const sql of modelSql(model, identity)) db.exec(sql);
-      // No row is left to compare an awaited echo with: what comes is taken as it is.
-      db.sql("UPDATE _sync_items SET awaiting = 0 WHERE model = ?").run(number);
-      migration.created.push(model.name);
-    } else if (changed) {
-      if (known === undefined) refuseForeign(db, model, identity, present);
-      // The first statement of what it was made with.
-      const made = typeof known === "string" ? known.split(/;\n(?=CREATE )/)[0] : undefined;
-      returned = rebuild(db, model, old, identity, made);
-      migration.rebuilt.push(model.name);
-      // A table that was there before Twintable, or before a reset: its rows are taken in as if they were inserted.
-      if (known === undefined && goesUp(model)) onboard(db, model, number);
-    }
-    if (loneKeyField(model)) db.exec(`DROP INDEX IF EXISTS ${ident(ownName(model, "item"))}`);
-    carryOver(db, number, model, old, returned);
-    if (changed) fillNewFields(db, number, model, old, identity);
-    if (present.length > 0 && known !== undefined) {
-      const noticed = notice(db, number, model, identity, bypassed, basesLost);
-      if (noticed && noticed.sent + noticed.missing > 0) migration.noticed.push(noticed);
-      snapshot ||= bypassed.models.has(model.name) && comesDown(model);
-    }
-    snapshot ||= needsSnapshot(model, old, changed);
-    db.sql("INSERT OR REPLACE INTO _sync(name, value) VALUES (?, ?)").run(`table:${model.name}`, wanted);
-    for (const sql of triggersSql(model, number, identity)) db.exec(sql);
-  }
+  const run: Run = { db, schema, identity, before, bypassed, basesLost, isTagged, migration };
+  let snapshot = bypass.tables.size > 0;
+  for (const [number, model] of numbers) snapshot = migrateModel(run, number, model) || snapshot;
   for (const sql of [...outboxIndexesSql(numbers), ...viewsSql(numbers)]) db.exec(sql);
   const set = db.sql("INSERT OR REPLACE INTO _sync(name, value) VALUES (?, ?)");
   set.run("format", storeFormat);
@@ -162,6 +120,91 @@ export function migrate(db: Database, schema: Schema, identity: Identity): Migra
   set.run("ddl", schemaSql(schema, identity));
   if (snapshot) set.run("resnapshot", 1);
   return migration;
+}
+
+/** What the migration of each model needs to know. */
+interface Run {
+  readonly db: Database;
+  readonly schema: Schema;
+  readonly identity: Identity;
+  /** The file's schema until now. */
+  readonly before: Schema | undefined;
+  readonly bypassed: Bypass;
+  /** The bases were dropped under the agent. */
+  readonly basesLost: boolean;
+  /** The columns are of a version that stored every value as tagged JSON. */
+  readonly isTagged: boolean;
+  readonly migration: Migration;
+}
+
+function fact(db: Database, name: string): unknown {
+  return db.sql("SELECT value FROM _sync WHERE name = ?").get(name)?.value;
+}
+
+function makeAgentTables(db: Database): void {
+  db.exec(agentTablesSql);
+  for (const { table, name, sql } of laterColumns) {
+    if (!columnsOf(db, table).includes(name)) db.exec(`ALTER TABLE ${table} ADD COLUMN ${sql}`);
+  }
+  db.exec(laterIndexesSql);
+  // Only where there is none: another mark is an application's.
+  if (db.prepare("PRAGMA application_id").get()!.application_id === 0) {
+    db.exec(`PRAGMA application_id = ${applicationId}`);
+  }
+}
+
+/** Brings one model's table, its rows and its triggers to the schema. @returns whether a snapshot has to fill it */
+function migrateModel(run: Run, number: number, model: Model): boolean {
+  const { db, identity, before, bypassed, migration } = run;
+  const wanted = modelSql(model, identity).join(";\n");
+  const present = columnsOf(db, model.name);
+  const known = fact(db, `table:${model.name}`);
+  const old = known === undefined ? undefined : before?.models.get(model.name);
+  if (present.length > 0 && known !== undefined && run.isTagged) untagColumns(db, model, present);
+  if (present.length > 0 && old) refuseImpossible(db, number, model, old, before!.typeField !== run.schema.typeField);
+  const isAsWanted = known === wanted || known === formerSql(model, identity);
+  const changed = !isAsWanted || !tableIsWhole(db, model, identity);
+  let returned: Field[] = [];
+  if (present.length === 0) createTable(run, number, model);
+  else if (changed) returned = rebuildTable(run, number, model, old, present, known);
+  if (loneKeyField(model)) db.exec(`DROP INDEX IF EXISTS ${ident(ownName(model, "item"))}`);
+  carryOver(db, number, model, old, returned);
+  if (changed) fillNewFields(db, number, model, old, identity);
+  let snapshot = needsSnapshot(model, old, changed);
+  if (present.length > 0 && known !== undefined) {
+    const noticed = notice(db, number, model, identity, bypassed, run.basesLost);
+    if (noticed && noticed.sent + noticed.missing > 0) migration.noticed.push(noticed);
+    snapshot ||= bypassed.models.has(model.name) && comesDown(model);
+  }
+  db.sql("INSERT OR REPLACE INTO _sync(name, value) VALUES (?, ?)").run(`table:${model.name}`, wanted);
+  for (const sql of triggersSql(model, number, identity)) db.exec(sql);
+  return snapshot;
+}
+
+function createTable({ db, identity, migration }: Run, number: number, model: Model): void {
+  for (const sql of modelSql(model, identity)) db.exec(sql);
+  // No row is left to compare an awaited echo with: what comes is taken as it is.
+  db.sql("UPDATE _sync_items SET awaiting = 0 WHERE model = ?").run(number);
+  migration.created.push(model.name);
+}
+
+/** @param known the SQL that the table was made with; undefined: it was there before Twintable. @returns fields whose values are back */
+function rebuildTable(
+  { db, identity, migration }: Run,
+  number: number,
+  model: Model,
+  old: Model | undefined,
+  present: string[],
+  known: unknown,
+): Field[] {
+  if (known === undefined) refuseForeign(db, model, identity, present);
+  // The first statement of what it was made with.
+  const made = typeof known === "string" ? known.split(/;\n(?=CREATE )/)[0] : undefined;
+  const returned = rebuild(db, model, old, identity, made);
+  migration.rebuilt.push(model.name);
+  // A table that was there before Twintable, or before a reset: its rows are taken in as if they were inserted.
+  if (known === undefined && goesUp(model)) onboard(db, model, number);
+  return returned;
 }
 
 /** Triggers, views and outbox indexes are made anew at each migration: they name models and numbers. */

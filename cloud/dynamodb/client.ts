@@ -77,19 +77,59 @@ export interface Connection {
 export async function connectDynamo(url: string, options: ConnectOptions = {}): Promise<Connection> {
   const parsed = parseDynamoUrl(url);
   checkPermissions();
-  const endpoint = parsed.endpoint ?? environment("AWS_ENDPOINT_URL_DYNAMODB") ?? environment("AWS_ENDPOINT_URL");
-  const local = endpoint !== undefined && isLoopback(endpoint);
-  const configured = options.credentials ?? (local && !hasAwsConfiguration() ? localCredentials : undefined);
-  const region = parsed.region ?? environment("AWS_REGION") ?? environment("AWS_DEFAULT_REGION") ??
-    (local && !hasAwsConfiguration() ? localRegion : undefined);
+  const concurrency = options.concurrency ?? 32;
+  const { tables, streams } = makeClients(parsed, options.credentials, concurrency);
+  await checkConfiguration(tables);
+  const limiter = new Semaphore(concurrency);
+  const policy: RetryPolicy = {
+    now: options.now ?? Date.now,
+    random: options.random ?? Math.random,
+    sleep: pause,
+    retryForMs: options.retryForMs ?? 5000,
+  };
+  const attemptMs = options.attemptMs ?? 5000;
+  let closed = false;
+  const attempt = (client: DynamoDBClient | DynamoDBStreamsClient, command: Command, options: SendOptions) => {
+    // The SDK's `destroy` closes sockets and would open new ones at the next request.
+    if (closed) throw new SyncError("closed", `the connection to the table "${parsed.table}" is closed`);
+    options.beforeAttempt?.();
+    const send = (abortSignal: AbortSignal) => (client as DynamoDBClient).send(command, { abortSignal });
+    return bounded(attemptMs, options.signal, send) as Promise<never>;
+  };
+  return {
+    url: parsed,
+    policy,
+    concurrency,
+    send: (command, options = {}) =>
+      withRetries(() => limiter.run(() => attempt(tables, command, options)), policy, options.signal),
+    sendToStream: (command, options = {}) =>
+      // An attempt that can't begin is a rejection, as one that fails.
+      withRetries(async () => await attempt(streams, command, options), policy, options.signal),
+    close() {
+      closed = true;
+      tables.destroy();
+      streams.destroy();
+    },
+  };
+}
+
+/** The SDK's clients for the tables and for their streams. */
+function makeClients(
+  url: DynamoUrl,
+  credentials: Credentials | undefined,
+  concurrency: number,
+): { tables: DynamoDBClient; streams: DynamoDBStreamsClient } {
+  const endpoint = url.endpoint ?? environment("AWS_ENDPOINT_URL_DYNAMODB") ?? environment("AWS_ENDPOINT_URL");
+  const isBare = endpoint !== undefined && isLoopback(endpoint) && !hasAwsConfiguration();
+  const configured = credentials ?? (isBare ? localCredentials : undefined);
+  const region = url.region ?? environment("AWS_REGION") ?? environment("AWS_DEFAULT_REGION") ??
+    (isBare ? localRegion : undefined);
   const common = {
     ...(region === undefined ? {} : { region }),
     ...(configured === undefined ? {} : { credentials: configured }),
     // Our retries have deadlines, and must not be multiplied by the SDK's.
     maxAttempts: 1,
   };
-  const concurrency = options.concurrency ?? 32;
-  const limiter = new Semaphore(concurrency);
   // Connections are kept alive; the SDK's default of 50 would silently be the limit of a higher concurrency.
   const sockets = { keepAlive: true, maxSockets: concurrency };
   const tables = new DynamoDBClient({
@@ -107,51 +147,7 @@ export async function connectDynamo(url: string, options: ConnectOptions = {}): 
     // Their stacks differ in the types of commands alone.
     carryProtoNames(client as DynamoDBClient);
   }
-  await checkConfiguration(tables);
-
-  const policy: RetryPolicy = {
-    now: options.now ?? Date.now,
-    random: options.random ?? Math.random,
-    sleep: pause,
-    retryForMs: options.retryForMs ?? 5000,
-  };
-  const attemptMs = options.attemptMs ?? 5000;
-  let closed = false;
-  // The SDK's `destroy` closes sockets and would open new ones at the next request.
-  const checkOpen = () => {
-    if (closed) throw new SyncError("closed", `the connection to the table "${parsed.table}" is closed`);
-  };
-  return {
-    url: parsed,
-    policy,
-    concurrency,
-    send: (command, { signal, beforeAttempt } = {}) =>
-      withRetries(
-        () =>
-          limiter.run(() => {
-            checkOpen();
-            beforeAttempt?.();
-            return bounded(attemptMs, signal, (abortSignal) => tables.send(command, { abortSignal })) as Promise<never>;
-          }),
-        policy,
-        signal,
-      ),
-    sendToStream: (command, { signal, beforeAttempt } = {}) =>
-      withRetries(
-        () => {
-          checkOpen();
-          beforeAttempt?.();
-          return bounded(attemptMs, signal, (abortSignal) => streams.send(command, { abortSignal })) as Promise<never>;
-        },
-        policy,
-        signal,
-      ),
-    close() {
-      closed = true;
-      tables.destroy();
-      streams.destroy();
-    },
-  };
+  return { tables, streams };
 }
 
 /**

@@ -27,86 +27,114 @@ const operatorsMax = 300;
  * @param hashAttribute name of the table's hash key: an item exists exactly if it has that attribute.
  */
 export function compileCondition(condition: Condition, hashAttribute: string): Expression | undefined {
-  const names = new Map<string, string>();
-  const values: Record<string, AttributeValue> = {};
-  let operators = 0, valueCount = 0;
+  const compiler = new Compiler(hashAttribute);
+  const expression = compiler.compile(condition);
+  // The placeholders are ASCII: characters are bytes.
+  if (compiler.operators > operatorsMax || expression.length > expressionBytesMax) return undefined;
+  return { ConditionExpression: expression, ...compiler.placeholders };
+}
 
-  const name = (attribute: string): string => {
-    let placeholder = names.get(attribute);
-    if (placeholder === undefined) names.set(attribute, placeholder = `#${names.size.toString(36)}`);
-    return placeholder;
-  };
-  const value = (json: Json): string => {
-    const attributeValue = toAttributeValue(json);
-    const placeholder = `:${(valueCount++).toString(36)}`;
-    values[placeholder] = attributeValue;
-    return placeholder;
-  };
-  const count = (text: string, by = 1): string => {
-    operators += by;
-    return text;
-  };
-  const exists = (attribute: string) => count(`attribute_exists(${name(attribute)})`);
-  const lacks = (attribute: string) => count(`attribute_not_exists(${name(attribute)})`);
-  const always = () => count(`(${exists(hashAttribute)} OR ${lacks(hashAttribute)})`);
-  const never = () => count(`(${exists(hashAttribute)} AND ${lacks(hashAttribute)})`);
-  const compare = (attribute: string, operator: string, json: Json): string => {
-    try {
-      const right = value(json);
-      return count(`${name(attribute)}${operator}${right}`);
-    } catch (cause) {
-      // No item holds a value that DynamoDB doesn't have (an empty set, 39 digits), so nothing compares with it.
-      if (cause instanceof RangeError) return never();
-      throw cause;
-    }
-  };
-  const join = (parts: readonly Condition[], operator: "AND" | "OR", empty: () => string): string => {
-    if (parts.length === 0) return empty();
-    if (parts.length === 1) return compile(parts[0]!);
-    operators += parts.length - 1;
-    return `(${parts.map(compile).join(` ${operator} `)})`;
-  };
+/** Writes an expression, and collects the names and values that its placeholders stand for. */
+class Compiler {
+  /** Operators and functions so far. */
+  operators = 0;
+  readonly #names = new Map<string, string>();
+  readonly #values: Record<string, AttributeValue> = {};
+  #valueCount = 0;
 
-  function compile(condition: Condition): string {
+  constructor(private readonly hashAttribute: string) {}
+
+  compile(condition: Condition): string {
     switch (condition.kind) {
       case "exists":
-        return exists(hashAttribute);
+        return this.#exists(this.hashAttribute);
       case "absent":
-        return lacks(hashAttribute);
+        return this.#lacks(this.hashAttribute);
       case "has":
-        return exists(condition.attribute);
+        return this.#exists(condition.attribute);
       case "lacks":
-        return lacks(condition.attribute);
+        return this.#lacks(condition.attribute);
       case "equals":
-        return compare(condition.attribute, "=", condition.value);
+        return this.#compare(condition.attribute, "=", condition.value);
       case "less":
-        return compare(condition.attribute, "<", condition.value);
+        return this.#compare(condition.attribute, "<", condition.value);
       case "atMost":
-        return compare(condition.attribute, "<=", condition.value);
+        return this.#compare(condition.attribute, "<=", condition.value);
       case "greater":
-        return compare(condition.attribute, ">", condition.value);
+        return this.#compare(condition.attribute, ">", condition.value);
       case "beginsWith":
-        // An empty prefix asks for no more than a string.
-        return condition.prefix === ""
-          ? count(`attribute_type(${name(condition.attribute)},${value("S")})`)
-          : count(`begins_with(${name(condition.attribute)},${value(condition.prefix)})`);
+        return this.#beginsWith(condition.attribute, condition.prefix);
       case "all":
-        return join(condition.of, "AND", always);
+        return condition.of.length === 0 ? this.#constant("OR") : this.#join(condition.of, "AND");
       case "any":
-        return join(condition.of, "OR", never);
+        return condition.of.length === 0 ? this.#constant("AND") : this.#join(condition.of, "OR");
       case "not":
-        return count(`(NOT ${compile(condition.of)})`);
+        return this.#count(`(NOT ${this.compile(condition.of)})`);
     }
   }
 
-  const expression = compile(condition);
-  // The placeholders are ASCII: characters are bytes.
-  if (operators > operatorsMax || expression.length > expressionBytesMax) return undefined;
-  return {
-    ConditionExpression: expression,
-    ExpressionAttributeNames: Object.fromEntries(
-      [...names].map(([attribute, placeholder]) => [placeholder, attribute]),
-    ),
-    ...(valueCount === 0 ? {} : { ExpressionAttributeValues: values }),
-  };
+  /** What the expression's placeholders stand for. */
+  get placeholders(): Omit<Expression, "ConditionExpression"> {
+    return {
+      ExpressionAttributeNames: Object.fromEntries(
+        [...this.#names].map(([attribute, placeholder]) => [placeholder, attribute]),
+      ),
+      ...(this.#valueCount === 0 ? {} : { ExpressionAttributeValues: this.#values }),
+    };
+  }
+
+  #name(attribute: string): string {
+    let placeholder = this.#names.get(attribute);
+    if (placeholder === undefined) this.#names.set(attribute, placeholder = `#${this.#names.size.toString(36)}`);
+    return placeholder;
+  }
+
+  #value(json: Json): string {
+    const attributeValue = toAttributeValue(json);
+    const placeholder = `:${(this.#valueCount++).toString(36)}`;
+    this.#values[placeholder] = attributeValue;
+    return placeholder;
+  }
+
+  #count(text: string): string {
+    this.operators++;
+    return text;
+  }
+
+  #exists(attribute: string): string {
+    return this.#count(`attribute_exists(${this.#name(attribute)})`);
+  }
+
+  #lacks(attribute: string): string {
+    return this.#count(`attribute_not_exists(${this.#name(attribute)})`);
+  }
+
+  /** `OR` always holds, `AND` never does. */
+  #constant(operator: "AND" | "OR"): string {
+    return this.#count(`(${this.#exists(this.hashAttribute)} ${operator} ${this.#lacks(this.hashAttribute)})`);
+  }
+
+  #compare(attribute: string, operator: string, json: Json): string {
+    try {
+      const right = this.#value(json);
+      return this.#count(`${this.#name(attribute)}${operator}${right}`);
+    } catch (cause) {
+      // No item holds a value that DynamoDB doesn't have (an empty set, 39 digits), so nothing compares with it.
+      if (cause instanceof RangeError) return this.#constant("AND");
+      throw cause;
+    }
+  }
+
+  #beginsWith(attribute: string, prefix: string): string {
+    // An empty prefix asks for no more than a string.
+    return prefix === ""
+      ? this.#count(`attribute_type(${this.#name(attribute)},${this.#value("S")})`)
+      : this.#count(`begins_with(${this.#name(attribute)},${this.#value(prefix)})`);
+  }
+
+  #join(parts: readonly Condition[], operator: "AND" | "OR"): string {
+    if (parts.length === 1) return this.compile(parts[0]!);
+    this.operators += parts.length - 1;
+    return `(${parts.map((part) => this.compile(part)).join(` ${operator} `)})`;
+  }
 }

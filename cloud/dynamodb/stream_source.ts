@@ -64,92 +64,104 @@ export interface StreamSource {
  * The stream of a table over the AWS SDK. Records that `isWanted` refuses are left out before the SDK converts them, which is
  * what a record costs most.
  */
-export function awsStreamSource(
-  connection: Connection,
-  shape: TableShape,
-  isWanted: (images: StreamImages) => boolean = () => true,
-): StreamSource {
-  const send = <Output>(command: Command, signal: AbortSignal) =>
-    connection.sendToStream<Output>(command, { signal }).catch((error) => {
-      throw signal.aborted ? error : streamErrorOf(error, shape.name);
+export class AwsStreamSource implements StreamSource {
+  constructor(
+    private readonly connection: Connection,
+    private readonly shape: TableShape,
+    private readonly isWanted: (images: StreamImages) => boolean = () => true,
+  ) {}
+
+  async stream(signal: AbortSignal): Promise<string> {
+    const { name } = this.shape;
+    const { Table: table } = await this.connection.send<DescribeTableCommandOutput>(
+      new DescribeTableCommand({ TableName: name }),
+      { signal },
+    ).catch((error) => {
+      throw signal.aborted ? error : syncErrorOf(error, `describing the table "${name}"`);
     });
-  return {
-    async stream(signal) {
-      const { Table: table } = await connection.send<DescribeTableCommandOutput>(
-        new DescribeTableCommand({ TableName: shape.name }),
-        { signal },
-      ).catch((error) => {
-        throw signal.aborted ? error : syncErrorOf(error, `describing the table "${shape.name}"`);
-      });
-      const specification = table?.StreamSpecification;
-      if (!table?.LatestStreamArn || !specification?.StreamEnabled) {
-        throw noStream(shape.name, "has no stream");
-      }
-      if (specification.StreamViewType !== "NEW_AND_OLD_IMAGES") {
-        throw noStream(shape.name, `has a stream of ${specification.StreamViewType}, not of NEW_AND_OLD_IMAGES`);
-      }
-      return table.LatestStreamArn;
-    },
-    async shards(stream, signal) {
-      const shards: Shard[] = [];
-      let start: string | undefined;
-      do {
-        const { StreamDescription: page } = await send<DescribeStreamCommandOutput>(
-          new DescribeStreamCommand({
-            StreamArn: stream,
-            ...(start === undefined ? {} : { ExclusiveStartShardId: start }),
-          }),
-          signal,
-        );
-        for (const { ShardId: id, ParentShardId: parent } of page?.Shards ?? []) {
-          if (id) shards.push({ id, ...(parent ? { parent } : {}) });
-        }
-        start = page?.LastEvaluatedShardId;
-      } while (start !== undefined);
-      return shards;
-    },
-    async iterator(stream, shard, after, signal) {
-      const { ShardIterator: iterator } = await send<GetShardIteratorCommandOutput>(
-        new GetShardIteratorCommand({
+    const specification = table?.StreamSpecification;
+    if (!table?.LatestStreamArn || !specification?.StreamEnabled) throw noStream(name, "has no stream");
+    if (specification.StreamViewType !== "NEW_AND_OLD_IMAGES") {
+      throw noStream(name, `has a stream of ${specification.StreamViewType}, not of NEW_AND_OLD_IMAGES`);
+    }
+    return table.LatestStreamArn;
+  }
+
+  async shards(stream: string, signal: AbortSignal): Promise<Shard[]> {
+    const shards: Shard[] = [];
+    let start: string | undefined;
+    do {
+      const { StreamDescription: page } = await this.#send<DescribeStreamCommandOutput>(
+        new DescribeStreamCommand({
           StreamArn: stream,
-          ShardId: shard,
-          ...(after === undefined
-            ? { ShardIteratorType: "TRIM_HORIZON" }
-            : { ShardIteratorType: "AFTER_SEQUENCE_NUMBER", SequenceNumber: after }),
+          ...(start === undefined ? {} : { ExclusiveStartShardId: start }),
         }),
         signal,
       );
-      if (!iterator) throw new SyncError("unavailable", `no iterator for the shard "${shard}"`, { retryable: true });
-      return iterator;
-    },
-    async read(iterator, limit, signal) {
-      const command = new GetRecordsCommand({ ShardIterator: iterator, Limit: limit });
-      const unwanted = emptyUnwanted(command, isWanted);
-      const output = await send<GetRecordsCommandOutput>(command, signal);
-      const records = output.Records ?? [];
-      const { SequenceNumber: last, ApproximateCreationDateTime: lastAt } = records.at(-1)?.dynamodb ?? {};
-      const wanted: StreamRecord[] = [], unreadable: string[] = [];
-      records.forEach(({ dynamodb, userIdentity }, i) => {
-        if (unwanted.has(i)) return;
-        try {
-          wanted.push(toStreamRecord(shape, (dynamodb ?? {}) as StreamImages, userIdentity));
-        } catch (error) {
-          // By itself: read together, one of them would keep all of this shard's from ever being passed.
-          if (!(error instanceof SyncError) && !(error instanceof RangeError)) throw error;
-          unreadable.push(error.message);
-        }
-      });
-      return {
-        records: wanted,
-        ...(unreadable.length > 0 ? { unreadable } : {}),
-        count: records.length,
-        bytes: records.reduce((sum, { dynamodb }) => sum + (dynamodb?.SizeBytes ?? 0), 0),
-        ...(last ? { last } : {}),
-        ...(lastAt ? { lastAt: lastAt.getTime() } : {}),
-        ...(output.NextShardIterator ? { next: output.NextShardIterator } : {}),
-      };
-    },
-  };
+      for (const { ShardId: id, ParentShardId: parent } of page?.Shards ?? []) {
+        if (id) shards.push({ id, ...(parent ? { parent } : {}) });
+      }
+      start = page?.LastEvaluatedShardId;
+    } while (start !== undefined);
+    return shards;
+  }
+
+  async iterator(stream: string, shard: string, after: string | undefined, signal: AbortSignal): Promise<string> {
+    const { ShardIterator: iterator } = await this.#send<GetShardIteratorCommandOutput>(
+      new GetShardIteratorCommand({
+        StreamArn: stream,
+        ShardId: shard,
+        ...(after === undefined
+          ? { ShardIteratorType: "TRIM_HORIZON" }
+          : { ShardIteratorType: "AFTER_SEQUENCE_NUMBER", SequenceNumber: after }),
+      }),
+      signal,
+    );
+    if (!iterator) throw new SyncError("unavailable", `no iterator for the shard "${shard}"`, { retryable: true });
+    return iterator;
+  }
+
+  async read(iterator: string, limit: number, signal: AbortSignal): Promise<ShardPage> {
+    const command = new GetRecordsCommand({ ShardIterator: iterator, Limit: limit });
+    const unwanted = emptyUnwanted(command, this.isWanted);
+    const output = await this.#send<GetRecordsCommandOutput>(command, signal);
+    const records = output.Records ?? [];
+    const { SequenceNumber: last, ApproximateCreationDateTime: lastAt } = records.at(-1)?.dynamodb ?? {};
+    const { wanted, unreadable } = this.#convert(records, unwanted);
+    return {
+      records: wanted,
+      ...(unreadable.length > 0 ? { unreadable } : {}),
+      count: records.length,
+      bytes: records.reduce((sum, { dynamodb }) => sum + (dynamodb?.SizeBytes ?? 0), 0),
+      ...(last ? { last } : {}),
+      ...(lastAt ? { lastAt: lastAt.getTime() } : {}),
+      ...(output.NextShardIterator ? { next: output.NextShardIterator } : {}),
+    };
+  }
+
+  #convert(
+    records: NonNullable<GetRecordsCommandOutput["Records"]>,
+    unwanted: ReadonlySet<number>,
+  ): { wanted: StreamRecord[]; unreadable: string[] } {
+    const wanted: StreamRecord[] = [], unreadable: string[] = [];
+    records.forEach(({ dynamodb, userIdentity }, i) => {
+      if (unwanted.has(i)) return;
+      try {
+        wanted.push(toStreamRecord(this.shape, (dynamodb ?? {}) as StreamImages, userIdentity));
+      } catch (error) {
+        // By itself: read together, one of them would keep all of this shard's from ever being passed.
+        if (!(error instanceof SyncError) && !(error instanceof RangeError)) throw error;
+        unreadable.push(error.message);
+      }
+    });
+    return { wanted, unreadable };
+  }
+
+  #send<Output>(command: Command, signal: AbortSignal): Promise<Output> {
+    return this.connection.sendToStream<Output>(command, { signal }).catch((error) => {
+      throw signal.aborted ? error : streamErrorOf(error, this.shape.name);
+    });
+  }
 }
 
 /**

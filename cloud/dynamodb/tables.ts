@@ -25,7 +25,7 @@ import { DynamoTable } from "./dynamo_table.ts";
 import { dataShape, logShape, type TableShape } from "./keys.ts";
 import { wantedImages } from "./records.ts";
 import { StreamTailer, type TailerOptions } from "./stream.ts";
-import { awsStreamSource } from "./stream_source.ts";
+import { AwsStreamSource } from "./stream_source.ts";
 
 /** Options of {@link openDynamo}. */
 export interface DynamoOptions extends ConnectOptions {
@@ -92,7 +92,7 @@ class DynamoDataTable extends DynamoTable implements DataTable {
     this.#typeOf = (item) => item[typeField];
     this.#tailerOf = ({ unwanted = [] }) =>
       new StreamTailer({
-        source: awsStreamSource(connection, shape, wantedImages(typeField, unwanted)),
+        source: new AwsStreamSource(connection, shape, wantedImages(typeField, unwanted)),
         log,
         table: shape.name,
         now,

@@ -154,7 +154,7 @@ export const outside: readonly Mutant[] = [
     "a condition that DynamoDB would refuse is not sent",
     "tests/cloud/dynamodb/expression_test.ts",
     "cloud/dynamodb/expression.ts",
-    `if (operators > operatorsMax ||`,
+    `if (compiler.operators > operatorsMax ||`,
     `if (`,
   ),
   guarded(
