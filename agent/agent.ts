@@ -96,6 +96,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
       },
       message: (message) => this.#arrived(message),
       refused: (topic, reason) => this.#event(() => this.#twin.onRefused(topic, reason)),
+      unreadable: (reason, answers) => this.#event(() => this.#twin.onUnreadable(reason, answers)),
       describe: () => this.#described(),
     });
     if (path !== ":memory:") {

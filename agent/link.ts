@@ -6,7 +6,7 @@
  * @module
  */
 import { Log } from "../protocol/log.ts";
-import { Decoder, encode, encodePresence, topics } from "../protocol.ts";
+import { Decoder, encode, encodePresence, ProtocolError, topics } from "../protocol.ts";
 import type { DeviceReport, FromDevice } from "../protocol.ts";
 import { type BrokerConnection, MqttSession, type SessionOptions } from "../mqtt/session.ts";
 import { SyncError } from "../schema/errors.ts";
@@ -191,6 +191,7 @@ export class MqttLink implements Transport {
       if (!(error instanceof SyncError)) throw error;
       this.counters.malformed++;
       this.#log.warn("dropped a message from the cloud: {reason}", { reason: error.message });
+      this.#handlers?.unreadable?.(error.message, error instanceof ProtocolError ? error.answers : undefined);
       return;
     }
     if (!message) return;

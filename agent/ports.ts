@@ -14,6 +14,8 @@ export interface TransportHandlers {
   disconnected(reason: string): void;
   /** A message that was decoded and validated. */
   message(message: FromCloud): void;
+  /** A message that can't be read; `answers`: the question that it answers, as far as that can be told. */
+  unreadable?(reason: string, answers?: { readonly request: string; readonly channel?: string }): void;
   /** The broker refused what was sent, and said why. Not every broker does. */
   refused?(topic: "up" | "sync", reason: string): void;
   /** What the device says of itself when it comes; absent: nothing. */

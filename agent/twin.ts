@@ -229,6 +229,12 @@ export class Twin {
     if (ahead && !this.options.transport.send(ahead)) this.downlink.notAsked(ahead);
   }
 
+  /** A message from the cloud that can't be read; `answers`: the question that it answers, as far as that can be told. */
+  onUnreadable(reason: string, answers?: { readonly request: string; readonly channel?: string }): void {
+    if (!this.#connected || this.#paused) return;
+    this.#guard(() => this.downlink.tooMuch(answers?.request, answers?.channel, reason));
+  }
+
   /** A message from the cloud, decoded and validated. */
   onMessage(message: FromCloud): void {
     this.onMessages([message]);
@@ -245,6 +251,7 @@ export class Twin {
         this.#learnTime(message);
         if (message.type !== "verify") this.#hear(message.schema);
         this.uplink.silence.heard(message.type);
+        if (message.type !== "changes") this.downlink.answered();
       }
       this.context.store.tx(() => {
         for (const message of messages) this.#handle(message);
@@ -498,6 +505,7 @@ export class Twin {
     counters.failures++;
     const message = error instanceof Error ? error.message : String(error);
     this.facts.error(message, clock.nowMs());
+    this.downlink.failed(error);
     const code = error instanceof SyncError ? error.code : undefined;
     const sentence = code === "full" ? "the disk is full: syncing goes on when there is space" : message;
     this.context.problems.raise(code === "altered" ? "altered" : "storage", sentence);

@@ -83,7 +83,11 @@ function parse(payload: Uint8Array): unknown {
     return parseJson(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(payload));
   } catch (cause) {
     // Also a RangeError of deep nesting: whatever parsing throws, the payload is at fault.
-    throw new ProtocolError("a payload is not JSON in UTF-8", { cause, batch: batchAtStart(payload) });
+    throw new ProtocolError("a payload is not JSON in UTF-8", {
+      cause,
+      batch: batchAtStart(payload),
+      answers: answersAtStart(payload),
+    });
   }
 }
 
@@ -95,15 +99,30 @@ function batchAtStart(payload: Uint8Array): string | undefined {
   return upStart.exec(String.fromCharCode(...payload.subarray(0, 128)))?.[1];
 }
 
-/** Runs the checks of a message; what they throw of a batch names it. */
+/** How an answer begins, as {@link encode} and every worker before it writes it. */
+const answerStart =
+  /^\{"v":1,(?:"z":1,)?"type":"[a-z]{1,16}","request":"([A-Za-z0-9_.:-]{1,64}\/[0-9]{1,16})"(?:,"channel":"([^"\\]{1,600})")?/;
+
+/** The question that a payload answers which is no JSON. */
+function answersAtStart(payload: Uint8Array): ProtocolError["answers"] {
+  const [, request, channel] = answerStart.exec(String.fromCharCode(...payload.subarray(0, 1024))) ?? [];
+  return request === undefined ? undefined : { request, channel };
+}
+
+/** Runs the checks of a message; what they throw names the batch that it is, or the question that it answers. */
 function named<T>(fields: Fields, read: () => T): T {
   try {
     return read();
   } catch (error) {
-    const batch = batchIdOf(fields);
-    if (!(error instanceof ProtocolError) || batch === undefined) throw error;
-    throw new ProtocolError(error.message, { cause: error, batch });
+    const batch = batchIdOf(fields), answers = answersOf(fields);
+    if (!(error instanceof ProtocolError) || (batch ?? answers) === undefined) throw error;
+    throw new ProtocolError(error.message, { cause: error, batch, answers });
   }
+}
+
+function answersOf({ request, channel }: Fields): ProtocolError["answers"] {
+  if (typeof request !== "string") return undefined;
+  return { request, ...(typeof channel === "string" ? { channel } : {}) };
 }
 
 /** Payloads to messages: checks everything, puts parts together, holds bounded memory. One may serve many senders. */
@@ -179,6 +198,6 @@ export class Decoder {
       });
     }
     if (fields.z === 1) this.#senderInflates = true;
-    return direction === "up" ? named(fields, () => fromDeviceOf(fields)) : fromCloudOf(fields);
+    return named(fields, () => direction === "up" ? fromDeviceOf(fields) : fromCloudOf(fields));
   }
 }

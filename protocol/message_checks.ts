@@ -199,12 +199,13 @@ function restoredOf({ since }: Fields): Restored {
 }
 
 function cursorOf(value: unknown): CursorOf {
-  const { channel, epoch, seq, snapshot } = fieldsOf(value, "channels[]");
+  const { channel, epoch, seq, snapshot, limit } = fieldsOf(value, "channels[]");
   const cursor: { -readonly [name in keyof CursorOf]: CursorOf[name] } = {
     channel: channelOf(channel, "channels[].channel"),
   };
   if (epoch !== undefined) cursor.epoch = epochOf(epoch, "channels[].epoch");
   if (seq !== undefined) cursor.seq = wholeOf(seq, "channels[].seq");
+  if (limit !== undefined) cursor.limit = wholeOf(limit, "channels[].limit");
   if (snapshot !== undefined) {
     const fields = fieldsOf(snapshot, "channels[].snapshot");
     cursor.snapshot = {
@@ -312,7 +313,7 @@ function markOf(value: unknown): Mark {
 }
 
 function entryOf(value: unknown): Entry {
-  const { key, current, mark, was, removed, foreign } = fieldsOf(value, "entries[]");
+  const { key, current, mark, was, removed, foreign, named } = fieldsOf(value, "entries[]");
   const entry: { -readonly [name in keyof Entry]: Entry[name] } = { key: keyOf(key, "entries[].key") };
   if (current !== undefined && mark !== undefined) refuse("entries[]", "an item or a mark, never both", value);
   if (current !== undefined) entry.current = currentOf(current, "entries[].current");
@@ -320,6 +321,7 @@ function entryOf(value: unknown): Entry {
   if (was !== undefined) entry.was = versionOf(was, "entries[].was");
   if (removed !== undefined) entry.removed = flagOf(removed, "entries[].removed");
   if (foreign === true) entry.foreign = true;
+  if (named !== undefined) entry.named = modelOf(named, "entries[].named");
   return entry;
 }
 

@@ -78,6 +78,12 @@ export interface CursorOf {
   readonly seq?: number;
   /** A snapshot under way: its epoch and head, and the token that the last page gave. */
   readonly snapshot?: { readonly epoch: string; readonly head: number; readonly after: string };
+  /**
+   * Pages of so many items at most (of a log: of whole entries), because a larger one did not get through or could not be
+   * read (rule D4). 0: the smallest page, which names its items ({@link Entry.named}) without their content. Absent, and to
+   * clouds that do not know it: as large as the cloud likes.
+   */
+  readonly limit?: number;
 }
 
 /** The device's cursors: each named channel is answered with one `page`, and an empty list with a `time`. */
@@ -258,6 +264,8 @@ export interface Entry {
    * not exist, one of another schema learns nothing of it.
    */
   readonly foreign?: true;
+  /** Answers {@link CursorOf.limit} 0: there is an item of this model, to be fetched by name. */
+  readonly named?: string;
   /** Set by the receiver, never sent: why the rest of the entry can't be read. It says nothing of the item, not its absence either. */
   readonly unreadable?: string;
 }

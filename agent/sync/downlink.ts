@@ -26,15 +26,16 @@ import type {
   Sync,
   Time,
 } from "../../protocol.ts";
-import { fetchKeysMax } from "../../protocol.ts";
 import { Candidates, type Marked } from "./candidates.ts";
 import type { Context } from "./context.ts";
 import type { InFlight } from "./flight.ts";
 import { Incoming } from "./incoming.ts";
 import { keyText } from "./items.ts";
+import { Faulty } from "./faulty.ts";
 import { offerWhatOnlyGoesUp } from "./heal.ts";
 import { planListCheck } from "./list_check.ts";
 import { Lacks } from "./lacks.ts";
+import { Portions } from "./portions.ts";
 import { Questions } from "./questions.ts";
 import type { Request } from "./requests.ts";
 import { tableEpochOf } from "./restores.ts";
@@ -63,6 +64,10 @@ export class Downlink {
   /** The last answer left out all that it was asked for: the monotonic time at which it is asked again. Infinity: it did not. */
   #fetchAgainMs = Infinity;
   readonly #lacks: Lacks;
+  readonly #portions = new Portions();
+  readonly #faulty = new Faulty();
+  /** When an answer came last, to whatever question (monotonic). */
+  #answeredMs = -Infinity;
   /** By which schema the cloud lists the snapshot that is under way. */
   readonly #listing: Map<Channel, string | undefined> = new Map();
   /** Counts settlements by answers; with each key, when it was settled last, while a request is out. */
@@ -74,7 +79,7 @@ export class Downlink {
     this.#lacks = new Lacks(context);
     this.#candidates = new Candidates(context);
     const channels = this.channels = channelsOf(context.store.schema, context.identity);
-    const settled = () => this.#settledSerial;
+    const settled = () => this.#settledSerial, answeredMs = () => this.#answeredMs;
     this.#questions = new Questions({
       context,
       channels,
@@ -82,6 +87,10 @@ export class Downlink {
       get settledSerial() {
         return settled();
       },
+      get answeredMs() {
+        return answeredMs();
+      },
+      swallowed: (id) => this.tooMuch(id, undefined, "the answer does not get through"),
     });
     this.#snapshotAfterMigration();
     this.restart();
@@ -154,6 +163,7 @@ export class Downlink {
     if (message.type !== "page" && message.type !== "snapshot") return undefined;
     const { channel } = message;
     const cursor = this.#cursors.get(channel) ?? {};
+    if (this.#portions.limitOf(channel) !== undefined) return undefined;
     const next = message.type === "page" ? behindPage(cursor, message) : behindSnapshotPage(cursor, message);
     return next && this.#questions.askAhead(channel, message.request, cursorOf(channel, next));
   }
@@ -179,7 +189,58 @@ export class Downlink {
   }
 
   #cursorOf(channel: Channel): CursorOf {
-    return cursorOf(channel, this.#cursors.get(channel) ?? {});
+    const cursor = cursorOf(channel, this.#cursors.get(channel) ?? {}), limit = this.#portions.limitOf(channel);
+    return limit === undefined ? cursor : { ...cursor, limit };
+  }
+
+  /** The cloud has answered something. */
+  answered(): void {
+    this.#answeredMs = this.context.clock.monotonicMs();
+  }
+
+  /**
+   * The answer to a question can't be read, or does not get through: half as much is asked for, until what is at fault
+   * stands alone and is set aside by its key (rule D4). Must not run inside a transaction.
+   *
+   * @param id the question; undefined: nobody knows, something is missing
+   * @param channel the one that the answer is of, where that is known
+   */
+  tooMuch(id: string | undefined, channel: Channel | undefined, reason: string): void {
+    if (id === undefined) return this.sync(undefined, false);
+    const keys = this.#questions.keysOf(id);
+    if (keys) return this.#tooManyKeys(id, keys, reason);
+    const asked = this.#questions.channelsOf(id).filter((one) => channel === undefined || one === channel);
+    // Where less can't be asked for the question stays out, and is asked again ever more rarely.
+    const smaller = asked.filter((one) => this.#portions.less(one) || this.#leaveLog(one));
+    if (smaller.length > 0) this.sync(smaller);
+  }
+
+  /** One entry of the log may have more keys than get through even by their names: a snapshot has them one by one. */
+  #leaveLog(channel: Channel): boolean {
+    const cursor = this.#cursors.get(channel);
+    if (cursor?.seq === undefined) return false;
+    this.context.store.tx(() => this.#store(channel, { epoch: cursor.epoch }));
+    return true;
+  }
+
+  #tooManyKeys(id: string, keys: readonly Key[], reason: string): void {
+    const { store, records } = this.context;
+    const request = this.#questions.takeFetch(id)!;
+    if (!this.#portions.fewerKeys(keys.length)) {
+      const [key] = keys as [Key], record = records.get(key);
+      store.tx(() => {
+        if (!record || record.recheck !== request.serials.get(keyText(key))) return;
+        record.recheck = undefined;
+        this.#incoming.unreadable(key, reason);
+        records.save(record);
+      });
+    }
+    this.fetch();
+  }
+
+  /** Applying something failed, and was taken back: if one item is to blame, it is set aside when it comes again. */
+  failed(error: unknown): void {
+    this.#faulty.blame(error);
   }
 
   /** Asks for keys that were marked and are settled now. One request is out at a time. */
@@ -188,17 +249,17 @@ export class Downlink {
     const now = clock.monotonicMs(), waits = this.#fetchAgainMs !== Infinity && now < this.#fetchAgainMs;
     if (this.#questions.fetching || waits || !records.unfetched) return;
     this.#fetchAgainMs = Infinity;
-    const serials = new Map<string, number>(), keys: Key[] = [];
+    const serials = new Map<string, number>(), keys: Key[] = [], most = this.#portions.keys;
     const take = (marked: readonly Marked[]) => {
       for (const { key, model, serial } of marked) {
-        if (keys.length >= fetchKeysMax) break;
+        if (keys.length >= most) break;
         if (this.inFlight.get(key) || outbox.pending(model, key)) continue;
         serials.set(keyText(key), serial);
         keys.push(key);
       }
     };
-    take(records.rechecks(4 * fetchKeysMax));
-    if (keys.length < fetchKeysMax) take(this.#candidates.take(4 * fetchKeysMax));
+    take(records.rechecks(4 * most));
+    if (keys.length < most) take(this.#candidates.take(4 * most));
     if (keys.length === 0) return;
     this.#questions.fetch(keys, serials);
   }
@@ -338,6 +399,7 @@ export class Downlink {
       if (isBack) this.#store(channel, { epoch: cursor.epoch });
       else if (!isKnown) this.#store(channel, { ...cursor, seq: page.to });
     }, request);
+    this.#portions.arrived(channel, page.entries.length);
     if (isBack) this.sync([channel]);
     else if (page.more) this.#questions.goOn(channel);
     else {
@@ -389,6 +451,7 @@ export class Downlink {
       const changed = cursor.epoch !== undefined && cursor.epoch !== page.epoch;
       this.#store(channel, { epoch: page.epoch, seq: head, againMs: changed ? clock.nowMs() + 60_000 : undefined });
     }, request);
+    this.#portions.arrived(channel, page.entries.length);
     this.#questions.goOn(channel);
     this.fetch();
   }
@@ -415,9 +478,14 @@ export class Downlink {
           if (this.inFlight.get(entry.key) || outbox.pending(record.model, entry.key)) continue;
           record.recheck = undefined;
           record.awaiting = false;
-          if (entry.unreadable !== undefined) this.#incoming.unreadable(entry.key, entry.unreadable);
-          else if (entry.current || !this.#lacks.isSilent(record.model, message)) this.#incoming.fetched(record, entry);
+          const fault = entry.unreadable ?? this.#faulty.of(entry);
+          if (fault !== undefined) this.#incoming.unreadable(entry.key, fault);
+          else if (entry.current || !this.#lacks.isSilent(record.model, message)) {
+            this.#faulty.begin(entry);
+            this.#incoming.fetched(record, entry);
+          }
           records.save(record);
+          this.#faulty.end();
         }
       });
       for (const key of request.keys) {
@@ -427,6 +495,7 @@ export class Downlink {
         records.save(record);
       }
     });
+    this.#portions.keysArrived(message.entries.length);
     this.#candidates.answered();
     const isFruitless = left.size === request.keys.length;
     if (isFruitless) this.#fetchAgainMs = clock.monotonicMs() + limits.retryMs * (1 + random());
@@ -465,8 +534,15 @@ export class Downlink {
       store.applying(() => {
         const quiet = outbox.empty && this.inFlight.batches.size === 0;
         for (const entry of entries) {
+          const fault = this.#faulty.of(entry);
+          if (fault !== undefined) {
+            this.#incoming.unreadable(entry.key, fault);
+            continue;
+          }
+          this.#faulty.begin(entry);
           this.#incoming.apply(entry, quiet, request !== undefined && this.#settledSince(entry.key, request));
         }
+        this.#faulty.end();
         also();
       });
       store.setMeta("lastSync", clock.nowMs());

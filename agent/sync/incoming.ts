@@ -8,6 +8,8 @@
  * | awaiting echo | equal: clean; else recheck | identical to the base: clean; else recheck |
  * | any, with `was` | – | `gone` := max; a flight of that version is settled |
  *
+ * What is only named (rule D4) is a recheck.
+ *
  * @module
  */
 import { type Attributes, jsonEquals, SyncError } from "../../schema.ts";
@@ -33,7 +35,7 @@ export class Incoming {
   }
 
   #modelOf(entry: Entry, record: ItemRecord | undefined): Model | undefined {
-    const name = entry.current?.model ?? entry.mark?.model;
+    const name = entry.current?.model ?? entry.mark?.model ?? entry.named;
     if (name === undefined) return record?.model ?? this.#modelByKey(entry.key);
     const model = this.#context.store.schema.models.get(name);
     return model?.onDevice && comesDown(model) ? model : undefined;
@@ -72,7 +74,7 @@ export class Incoming {
     if (flight && entry.was) this.#cameAndWent(flight, record, entry.was);
     const unsettled = !quiet && (this.#inFlight.get(entry.key) !== undefined || outbox.pending(model, entry.key));
     if (flight && !flight.settled && isEchoOf(flight, entry)) flight.echoed = true;
-    else if (unsettled) {
+    else if (unsettled || entry.named !== undefined) {
       if (flight) flight.echoed = false;
       records.mark(record);
     } else if (entry.mark) {
@@ -114,7 +116,7 @@ export class Incoming {
   #removedUnstamped(record: ItemRecord, entry: Entry): void {
     const flight = this.#inFlight.get(record.key);
     const issued = Math.max(record.issued ?? 0, ...flight?.stamps.map(([, stamp]) => stamp) ?? []);
-    const shown = (entry.mark?.version ?? entry.current?.version)?.[1] === issued;
+    const shown = entry.named !== undefined || (entry.mark?.version ?? entry.current?.version)?.[1] === issued;
     const unseen = shown || (flight ? flight.change.op !== "remove" : record.awaiting && record.base !== undefined);
     const gone = unseen ? issued - 1 : issued;
     if (gone > 0) record.gone = Math.max(record.gone ?? 0, gone);
@@ -208,8 +210,10 @@ function readable(read: () => LocalRow | undefined): LocalRow | undefined {
 }
 
 /** The entry shows what the flight wrote: its answer will say no more than that. */
-function isEchoOf({ change, stamps }: Flight, { current, mark }: Entry): boolean {
+function isEchoOf({ change, stamps }: Flight, { current, mark, named }: Entry): boolean {
   const version = mark?.version ?? current?.version;
+  // Of what is only named nobody can say whose version it is.
+  if (named !== undefined) return false;
   if (change.op === "remove") return current === undefined && mark === undefined;
   const [source, stamp] = stamps.at(-1)!;
   if (version?.[0] !== source || version[1] !== stamp) return false;

@@ -12,6 +12,9 @@ import type { Channel, CursorOf, Key, Later, Sync } from "../../protocol.ts";
 import type { Context } from "./context.ts";
 import { hasten, postpone, repeated, type Request, waitMs } from "./requests.ts";
 
+/** How often the cloud is asked for a sign of life: no more often than the questions themselves go out again. */
+const proofMs = 60_000;
+
 /** A question for named keys. */
 export interface FetchRequest extends Request {
   readonly keys: readonly Key[];
@@ -27,6 +30,10 @@ export interface Asker {
   cursorOf(channel: Channel): CursorOf;
   /** How many settlements there were. */
   readonly settledSerial: number;
+  /** When the cloud last answered anything (monotonic): then it is not simply away. */
+  readonly answeredMs: number;
+  /** The answer to this question does not get through. */
+  swallowed(id: string): void;
 }
 
 /** See the module. */
@@ -41,6 +48,7 @@ export class Questions {
   #fetch: FetchRequest | undefined;
   #time: Request | undefined;
   #counter = 0;
+  #nextProofMs = -Infinity;
 
   constructor(readonly asker: Asker) {}
 
@@ -73,6 +81,9 @@ export class Questions {
       firstMs,
       overdueMs: firstMs + waitMs(limits, 0, random),
       repeats: 0,
+      unheard: 1,
+      earlierMs: firstMs,
+      lastMs: firstMs,
     };
   }
 
@@ -209,6 +220,34 @@ export class Questions {
     return undefined;
   }
 
+  /** The channels that wait for an answer under this id. */
+  channelsOf(id: string): Channel[] {
+    return [...this.#requests].flatMap(([channel, request]) => request.id === id ? [channel] : []);
+  }
+
+  /** The keys that are asked for under this id. */
+  keysOf(id: string): readonly Key[] | undefined {
+    return this.#fetch?.id === id ? this.#fetch.keys : undefined;
+  }
+
+  /** Where questions stay unanswered the cloud is asked for a sign of life: it is away, or its answers are too large. */
+  #askForProof(now: number): void {
+    const { unansweredMax } = this.asker.context.limits;
+    if (this.#time || now < this.#nextProofMs) return;
+    const isUnsure = [...this.#out()].some(({ unheard, earlierMs }) =>
+      unheard >= unansweredMax && this.asker.answeredMs <= earlierMs
+    );
+    if (!isUnsure) return;
+    this.#nextProofMs = now + proofMs;
+    this.sync([], true);
+  }
+
+  /** Overdue so often, while other answers come, that this one does not get through. */
+  #isSwallowed({ unheard, earlierMs, overdueMs }: Request, now: number): boolean {
+    const { answeredMs, context: { limits: { unansweredMax } } } = this.asker;
+    return overdueMs <= now && unheard >= unansweredMax && answeredMs > earlierMs;
+  }
+
   /** Nothing is missing of a channel any more. */
   unplan(channel: Channel): void {
     this.#planned.delete(channel);
@@ -217,6 +256,8 @@ export class Questions {
   /** Asks again what is overdue, and what was planned. Returns the next monotonic time that something is due. */
   tick(): number {
     const { channels, context: { clock, limits, random } } = this.asker, now = clock.monotonicMs();
+    for (const out of new Set(this.#out())) if (this.#isSwallowed(out, now)) this.asker.swallowed(out.id);
+    this.#askForProof(now);
     const overdue = channels.filter((c) => (this.#requests.get(c)?.overdueMs ?? Infinity) <= now);
     if (overdue.length > 0) this.#askAgain(overdue);
     const planned = channels.filter((c) => (this.#planned.get(c) ?? Infinity) <= now);

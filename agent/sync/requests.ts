@@ -22,6 +22,11 @@ export interface Request {
   overdueMs: number;
   /** How often it was asked again. */
   repeats: number;
+  /** How often it was sent since the cloud last said something about it. */
+  unheard: number;
+  /** Monotonic time of the transmission before the last one. */
+  earlierMs: number;
+  lastMs: number;
 }
 
 /** The waits of a {@link Request}; see `Limits`. */
@@ -39,11 +44,15 @@ export function waitMs({ retryMs, retryMaxMs }: Waits, repeats: number, random: 
 /** Asked again: the next wait begins. */
 export function repeated(request: Request, waits: Waits, nowMs: number, random: () => number): void {
   request.overdueMs = nowMs + waitMs(waits, ++request.repeats, random);
+  request.unheard++;
+  request.earlierMs = request.lastMs;
+  request.lastMs = nowMs;
 }
 
 /** The cloud asks for patience. */
 export function postpone(request: Request, nowMs: number, afterMs: number): void {
   request.overdueMs = Math.max(request.overdueMs, nowMs + afterMs);
+  request.unheard = 0;
 }
 
 /** Whoever answers may have missed it: asked again within the window, if it was not to be sooner. */

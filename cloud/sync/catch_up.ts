@@ -98,6 +98,26 @@ async function channelPage(
   request: string,
   cursor: CursorOf,
 ): Promise<Page | SnapshotPage> {
+  const { limit } = cursor;
+  if (limit === undefined) return await wholePage(context, identity, request, cursor);
+  const pageItemsMax = Math.min(context.limits.pageItemsMax, Math.max(1, limit));
+  const small = { ...context, limits: { ...context.limits, pageItemsMax } };
+  const page = await wholePage(small, identity, request, cursor);
+  return limit === 0 ? { ...page, entries: page.entries.map(named) } : page;
+}
+
+/** An entry without its item's content: the device fetches it by name. */
+function named(entry: Entry): Entry {
+  const { current, ...rest } = entry;
+  return current ? { ...rest, named: current.model } : entry;
+}
+
+async function wholePage(
+  context: CatchUpContext,
+  identity: Identity,
+  request: string,
+  cursor: CursorOf,
+): Promise<Page | SnapshotPage> {
   const { channel, snapshot } = cursor;
   if (snapshot) {
     const goesOn = snapshot.epoch === await context.log.epoch(channel) ? snapshot : undefined;

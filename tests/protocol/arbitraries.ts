@@ -75,7 +75,13 @@ const channel = fc.oneof(
   id.map((text) => `account:${text}`),
 );
 const cursor: fc.Arbitrary<CursorOf> = fc.record(
-  { channel, epoch: name, seq: whole, snapshot: fc.record({ epoch: name, head: whole, after: fc.string() }) },
+  {
+    channel,
+    epoch: name,
+    seq: whole,
+    snapshot: fc.record({ epoch: name, head: whole, after: fc.string() }),
+    limit: fc.nat({ max: 500 }),
+  },
   { requiredKeys: ["channel"] },
 );
 const current: fc.Arbitrary<Current> = fc.record(
@@ -92,6 +98,7 @@ const answer: fc.Arbitrary<Answer> = fc.record({
 const entry: fc.Arbitrary<Entry> = fc.oneof(
   fc.record({ key, current, was: version, removed: fc.boolean() }, { requiredKeys: ["key"] }),
   fc.record({ key, mark: fc.record({ model: name, version }), was: version }, { requiredKeys: ["key", "mark"] }),
+  fc.record({ key, named: name, was: version, removed: fc.boolean() }, { requiredKeys: ["key", "named"] }),
 );
 const entries = fc.array(entry, { maxLength: 4 });
 

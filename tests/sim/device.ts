@@ -12,7 +12,7 @@ import type { Limits } from "../../agent/sync/context.ts";
 import { Twin } from "../../agent/twin.ts";
 import { SyncError } from "../../schema.ts";
 import type { Identity, Model, Schema } from "../../schema/model.ts";
-import type { FromCloud, FromDevice } from "../../protocol.ts";
+import type { FromCloud, FromDevice, ProtocolError } from "../../protocol.ts";
 import { openPooled } from "./pool.ts";
 import type { Random } from "./random.ts";
 
@@ -66,6 +66,8 @@ export class SimDevice {
   /** Messages of one moment are handed to the agent together, as its shell does. */
   gathers = false;
   #inbox: FromCloud[] = [];
+  /** Where faults of the store go that a test expects; undefined: nobody expects any. */
+  faults: unknown[] | undefined;
   /** The agent's process is at work, not an application. */
   #running = false;
 
@@ -162,7 +164,8 @@ export class SimDevice {
       limits: { unansweredMax: Infinity, tellFrom: Infinity, ...this.limits },
       onFault: (error) => {
         const full = error instanceof SyncError && error.code === "full";
-        if (!full && !isRootedIn(error, Killed)) throw error;
+        if (this.faults) this.faults.push(error);
+        else if (!full && !isRootedIn(error, Killed)) throw error;
       },
     });
   }
@@ -209,6 +212,11 @@ export class SimDevice {
     this.#run(() => this.twin.onArrival(message));
     this.#inbox.push(message);
     if (this.#inbox.length >= gatheredMax) this.handOver();
+  }
+
+  /** A message came that can't be read. */
+  receiveUnreadable({ message, answers }: ProtocolError): void {
+    if (this.online && !this.deaf) this.#run(() => this.twin.onUnreadable(message, answers));
   }
 
   /** Messages have arrived that the agent has not been handed yet. */

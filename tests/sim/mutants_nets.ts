@@ -5,6 +5,8 @@
  */
 import { guarded, type Mutant } from "./mutant.ts";
 
+const pages = "tests/skew/pages_test.ts", portions = "agent/sync/portions.ts";
+
 /** See the module. */
 export const nets: readonly Mutant[] = [
   guarded(
@@ -22,5 +24,53 @@ export const nets: readonly Mutant[] = [
     "agent/twin.ts",
     `if (isPrompt || !clock.known || message.time > clock.nowMs()) clock.learn(message.time);`,
     `if (isPrompt || !clock.known) clock.learn(message.time);`,
+  ),
+  guarded(
+    "D4: asked for as much again",
+    "D4: a page that can't be read is asked for with half the items",
+    `${pages}#snapshot whose messages are garbled`,
+    portions,
+    `this.#pages.set(channel, { size: Math.floor(size / 2), suspect: size });`,
+    `return false;`,
+  ),
+  guarded(
+    "D4: keys asked for as many again",
+    "D4: named keys whose answer can't be read are asked for by halves",
+    `${pages}#log whose messages are garbled`,
+    portions,
+    `    this.#keys.size = Math.ceil(asked / 2);\n`,
+    ``,
+  ),
+  guarded(
+    "D4: a swallowed page goes unnoticed",
+    "D4: a page that never comes, though other answers do, is too large",
+    `${pages}#passes on nothing`,
+    "agent/sync/questions.ts",
+    `if (this.#isSwallowed(out, now)) this.asker.swallowed(out.id);`,
+    `void out;`,
+  ),
+  guarded(
+    "D4: what is named is an absence",
+    "D4: an entry that only names its item is a recheck",
+    `${pages}#snapshot whose messages are garbled`,
+    "agent/sync/incoming.ts",
+    `else if (unsettled || entry.named !== undefined) {`,
+    `else if (unsettled) {`,
+  ),
+  guarded(
+    "D4: an entry's fault is everybody's",
+    "D4: an entry at which applying fails is set aside by its key",
+    `${pages}#rolls the transaction back`,
+    "agent/sync/downlink.ts",
+    `    this.#faulty.blame(error);\n`,
+    ``,
+  ),
+  guarded(
+    "D4: a log that can't be named",
+    "D4: what a log can't name in one message comes by a snapshot",
+    `${pages}#passes on nothing of over 2 KB, the log`,
+    "agent/sync/downlink.ts",
+    `this.#portions.less(one) || this.#leaveLog(one)`,
+    `this.#portions.less(one)`,
   ),
 ];

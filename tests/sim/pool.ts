@@ -20,6 +20,8 @@ interface Fresh {
 interface Pooled {
   readonly db: Database;
   readonly fresh: readonly Fresh[];
+  /** What the database consists of, triggers included. */
+  readonly objects: unknown;
 }
 
 /** What waits, by schema, device and account, the longest unused first. */
@@ -43,9 +45,13 @@ export function openPooled(schema: Schema, identity: Identity, now: () => number
   const db = used?.db ?? openDatabase(":memory:", { synchronous: "normal" });
   const driver = () => db;
   const store = openStore({ path: ":memory:", schema, identity, synchronous: "normal", driver, now });
-  const fresh = used?.fresh ?? freshOf(db);
-  store.close = () => giveBack(key, { db, fresh });
+  const fresh = used?.fresh ?? freshOf(db), objects = used?.objects ?? objectsOf(db);
+  store.close = () => giveBack(key, { db, fresh, objects });
   return store;
+}
+
+function objectsOf(db: Database): unknown {
+  return db.prepare("SELECT count(*) AS n FROM sqlite_master").get()!.n;
 }
 
 function freshOf(db: Database): Fresh[] {
@@ -67,11 +73,9 @@ function giveBack(key: string, pooled: Pooled): void {
 }
 
 /** Puts every row back as it was. False where more than rows differ. */
-function restore({ db, fresh }: Pooled): boolean {
+function restore({ db, fresh, objects }: Pooled): boolean {
   if (db.inTransaction || db.prepare("SELECT 1 FROM temp.sqlite_master").get()) return false;
-  if (db.prepare("SELECT count(*) AS n FROM sqlite_master WHERE type = 'table'").get()!.n !== fresh.length) {
-    return false;
-  }
+  if (objectsOf(db) !== objects) return false;
   db.exec("BEGIN");
   // As when the agent applies something: no trigger captures or refuses it. The flag's own row goes last.
   const numbers = new Map(db.sql("SELECT name, number FROM _sync_models").all().map((row) => [row.name, row.number]));

@@ -9,7 +9,8 @@ import type { Target } from "../../cloud/publishers/port.ts";
 import type { Registry } from "../../cloud/sync/registry.ts";
 import { CloudService } from "../../cloud/sync/service.ts";
 import type { StreamRecord, Tables, Write } from "../../cloud/table/port.ts";
-import { Decoder, encode, type FromCloud, type FromDevice } from "../../protocol.ts";
+import type { Limits } from "../../agent/sync/context.ts";
+import { Decoder, encode, type FromCloud, type FromDevice, ProtocolError } from "../../protocol.ts";
 import { type Attributes, completeItem, keyOf, modelOf, stripItem } from "../../schema.ts";
 import type { Identity, Schema } from "../../schema/model.ts";
 import type { Item } from "../../schema/values.ts";
@@ -36,17 +37,19 @@ export class SkewRig implements AsyncDisposable {
   /** Everything that the cloud has sent. */
   readonly told: FromCloud[] = [];
   readonly sent: FromDevice[] = [];
+  /** What becomes of a message of the cloud on its way: the broker swallows it, or it comes and can't be read. */
+  spoils: (message: FromCloud, bytes: number) => "swallowed" | "garbled" | undefined = () => undefined;
   #tables!: Tables;
   #service!: CloudService;
   cloudSchema!: Schema;
   #records: StreamRecord[] = [];
   #parcels: ((() => void) | (() => Promise<void>))[] = [];
 
-  constructor(cloud: Schema, device: Schema, devices = 1) {
+  constructor(cloud: Schema, device: Schema, devices = 1, limits: Partial<Limits> = {}) {
     this.deployCloud(cloud);
     for (let i = 0; i < devices; i++) {
       this.devices.push(
-        new SimDevice(this, `D${i}`, device, { deviceId: `D${i}`, accountId: "A" }, 0, this.folder, {}),
+        new SimDevice(this, `D${i}`, device, { deviceId: `D${i}`, accountId: "A" }, 0, this.folder, limits),
       );
     }
   }
@@ -105,12 +108,23 @@ export class SkewRig implements AsyncDisposable {
 
   #publish(to: Target, message: FromCloud): void {
     this.told.push(message);
-    const payloads = encode(message);
+    const payloads = encode(message), bytes = payloads.reduce((sum, { length }) => sum + length, 0);
+    const fate = this.spoils(message, bytes);
+    if (fate === "swallowed") return;
+    if (fate === "garbled") payloads[payloads.length - 1] = payloads.at(-1)!.subarray(0, -1);
     for (const device of this.devices) {
       if (typeof to === "object" && "device" in to && to.device !== device.identity.deviceId) continue;
       this.#parcels.push(() => {
         const decoder = new Decoder({ now: () => this.now });
-        for (const payload of payloads) device.receive(decoder.accept(payload, "down")!);
+        for (const payload of payloads) {
+          try {
+            const whole = decoder.accept(payload, "down");
+            if (whole) device.receive(whole);
+          } catch (error) {
+            if (!(error instanceof ProtocolError)) throw error;
+            device.receiveUnreadable(error);
+          }
+        }
       });
     }
   }
