@@ -19,7 +19,7 @@ export function statusOf(twin: Twin, lastError: string | undefined): AgentStatus
     account: store.identity.accountId,
     connected: twin.connected,
     outbox: count("_outbox"),
-    inflight: [...twin.inFlight.batches.values()].reduce((n, b) => n + b.flights.length, 0),
+    inflight: [...twin.context.inFlight.batches.values()].reduce((n, b) => n + b.flights.length, 0),
     rejected: count("_rejected"),
     conflicts: count("_conflicts"),
     aside: count("_sync_aside"),

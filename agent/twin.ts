@@ -75,7 +75,6 @@ export class Twin {
   readonly context: Context;
   readonly uplink: Uplink;
   readonly downlink: Downlink;
-  readonly inFlight: InFlight;
   #connected = false;
   #applied: AppliedChange[] = [];
   #outgoing: FromDevice[] = [];
@@ -123,6 +122,7 @@ export class Twin {
       records,
       restores: new Restores(store, records.learnt),
       outbox,
+      inFlight: new InFlight(store, store.identity.deviceId),
       waits: new Waits(store, clock, problems, random),
       asides: new Asides(store),
       changes: new ChangesTable(store, clock),
@@ -140,15 +140,14 @@ export class Twin {
         `SQLite complains about the content of the database: ${complaintsText(store.complaints)}`,
       );
     }
-    this.inFlight = new InFlight(store, store.identity.deviceId);
-    this.inFlight.restart();
+    this.context.inFlight.restart();
     this.context.waits.restart();
     this.#restartOutbox();
-    this.uplink = new Uplink(this.context, this.inFlight);
-    this.downlink = new Downlink(this.context, this.inFlight);
-    this.verify = new Verify(this.context, this.inFlight, this.downlink);
+    this.uplink = new Uplink(this.context);
+    this.downlink = new Downlink(this.context);
+    this.verify = new Verify(this.context, this.downlink);
     this.listCheck = new ListCheck(this.context, this.downlink);
-    this.capacity = new Capacity(this.context, this.inFlight);
+    this.capacity = new Capacity(this.context);
     this.#kept = new KeptWatch(this.context);
     this.#wal = new WalWatch(this.context, this.facts);
     this.#recordConnection(false);
@@ -160,7 +159,7 @@ export class Twin {
   }
 
   #restartOutbox(): void {
-    this.context.outbox.restart(this.inFlight.entries(), this.context.waits.numbers);
+    this.context.outbox.restart(this.context.inFlight.entries(), this.context.waits.numbers);
   }
 
   get connected(): boolean {
@@ -174,7 +173,7 @@ export class Twin {
 
   /** Every local change is acknowledged. */
   get drained(): boolean {
-    return this.inFlight.batches.size === 0 && this.context.outbox.empty;
+    return this.context.inFlight.batches.size === 0 && this.context.outbox.empty;
   }
 
   /** What is sent within a step goes out when its transaction is committed: persist before telling. */
@@ -282,13 +281,13 @@ export class Twin {
     switch (message.type) {
       case "ack":
       case "refused": {
-        const batch = this.inFlight.batches.get(message.batch);
+        const batch = this.context.inFlight.batches.get(message.batch);
         let keys = batch?.flights.map((f) => f.key) ?? [];
         if (message.type === "ack") this.uplink.acknowledged(message);
         else {
           this.uplink.refused(message);
           // Split, it is still under way.
-          keys = keys.filter((key) => !this.inFlight.get(key));
+          keys = keys.filter((key) => !this.context.inFlight.get(key));
         }
         this.downlink.settled(keys);
         this.downlink.fetch();
@@ -363,9 +362,7 @@ export class Twin {
     const { store, asides } = this.context;
     if (!asides.any) return;
     store.tx(() =>
-      store.applying(() =>
-        asides.retry(this.context, this.inFlight, (...placed) => tellApplied(this.context, ...placed))
-      )
+      store.applying(() => asides.retry(this.context, (...placed) => tellApplied(this.context, ...placed)))
     );
   }
 
@@ -380,7 +377,7 @@ export class Twin {
     const asked: { readonly firstMs?: number; readonly ahead?: boolean } | undefined = message.type === "changes"
       ? undefined
       : message.type === "ack" || message.type === "refused"
-      ? this.inFlight.batches.get(message.batch)
+      ? this.context.inFlight.batches.get(message.batch)
       : this.downlink.requestOf(message.request);
     if (asked?.firstMs === undefined) return;
     const isPrompt = !asked.ahead && clock.monotonicMs() - asked.firstMs <= roundTripMaxMs;
@@ -524,7 +521,7 @@ export class Twin {
   }
 
   #reload(): void {
-    this.inFlight.restart();
+    this.context.inFlight.restart();
     this.context.restores.restart();
     this.context.waits.restart();
     this.#restartOutbox();

@@ -25,7 +25,7 @@ import { backoffMs } from "../../protocol/backoff.ts";
 import { keepRejected } from "../store/kept.ts";
 import { isPoison } from "./aside.ts";
 import type { Context } from "./context.ts";
-import type { Batch, Flight, InFlight } from "./flight.ts";
+import type { Batch, Flight } from "./flight.ts";
 import { keepRestored } from "./heal.ts";
 import { comesDown, goesUp, isTracked, type ItemRecord } from "./items.ts";
 import { type Candidate, joined } from "./outbox.ts";
@@ -35,7 +35,7 @@ const priorMax = 8;
 const accepted: Pick<Answer, "code"> & Partial<Answer> = { code: "ok" };
 
 /** Applies an acknowledgement to its batch. */
-export function settleAnswers(context: Context, inFlight: InFlight, batch: Batch, ack: Ack): void {
+export function settleAnswers(context: Context, batch: Batch, ack: Ack): void {
   const { store, outbox, counters, clock, limits } = context;
   const answers = new Map(ack.answers.map((answer) => [answer.at, answer]));
   const settled = new Set<Flight>(), left: Flight[] = [], again: Flight[] = [], unfit: [Flight, Answer][] = [];
@@ -56,7 +56,7 @@ export function settleAnswers(context: Context, inFlight: InFlight, batch: Batch
   if (!untouched) {
     store.tx(() => {
       outbox.forget(joined([...settled].map((f) => f.entries)));
-      inFlight.remove(batch);
+      context.inFlight.remove(batch);
       store.applying(() => {
         batch.flights.forEach((flight, at) => {
           if (settled.has(flight)) settle(context, flight, answers.get(at) ?? accepted, ack.time);
@@ -68,7 +68,7 @@ export function settleAnswers(context: Context, inFlight: InFlight, batch: Batch
     });
     counters.acknowledged += settled.size;
   }
-  const rest = untouched ? batch : left.length > 0 ? store.tx(() => inFlight.reissue(batch, left)) : undefined;
+  const rest = untouched ? batch : left.length > 0 ? store.tx(() => context.inFlight.reissue(batch, left)) : undefined;
   if (rest) {
     rest.retryAtMs = undefined;
     rest.unanswered = 0;
@@ -80,7 +80,7 @@ export function settleAnswers(context: Context, inFlight: InFlight, batch: Batch
     }
   }
   // Now that all that is still in flight is stored: its entries are claimed.
-  if (rereads) outbox.restart(inFlight.entries(), context.waits.numbers);
+  if (rereads) outbox.restart(context.inFlight.entries(), context.waits.numbers);
 }
 
 /**

@@ -17,7 +17,6 @@ import { type Attributes, parseJson, SyncError } from "../../schema.ts";
 import type { Model } from "../../schema/model.ts";
 import type { Current, Key, Version } from "../../protocol.ts";
 import type { Context } from "./context.ts";
-import type { InFlight } from "./flight.ts";
 import { type ItemRecord, keyAttributesOf, keyText } from "./items.ts";
 import { isEnvironmental } from "../store/faults.ts";
 import type { Store } from "../store/store.ts";
@@ -142,7 +141,6 @@ export class Asides {
    */
   retry(
     context: Context,
-    inFlight: InFlight,
     placed: (record: ItemRecord, current: Current | null, keyAttributes: Attributes) => void,
   ): void {
     const settle = ({ model, key, current, text, keyAttributes }: Waiting) => {
@@ -154,7 +152,7 @@ export class Asides {
       if (model.sync !== "down") context.records.save(record);
       waiting.delete(text);
     };
-    const waiting = this.#candidates(context, inFlight);
+    const waiting = this.#candidates(context);
     let progress = true;
     while (progress) {
       progress = false;
@@ -164,35 +162,35 @@ export class Asides {
         progress = true;
       }
       if (progress) continue;
-      const ring = this.#placeRing(context, inFlight, waiting);
+      const ring = this.#placeRing(context, waiting);
       ring.forEach(settle);
       progress = ring.length > 0;
     }
   }
 
-  #candidates(context: Context, inFlight: InFlight): Map<string, Waiting> {
+  #candidates(context: Context): Map<string, Waiting> {
     const found = new Map<string, Waiting>();
     const add = (one: Waiting | undefined) => one && found.set(one.text, one);
-    for (const key of this.#fresh.values()) add(this.#load(context, inFlight, key));
+    for (const key of this.#fresh.values()) add(this.#load(context, key));
     this.#fresh.clear();
     const rows = this.store.db.sql(
       "SELECT hash, sort FROM _sync_aside WHERE (hash, sort) > (?, ?) ORDER BY hash, sort LIMIT ?",
     ).all(...this.#after, triesMax);
     const keys = rows.map((row): Key => [row.hash as string, row.sort as string]);
     this.#after = keys.length < triesMax ? ["", ""] : keys.at(-1)!;
-    for (const key of keys) add(this.#load(context, inFlight, key));
+    for (const key of keys) add(this.#load(context, key));
     return found;
   }
 
   /** The item that waits for the key, if it may be placed: nothing local is unsettled, nothing newer was asked for. */
-  #load(context: Context, inFlight: InFlight, key: Key): Waiting | undefined {
+  #load(context: Context, key: Key): Waiting | undefined {
     const row = this.store.db.sql("SELECT model, item, source, stamp FROM _sync_aside WHERE hash = ? AND sort = ?")
       .get(...key);
     const model = row && this.store.modelByNumber(Number(row.model));
     if (!row || !model) return undefined;
     const record = context.records.get(key);
     if (record?.awaiting || record?.recheck !== undefined) return undefined;
-    if (inFlight.get(key) || (model.sync !== "down" && context.outbox.pending(model, key))) return undefined;
+    if (context.inFlight.get(key) || (model.sync !== "down" && context.outbox.pending(model, key))) return undefined;
     const version: Version | undefined = row.source === null ? undefined : [row.source as string, Number(row.stamp)];
     const item = row.item === null ? undefined : parseJson(row.item as string) as Attributes;
     const keyAttributes = keyAttributesOf(model, item ?? this.store.rows(model).byKey(key)?.item ?? {});
@@ -225,7 +223,7 @@ export class Asides {
    * The items that are in nobody's way but each other's, put in together. An item whose value one row outside of them has
    * is none of them, nor is then any that waits for it.
    */
-  #placeRing(context: Context, inFlight: InFlight, waiting: ReadonlyMap<string, Waiting>): Waiting[] {
+  #placeRing(context: Context, waiting: ReadonlyMap<string, Waiting>): Waiting[] {
     const ring = new Map<string, Waiting>(), blockers = new Map<string, string[]>();
     const look = [...waiting.values()];
     for (let one = look.pop(); one; one = look.pop()) {
@@ -236,7 +234,7 @@ export class Asides {
       ring.set(one.text, one);
       blockers.set(one.text, keys.map(keyText));
       for (const key of keys) {
-        const other = waiting.get(keyText(key)) ?? this.#load(context, inFlight, key);
+        const other = waiting.get(keyText(key)) ?? this.#load(context, key);
         if (other) look.push(other);
       }
     }

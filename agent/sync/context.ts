@@ -9,6 +9,7 @@ import type { Attributes } from "../../schema.ts";
 import type { DeviceClock } from "./clock.ts";
 import type { Asides } from "./aside.ts";
 import type { ChangesTable } from "./changes.ts";
+import type { InFlight } from "./flight.ts";
 import type { ItemRecords } from "./items.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Problems } from "../upkeep/problems.ts";
@@ -113,6 +114,8 @@ export interface Context {
   readonly clock: DeviceClock;
   readonly records: ItemRecords;
   readonly outbox: Outbox;
+  /** Batches whose answers are awaited. */
+  readonly inFlight: InFlight;
   readonly waits: Waits;
   readonly restores: Restores;
   readonly asides: Asides;

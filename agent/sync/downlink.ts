@@ -28,7 +28,6 @@ import type {
 } from "../../protocol.ts";
 import { Candidates, type Marked } from "./candidates.ts";
 import type { Context } from "./context.ts";
-import type { InFlight } from "./flight.ts";
 import { Incoming } from "./incoming.ts";
 import { keyText } from "./items.ts";
 import { Faulty } from "./faulty.ts";
@@ -74,8 +73,8 @@ export class Downlink {
   #settledSerial = 0;
   readonly #settledAt: Map<string, number> = new Map();
 
-  constructor(readonly context: Context, readonly inFlight: InFlight) {
-    this.#incoming = new Incoming(context, inFlight);
+  constructor(readonly context: Context) {
+    this.#incoming = new Incoming(context);
     this.#lacks = new Lacks(context);
     this.#candidates = new Candidates(context);
     const channels = this.channels = channelsOf(context.store.schema, context.identity);
@@ -253,7 +252,7 @@ export class Downlink {
     const take = (marked: readonly Marked[]) => {
       for (const { key, model, serial } of marked) {
         if (keys.length >= most) break;
-        if (this.inFlight.get(key) || outbox.pending(model, key)) continue;
+        if (this.context.inFlight.get(key) || outbox.pending(model, key)) continue;
         serials.set(keyText(key), serial);
         keys.push(key);
       }
@@ -475,7 +474,7 @@ export class Downlink {
           const record = records.get(entry.key);
           if (!record || record.recheck !== request.serials.get(text)) continue;
           if (this.#settledSince(entry.key, request)) continue;
-          if (this.inFlight.get(entry.key) || outbox.pending(record.model, entry.key)) continue;
+          if (this.context.inFlight.get(entry.key) || outbox.pending(record.model, entry.key)) continue;
           record.recheck = undefined;
           record.awaiting = false;
           const fault = entry.unreadable ?? this.#faulty.of(entry);
@@ -532,7 +531,7 @@ export class Downlink {
     const { store, outbox, clock } = this.context;
     store.tx(() => {
       store.applying(() => {
-        const quiet = outbox.empty && this.inFlight.batches.size === 0;
+        const quiet = outbox.empty && this.context.inFlight.batches.size === 0;
         for (const entry of entries) {
           const fault = this.#faulty.of(entry);
           if (fault !== undefined) {

@@ -17,7 +17,7 @@ import type { Model } from "../../schema/model.ts";
 import type { Current, Entry, Key, Version } from "../../protocol.ts";
 import { place as placeItem } from "./answers.ts";
 import type { Context } from "./context.ts";
-import type { Flight, InFlight } from "./flight.ts";
+import type { Flight } from "./flight.ts";
 import { heal, keepRestored } from "./heal.ts";
 import type { LocalRow } from "../store/store.ts";
 import { comesDown, expiresByText, isRowExpired, type ItemRecord, keyAttributesOf } from "./items.ts";
@@ -25,13 +25,11 @@ import { comesDown, expiresByText, isRowExpired, type ItemRecord, keyAttributesO
 /** Applies entries to keys. */
 export class Incoming {
   readonly #context: Context;
-  readonly #inFlight: InFlight;
   /** A snapshot of a restored table is under way: what comes may be older than what is there. */
   restoring = false;
 
-  constructor(context: Context, inFlight: InFlight) {
+  constructor(context: Context) {
     this.#context = context;
-    this.#inFlight = inFlight;
   }
 
   #modelOf(entry: Entry, record: ItemRecord | undefined): Model | undefined {
@@ -57,7 +55,7 @@ export class Incoming {
    * @param outdated the key was settled after this page was asked for, so that the page may not know of it
    */
   apply(entry: Entry, quiet: boolean, outdated: boolean): void {
-    const { records, outbox, asides } = this.#context;
+    const { records, outbox, asides, inFlight } = this.#context;
     if (entry.unreadable !== undefined) return this.unreadable(entry.key, entry.unreadable);
     let record = records.get(entry.key);
     const model = this.#modelOf(entry, record);
@@ -70,9 +68,10 @@ export class Incoming {
     if (outdated) record.awaiting = true;
     if (entry.was) record.gone = Math.max(record.gone ?? 0, entry.was[1]);
     else if (entry.removed) this.#removedUnstamped(record, entry);
-    const flight = this.#inFlight.get(entry.key);
+    const flight = inFlight.get(entry.key);
     if (flight && entry.was) this.#cameAndWent(flight, record, entry.was);
-    const unsettled = !quiet && (this.#inFlight.get(entry.key) !== undefined || outbox.pending(model, entry.key));
+    // Looked up again: what came and went is settled.
+    const unsettled = !quiet && (inFlight.get(entry.key) !== undefined || outbox.pending(model, entry.key));
     if (flight && !flight.settled && isEchoOf(flight, entry)) flight.echoed = true;
     else if (unsettled || entry.named !== undefined) {
       if (flight) flight.echoed = false;
@@ -114,7 +113,7 @@ export class Incoming {
    * made after the removal, by an application that replaced the item.
    */
   #removedUnstamped(record: ItemRecord, entry: Entry): void {
-    const flight = this.#inFlight.get(record.key);
+    const flight = this.#context.inFlight.get(record.key);
     const issued = Math.max(record.issued ?? 0, ...flight?.stamps.map(([, stamp]) => stamp) ?? []);
     const shown = entry.named !== undefined || (entry.mark?.version ?? entry.current?.version)?.[1] === issued;
     const unseen = shown || (flight ? flight.change.op !== "remove" : record.awaiting && record.base !== undefined);
@@ -190,7 +189,7 @@ export class Incoming {
     const own = flight.stamps.find(([source, stamp]) => source === was[0] && stamp === was[1]);
     if (!own || flight.change.op === "remove") return;
     outbox.forget(flight.entries);
-    this.#inFlight.settle(flight);
+    this.#context.inFlight.settle(flight);
     if (outbox.pending(record.model, record.key)) {
       record.base = flight.change.item;
       record.version = own;

@@ -12,7 +12,7 @@
 import type { FromCloud } from "../../protocol.ts";
 import { changeText } from "../../protocol.ts";
 import type { Context } from "./context.ts";
-import type { Batch, InFlight } from "./flight.ts";
+import type { Batch } from "./flight.ts";
 import { halve } from "./split.ts";
 
 /** Batches in flight at which nothing is cut any more: of four full batches all silent, some 60 stand alone by then. */
@@ -31,7 +31,7 @@ export class Silence {
   /** What the broker says of a topic (MQTT 5). */
   readonly #refusals: Map<UpTopic, string> = new Map();
 
-  constructor(readonly context: Context, readonly inFlight: InFlight) {}
+  constructor(readonly context: Context) {}
 
   /** A message has come: the cloud, the broker and the way down are there. */
   heard(type: FromCloud["type"]): void {
@@ -63,13 +63,15 @@ export class Silence {
   get alone(): number {
     if (this.context.limits.unansweredMax === Infinity) return 0;
     let n = 0;
-    for (const batch of this.inFlight.batches.values()) if (batch.flights.length === 1 && this.#isSilent(batch)) n++;
+    for (const batch of this.context.inFlight.batches.values()) {
+      if (batch.flights.length === 1 && this.#isSilent(batch)) n++;
+    }
     return n;
   }
 
   /** Cuts the smallest batch that stays silent while the cloud is heard. One at a time. */
   split(): void {
-    const { batches } = this.inFlight;
+    const { batches } = this.context.inFlight;
     if (batches.size >= splitBatchesMax) return;
     let smallest: Batch | undefined;
     for (const batch of batches.values()) {
@@ -78,7 +80,7 @@ export class Silence {
     }
     if (!smallest) return;
     const before = new Set(batches.keys());
-    if (!halve(this.context, this.inFlight, smallest)) return;
+    if (!halve(this.context, smallest)) return;
     // One more try each tells which half it is.
     for (const [id, batch] of batches) {
       if (before.has(id)) continue;
@@ -91,7 +93,9 @@ export class Silence {
   wantsProof(): boolean {
     const now = this.context.clock.monotonicMs();
     if (now < this.#nextProofMs) return false;
-    const isWanted = [...this.inFlight.batches.values()].some((b) => this.#isSilent(b) && !this.#isHeardSince(b));
+    const isWanted = [...this.context.inFlight.batches.values()].some((b) =>
+      this.#isSilent(b) && !this.#isHeardSince(b)
+    );
     if (isWanted) this.#nextProofMs = now + proofMs;
     return isWanted;
   }
@@ -104,7 +108,7 @@ export class Silence {
   tell(repeats: number): void {
     const { problems, limits, clock } = this.context;
     if (limits.unansweredMax === Infinity) return;
-    const silent = [...this.inFlight.batches.values()].filter((batch) => this.#isSilent(batch));
+    const silent = [...this.context.inFlight.batches.values()].filter((batch) => this.#isSilent(batch));
     const sentence = this.#sentence(silent, repeats);
     if (sentence === undefined) {
       this.#sinceMs = undefined;

@@ -10,27 +10,27 @@
  */
 import { settle } from "./answers.ts";
 import type { Context } from "./context.ts";
-import type { Batch, InFlight } from "./flight.ts";
+import type { Batch } from "./flight.ts";
 
 /**
  * Puts a batch's unsettled changes into two batches, which are sent at the next pump.
  *
  * @returns false where there is one change at most: it can't be split
  */
-export function halve(context: Context, inFlight: InFlight, batch: Batch): boolean {
+export function halve(context: Context, batch: Batch): boolean {
   const left = batch.flights.filter((flight) => !flight.settled);
   if (left.length < 2) return false;
   const middle = Math.ceil(left.length / 2);
-  context.store.tx(() => inFlight.replace(batch, [left.slice(0, middle), left.slice(middle)]));
+  context.store.tx(() => context.inFlight.replace(batch, [left.slice(0, middle), left.slice(middle)]));
   return true;
 }
 
 /** What the cloud refused: split, or, where one change stands alone, shown in `_rejected`; a newer write of its key stays. */
-export function refusedByCloud(context: Context, inFlight: InFlight, batch: Batch, reason: string): void {
-  if (halve(context, inFlight, batch)) return;
+export function refusedByCloud(context: Context, batch: Batch, reason: string): void {
+  if (halve(context, batch)) return;
   const { store, outbox, clock } = context;
   store.tx(() => {
-    inFlight.remove(batch);
+    context.inFlight.remove(batch);
     for (const flight of batch.flights) {
       if (flight.settled) continue;
       outbox.forget(flight.entries);

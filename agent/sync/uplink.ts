@@ -17,7 +17,7 @@ import { backoffMs } from "../../protocol/backoff.ts";
 import { keepRejected } from "../store/kept.ts";
 import { place, settleAnswers } from "./answers.ts";
 import type { Context } from "./context.ts";
-import type { Batch, Flight, InFlight } from "./flight.ts";
+import type { Batch, Flight } from "./flight.ts";
 import { comesDown, isTracked, type ItemRecord, keyAttributesOf } from "./items.ts";
 import { type Candidate, joined, type Runs } from "./outbox.ts";
 import { refusedByCloud } from "./split.ts";
@@ -44,8 +44,8 @@ export class Uplink {
   /** How many changes make a full batch now: lower where items are large. */
   #fullBatch: number;
 
-  constructor(readonly context: Context, readonly inFlight: InFlight) {
-    this.silence = new Silence(context, inFlight);
+  constructor(readonly context: Context) {
+    this.silence = new Silence(context);
     this.#fullBatch = this.#batchMax;
     const last = Number(context.store.getMeta("lastSend") ?? 0);
     this.#sends = new RecentSends(last, context.clock.monotonicMs());
@@ -58,7 +58,7 @@ export class Uplink {
 
   /** The link came up: what is in flight is unsent as far as anybody knows. */
   connected(): void {
-    for (const batch of this.inFlight.batches.values()) {
+    for (const batch of this.context.inFlight.batches.values()) {
       batch.retryAtMs = undefined;
       batch.attempts = 0;
       batch.unanswered = 0;
@@ -69,7 +69,7 @@ export class Uplink {
   /** A worker has begun to receive: what was sent and is not answered is sent again, spread over the window. */
   workerBack(windowMs: number): void {
     const { clock, random } = this.context, now = clock.monotonicMs();
-    for (const batch of this.inFlight.batches.values()) {
+    for (const batch of this.context.inFlight.batches.values()) {
       if (batch.retryAtMs !== undefined) batch.retryAtMs = Math.min(batch.retryAtMs, now + windowMs * random());
     }
   }
@@ -79,7 +79,7 @@ export class Uplink {
     const { clock, limits } = this.context;
     if (!clock.known) return;
     this.silence.split();
-    for (const batch of [...this.inFlight.batches.values()]) {
+    for (const batch of [...this.context.inFlight.batches.values()]) {
       if (this.#isDue(batch) && !this.#transmit(batch)) return;
     }
     if (this.context.waits.any) this.#askAgain();
@@ -93,7 +93,7 @@ export class Uplink {
 
   /** Batches whose answer may still be expected. */
   get #flying(): number {
-    return this.inFlight.batches.size - this.silence.alone;
+    return this.context.inFlight.batches.size - this.silence.alone;
   }
 
   #worthABatch(): boolean {
@@ -114,7 +114,7 @@ export class Uplink {
 
   #isAsking(model: Model): boolean {
     for (const candidate of this.context.outbox.waiting.values()) if (candidate.model === model) return true;
-    return [...this.inFlight.batches.values()].some(({ flights }) =>
+    return [...this.context.inFlight.batches.values()].some(({ flights }) =>
       flights.some((flight) => flight.model === model && !flight.settled)
     );
   }
@@ -142,7 +142,7 @@ export class Uplink {
     const { clock, outbox } = this.context;
     if (!clock.known) return Infinity;
     const times: (number | undefined)[] = [this.context.waits.nextDueMs()];
-    for (const { retryAtMs, notBeforeMs } of this.inFlight.batches.values()) times.push(retryAtMs, notBeforeMs);
+    for (const { retryAtMs, notBeforeMs } of this.context.inFlight.batches.values()) times.push(retryAtMs, notBeforeMs);
     for (const { holdUntilMs } of outbox.waiting.values()) times.push(holdUntilMs);
     const now = clock.monotonicMs();
     return Math.min(Infinity, ...times.filter((at): at is number => at !== undefined && at > now));
@@ -152,7 +152,7 @@ export class Uplink {
     const { store, clock, counters } = this.context;
     let sending: Batch | undefined = batch;
     if (batch.flights.some((f) => f.settled)) {
-      sending = store.tx(() => this.inFlight.reissue(batch, batch.flights.filter((f) => !f.settled)));
+      sending = store.tx(() => this.context.inFlight.reissue(batch, batch.flights.filter((f) => !f.settled)));
       if (!sending) return true;
     }
     this.#noteSend();
@@ -203,7 +203,7 @@ export class Uplink {
           visited.add(candidate.text);
           const kind = !comesDown(candidate.model);
           if (upOnly !== undefined && kind !== upOnly) continue;
-          if (!this.#mayGo(kind) || this.inFlight.has(candidate.text)) continue;
+          if (!this.#mayGo(kind) || this.context.inFlight.has(candidate.text)) continue;
           const built = this.#buildOrReject(candidate);
           if (built === "hold") continue;
           done.push(candidate);
@@ -231,7 +231,7 @@ export class Uplink {
       if (flights.length === 0) return undefined;
       this.#fullBatch = bytes >= limits.batchBytesMax ? flights.length : this.#batchMax;
       this.#noteStamps(flights);
-      return this.inFlight.add(incarnation, flights, upOnly!);
+      return this.context.inFlight.add(incarnation, flights, upOnly!);
     });
   }
 
@@ -436,18 +436,18 @@ export class Uplink {
 
   /** An answer. Unknown batches (answered already, or of a rolled-back database) are ignored. */
   acknowledged(ack: Ack): void {
-    const batch = this.inFlight.batches.get(ack.batch);
+    const batch = this.context.inFlight.batches.get(ack.batch);
     if (!batch) {
       this.context.counters.ignored++;
       return;
     }
-    settleAnswers(this.context, this.inFlight, batch, ack);
+    settleAnswers(this.context, batch, ack);
   }
 
   /** A batch that the cloud could not read as a whole. Unknown ones are ignored, as above. */
   refused({ batch: id, reason }: Refused): void {
-    const batch = this.inFlight.batches.get(id);
-    if (batch) refusedByCloud(this.context, this.inFlight, batch, reason);
+    const batch = this.context.inFlight.batches.get(id);
+    if (batch) refusedByCloud(this.context, batch, reason);
     else this.context.counters.ignored++;
   }
 }

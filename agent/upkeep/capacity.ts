@@ -14,7 +14,6 @@ import { beforeRows, type RowId, rowIdOf } from "../sqlite/driver.ts";
 import type { Model } from "../../schema/model.ts";
 import type { Context } from "../sync/context.ts";
 import { coalesce } from "./coalesce.ts";
-import type { InFlight } from "../sync/flight.ts";
 import { extend, type Runs } from "../sync/outbox.ts";
 import { ident } from "../store/sql.ts";
 import { fullOf, outboxKinds } from "../store/triggers.ts";
@@ -41,7 +40,6 @@ interface Positions {
 /** Keeps the caps. {@link Capacity.check} must not run inside a transaction. */
 export class Capacity {
   readonly #context: Context;
-  readonly #inFlight: InFlight;
   readonly #keeping: ReadonlyMap<number, Model>;
   #nextCountMs = 0;
   /** How far the outbox was coalesced, and when the next look is worth it. */
@@ -50,9 +48,8 @@ export class Capacity {
   /** One of {@link fullOf}. */
   #full: number;
 
-  constructor(context: Context, inFlight: InFlight) {
+  constructor(context: Context) {
     this.#context = context;
-    this.#inFlight = inFlight;
     const { store } = context;
     this.#keeping = new Map(
       [...store.schema.models.values()].filter((m) => m.onDevice && m.keep === "newest").map((
@@ -101,7 +98,7 @@ export class Capacity {
     if (now < this.#nextCoalesceMs) return 0;
     let dropped = 0;
     for (let n = 0; n < chunksMax; n++) {
-      const part = coalesce(this.#context, this.#inFlight, this.#coalesced);
+      const part = coalesce(this.#context, this.#coalesced);
       dropped += part.dropped;
       this.#coalesced = part.last ?? 0;
       if (part.last === undefined) break;
@@ -179,7 +176,9 @@ export class Capacity {
   /** Drops the oldest rows that are neither sent nor in flight. Returns how many entries were looked at; 0: the last were. */
   #drop(from: Positions): number {
     const { store, outbox, stuck } = this.#context;
-    const flying = [...this.#inFlight.batches.values()].flatMap((batch) => batch.flights.flatMap((f) => f.entries));
+    const flying = [...this.#context.inFlight.batches.values()].flatMap((batch) =>
+      batch.flights.flatMap((f) => f.entries)
+    );
     const isFlying = (seq: number) => flying.some(([first, last]) => seq >= first && seq <= last);
     const models = [...this.#keeping.keys()].map((number) => `model = ${number}`).join(" OR ");
     return store.tx(() => {

@@ -12,7 +12,6 @@
  * @module
  */
 import type { Context } from "../sync/context.ts";
-import type { InFlight } from "../sync/flight.ts";
 import { extend, type Runs } from "../sync/outbox.ts";
 import { outboxKinds } from "../store/triggers.ts";
 
@@ -25,8 +24,7 @@ const chunkEntries = 20_000;
  * @returns how many went, and the last that was looked at; undefined at the end
  */
 export function coalesce(
-  { store, outbox }: Context,
-  inFlight: InFlight,
+  { store, outbox, inFlight }: Context,
   after: number,
 ): { readonly dropped: number; readonly last?: number } {
   const flying = [...inFlight.batches.values()].flatMap((batch) => batch.flights.flatMap((f) => f.entries));

@@ -17,7 +17,6 @@ import { type Attributes, isExpired, jsonEquals, SyncError } from "../../schema.
 import type { Model } from "../../schema/model.ts";
 import { type Current, itemDigest, type Key } from "../../protocol.ts";
 import type { Context } from "../sync/context.ts";
-import type { InFlight } from "../sync/flight.ts";
 import { comesDown, goesUp, isRowExpired, isTracked, keyAttributesOf } from "../sync/items.ts";
 import type { LocalRow } from "../store/store.ts";
 import type { Difference } from "./report.ts";
@@ -45,7 +44,7 @@ export function rowDigest(context: Context, model: Model, row: LocalRow): string
 }
 
 /** Whether a local change of the key is on its way up. */
-function isChanging({ outbox, store }: Context, inFlight: InFlight, model: Model, key: Key): boolean {
+function isChanging({ outbox, store, inFlight }: Context, model: Model, key: Key): boolean {
   if (inFlight.get(key)) return true;
   if (!goesUp(model) || outbox.empty) return false;
   return isTracked(model) ? outbox.pending(model, key) : isWaiting(store, model, key);
@@ -65,14 +64,13 @@ function isWaiting(store: Context["store"], model: Model, key: Key): boolean {
  */
 export function judge(
   context: Context,
-  inFlight: InFlight,
   model: Model,
   key: Key,
   current: Current | undefined,
   patient: boolean,
 ): Verdict {
   const { store, records, clock, asides } = context;
-  if (isChanging(context, inFlight, model, key)) return "unsettled";
+  if (isChanging(context, model, key)) return "unsettled";
   const rows = store.rows(model), record = records.open(model, key), { base } = record;
   const item = current && !isExpired(model, current.item, clock.nowMs()) ? current.item : undefined;
   const row = readRow(context, model, key);
@@ -105,12 +103,11 @@ export function judge(
 /** Looks at a key of a model that only syncs up, with the digest of the table's item as it is now. */
 export function judgeUp(
   context: Context,
-  inFlight: InFlight,
   model: Model,
   key: Key,
   digest: string | undefined,
 ): Verdict {
-  if (isChanging(context, inFlight, model, key)) return "unsettled";
+  if (isChanging(context, model, key)) return "unsettled";
   const row = readRow(context, model, key);
   if (row === "unreadable") {
     const detail = "the row has a value that its column's type does not allow";

@@ -25,7 +25,6 @@ import {
 import type { Context } from "../sync/context.ts";
 import type { Downlink } from "../sync/downlink.ts";
 import { waitMs } from "../sync/requests.ts";
-import type { InFlight } from "../sync/flight.ts";
 import { comesDown, goesUp, keyText } from "../sync/items.ts";
 import { modelsOf } from "../sync/snapshot.ts";
 import { judge, judgeUp, type Verdict } from "./keys.ts";
@@ -80,15 +79,13 @@ interface Run {
 /** See the module. Methods must run inside the twin's guard. */
 export class Verify {
   readonly #context: Context;
-  readonly #inFlight: InFlight;
   readonly #downlink: Downlink;
   #run: Run | undefined;
   #nextLookMs = 0;
   #counter = 0;
 
-  constructor(context: Context, inFlight: InFlight, downlink: Downlink) {
+  constructor(context: Context, downlink: Downlink) {
     this.#context = context;
-    this.#inFlight = inFlight;
     this.#downlink = downlink;
   }
 
@@ -243,7 +240,7 @@ export class Verify {
     const found = new Map(message.entries.map((entry) => [keyText(entry.key), entry]));
     this.#judgeAll(run, run.look.suspects, ({ model, key, looks }) => {
       const entry: Entry | undefined = found.get(keyText(key));
-      return entry && judge(this.#context, this.#inFlight, model, key, entry.current, looks < echoLooks);
+      return entry && judge(this.#context, model, key, entry.current, looks < echoLooks);
     });
     this.#advance(run);
     return true;
@@ -254,7 +251,7 @@ export class Verify {
     this.#judgeAll(
       run,
       suspects,
-      ({ model, key }) => judgeUp(this.#context, this.#inFlight, model, key, found.get(keyText(key))),
+      ({ model, key }) => judgeUp(this.#context, model, key, found.get(keyText(key))),
     );
   }
 

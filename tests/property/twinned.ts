@@ -159,7 +159,7 @@ export class Twinned implements AsyncDisposable {
     }
     const { outbox, records } = this.twin.context;
     throw new Error(
-      `no rest: outbox ${outbox.head()}, in flight ${this.twin.inFlight.batches.size}, to be fetched ` +
+      `no rest: outbox ${outbox.head()}, in flight ${this.twin.context.inFlight.batches.size}, to be fetched ` +
         JSON.stringify(records.rechecks(5).map(({ key }) => key)),
     );
   }

@@ -69,7 +69,7 @@ export async function drain(world: World): Promise<void> {
 function unrest({ name, twin }: World["devices"][number]): string {
   const { outbox, records, clock } = twin.context;
   const rechecks = records.rechecks(3).map((r) => r.key.join("|"));
-  return `${name}: outbox ${outbox.head()}, in flight ${twin.inFlight.batches.size}, caught up ${twin.downlink.caughtUp}, ` +
+  return `${name}: outbox ${outbox.head()}, in flight ${twin.context.inFlight.batches.size}, caught up ${twin.downlink.caughtUp}, ` +
     `rechecks ${rechecks}, time known ${clock.known}, waiting ${[...outbox.waiting.keys()]}`;
 }
 

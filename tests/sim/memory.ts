@@ -15,7 +15,7 @@ export function withinMemory({ devices, config }: World): void {
 }
 
 function bounded({ name, twin }: SimDevice, keysMax: number): void {
-  const { outbox, limits } = twin.context, { batches } = twin.inFlight;
+  const { outbox, limits } = twin.context, { batches } = twin.context.inFlight;
   const changes = [...batches.values()].reduce((sum, { flights }) => sum + flights.length, 0);
   const bounds = [
     ["keys that wait to be sent", outbox.waiting.size, keysMax],

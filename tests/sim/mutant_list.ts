@@ -47,7 +47,7 @@ export const mutants: readonly Mutant[] = [
     "§1: one change per key in flight",
     "dups any long",
     uplink,
-    `if (!this.#mayGo(kind) || this.inFlight.has(candidate.text)) continue;`,
+    `if (!this.#mayGo(kind) || this.context.inFlight.has(candidate.text)) continue;`,
     `if (!this.#mayGo(kind)) continue;`,
   ),
   {
@@ -170,7 +170,7 @@ export const mutants: readonly Mutant[] = [
     "late",
     uplink,
     `if (noted !== undefined && Math.abs(now - Number(noted)) < lastSendSlackMs) return;`,
-    `if (noted !== undefined && [...this.inFlight.batches.values()].some((b) => b.attempts > 0)) return;`,
+    `if (noted !== undefined && [...this.context.inFlight.batches.values()].some((b) => b.attempts > 0)) return;`,
   ),
   one(
     "update of a gone item",

@@ -143,8 +143,8 @@ export const devicefile: readonly GuardedMutant[] = [
     "a change that stands alone and stays silent holds no place in the window",
     "tests/agent/sync/silence_test.ts",
     "agent/sync/uplink.ts",
-    `return this.inFlight.batches.size - this.silence.alone;`,
-    `return this.inFlight.batches.size;`,
+    `return this.context.inFlight.batches.size - this.silence.alone;`,
+    `return this.context.inFlight.batches.size;`,
   ),
   guarded(
     "cut while the cloud is away",

@@ -25,7 +25,7 @@ export const values: readonly Mutant[] = [
     "D2: a refused batch is split, until the change at fault stands alone",
     "poisoned",
     "agent/sync/split.ts",
-    `if (halve(context, inFlight, batch)) return;`,
+    `if (halve(context, batch)) return;`,
     ``,
   ),
   one(

@@ -169,7 +169,7 @@ export class World {
     }
     const own = this.commits.filter((c) => c.device === device.name && c.key === key && !c.forgotten);
     const commit = own.at(-1);
-    const madeFrom = device.twin.inFlight.batches.get(batch)?.flights.find((f) => f.change === change)?.base;
+    const madeFrom = device.twin.context.inFlight.batches.get(batch)?.flights.find((f) => f.change === change)?.base;
     this.sent.set(version, { device: device.name, change, madeFrom, commit, at: this.now });
   }
 

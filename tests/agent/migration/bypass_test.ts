@@ -122,7 +122,7 @@ Deno.test("bypass: whichever of the agent's tables are dropped, what waited arri
       twinned.store.db.exec(`UPDATE Setting SET value = 'flying' WHERE name = 'c';
         INSERT INTO Telemetry(id, cpu) VALUES ('t4', 4), ('t5', 5)`);
       twinned.twin.onCommit();
-      assert.ok(twinned.twin.inFlight.batches.size > 0);
+      assert.ok(twinned.twin.context.inFlight.batches.size > 0);
       twinned.disconnect();
       twinned.store.db.exec(
         `UPDATE Setting SET value = 'changed' WHERE name = 'a'; DELETE FROM Setting WHERE name = 'b';

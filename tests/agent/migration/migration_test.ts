@@ -515,7 +515,7 @@ Deno.test("migration: what is in flight of a model that is gone is left out, the
   await using twinned = await begin(schemaOf({ models: first.models, process: both }));
   // Sent, and the process ends before an answer comes.
   twinned.twin.onCommit();
-  const sent = [...twinned.twin.inFlight.batches.values()];
+  const sent = [...twinned.twin.context.inFlight.batches.values()];
   assert.deepEqual(sent.map(({ flights }) => flights.map(({ model }) => model.name)), [[
     "Setting",
     "Setting",
@@ -525,7 +525,7 @@ Deno.test("migration: what is in flight of a model that is gone is left out, the
   const { Setting: _1, ...models } = first.models;
   const { Setting: _2, ...process } = both;
   twinned.openDevice(schemaOf({ models, process }));
-  const [left] = [...twinned.twin.inFlight.batches.values()];
+  const [left] = [...twinned.twin.context.inFlight.batches.values()];
   assert.deepEqual(left!.flights.map(({ key }) => key[1]), ["sample#s2"]);
   // An answer to the batch as it was must not be taken for one to what is left of it.
   assert.notEqual(left!.id, sent[0]!.id);

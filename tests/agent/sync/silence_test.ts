@@ -62,7 +62,7 @@ Deno.test("silence: a cloud that is away is told as such, and nothing is cut", (
     /^nothing that this device sends is answered since .*no worker of the cloud is running/,
   );
   device.pass(600_000);
-  assert.equal(device.twin.inFlight.batches.size, 1);
+  assert.equal(device.twin.context.inFlight.batches.size, 1);
   device.swallows = () => false;
   device.pass(120_000);
   assert.equal(device.table.size, 200);
@@ -76,7 +76,7 @@ Deno.test("silence: an access rule that swallows every change leaves few batches
   device.sql(`${many(5_000)} INSERT INTO Sample(n) SELECT x FROM i`);
   for (let i = 0; i < 30; i++) {
     device.pass(60_000);
-    assert.ok(device.twin.inFlight.batches.size <= splitBatchesMax + 4);
+    assert.ok(device.twin.context.inFlight.batches.size <= splitBatchesMax + 4);
   }
   assert.match(String(problem(device)), /the broker may not pass on what is published on d\/dev-1\/up/);
   const sent = device.sent.length;

@@ -101,13 +101,13 @@ Deno.test("split: a newer write, or a removal, of the key that is rejected stays
 Deno.test("split: halves survive a start", () => {
   using device = silent();
   write(device, "INSERT INTO Slot(name, slot) VALUES ('a', 's1'), ('b', 's2'), ('c', 's3')");
-  const [batch] = device.twin.inFlight.batches.values();
-  assert.equal(halve(device.twin.context, device.twin.inFlight, batch!), true);
+  const [batch] = device.twin.context.inFlight.batches.values();
+  assert.equal(halve(device.twin.context, batch!), true);
   const stored = device.rows("SELECT json_array_length(payload, '$.flights') AS n FROM _inflight ORDER BY serial");
   assert.deepEqual(stored, [{ n: 2 }, { n: 1 }]);
-  device.twin.inFlight.restart();
-  assert.deepEqual([...device.twin.inFlight.batches.values()].map(({ flights }) => flights.length), [2, 1]);
-  const [first, second] = device.twin.inFlight.batches.values();
-  assert.equal(halve(device.twin.context, device.twin.inFlight, second!), false);
-  assert.equal(halve(device.twin.context, device.twin.inFlight, first!), true);
+  device.twin.context.inFlight.restart();
+  assert.deepEqual([...device.twin.context.inFlight.batches.values()].map(({ flights }) => flights.length), [2, 1]);
+  const [first, second] = device.twin.context.inFlight.batches.values();
+  assert.equal(halve(device.twin.context, second!), false);
+  assert.equal(halve(device.twin.context, first!), true);
 });
