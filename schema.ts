@@ -28,7 +28,7 @@
 export { checkAttributes } from "./schema/check.ts";
 export { compiledOf, type CompileOptions, compileSchema } from "./schema/compile.ts";
 export { dateToJson, expiryAgeMaxMs, isExpired, jsonToDate } from "./schema/dates.ts";
-export { SchemaError, SyncError, type SyncErrorOptions } from "./schema/errors.ts";
+export { SchemaError, SyncError, type SyncErrorCode, syncErrorCodes, type SyncErrorOptions } from "./schema/errors.ts";
 export { generateValue, ulid, uuid } from "./schema/generate.ts";
 export { type IdentityNames, identityProblem, type IdentityRole, idIn, roleOf } from "./schema/identity.ts";
 export {

@@ -98,6 +98,8 @@ export {
   type Scope,
   type SyncDirection,
   SyncError,
+  type SyncErrorCode,
+  syncErrorCodes,
   type SyncErrorOptions,
   type Template,
   type TemplatePart,

@@ -40,7 +40,7 @@ export {
 export { type OpenedTables, openTables, type OpenTablesOptions } from "./open_tables.ts";
 export type { Publisher, PublishOptions, Target } from "./publishers/port.ts";
 export { type OpenPublisher, openPublisher, type OpenPublisherOptions } from "./publishers/open.ts";
-export { type DeviceInfo, Registry, type RegistryOptions, type VerifyReport as StoredReport } from "./sync/registry.ts";
+export { type DeviceInfo, Registry, type RegistryOptions, type StoredReport } from "./sync/registry.ts";
 export type { DeviceReport } from "../protocol/report.ts";
 export type { Presence } from "../protocol.ts";
 export type { TokenOptions } from "./sync/device_token.ts";

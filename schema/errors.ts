@@ -15,6 +15,66 @@ export interface SyncErrorOptions {
 }
 
 /**
+ * What an operating fault is, for programs. Codes are stable; new ones may come.
+ *
+ * - the caller's items: `exists`, `not-found`, `invalid`, `constraint`, `read-only`, `newer` (the row was written since),
+ *   `trimmed` (what is asked for is no longer retained), `timeout`
+ * - the database on a device: `busy`, `full`, `io`, `sql`, `corrupt`, `not-a-database`, `foreign-database`, `newer-format`,
+ *   `in-use`, `closed`, `replaced`, `altered`, `driver`, `migration`
+ * - schemas: `schema`, `schema-file`
+ * - tables, brokers and other services: `unavailable`, `throttled`, `denied`, `unauthorized`, `refused`, `taken` (another client has the id), `no-table`,
+ *   `not-a-table`, `no-stream`, `no-region`, `table-mismatch`, `iterator-expired`, `unsupported`, `too-large`, `condition-too-large`, `late` (a write came after its deadline)
+ * - messages and configuration: `protocol`, `config`
+ */
+export type SyncErrorCode = (typeof syncErrorCodes)[number];
+
+/** Every {@link SyncErrorCode}. */
+export const syncErrorCodes = [
+  "exists",
+  "not-found",
+  "invalid",
+  "constraint",
+  "read-only",
+  "newer",
+  "trimmed",
+  "timeout",
+  "busy",
+  "full",
+  "io",
+  "sql",
+  "corrupt",
+  "not-a-database",
+  "foreign-database",
+  "newer-format",
+  "in-use",
+  "closed",
+  "replaced",
+  "altered",
+  "driver",
+  "migration",
+  "schema",
+  "schema-file",
+  "unavailable",
+  "throttled",
+  "denied",
+  "unauthorized",
+  "refused",
+  "taken",
+  "too-large",
+  "condition-too-large",
+  "late",
+  "no-table",
+  "not-a-table",
+  "no-stream",
+  "no-region",
+  "table-mismatch",
+  "iterator-expired",
+  "unsupported",
+  "protocol",
+  "config",
+] as const;
+
+/**
  * An operating fault: the network, the disk, a bad message, a bad item, a bad schema. `code` is stable and meant for
  * programs, `message` is one line and meant for people.
  *
@@ -28,15 +88,15 @@ export interface SyncErrorOptions {
 export class SyncError extends Error {
   /** As for every error class. */
   override name = "SyncError";
-  /** Stable, lower case, hyphenated: `schema`, `invalid`, `unavailable`, … */
-  readonly code: string;
+  /** What happened, for programs. */
+  readonly code: SyncErrorCode;
   /** Whether doing the same again later may succeed. */
   readonly retryable: boolean;
   /** What the reader can do about it, if known. */
   readonly hint?: string;
 
   /** An operating fault. */
-  constructor(code: string, message: string, options: SyncErrorOptions = {}) {
+  constructor(code: SyncErrorCode, message: string, options: SyncErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.retryable = options.retryable ?? false;

@@ -51,7 +51,7 @@ export interface DeviceInfo {
 }
 
 /** What a device told of a verification that the cloud asked for. */
-export interface VerifyReport {
+export interface StoredReport {
   /** The request's id. */
   readonly request: string;
   /** When it came, ms since 1970. */
@@ -275,7 +275,7 @@ export class Registry {
   }
 
   /** What the device's last verification has come to, if it had one. */
-  async report(deviceId: string): Promise<VerifyReport | undefined> {
+  async report(deviceId: string): Promise<StoredReport | undefined> {
     const [item] = await this.#table.get([["verified", deviceId]]);
     if (!item) return undefined;
     return {

@@ -79,6 +79,6 @@ Deno.test("faults: each kind is told from the others", () => {
   const unavailable = syncErrorOf(awsError("ECONNREFUSED"), "writing");
   assert.deepEqual([unavailable.code, unavailable.retryable], ["unavailable", true]);
   assert.equal(syncErrorOf(awsError("AccessDeniedException", 400), "writing").code, "denied");
-  const own = new SyncError("x", "y");
+  const own = new SyncError("config", "y");
   assert.equal(syncErrorOf(own, "writing"), own);
 });
