@@ -1,0 +1,231 @@
+/**
+ * The accounts: each write that was committed anywhere stands, or what became of it is known, by name. A function of what was
+ * meant and what was found, without I/O, so that its own tests can plant a loss.
+ *
+ * @module
+ */
+import type { AvItem } from "./canon.ts";
+import { type Finding, isExpiring, isInScope } from "./compare.ts";
+import { type MadeModel, type MadeSchema, renderKey } from "./made_schema.ts";
+import { type DeviceState, type KeptRow, type LogEntry, seenOf, type TableState, tokenOf } from "./observe.ts";
+import { keyText } from "./table.ts";
+import type { Intent } from "./writes.ts";
+
+/** What was done, as the journal has it. */
+export interface Deeds {
+  readonly intents: ReadonlyMap<string, Intent>;
+  /** By device, the transactions that an application was told to be committed. */
+  readonly committed: ReadonlyMap<string, ReadonlySet<string>>;
+  readonly cloudWrites: readonly { readonly token: string; readonly key: string }[];
+}
+
+/** How many writes met which fate. */
+export type Fates = Record<string, number>;
+
+/** What the accounts are made of. */
+export interface Books {
+  readonly schema: MadeSchema;
+  readonly deeds: Deeds;
+  readonly devices: readonly DeviceState[];
+  readonly table: TableState;
+  readonly nowMs: number;
+}
+
+/** Accounts for everything. */
+export function account(books: Books): { findings: Finding[]; fates: Fates } {
+  const findings: Finding[] = [], fates: Fates = {};
+  for (const device of books.devices) {
+    findings.push(...ledger(books, device));
+    for (const entry of device.log) {
+      const model = books.schema.models.find(({ name }) => name === entry.model)!;
+      for (const [key, token] of entry.after) {
+        if (token === null || entry.before.get(key) === token) continue;
+        const fate = fateOf(books, device, model, entry, key, token);
+        fates[fate ?? "lost"] = (fates[fate ?? "lost"] ?? 0) + 1;
+        if (fate === undefined) findings.push(lost(books, device, model, entry, key, token));
+      }
+      for (const [key, token] of entry.before) {
+        if (entry.after.has(key) || token === null) continue;
+        const fate = fateOfRemoval(books, device, model, key, token);
+        fates[fate ?? "lost"] = (fates[fate ?? "lost"] ?? 0) + 1;
+        if (fate === undefined) {
+          const what =
+            `${device.id} ${model.name} ${key}: the removal of ${token} (${entry.tx}) is lost: the table still has it`;
+          findings.push({ kind: "lost removal", sentence: what });
+        }
+      }
+    }
+    findings.push(...innocent(books, device));
+  }
+  findings.push(...cloudLedger(books), ...notRevived(books), ...faithful(books), ...isolated(books));
+  return { findings, fates };
+}
+
+/** What an application was told to be committed stands in the file. */
+function ledger({ deeds }: Books, device: DeviceState): Finding[] {
+  const there = new Set(device.log.map(({ tx }) => tx));
+  return [...deeds.committed.get(device.id) ?? []].filter((tx) => !there.has(tx)).map((tx) => ({
+    kind: "lost commit",
+    sentence: `${device.id}: the transaction ${tx} was committed, and the file does not have it`,
+  }));
+}
+
+const isSent = ({ sync, enable }: MadeModel) => enable === "both" && (sync === "up" || sync === "both");
+
+/** What became of a row that was written; undefined: nobody knows. */
+function fateOf(
+  { table }: Books,
+  device: DeviceState,
+  model: MadeModel,
+  entry: LogEntry,
+  key: string,
+  token: string,
+): string | undefined {
+  const isNext = device.log.some(({ n, model: name, before, after }) =>
+    n > entry.n && name === model.name && before.get(key) === token && after.get(key) !== token
+  );
+  if (!isSent(model)) {
+    if (device.rows.get(model.name)?.get(key)?.token === token) return "stands";
+    if (isNext) return "changed on";
+    return model.fields.some(({ ttl }) => ttl) ? "expired" : undefined;
+  }
+  if (tokenOf(table.items.get(key)) === token) return "stands";
+  if (table.history.get(key)?.some((item) => tokenOf(item) === token)) return "overwritten in the table";
+  const kept = device.kept.find((row) => row.token === token && row.model === model.name);
+  if (kept) return kept.table;
+  return isNext ? "changed on" : undefined;
+}
+
+function lost(
+  { table }: Books,
+  device: DeviceState,
+  model: MadeModel,
+  entry: LogEntry,
+  key: string,
+  token: string,
+): Finding {
+  const history = table.history.get(key)?.map((item) => item ? tokenOf(item) : "none").join(", ") ?? "nothing";
+  const row = device.rows.get(model.name)?.get(key)?.token ?? "no row";
+  const what = `${device.id} ${model.name} ${key}: ${token}, committed by ${entry.tx}, is lost: ` +
+    `the row is ${row}, the table had ${history}`;
+  return { kind: "lost", sentence: what };
+}
+
+/** What became of a removal. The version that was removed must not stand. */
+function fateOfRemoval(
+  { table }: Books,
+  device: DeviceState,
+  model: MadeModel,
+  key: string,
+  token: string,
+): string | undefined {
+  if (!isSent(model)) return device.rows.get(model.name)?.get(key)?.token === token ? undefined : "removed";
+  if (tokenOf(table.items.get(key)) !== token) return "removed";
+  return device.kept.some((row) =>
+      row.op === "remove" && row.model === model.name && keyOfKept(model, device, row) === key
+    )
+    ? "removal kept"
+    : undefined;
+}
+
+function keyOfKept(model: MadeModel, { id, account }: DeviceState, { key }: KeptRow): string {
+  const { hash, sort } = renderKey(model, { deviceId: id, accountId: account, ...key });
+  return keyText(hash, sort);
+}
+
+const textBytesMax = 300_000;
+
+/** What was rejected is what the cloud must refuse: nothing innocent with it. */
+function innocent({ schema, deeds }: Books, device: DeviceState): Finding[] {
+  const isLarge = (model: string) =>
+    [...deeds.intents.values()].some((intent) => intent.model === model && intent.refused);
+  return device.kept.filter(({ table }) => table === "_rejected").filter((row) => {
+    const model = schema.models.find(({ name }) => name === row.model);
+    const item = JSON.parse(row.item ?? "{}") as Record<string, unknown>;
+    const isBad = model?.fields.some(({ judged, name, attribute }) =>
+      judged && [item[name], item[attribute]].some((text) => typeof text === "string" && !/^[^@]+@[^@]+$/.test(text))
+    );
+    // DynamoDB has no map with a member of no name.
+    const isNameless = (row.item ?? "").includes('"":') && /empty name/.test(row.reason);
+    return !isBad && !isNameless && (row.item ?? "").length < textBytesMax &&
+      !(row.why === "too-large" && isLarge(row.model));
+  }).map((row) => ({
+    kind: "rejected",
+    sentence: `${device.id} ${row.model} ${
+      JSON.stringify(row.key)
+    } (${row.token}) was rejected as ${row.why}, ${row.reason}: ${row.item?.slice(0, 300)}`,
+  }));
+}
+
+/** What the cloud's writers were told to be done was done. */
+function cloudLedger({ deeds, table }: Books): Finding[] {
+  return deeds.cloudWrites.filter(({ key, token }) => !table.history.get(key)?.some((item) => tokenOf(item) === token))
+    .map(({ key, token }) => ({
+      kind: "lost in the cloud",
+      sentence: `${token} was written to ${key}, and never stood there`,
+    }));
+}
+
+/** A version that was overwritten or removed is not back. Where the device wins anyway it may write the same again. */
+function notRevived({ schema, table }: Books): Finding[] {
+  return [...table.items].filter(([key, item]) => {
+    const model = modelOf(schema, item), token = tokenOf(item);
+    if (model?.sync !== "both" || (model.policy !== "newest" && model.policy !== "cloud")) return false;
+    const tokens = (table.history.get(key) ?? []).map((version) => version && tokenOf(version));
+    const first = tokens.indexOf(token);
+    return first >= 0 && tokens.slice(first).some((other) => other !== token);
+  }).map(([key, item]) => ({
+    kind: "revived",
+    sentence: `${key}: ${tokenOf(item)} had been overwritten or removed, and is back`,
+  }));
+}
+
+function modelOf(schema: MadeSchema, item: AvItem): MadeModel | undefined {
+  const type = (item._type as { S?: string } | undefined)?.S;
+  return schema.models.find(({ name }) => name === type);
+}
+
+/** A version that stands has the values that were written. Under `merge` others' fields are in it, too. */
+function faithful({ schema, deeds, table, nowMs }: Books): Finding[] {
+  const found: Finding[] = [];
+  for (const [key, item] of table.items) {
+    const model = modelOf(schema, item), intent = deeds.intents.get(tokenOf(item) ?? "");
+    if (!model || !intent || (model.sync === "both" && model.policy === "merge")) continue;
+    const seen = seenOf(model, schema.iso, item);
+    if (isExpiring(model, seen, nowMs)) continue;
+    for (const field of model.fields) {
+      if (field.local && item[field.attribute] !== undefined) {
+        found.push({ kind: "local field", sentence: `${key} has ${field.name}, which never leaves a device` });
+      }
+      const meant = intent.fields[field.name];
+      if (field.local || meant === undefined) continue;
+      const is = seen.fields[field.name] ?? null, wanted = meant ?? field.fallback ?? null;
+      if (is === wanted) continue;
+      const what = `${key} ${field.name} was written as ${wanted?.slice(0, 200)} by ${intent.token} and is ${
+        is?.slice(0, 200)
+      }`;
+      found.push({ kind: "altered", sentence: what });
+    }
+  }
+  return found;
+}
+
+/** Nobody wrote what is not his: another device's item, another account's, or a model that only comes down. */
+function isolated({ schema, deeds, devices, table }: Books): Finding[] {
+  const found: Finding[] = [];
+  for (const [key, versions] of table.history) {
+    for (const item of versions) {
+      const token = tokenOf(item),
+        intent = deeds.intents.get(token ?? ""),
+        device = devices.find(({ id }) => id === intent?.by);
+      const model = item && modelOf(schema, item);
+      if (!item || !device || !model) continue;
+      if (!isSent(model)) {
+        found.push({ kind: "isolation", sentence: `${key}: ${token} of ${device.id} is in the table` });
+      } else if (!isInScope(model, item, device)) {
+        found.push({ kind: "isolation", sentence: `${key}: ${token} was written by ${device.id}, whose it is not` });
+      }
+    }
+  }
+  return found;
+}

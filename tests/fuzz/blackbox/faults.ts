@@ -1,0 +1,124 @@
+/**
+ * What happens to a system while it is written to, and how all of it is over in the end.
+ *
+ * @module
+ */
+import type { Random } from "../../sim/random.ts";
+import { networkFaults } from "../../support/chaos_proxy.ts";
+import type { App } from "./apps.ts";
+import type { FaultKind } from "./plan.ts";
+import type { FuzzDevice, Part, System } from "./system.ts";
+
+const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
+/** Ways a clock can be wrong, as faketime takes them. */
+const offsets = ["+3600", "-7200", "+86400", "-31536000", "+0", "-30", "+45"] as const;
+
+type Fault = (system: System, random: Random, apps: ReadonlyMap<string, readonly App[]>) => Promise<string>;
+
+const faults: Record<FaultKind, Fault> = {
+  async "kill-agent"(system, random) {
+    const device = random.pick(system.devices), downMs = random.below(1500);
+    await system.kill(device);
+    await pause(downMs);
+    await system.startAgent(device);
+    return `kill -9 of ${device.id}`;
+  },
+  async "kill-worker"(system, random) {
+    const worker = random.pick(system.workers), downMs = random.below(1500);
+    await system.kill(worker);
+    await pause(downMs);
+    await system.startWorker(worker);
+    return `kill -9 of ${worker.name}`;
+  },
+  async "kill-app"(_, random, apps) {
+    for (let n = 0; n < 3; n++) {
+      const [device, list] = random.pick([...apps]);
+      list[random.below(list.length)]!.kill();
+      await pause(random.below(150));
+      void device;
+    }
+    return "kill -9 of applications";
+  },
+  "stop-agent": (system, random) => paused(system, random.pick(system.devices), 300 + random.below(3000)),
+  "stop-worker": (system, random) => paused(system, random.pick(system.workers), 300 + random.below(3000)),
+  async cut(system, random) {
+    const at = random.below(system.proxies.length),
+      fault = random.pick(networkFaults.filter((kind) => kind !== "corrupt"));
+    system.proxies[at]!.inflict(fault);
+    await pause(200 + random.below(2500));
+    system.proxies[at]!.mend();
+    return `${fault} on link ${at}`;
+  },
+  async broker(system, random) {
+    await system.restartBroker(random.below(1000));
+    return "kill -9 of the broker";
+  },
+  async clock(system, random) {
+    const device = random.pick(system.devices), offset = random.pick(offsets);
+    device.clock!.set(offset);
+    await pause(random.below(1000));
+    return `clock of ${device.id} at ${offset} s`;
+  },
+  async reopen(system, random) {
+    const device = random.pick(system.devices);
+    await system.end(device);
+    await pause(random.below(500));
+    await system.startAgent(device);
+    return `${device.id} was ended and started`;
+  },
+  async upgrade(system, random) {
+    const late = [...system.workers, ...system.devices].filter(({ version }) => version === "now");
+    if (late.length === 0) return "nothing is left to upgrade";
+    const isDone = (parts: readonly Part[]) => parts.every(({ version }) => version === "next");
+    const [first, second] = system.plan.cloudFirst
+      ? [system.workers, system.devices]
+      : [system.devices, system.workers];
+    const part = random.pick((isDone(first) ? second : first).filter(({ version }) => version === "now"));
+    await upgrade(system, part);
+    return `${part.name} has the next schema`;
+  },
+};
+
+async function upgrade(system: System, part: Part): Promise<void> {
+  await system.end(part);
+  part.version = "next";
+  await start(system, part);
+}
+
+function start(system: System, part: Part): Promise<void> {
+  return "token" in part ? system.startAgent(part as FuzzDevice) : system.startWorker(part);
+}
+
+async function paused(system: System, part: Part, ms: number): Promise<string> {
+  system.pause(part, true);
+  await pause(ms);
+  system.pause(part, false);
+  return `SIGSTOP of ${part.name}`;
+}
+
+/** Disturbs until the writers are done; at least each of the plan's faults once. */
+export async function disturb(
+  system: System,
+  random: Random,
+  apps: ReadonlyMap<string, readonly App[]>,
+  isOver: () => boolean,
+): Promise<void> {
+  const { faults: kinds } = system.plan;
+  for (let n = 0; kinds.length > 0 && (n < kinds.length || !isOver()); n++) {
+    const what = await faults[kinds[n] ?? random.pick(kinds)](system, random, apps);
+    system.journal.note("fault", { what });
+    system.journal.count("faults");
+    await pause(random.below(800));
+  }
+}
+
+/** Everything works again, and has the schema's last version. */
+export async function mend(system: System): Promise<void> {
+  for (const proxy of system.proxies) proxy.mend();
+  if (!system.plan.next) return;
+  const order = system.plan.cloudFirst
+    ? [...system.workers, ...system.devices]
+    : [...system.devices, ...system.workers];
+  for (const part of order) if (part.version === "now") await upgrade(system, part);
+}

@@ -1,0 +1,83 @@
+/**
+ * What a round is, decided by its seed before anything runs: schema, topology, devices, faults. Only timing is the machine's.
+ *
+ * @module
+ */
+import { Random } from "../../sim/random.ts";
+import { type MadeSchema, makeSchema, shuffled, upgraded } from "./made_schema.ts";
+
+/** Faults that a round may have. */
+export const faultKinds = [
+  ...[
+    "kill-agent",
+    "kill-worker",
+    "kill-app",
+    "stop-agent",
+    "stop-worker",
+    "cut",
+    "broker",
+    "clock",
+    "reopen",
+    "upgrade",
+  ],
+] as const;
+
+/** One of {@link faultKinds}. */
+export type FaultKind = typeof faultKinds[number];
+
+/** Where the table is. */
+export type TableKind = "embedded" | "dynoxide" | "dynamodb-local";
+
+/** A round. */
+export interface Plan {
+  readonly seed: number;
+  readonly table: TableKind;
+  readonly broker: "embedded" | "mosquitto";
+  readonly workers: number;
+  readonly devices: readonly { readonly id: string; readonly account: string }[];
+  readonly schema: MadeSchema;
+  /** The version that both sides come to. */
+  readonly next: MadeSchema | undefined;
+  /** Who comes to it first. */
+  readonly cloudFirst: boolean;
+  readonly faults: readonly FaultKind[];
+  /** Transactions of each application, and writes of each cloud writer. */
+  readonly steps: number;
+}
+
+/** What this machine has. */
+export interface Means {
+  readonly tables: readonly TableKind[];
+  readonly mosquitto: boolean;
+  readonly faketime: boolean;
+}
+
+/** Plans a round. `only`: faults that it may have at most. */
+export function planRound(seed: number, means: Means, only: readonly FaultKind[] = faultKinds, steps = 40): Plan {
+  const random = new Random(seed);
+  const wanted: TableKind = random.weighted({ embedded: 4, dynoxide: 3, "dynamodb-local": 1 });
+  const table = means.tables.includes(wanted) ? wanted : "embedded";
+  const isMosquitto = random.chance(0.6), twoWorkers = random.chance(0.5);
+  const broker = isMosquitto && means.mosquitto ? "mosquitto" : "embedded";
+  // One process serves an embedded table; an embedded broker is its worker's.
+  const workers = table !== "embedded" && broker === "mosquitto" && twoWorkers ? 2 : 1;
+  const count = random.between(2, 4);
+  const devices = Array.from({ length: count }, (_, i) => ({ id: `d${i + 1}`, account: i === 3 ? "bolt" : "acme" }));
+  const schema = makeSchema(random, random.between(3, 5));
+  const next = random.chance(0.35) ? upgraded(random, schema) : undefined;
+  const cloudFirst = random.chance(0.5);
+  const all = faultKinds.filter((kind) => (kind !== "clock" || means.faketime) && (kind !== "upgrade" || next));
+  const chosen = shuffled(random, all).slice(0, random.between(2, 6)).filter((kind) => only.includes(kind));
+  const faults = next && only.includes("upgrade") ? [...new Set<FaultKind>([...chosen, "upgrade"])] : chosen;
+  return {
+    ...{ seed, table, broker, workers, devices, schema, cloudFirst, faults, steps },
+    next: faults.includes("upgrade") ? next : undefined,
+  };
+}
+
+/** A plan in a few words. */
+export function described({ table, broker, workers, devices, faults, schema }: Plan): string {
+  const models = schema.models.map(({ name, sync, scope, policy }) => `${name}:${sync}/${scope}/${policy}`).join(" ");
+  return `${table} table, ${broker} broker, ${workers} worker${workers > 1 ? "s" : ""}, ${devices.length} devices, ` +
+    `faults ${faults.join(",") || "none"}, models ${models}`;
+}

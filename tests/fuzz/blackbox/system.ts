@@ -1,0 +1,297 @@
+/**
+ * The system of a round: workers, broker, table and agents, each a process of its own as the command line starts it, with a
+ * proxy on the way from each device, and from the workers, to the broker.
+ *
+ * @module
+ */
+import { binary, Program } from "../../support/process.ts";
+import { ChaosProxy } from "../../support/chaos_proxy.ts";
+import { type Emulator, emulators } from "../../support/dynamo.ts";
+import { FakeTime } from "../../support/faketime.ts";
+import { freePort, type Mosquitto, startMosquitto } from "../../support/mosquitto.ts";
+import type { Journal } from "./journal.ts";
+import type { MadeSchema } from "./made_schema.ts";
+import type { Means, Plan } from "./plan.ts";
+import { DynamoTable, EmbeddedTable, type RawTable } from "./table.ts";
+
+const internal = { username: "twintable-cloud", password: "internal" };
+const awsEnv = { AWS_ACCESS_KEY_ID: "local", AWS_SECRET_ACCESS_KEY: "local" };
+/** What is asked to end has this long: a flush of 8 s at most, on a busy machine. */
+const endMs = 30_000;
+
+/** A process of the product, over its lives. */
+export interface Part {
+  readonly name: string;
+  program: Program | undefined;
+  version: "now" | "next";
+  /** The version that others may count on: it runs with it. */
+  known: "now" | "next";
+  stopped: boolean;
+}
+
+/** A device. */
+export interface FuzzDevice extends Part {
+  readonly id: string;
+  readonly account: string;
+  readonly path: string;
+  readonly token: string;
+  readonly proxy: ChaosProxy;
+  readonly clock: FakeTime | undefined;
+}
+
+/** Starts the table's emulator once for all rounds. */
+export async function emulatorOf(kind: Plan["table"]): Promise<Emulator | undefined> {
+  if (kind === "embedded") return undefined;
+  return await (await emulators()).find(({ name }) => name === kind)!.start();
+}
+
+/** See the module. Use with `await using`; {@link open} first. */
+export class System implements AsyncDisposable {
+  readonly workers: Part[] = [];
+  readonly devices: FuzzDevice[] = [];
+  table!: RawTable;
+  apiPort = 0;
+  /** What ended without being told to. */
+  readonly lives: { readonly name: string; readonly program: Program; told: boolean }[] = [];
+  #broker: Mosquitto | undefined;
+  #brokerPort = 0;
+  #workerProxy: ChaosProxy | undefined;
+  #tableUrl = "";
+  readonly #closers: (() => Promise<unknown>)[] = [];
+
+  constructor(
+    readonly plan: Plan,
+    readonly dir: string,
+    readonly journal: Journal,
+    readonly means: Means,
+    readonly emulator: Emulator | undefined,
+    readonly random: () => number,
+  ) {}
+
+  async open(): Promise<this> {
+    const { plan } = this;
+    for (const [name, schema] of [["now", plan.schema], ["next", plan.next]] as const) {
+      if (schema) Deno.writeTextFileSync(this.#schemaFile(name), JSON.stringify(schema.json, null, 1));
+    }
+    await this.#openTable();
+    this.apiPort = await freePort();
+    const tokens = new Map<string, string>();
+    for (const { id, account } of plan.devices) tokens.set(id, await this.#register(id, account));
+    if (plan.broker === "mosquitto") {
+      const devices = plan.devices.map(({ id, account }) => ({
+        deviceId: id,
+        accountId: account,
+        token: tokens.get(id)!,
+      }));
+      this.#broker = await startMosquitto({ devices, internal });
+      this.#closers.push(async () => await this.#broker!.stop());
+      this.#workerProxy = await this.#proxy(this.#broker.workerPort);
+    }
+    this.#brokerPort = this.#broker?.devicePort ?? await freePort();
+    for (let i = 0; i < plan.workers; i++) {
+      const worker: Part = { name: `worker${i + 1}`, program: undefined, version: "now", known: "now", stopped: false };
+      this.workers.push(worker);
+      await this.startWorker(worker);
+    }
+    for (const { id, account } of plan.devices) await this.#addDevice(id, account, tokens.get(id)!);
+    if (this.table instanceof EmbeddedTable) this.table.watch();
+    await Promise.all(this.devices.map((device) => this.startAgent(device)));
+    return this;
+  }
+
+  #schemaFile(version: Part["version"]): string {
+    return `${this.dir}/schema-${version}.json`;
+  }
+
+  schemaOf({ known }: Part): MadeSchema {
+    return known === "next" ? this.plan.next! : this.plan.schema;
+  }
+
+  async #openTable(): Promise<void> {
+    if (!this.emulator) {
+      this.#tableUrl = `embedded:${this.dir}/cloud.db`;
+      this.table = new EmbeddedTable(`${this.dir}/cloud.db`);
+      return;
+    }
+    const name = `fuzz-${this.plan.seed}-${crypto.randomUUID().slice(0, 8)}`;
+    this.#tableUrl = `dynamodb://${name}?region=us-east-1&endpoint=${this.emulator.endpoint}`;
+    const args = ["cloud", "table", "create", "--schema", this.#schemaFile("now"), "--table", this.#tableUrl];
+    await this.#command("table create", args);
+    this.table = new DynamoTable(this.emulator.endpoint, name);
+    this.#closers.push(() => Promise.resolve(this.table.close()));
+  }
+
+  async #proxy(port: number): Promise<ChaosProxy> {
+    const proxy = await ChaosProxy.open(port, this.random);
+    this.#closers.push(() => proxy[Symbol.asyncDispose]());
+    return proxy;
+  }
+
+  async #command(name: string, args: string[]): Promise<string> {
+    const program = new Program(args, awsEnv);
+    const code = await program.ended();
+    if (code !== 0) throw new Error(`${name} ended with ${code}: ${program.stdout}${program.stderr}`);
+    return program.stdout;
+  }
+
+  async #register(id: string, account: string): Promise<string> {
+    const table = ["--table", this.#tableUrl, "--schema", this.#schemaFile("now")];
+    const said = await this.#command("device add", ["device", "add", id, "--account", account, ...table]);
+    const token = said.match(/\b[\w-]{20,}\b/)?.[0];
+    if (!token) throw new Error(`device add printed no token: ${said}`);
+    return token;
+  }
+
+  async #addDevice(id: string, account: string, token: string): Promise<void> {
+    const folder = `${this.dir}/clock-${id}`;
+    const clock = this.means.faketime && this.plan.faults.includes("clock") ? folder : undefined;
+    if (clock) Deno.mkdirSync(clock);
+    this.devices.push({
+      ...{
+        name: id,
+        id,
+        account,
+        token,
+        path: `${this.dir}/${id}.db`,
+        program: undefined,
+        version: "now",
+        known: "now",
+        stopped: false,
+      },
+      proxy: await this.#proxy(this.#brokerPort),
+      clock: clock === undefined ? undefined : new FakeTime(clock, "+0"),
+    });
+  }
+
+  async startWorker(worker: Part): Promise<void> {
+    const isFirst = worker === this.workers[0];
+    const broker = this.#workerProxy
+      ? [
+        "--mqtt",
+        `mqtt://127.0.0.1:${this.#workerProxy.port}`,
+        "--username",
+        internal.username,
+        "--password",
+        internal.password,
+      ]
+      : ["--broker", "--mqtt-port", String(this.#brokerPort)];
+    await this.#start(
+      worker,
+      [
+        ...["cloud", "--schema", this.#schemaFile(worker.version), "--table", this.#tableUrl, ...broker],
+        ...(isFirst ? ["--port", String(this.apiPort)] : []),
+      ],
+      awsEnv,
+      /cloud: /,
+    );
+  }
+
+  async startAgent(device: FuzzDevice): Promise<void> {
+    await this.#start(
+      device,
+      [
+        ...["agent", "--device", device.id, "--account", device.account, "--db", device.path],
+        ...["--schema", this.#schemaFile(device.version), "--mqtt", `mqtt://127.0.0.1:${device.proxy.port}`],
+        ...["--password", device.token, "--synchronous", "normal"],
+      ],
+      device.clock?.env ?? {},
+      /agent .*: /,
+      binary,
+    );
+  }
+
+  async #start(part: Part, args: string[], env: Record<string, string>, ready: RegExp, compiled?: string) {
+    const program = part.program = new Program(args, env, compiled);
+    this.lives.push({ name: part.name, program, told: false });
+    this.journal.note("start", {
+      name: part.name,
+      args: args.map((arg, i) => args[i - 1] === "--password" ? "…" : arg),
+    });
+    await program.printed(ready, 60_000);
+    part.known = part.version;
+  }
+
+  /** kill -9. */
+  async kill(part: Part): Promise<void> {
+    this.#toldOf(part);
+    await part.program!.kill();
+    part.stopped = false;
+  }
+
+  /** SIGTERM; it must end with 0, in time. */
+  async end(part: Part): Promise<void> {
+    const program = part.program!;
+    this.#toldOf(part);
+    const timeout = setTimeout(() => {
+      this.journal.complain(`${part.name} did not end within ${endMs / 1000} s of SIGTERM`);
+      Deno.kill(program.pid, "SIGKILL");
+    }, endMs);
+    const { code, signal } = await program.stop();
+    clearTimeout(timeout);
+    if (code !== 0 && signal !== "SIGKILL") this.journal.complain(`${part.name} ended with ${code} on SIGTERM`);
+  }
+
+  #toldOf(part: Part): void {
+    for (const life of this.lives) if (life.program === part.program) life.told = true;
+  }
+
+  pause(part: Part, stopped: boolean): void {
+    part.stopped = stopped;
+    Deno.kill(part.program!.pid, stopped ? "SIGSTOP" : "SIGCONT");
+  }
+
+  /** The broker dies and knows nothing when it is back. An embedded one is its worker's. */
+  async restartBroker(downMs: number): Promise<void> {
+    if (!this.#broker) {
+      await this.kill(this.workers[0]!);
+      await new Promise((resolve) => setTimeout(resolve, downMs));
+      return await this.startWorker(this.workers[0]!);
+    }
+    const { devicePort, workerPort, pid } = this.#broker;
+    Deno.kill(pid, "SIGKILL");
+    await this.#broker.stop();
+    await new Promise((resolve) => setTimeout(resolve, downMs));
+    const devices = this.devices.map(({ id, account, token }) => ({ deviceId: id, accountId: account, token }));
+    this.#broker = await startMosquitto({ devices, internal, devicePort, workerPort });
+  }
+
+  get proxies(): ChaosProxy[] {
+    return [...this.devices.map(({ proxy }) => proxy), ...(this.#workerProxy ? [this.#workerProxy] : [])];
+  }
+
+  get parts(): Part[] {
+    return [...this.workers, ...this.devices];
+  }
+
+  /** A request of the items API, at the first worker. */
+  async api(method: string, body: unknown): Promise<{ status: number; text: string }> {
+    const response = await fetch(`http://127.0.0.1:${this.apiPort}/api/items`, {
+      method,
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    return { status: response.status, text: await response.text() };
+  }
+
+  /** Runs a command on a device's file. */
+  async deviceCommand(args: string[]): Promise<{ code: number; said: string }> {
+    const program = new Program(args, {}, binary);
+    const code = await program.ended();
+    return { code, said: program.stdout + program.stderr };
+  }
+
+  /** All processes' output, as files in the folder. */
+  writeLogs(): void {
+    const texts = new Map<string, string>();
+    for (const { name, program } of this.lives) {
+      const life = `--- pid ${program.pid}\n${program.stdout}${program.stderr}`;
+      texts.set(name, (texts.get(name) ?? "") + life);
+    }
+    for (const [name, text] of texts) Deno.writeTextFileSync(`${this.dir}/${name}.log`, text);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { program } of this.lives) await program.kill();
+    for (const close of this.#closers.reverse()) await close();
+  }
+}

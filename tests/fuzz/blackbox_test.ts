@@ -1,0 +1,234 @@
+/**
+ * The black-box fuzzer is not blind: in a round that holds, each loss that is planted in the files afterwards is found. Which
+ * kinds of finding there are stands in `blackbox/account.ts` and `blackbox/compare.ts`.
+ */
+import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
+import { Random } from "../sim/random.ts";
+import { compileSchema } from "../../schema.ts";
+import { account, type Books } from "./blackbox/account.ts";
+import type { KeptRow } from "./blackbox/observe.ts";
+import { keyText } from "./blackbox/table.ts";
+import { TempDir } from "../support/temp_dir.ts";
+import { toolsMissing } from "../support/tools.ts";
+import { type AvItem, canonDecimal, canonOfAttribute, canonOfColumn } from "./blackbox/canon.ts";
+import type { Journal } from "./blackbox/journal.ts";
+import { badLine } from "./blackbox/logs.ts";
+import { type MadeModel, makeSchema, renderKey, upgraded } from "./blackbox/made_schema.ts";
+import { described, planRound } from "./blackbox/plan.ts";
+import { audit, look, runRound } from "./blackbox/round.ts";
+import type { System } from "./blackbox/system.ts";
+import { itemOfTagged, taggedOfItem } from "./blackbox/tagged.ts";
+
+const means = { tables: ["embedded"], mosquitto: false, faketime: false } as const;
+
+Deno.test("black box: every schema that it makes can be used", () => {
+  for (let seed = 1; seed <= 200; seed++) {
+    const random = new Random(seed), schema = makeSchema(random, 5);
+    for (const { json } of [schema, upgraded(random, schema)]) compileSchema(json as never);
+  }
+});
+
+Deno.test("black box: a seed says everything that is decided", () => {
+  assert.deepEqual(planRound(7, means), planRound(7, means));
+  assert.notEqual(described(planRound(7, means)), described(planRound(8, means)));
+  assert.deepEqual(planRound(7, means, []).faults, []);
+});
+
+Deno.test("black box: what means the same has one form, and nothing else has it", () => {
+  assert.equal(canonDecimal("100.0"), canonDecimal("1e2"));
+  assert.equal(canonDecimal("-0"), "0");
+  assert.notEqual(canonDecimal("9007199254740993"), canonDecimal("9007199254740992"));
+  const object = { name: "o", attribute: "o", type: "object" } as const;
+  const cell = {
+    type: "text",
+    value: new TextEncoder().encode('{"b":[1.0,"\\u0000"],"__proto__":{}}').toHex(),
+  } as const;
+  const item = itemOfTagged('{"o":{"__proto__":{},"b":[1,"\\u0000"]}}');
+  assert.equal(canonOfColumn(object, cell), canonOfAttribute(object, item.o));
+  assert.notEqual(
+    canonOfAttribute(object, itemOfTagged('{"o":{"__proto__":{},"b":[2,"\\u0000"]}}').o),
+    canonOfAttribute(object, item.o),
+  );
+  for (
+    const text of [
+      '{"a":{"$m":{"$n":"x"}},"b":{"$n":"12345678901234567890"},"c":{"$ss":["a"]}}',
+      '{"d":[null,true,{"$b":"AA=="}]}',
+    ]
+  ) {
+    assert.equal(taggedOfItem(itemOfTagged(text)), text);
+  }
+});
+
+Deno.test("black box: a log that shows a bug is not overlooked", () => {
+  assert.equal(badLine("agent d1: connected\n12:00 WRN the broker is away\n"), undefined);
+  for (
+    const bad of ["error: Uncaught (in promise) Error: x", "    at run (file:///x/agent/twin.ts:3:4)", "key undefined"]
+  ) {
+    assert.ok(badLine(`agent d1: connected\n${bad}\n`)?.includes(bad), bad);
+  }
+});
+
+/** What was changed behind everybody's back, in a file that no process has open; it is put back. */
+async function planted(system: System, file: string, sql: readonly string[], kind: string): Promise<void> {
+  const copy = `${file}.whole`;
+  await Deno.copyFile(file, copy);
+  const db = new DatabaseSync(file);
+  for (const statement of sql) db.exec(statement);
+  const changes = Number(db.prepare("SELECT total_changes() AS n").get()!.n);
+  db.close();
+  assert.ok(changes > 0, `nothing was planted by ${sql.join("; ")}`);
+  const { findings } = await audit(system, await look(system));
+  await Deno.rename(copy, file);
+  for (const end of ["-wal", "-shm"]) await Deno.remove(file + end).catch(() => {});
+  assert.ok(findings.some((finding) => finding.kind === kind), `${kind} was not found: ${JSON.stringify(findings)}`);
+}
+
+/** Without capture: a row's triggers see that the agent applies something. */
+const unseen = (sql: string) => ["UPDATE _sync_flag SET applying = 1", sql];
+
+const models: readonly MadeModel[] = [
+  {
+    name: "Both",
+    scope: "device",
+    sync: "both",
+    enable: "both",
+    policy: "cloud",
+    key: ["name"],
+    timestamps: false,
+    indexed: false,
+    fields: [],
+  },
+  {
+    name: "Up",
+    scope: "device",
+    sync: "up",
+    enable: "both",
+    policy: "newest",
+    key: ["id"],
+    timestamps: false,
+    indexed: false,
+    fields: [],
+  },
+];
+
+/** What a device's application and the cloud have agreed on. */
+function agreedKey(journal: Journal, system: System): { hash: string; sort: string; token: string } {
+  const db = new DatabaseSync(system.devices[0]!.path, { readOnly: true });
+  const row = db.prepare("SELECT name, v FROM Both WHERE v LIKE 'd1/%'").get()!;
+  db.close();
+  assert.ok(journal.intents.has(String(row.v)));
+  return { ...renderKey(models[0]!, { deviceId: "d1", name: row.name }), token: String(row.v) };
+}
+
+/** The accounts of one key of `Both`, to which a device wrote `d1/x:1` and then maybe something else. */
+function booksOf(
+  more: { readonly kept?: readonly KeptRow[]; readonly after?: Record<string, string>; readonly standing?: string },
+) {
+  const key = keyText("device#d1", "both#a"),
+    item = (token: string): AvItem => ({
+      ...{ pk: { S: "device#d1" }, sk: { S: "both#a" }, _type: { S: "Both" } },
+      ...{ deviceId: { S: "d1" }, name: { S: "a" }, v: { S: token } },
+    });
+  const entry = (n: number, before: Record<string, string>, after: Record<string, string>) => ({
+    ...{ n, tx: `tx${n}`, model: "Both" },
+    ...{ before: new Map(Object.entries(before)), after: new Map(Object.entries(after)) },
+  });
+  const first = { [key]: "d1/x:1" }, standing = more.standing ?? "api:1";
+  const log = [entry(1, {}, first), ...(more.after ? [entry(2, first, more.after)] : [])];
+  const intent = (token: string, by: string) => [token, { token, by, model: "Both", fields: {}, time: 0 }] as const;
+  return {
+    schema: { models, json: {}, iso: true },
+    nowMs: 0,
+    deeds: {
+      intents: new Map([intent("d1/x:1", "d1"), intent("api:1", "api")]),
+      ...{ committed: new Map(), cloudWrites: [] },
+    },
+    table: { items: new Map([[key, item(standing)]]), history: new Map([[key, [item(standing)]]]) },
+    devices: [{
+      ...{ id: "d1", account: "acme", rows: new Map(), log, kept: more.kept ?? [], aside: new Map() },
+      ...{ status: {}, integrity: "ok" },
+    }],
+  };
+}
+
+const kept: KeptRow = {
+  ...{ table: "_conflicts", model: "Both", key: { name: "a" }, op: "create", token: "d1/x:1" },
+  ...{ item: '{"v":"d1/x:1"}', why: "stale", reason: "" },
+};
+
+Deno.test("black box: a write that stands nowhere is lost, unless it was kept or changed on", () => {
+  const kinds = (books: Books) => account(books).findings.map(({ kind }) => kind);
+  assert.deepEqual(kinds(booksOf({})), ["lost"]);
+  assert.deepEqual(kinds(booksOf({ kept: [kept] })), []);
+  assert.deepEqual(kinds(booksOf({ kept: [{ ...kept, token: "d1/x:9" }] })), ["lost"]);
+  assert.deepEqual(kinds(booksOf({ standing: "d1/x:1" })), []);
+  // What the next transaction found in the row was still this write: it is that one's to stand for.
+  assert.deepEqual(kinds(booksOf({ after: {} })), []);
+  assert.deepEqual(kinds(booksOf({ standing: "d1/x:1", after: {} })), ["lost removal"]);
+  assert.deepEqual(
+    kinds(booksOf({ standing: "d1/x:1", after: {}, kept: [{ ...kept, op: "remove", item: null }] })),
+    [],
+  );
+});
+
+Deno.test("black box: what is rejected without a cause is found", () => {
+  const books = booksOf({ kept: [{ ...kept, table: "_rejected", why: "invalid", reason: "it is no item" }] });
+  assert.deepEqual(account(books).findings.map(({ kind }) => kind), ["rejected"]);
+});
+
+Deno.test({
+  name: "black box: each planted loss is found",
+  ignore: toolsMissing("sqlite3", "python3"),
+  async fn() {
+    const entry = (sync: string, conflict: string) => ({ sync, enable: "both", conflict });
+    const fields = (sort: string, key: Record<string, unknown>) => ({
+      pk: { type: "string", value: "device#${deviceId}" },
+      sk: { type: "string", value: sort },
+      deviceId: { type: "string", required: true },
+      ...key,
+      v: { type: "string" },
+    });
+    const json = {
+      format: "onetable:1.1.0",
+      version: "1.0.0",
+      indexes: { primary: { hash: "pk", sort: "sk" } },
+      params: { isoDates: true, timestamps: false },
+      models: {
+        Both: fields("both#${name}", { name: { type: "string", required: true } }),
+        Up: fields("up#${id}", { id: { type: "string", generate: "ulid" } }),
+      },
+      process: { Both: entry("both", "cloud"), Up: entry("up", "newest") },
+    };
+    using dir = new TempDir();
+    const plan = {
+      ...planRound(3, means, []),
+      ...{ devices: [{ id: "d1", account: "acme" }], schema: { models, json, iso: true }, next: undefined, steps: 12 },
+    };
+    const result = await runRound(plan, dir.path, means, undefined, async (system) => {
+      const [device] = system.devices, cloud = `${dir.path}/cloud.db`;
+      const { hash, sort, token } = agreedKey(system.journal, system);
+      const quoted = `'${sort.replaceAll("'", "''")}'`, at = `hash = '${hash}' AND sort = ${quoted}`;
+      // Nobody else has this version.
+      const gone = [
+        `DELETE FROM fuzz_history WHERE item LIKE '%${token}"%'`,
+        `DELETE FROM items WHERE item LIKE '%${token}"%'`,
+      ];
+      await planted(system, device!.path, unseen(`DELETE FROM Both WHERE v = '${token}'`), "different");
+      await planted(system, device!.path, unseen(`UPDATE Both SET v = 'other' WHERE v = '${token}'`), "different");
+      await planted(system, device!.path, ["DELETE FROM app_log WHERE after LIKE '%Both%' OR n = 2"], "lost commit");
+      await planted(system, cloud, [`DELETE FROM items WHERE ${at}`], "different");
+      await planted(system, cloud, gone, "lost");
+      await planted(system, cloud, ["DELETE FROM fuzz_history WHERE item LIKE '%\"api:%'"], "lost in the cloud");
+      const foreign = `UPDATE fuzz_history SET item = replace(item, '"deviceId":"d1"', '"deviceId":"d9"')`;
+      await planted(system, cloud, [foreign], "isolation");
+      await planted(
+        system,
+        cloud,
+        [`INSERT INTO fuzz_history(hash, sort, item) VALUES ('${hash}', ${quoted}, NULL)`],
+        "revived",
+      );
+    });
+    assert.deepEqual(result.findings, []);
+  },
+});
