@@ -6,6 +6,7 @@
  */
 import { goesUp } from "../schema/direction.ts";
 import { type Field, type Identity, idIn, type Model, roleOf, type Schema } from "../schema.ts";
+import { Pattern } from "../schema/pattern/pattern.ts";
 
 /** A value as both lines can write it. */
 type Sample = string | number | boolean | readonly Sample[] | { readonly [name: string]: Sample };
@@ -57,7 +58,7 @@ function sample(field: Field): Sample | undefined {
     case "string": {
       const { validate } = field;
       if (!validate) return "hello";
-      const pattern = new RegExp(validate.source, validate.flags);
+      const pattern = new Pattern(validate.source, validate.flags);
       return ["hello", "Hello", "1", "a@example.com", "2026-01-01"].find((text) => pattern.test(text));
     }
     case "number":

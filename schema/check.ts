@@ -7,6 +7,7 @@
 import type { Field, Model } from "./model.ts";
 import { isId, quoted } from "./names.ts";
 import { numberProblem } from "./numbers.ts";
+import { type Effort, Pattern } from "./pattern/pattern.ts";
 import { renderTemplate } from "./template.ts";
 import { type Attributes, base64ToBytes, isMap, type Json, jsonToBinary, setOf, tagOf, unescape } from "./values.ts";
 
@@ -17,17 +18,21 @@ const depthMax = 32;
  * The first reason why the attributes (by attribute name, without computed ones) are not a valid item of the model;
  * undefined if they are one. Attributes that the schema doesn't know are fine; so are missing identity fields, which are
  * put in later. Null counts as missing where the field is not required.
+ *
+ * @param effort what matching `validate` takes is added to it
  */
-export function checkAttributes(model: Model, attributes: Attributes): string | undefined {
+export function checkAttributes(model: Model, attributes: Attributes, effort?: Effort): string | undefined {
   for (const field of model.fields) {
     if (!field.synced) continue;
     if (field.template) {
-      const problem = computedProblem(model, field, attributes);
+      const problem = computedProblem(model, field, attributes, effort);
       if (problem !== undefined) return `${field.name} ${problem}`;
       continue;
     }
     const value = attributes[field.attribute];
-    const problem = value === undefined || value === null ? missing(model, field) : checkField(model, field, value);
+    const problem = value === undefined || value === null
+      ? missing(model, field)
+      : checkField(model, field, value, effort);
     if (problem !== undefined) return `${field.name} ${problem}`;
   }
   for (const [attribute, value] of Object.entries(attributes)) {
@@ -49,11 +54,11 @@ export function isWellFormed(value: Json): boolean {
 }
 
 /** OneTable checks `validate` and `enum` of a computed attribute on what its template renders, where it renders anything. */
-function computedProblem(model: Model, field: Field, attributes: Attributes): string | undefined {
+function computedProblem(model: Model, field: Field, attributes: Attributes, effort?: Effort): string | undefined {
   if (!field.validate && !field.enum) return undefined;
   const byName = (name: string) => model.fields.find((f) => f.name === name)?.attribute ?? name;
   const text = renderTemplate(field.template!, (name) => attributes[byName(name)]);
-  return text === undefined ? undefined : checkValue(field, text);
+  return text === undefined ? undefined : checkValue(field, text, effort);
 }
 
 /**
@@ -65,26 +70,29 @@ function missing(model: Model, field: Field): string | undefined {
   return field.required && !isIdentity && field.default === undefined ? "is required and missing" : undefined;
 }
 
-function checkField(model: Model, field: Field, value: Json): string | undefined {
+function checkField(model: Model, field: Field, value: Json, effort?: Effort): string | undefined {
   const isIdentity = model.identityFields.includes(field.name);
   if (isIdentity && !isId(value)) return `${quoted(value)} is no id: 1 to 128 of A-Z a-z 0-9 _ . : - are wanted`;
-  return checkValue(field, value);
+  return checkValue(field, value, effort);
 }
 
 /** Why a value (never null) is none of the field's; undefined if it is. */
-export function checkValue(field: Field, value: Json): string | undefined {
-  const problem = checkType(field, value);
+export function checkValue(field: Field, value: Json, effort?: Effort): string | undefined {
+  const problem = checkType(field, value, effort);
   if (problem !== undefined) return problem;
   if (field.enum && !field.enum.includes(value as string)) {
     return `is ${quoted(value)}, which is none of ${field.enum.join(", ")}`;
   }
-  if (field.validate && !compiled(field).test(textOf(value))) {
-    return `is ${quoted(value)}, which does not match /${field.validate.source}/${field.validate.flags}`;
+  if (field.validate) {
+    const matches = compiled(field).test(textOf(value), effort),
+      named = `/${field.validate.source}/${field.validate.flags}`;
+    if (matches === undefined) return `is ${quoted(value)}, which is too long to be matched against ${named}`;
+    if (!matches) return `is ${quoted(value)}, which does not match ${named}`;
   }
   return undefined;
 }
 
-function checkType(field: Field, value: Json): string | undefined {
+function checkType(field: Field, value: Json, effort?: Effort): string | undefined {
   switch (field.type) {
     case "string":
       if (typeof value !== "string") return `must be a string, and is ${quoted(value)}`;
@@ -102,9 +110,9 @@ function checkType(field: Field, value: Json): string | undefined {
     case "set":
       return checkSet(field, value);
     case "array":
-      return checkArray(field, value);
+      return checkArray(field, value, effort);
     case "object":
-      return checkObject(field, value);
+      return checkObject(field, value, effort);
   }
 }
 
@@ -130,18 +138,18 @@ function checkSet(field: Field, value: Json): string | undefined {
   return undefined;
 }
 
-function checkArray(field: Field, value: Json): string | undefined {
+function checkArray(field: Field, value: Json, effort?: Effort): string | undefined {
   if (!Array.isArray(value)) return `must be a list, and is ${quoted(value)}`;
   if (!field.items) return undefined;
   for (const [i, member] of value.entries()) {
     if (member === null) continue;
-    const problem = checkValue(field.items, member);
+    const problem = checkValue(field.items, member, effort);
     if (problem !== undefined) return `[${i}] ${problem}`;
   }
   return undefined;
 }
 
-function checkObject(field: Field, value: Json): string | undefined {
+function checkObject(field: Field, value: Json, effort?: Effort): string | undefined {
   const map = isMap(value) ? unescape(value) : undefined;
   if (!map) return `must be a map, and is ${quoted(value)}`;
   for (const inner of field.nested ?? []) {
@@ -151,19 +159,19 @@ function checkObject(field: Field, value: Json): string | undefined {
       if (inner.required && inner.default === undefined) return `.${inner.name} is required and missing`;
       continue;
     }
-    const problem = checkValue(inner, member);
+    const problem = checkValue(inner, member, effort);
     if (problem !== undefined) return `.${inner.name} ${problem}`;
   }
   return undefined;
 }
 
 /** Compiled expressions by field; fields live as long as their schema. */
-const expressions = new WeakMap<Field, RegExp>();
+const expressions = new WeakMap<Field, Pattern>();
 
-function compiled(field: Field): RegExp {
+function compiled(field: Field): Pattern {
   let expression = expressions.get(field);
   if (!expression) {
-    expression = new RegExp(field.validate!.source, field.validate!.flags);
+    expression = new Pattern(field.validate!.source, field.validate!.flags);
     expressions.set(field, expression);
   }
   return expression;

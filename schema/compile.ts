@@ -19,6 +19,7 @@ import { isName, nameRule, quoted } from "./names.ts";
 import { type JsonMap, normaliseSchema, type Problems } from "./normalise.ts";
 import { compileEncoded } from "./placement.ts";
 import { type Template, templateFields } from "./template.ts";
+import { checkTexts } from "./texts.ts";
 import type { OneTableSchema } from "./types.ts";
 import { compileHead, compileIdentity, compileIndexes, compileParams, type Params } from "./settings.ts";
 import { isMap, type Json, sourceAttribute, stampAttribute } from "./values.ts";
@@ -45,6 +46,7 @@ export function compileSchema(source: unknown, { strict = false, notes = [] }: C
   notes.forEach((note) => carried.warn(note));
   const plain = normaliseSchema(source, problems);
   if (!plain) throw new SchemaError(problems);
+  checkTexts(plain, problems);
   const version = compileHead(plain, problems);
   const params = compileParams(plain.params, problems, carried);
   const { primary, indexes } = compileIndexes(plain.indexes, problems);

@@ -4,13 +4,13 @@
  *
  * @module
  */
-import { mayBacktrack } from "./backtracking.ts";
 import type { Carried } from "./carried.ts";
 import { compileDefault, compileGenerate, type Mutable } from "./defaults.ts";
 import { functionText } from "./functions.ts";
 import type { Field, FieldType } from "./model.ts";
 import { quoted } from "./names.ts";
 import type { JsonMap, Problems } from "./normalise.ts";
+import { Pattern, PatternRefused } from "./pattern/pattern.ts";
 import { compilePlace } from "./placement.ts";
 import type { Params } from "./settings.ts";
 import { parseTemplate } from "./template.ts";
@@ -111,7 +111,7 @@ export function compileField(name: string, raw: Json, context: FieldContext): Fi
   compileNested(field, raw, context);
   compileValue(field, raw, context, report);
   compileEnum(field, raw, report);
-  compileValidate(field, raw, context, report);
+  compileValidate(field, raw, report);
   compileScope(field, raw, report);
   if (!field.template) {
     compileGenerate(field, raw, report);
@@ -216,7 +216,7 @@ function compileEnum(field: Mutable<Field>, raw: JsonMap, report: Report): void 
   field.enum = values as (string | number)[];
 }
 
-function compileValidate(field: Mutable<Field>, raw: JsonMap, { carried, place }: FieldContext, report: Report): void {
+function compileValidate(field: Mutable<Field>, raw: JsonMap, report: Report): void {
   const text = raw.validate;
   if (text === undefined || text === false || text === "") return;
   if (typeof text !== "string") return report('"validate" must be a regular expression');
@@ -228,15 +228,10 @@ function compileValidate(field: Mutable<Field>, raw: JsonMap, { carried, place }
   // `g` and `y` make a RegExp remember where it was; for a test they mean nothing.
   const regexpFlags = (delimited ? text.slice(end + 1) : "").replace(/[gy]/g, "");
   try {
-    new RegExp(source, regexpFlags);
+    new Pattern(source, regexpFlags);
     field.validate = { source, flags: regexpFlags };
-    if (mayBacktrack(source)) {
-      carried.warn(
-        `${place}: "validate" repeats a group that repeats something: a text that a device chooses may keep the cloud busy for ` +
-          "ever; write it so that one character tells where each round ends",
-      );
-    }
   } catch (error) {
+    if (error instanceof PatternRefused) return report(`"validate" ${error.message}`);
     report(`"validate" is no regular expression: ${(error as Error).message}`);
   }
 }

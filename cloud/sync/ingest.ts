@@ -23,6 +23,7 @@ import {
   versionOf,
 } from "../../schema.ts";
 import type { Identity, Model, Schema } from "../../schema/model.ts";
+import { type Effort, stepsMax } from "../../schema/pattern/pattern.ts";
 import { unplaceItem } from "../../schema/placement.ts";
 import type { Attributes, Item } from "../../schema/values.ts";
 import { ConditionTooLargeError } from "../table/condition_limit.ts";
@@ -42,6 +43,8 @@ export const transmissionAgeMaxMs = 30_000;
  * batch. Changes beyond are `throttled`: the device sends them again, and each batch gets on by one at least.
  */
 const answerBytesMax = 1024 * 1024;
+/** Steps of `validate` in one batch, after which other devices' batches have their turn: some 30 ms. */
+const effortMax = stepsMax / 2;
 
 /** What ingest works on. */
 export interface IngestContext {
@@ -101,8 +104,11 @@ async function process(context: IngestContext, identity: Identity, up: Up): Prom
   const prepared: Prepared[] = [], unfit: Unfit[] = [];
   const keys = new Set<string>();
   const strangers = await strangersIn(context, identity, up.changes);
+  const effort: Effort = { steps: 0 };
   up.changes.forEach((change, at) => {
-    const result = prepare(context, identity, change, at, source, strangers, schemasOf(up, change));
+    // The others' turn: what is left comes again. One change alone is bounded by `stepsMax`.
+    if (effort.steps > effortMax) return unfit.push({ answer: { at, code: "throttled" } });
+    const result = prepare(context, identity, change, at, source, strangers, schemasOf(up, change), effort);
     if ("answer" in result) return unfit.push(result);
     const known = keys.size;
     if (keys.add(keyText(result.key)).size > known) prepared.push(result);
@@ -140,6 +146,7 @@ function prepare(
   source: string,
   strangers: ReadonlySet<string>,
   theirs: string | undefined,
+  effort: Effort,
 ): Prepared | Unfit {
   const model = schema.models.get(change.model);
   const refused = (reason: string, key?: Key): Unfit => ({ answer: { at, code: "invalid", reason }, model, key });
@@ -167,7 +174,7 @@ function prepare(
   }
   try {
     const item = completeItem(schema, model, attributes, identity, key);
-    const reason = checkAttributes(model, unplaceItem(model, item));
+    const reason = checkAttributes(model, unplaceItem(model, item), effort);
     if (reason !== undefined) return invalid(reason, key);
     Object.assign(item, { _source: source, _stamp: change.stamp });
     return { at, change, model, key: key!, item, version };

@@ -190,4 +190,37 @@ export const security: readonly Mutant[] = [
     `if (fits && nowMs < (token.untilMs ?? Infinity)) found = token;`,
     `if (fits) found = token;`,
   ),
+  // ---- patterns of the schema
+  guarded(
+    "validate by JavaScript's engine",
+    "time grows no faster than the text, whatever the expression",
+    "tests/schema/pattern/pattern_test.ts",
+    "schema/pattern/pattern.ts",
+    `part.min === part.max || ++choices === 1`,
+    `part.min === part.max || ++choices <= 2`,
+  ),
+  guarded(
+    "validate: steps without end",
+    "too dear, in bounded time",
+    "tests/schema/pattern/pattern_test.ts",
+    "schema/pattern/pattern.ts",
+    `if (++this.steps > stepsMax) throw new TooDear();`,
+    `if (++this.steps > 100 * stepsMax) throw new TooDear();`,
+  ),
+  guarded(
+    "validate: a batch without end",
+    "a batch whose texts are dear to match gives way",
+    "tests/cloud/sync/ingest_effort_test.ts",
+    "cloud/sync/ingest.ts",
+    `if (effort.steps > effortMax)`,
+    `if (effort.steps > 1000 * effortMax)`,
+  ),
+  guarded(
+    "schema: a NUL in a default",
+    "a NUL or half a surrogate pair is refused by its place",
+    "tests/schema/texts_test.ts",
+    "schema/texts.ts",
+    `const why = value.includes("\\0")`,
+    `const why = value.includes("\\0\\0\\0")`,
+  ),
 ];

@@ -1,0 +1,31 @@
+/**
+ * Texts that a schema may not have anywhere: with a NUL, at which SQLite's parser ends (a default, a template, a value of
+ * `enum` become SQL), and with half a surrogate pair, which is no Unicode and so in no table.
+ *
+ * @module
+ */
+import { quoted } from "./names.ts";
+import type { JsonMap, Problems } from "./normalise.ts";
+import type { Json } from "./values.ts";
+
+/** Reports each such text and name, by its place. `validate` is an expression, and never SQL where it has a NUL. */
+export function checkTexts(schema: JsonMap, problems: Problems): void {
+  const look = (value: Json, place: string): void => {
+    if (typeof value === "string") {
+      const why = value.includes("\0")
+        ? "has a NUL character, at which SQL ends"
+        : value.isWellFormed()
+        ? undefined
+        : "has half a surrogate pair, which is no text";
+      if (why !== undefined) problems.push(`the text ${quoted(value)} ${place} ${why}`);
+    } else if (typeof value === "object" && value !== null) {
+      for (const [name, member] of Object.entries(value)) {
+        if (!Array.isArray(value)) look(name, `as a name ${place}`);
+        if (name !== "validate") look(member as Json, `${place}.${name.replaceAll("\0", "\\0")}`);
+      }
+    }
+  };
+  for (const part of ["version", "params", "indexes", "models", "process"]) {
+    if (Object.hasOwn(schema, part)) look(schema[part]!, `at ${part}`);
+  }
+}
