@@ -16,7 +16,7 @@ ARG BASE_IMAGE=debian:12.12-slim
 FROM --platform=$BUILDPLATFORM ${DENO_IMAGE} AS compile
 ARG TARGETARCH
 WORKDIR /app
-COPY deno.json deno.lock deno.agent.json deno.agent.lock agent_main.ts mod.ts schema.ts protocol.ts ./
+COPY deno.json deno.lock agent_main.ts mod.ts schema.ts protocol.ts ./
 COPY build build
 COPY agent agent
 COPY cli cli

@@ -109,7 +109,7 @@ export function compileArguments(options: CompileOptions, program: string): stri
 async function writeEntry(schemaFile: string | undefined): Promise<string> {
   const { loadSchema } = await import("../schema.ts");
   const schema = schemaFile === undefined ? undefined : (await loadSchema(schemaFile)).source;
-  const notices = await noticesOf("deno.agent.json", "agent_main.ts");
+  const notices = await noticesOf("agent_main.ts");
   await Deno.mkdir("dist", { recursive: true });
   const entry = join("dist", "agent_entry.js");
   const builtIn = JSON.stringify({ schema, notices });
@@ -127,7 +127,7 @@ async function deno(command: string, args: readonly string[]): Promise<number> {
 async function compile(options: CompileOptions): Promise<number> {
   const bundled = join("dist", "agent.js");
   const entry = await writeEntry(options.schema);
-  const bundle = ["bundle", "--quiet", "--config", "deno.agent.json", "--platform", "deno", "--minify"];
+  const bundle = ["bundle", "--quiet", "--platform", "deno", "--minify"];
   return await deno(Deno.execPath(), [...bundle, "--output", bundled, entry]) ||
     await deno(Deno.env.get("DENO_COMPILE") ?? Deno.execPath(), compileArguments(options, bundled));
 }

@@ -11,25 +11,15 @@ import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const entries = {
-  handler: ["deno.json", "cloud/handler.ts"],
-  lambda: ["deno.json", "cloud/lambda.ts"],
-  twintable: ["deno.agent.json", "agent/mod.ts"],
+  handler: "cloud/handler.ts",
+  lambda: "cloud/lambda.ts",
+  twintable: "agent/mod.ts",
 } as const;
 
 const folder = resolve(Deno.args[0] ?? fileURLToPath(new URL("../dist", import.meta.url)));
 Deno.chdir(fileURLToPath(new URL("..", import.meta.url)));
-for (const [name, [config, entry]] of Object.entries(entries)) {
-  const args = [
-    "bundle",
-    "--quiet",
-    "--config",
-    config,
-    "--platform",
-    "deno",
-    "--output",
-    join(folder, `${name}.mjs`),
-    entry,
-  ];
+for (const [name, entry] of Object.entries(entries)) {
+  const args = ["bundle", "--quiet", "--platform", "deno", "--output", join(folder, `${name}.mjs`), entry];
   const { code } = await new Deno.Command(Deno.execPath(), { args }).spawn().status;
   if (code !== 0) Deno.exit(code);
 }

@@ -8,6 +8,15 @@ import { join } from "node:path";
 interface Listed {
   readonly name: string;
   readonly version: string;
+  /** Keys of other packages in the listing. */
+  readonly dependencies: readonly string[];
+  /** Its folder in the package cache. */
+  readonly localPath: string;
+}
+
+interface Listing {
+  readonly modules: readonly { readonly npmPackage?: string }[];
+  readonly npmPackages: Readonly<Record<string, Listed>>;
 }
 
 async function info(args: readonly string[]): Promise<Record<string, unknown>> {
@@ -18,17 +27,8 @@ async function info(args: readonly string[]): Promise<Record<string, unknown>> {
   return JSON.parse(decoder.decode(stdout));
 }
 
-/** Where the package cache has a package: in a folder for each registry. */
-async function folderOf(cache: string, { name, version }: Listed): Promise<string> {
-  for await (const registry of Deno.readDir(cache)) {
-    const folder = join(cache, registry.name, name, version);
-    if (await Deno.stat(join(folder, "package.json")).then(() => true, () => false)) return folder;
-  }
-  throw new Error(`${name}@${version} is not in the package cache`);
-}
-
-async function noticeOf(cache: string, listed: Listed): Promise<string> {
-  const folder = await folderOf(cache, listed);
+async function noticeOf(listed: Listed): Promise<string> {
+  const folder = listed.localPath;
   const { license, licenses } = JSON.parse(await Deno.readTextFile(join(folder, "package.json")));
   const texts: string[] = [];
   const names = (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => name).sort();
@@ -39,12 +39,21 @@ async function noticeOf(cache: string, listed: Listed): Promise<string> {
   return [`${listed.name} ${listed.version}: ${kind}`, ...texts].join("\n\n");
 }
 
-/** The notices of a module's packages, types left out: they are in no bundle. */
-export async function noticesOf(config: string, entry: string): Promise<string> {
-  const { npmCache } = await info([]) as { npmCache: string };
-  const { npmPackages } = await info(["--config", config, entry]) as { npmPackages: Record<string, Listed> };
-  const listed = Object.values(npmPackages).filter(({ name }) => !/^@types\/|^undici-types$/.test(name));
-  listed.sort((a, b) => a.name < b.name ? -1 : 1);
-  const notices = await Promise.all(listed.map((one) => noticeOf(npmCache, one)));
+/** The packages that a module needs, of all that the project's lock has; types left out: they are in no bundle. */
+export async function packagesOf(entry: string): Promise<Listed[]> {
+  const { modules, npmPackages } = await info([entry]) as unknown as Listing;
+  const needed = new Set(modules.flatMap(({ npmPackage }) => npmPackage ?? []));
+  for (const key of needed) {
+    for (const dependency of npmPackages[key]!.dependencies) needed.add(dependency);
+  }
+  const listed = [...needed].map((key) => npmPackages[key]!).filter(({ name }) =>
+    !/^@types\/|^undici-types$/.test(name)
+  );
+  return listed.sort((a, b) => a.name < b.name ? -1 : 1);
+}
+
+/** The notices of a module's packages. */
+export async function noticesOf(entry: string): Promise<string> {
+  const notices = await Promise.all((await packagesOf(entry)).map(noticeOf));
   return notices.join(`\n\n${"-".repeat(80)}\n\n`);
 }

@@ -10,7 +10,7 @@ import { binary } from "./support/process.ts";
 import { count, query } from "./support/sql.ts";
 import { TempDir } from "./support/temp_dir.ts";
 import { openTestCloud } from "./support/test_cloud.ts";
-import { noted } from "./support/tools.ts";
+import { noted, unreachable } from "./support/tools.ts";
 import { writeSchema } from "./support/schema.ts";
 import { until } from "./support/until.ts";
 
@@ -53,9 +53,13 @@ async function copyContext(stage: Stage, to: string): Promise<void> {
   }
 }
 
-async function deno(cwd: string, ...args: string[]): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), { args, cwd, env: { NO_COLOR: "1" } })
-    .output();
+/** Runs Deno in a folder that is an image's; with a package cache of its own, as an image has it. */
+async function deno(cwd: string, env: Record<string, string>, ...args: string[]): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args,
+    cwd,
+    env: { NO_COLOR: "1", ...env },
+  }).output();
   assert.ok(success, `deno ${args.join(" ")}: ${new TextDecoder().decode(stderr)}`);
   return new TextDecoder().decode(stdout);
 }
@@ -83,10 +87,10 @@ Deno.test("containers: the stages are pinned, unprivileged, have a health check,
 Deno.test("containers: the stage that compiles has all that the program is made of", async () => {
   using dir = new TempDir();
   await copyContext(stages.get("compile")!, dir.path);
-  const bundle = ["bundle", "--quiet", "--config", "deno.agent.json", "--platform", "deno"];
-  await deno(dir.path, ...bundle, "--output", "dist/agent.js", "agent_main.ts");
-  await deno(dir.path, "cache", "--quiet", "build/compile.ts");
-  assert.match(await deno(dir.path, "run", "-A", "dist/agent.js", "--help"), /Usage: twintable COMMAND/);
+  const bundle = ["bundle", "--quiet", "--platform", "deno"];
+  await deno(dir.path, {}, ...bundle, "--output", "dist/agent.js", "agent_main.ts");
+  await deno(dir.path, {}, "cache", "--quiet", "build/compile.ts");
+  assert.match(await deno(dir.path, {}, "run", "-A", "dist/agent.js", "--help"), /Usage: twintable COMMAND/);
 });
 
 Deno.test("containers: the cloud's stage runs its commands and the handler from what it has, offline", async () => {
@@ -94,11 +98,20 @@ Deno.test("containers: the cloud's stage runs its commands and the handler from 
   const stage = stages.get("cloud")!;
   await copyContext(stage, dir.path);
   const cached = stage.steps.join("\n").match(/deno cache (--frozen [^&]+)/)![1]!.trim().split(" ");
-  await deno(dir.path, "cache", "--quiet", ...cached);
-  for (const command of ["cloud", "device", "status"]) {
-    assert.match(await deno(dir.path, "run", "--cached-only", "-A", "mod.ts", command, "--help"), /Usage: mod\.ts/);
+  const own = { DENO_DIR: dir.file(".deno") };
+  try {
+    await deno(dir.path, own, "cache", "--quiet", ...cached);
+  } catch (error) {
+    if (noted(unreachable.test((error as Error).message) ? (error as Error).message : undefined)) return;
+    throw error;
   }
-  await deno(dir.path, "eval", "--cached-only", "await import('./cloud/handler.ts')");
+  for (const command of ["cloud", "device", "status"]) {
+    const help = await deno(dir.path, own, "run", "--cached-only", "-A", "mod.ts", command, "--help");
+    assert.match(help, /Usage: mod\.ts/);
+  }
+  for (const lazy of ["handler.ts", "dynamodb/tables.ts", "embedded.ts", "broker/broker.ts"]) {
+    await deno(dir.path, own, "eval", "--cached-only", `await import('./cloud/${lazy}')`);
+  }
 });
 
 /** Why no root can be changed here. */

@@ -54,6 +54,9 @@ export function noted(reason: string | undefined): boolean {
   return true;
 }
 
+/** What Deno says where a package registry can't be reached. */
+export const unreachable = /error sending request|dns error|client error|connection (refused|reset)|timed out/i;
+
 /** Why a test that needs these programs can't run here; undefined where it can. */
 export function missingTools(...names: string[]): string | undefined {
   const missing = names.filter((name) => !toolHere(name));
