@@ -20,7 +20,7 @@ import { audit, look, runRound } from "./blackbox/round.ts";
 import type { System } from "./blackbox/system.ts";
 import { itemOfTagged, taggedOfItem } from "./blackbox/tagged.ts";
 
-const means = { tables: ["embedded"], mosquitto: false, faketime: false } as const;
+const means = { tables: ["embedded"], mosquitto: false, faketime: false, disk: false } as const;
 
 Deno.test("black box: every schema that it makes can be used", () => {
   for (let seed = 1; seed <= 200; seed++) {

@@ -12,6 +12,7 @@
  * @module
  */
 import { parseArgs } from "node:util";
+import { badDiskMissing } from "../support/bad_disk.ts";
 import { type Emulator, emulators } from "../support/dynamo.ts";
 import { missingTools } from "../support/tools.ts";
 import {
@@ -95,8 +96,9 @@ class Emulators {
 async function meansHere(): Promise<Means> {
   const kinds = (await emulators()).filter(({ missing }) => missing === undefined).map(({ name }) => name);
   const mosquitto = missingTools("mosquitto"), faketime = missingTools("faketime");
-  for (const reason of [mosquitto, faketime]) if (reason) console.log(`skipped: ${reason}`);
-  return { tables: ["embedded", ...kinds], mosquitto: !mosquitto, faketime: !faketime };
+  const disk = await badDiskMissing();
+  for (const reason of [mosquitto, faketime, disk]) if (reason) console.log(`skipped: ${reason}`);
+  return { tables: ["embedded", ...kinds], mosquitto: !mosquitto, faketime: !faketime, disk: !disk };
 }
 
 function again({ plan }: Result, { steps, only }: Options): string {

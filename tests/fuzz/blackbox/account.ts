@@ -8,6 +8,7 @@ import type { AvItem } from "./canon.ts";
 import { type Finding, isExpiring, isInScope } from "./compare.ts";
 import { type MadeModel, type MadeSchema, renderKey } from "./made_schema.ts";
 import { type DeviceState, type KeptRow, type LogEntry, seenOf, type TableState, tokenOf } from "./observe.ts";
+import { outOfOrder } from "./order.ts";
 import { keyText } from "./table.ts";
 import type { Intent } from "./writes.ts";
 
@@ -17,6 +18,8 @@ export interface Deeds {
   /** By device, the transactions that an application was told to be committed. */
   readonly committed: ReadonlyMap<string, ReadonlySet<string>>;
   readonly cloudWrites: readonly { readonly token: string; readonly key: string }[];
+  /** When what has a token was written, on the real clock: between these. Nothing where clocks are wrong. */
+  readonly times?: ReadonlyMap<string, { readonly fromMs: number; readonly toMs: number }>;
 }
 
 /** How many writes met which fate. */
@@ -46,7 +49,7 @@ export function account(books: Books): { findings: Finding[]; fates: Fates } {
       }
       for (const [key, token] of entry.before) {
         if (entry.after.has(key) || token === null) continue;
-        const fate = fateOfRemoval(books, device, model, key, token);
+        const fate = fateOfRemoval(books, device, model, entry, key, token);
         fates[fate ?? "lost"] = (fates[fate ?? "lost"] ?? 0) + 1;
         if (fate === undefined) {
           const what =
@@ -57,7 +60,13 @@ export function account(books: Books): { findings: Finding[]; fates: Fates } {
     }
     findings.push(...innocent(books, device));
   }
-  findings.push(...cloudLedger(books), ...notRevived(books), ...faithful(books), ...isolated(books));
+  findings.push(
+    ...cloudLedger(books),
+    ...notRevived(books),
+    ...faithful(books),
+    ...isolated(books),
+    ...outOfOrder(books),
+  );
   return { findings, fates };
 }
 
@@ -111,21 +120,28 @@ function lost(
   return { kind: "lost", sentence: what };
 }
 
-/** What became of a removal. The version that was removed must not stand. */
+/** What became of a removal. The version that was removed must not stand, unless the device says so in the open. */
 function fateOfRemoval(
   { table }: Books,
   device: DeviceState,
   model: MadeModel,
+  entry: LogEntry,
   key: string,
   token: string,
 ): string | undefined {
   if (!isSent(model)) return device.rows.get(model.name)?.get(key)?.token === token ? undefined : "removed";
   if (tokenOf(table.items.get(key)) !== token) return "removed";
-  return device.kept.some((row) =>
-      row.op === "remove" && row.model === model.name && keyOfKept(model, device, row) === key
-    )
-    ? "removal kept"
-    : undefined;
+  const isKept = device.kept.some((row) =>
+    row.op === "remove" && row.model === model.name && keyOfKept(model, device, row) === key
+  );
+  if (isKept) return "removal kept";
+  // Made anew before the removal was sent, and that was refused: the key is back to what the table had.
+  const anew = device.log.filter(({ n, model: name }) => n >= entry.n && name === model.name)
+    .map(({ before, after }) => after.get(key) !== before.get(key) ? after.get(key) : undefined);
+  const isRefused = device.kept.some((row) =>
+    row.table === "_rejected" && row.token !== null && anew.includes(row.token)
+  );
+  return isRefused ? "made anew and rejected" : undefined;
 }
 
 function keyOfKept(model: MadeModel, { id, account }: DeviceState, { key }: KeptRow): string {

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Random } from "../../sim/random.ts";
+import { type DiskFault, spoilDisk } from "../../support/bad_disk.ts";
 import { networkFaults } from "../../support/chaos_proxy.ts";
 import type { App } from "./apps.ts";
 import type { FaultKind } from "./plan.ts";
@@ -59,6 +60,13 @@ const faults: Record<FaultKind, Fault> = {
     device.clock!.set(offset);
     await pause(random.below(1000));
     return `clock of ${device.id} at ${offset} s`;
+  },
+  async disk(system, random) {
+    const device = random.pick(system.devices), fault = random.pick<DiskFault>(["full", "slow"]);
+    const mended = await spoilDisk(device.program!.pid, fault);
+    await pause(300 + random.below(1500));
+    await mended();
+    return `disk ${fault} under ${device.id}`;
   },
   async reopen(system, random) {
     const device = random.pick(system.devices);

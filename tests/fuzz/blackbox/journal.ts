@@ -11,7 +11,9 @@ export class Journal {
   /** Transactions that an application was told to be committed, by device. */
   readonly committed = new Map<string, Set<string>>();
   /** Of writes to the cloud that were answered as done: by token, or of a removal its key. */
-  readonly cloudWrites: { readonly token: string; readonly key: string; readonly endMs: number }[] = [];
+  readonly cloudWrites: { readonly token: string; readonly key: string }[] = [];
+  /** When what has a token was committed: between these, ms on the real clock. */
+  readonly times = new Map<string, { readonly fromMs: number; readonly toMs: number }>();
   /** Sentences that nobody should have heard, as they were heard. */
   readonly complaints: string[] = [];
   readonly counts: Record<string, number> = {};
@@ -30,6 +32,11 @@ export class Journal {
 
   meant(intents: readonly Intent[]): void {
     for (const intent of intents) this.intents.set(intent.token, intent);
+  }
+
+  /** These were just committed. */
+  done(intents: readonly Intent[]): void {
+    for (const { token, time } of intents) this.times.set(token, { fromMs: time, toMs: Date.now() });
   }
 
   complain(sentence: string): void {

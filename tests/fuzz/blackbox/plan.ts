@@ -17,6 +17,7 @@ export const faultKinds = [
     "cut",
     "broker",
     "clock",
+    "disk",
     "reopen",
     "upgrade",
   ],
@@ -50,6 +51,8 @@ export interface Means {
   readonly tables: readonly TableKind[];
   readonly mosquitto: boolean;
   readonly faketime: boolean;
+  /** `strace`, and the right to use it on others. */
+  readonly disk: boolean;
 }
 
 /** Plans a round. `only`: faults that it may have at most. */
@@ -66,7 +69,9 @@ export function planRound(seed: number, means: Means, only: readonly FaultKind[]
   const schema = makeSchema(random, random.between(3, 5));
   const next = random.chance(0.35) ? upgraded(random, schema) : undefined;
   const cloudFirst = random.chance(0.5);
-  const all = faultKinds.filter((kind) => (kind !== "clock" || means.faketime) && (kind !== "upgrade" || next));
+  const all = faultKinds.filter((kind) =>
+    (kind !== "clock" || means.faketime) && (kind !== "disk" || means.disk) && (kind !== "upgrade" || next)
+  );
   const chosen = shuffled(random, all).slice(0, random.between(2, 6)).filter((kind) => only.includes(kind));
   const faults = next && only.includes("upgrade") ? [...new Set<FaultKind>([...chosen, "upgrade"])] : chosen;
   return {

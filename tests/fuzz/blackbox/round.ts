@@ -96,6 +96,7 @@ export async function look(system: System): Promise<Rest> {
   const table = tableState(await system.table.items(), []);
   const findings = devices.flatMap((device) => [
     ...underWay(device),
+    ...unexplained(device),
     ...differences(schema, device, table, Date.now()),
   ]);
   return { devices, table, findings };
@@ -108,14 +109,14 @@ export async function audit(system: System, { devices, table, findings }: Rest) 
   const accounts = account({
     devices,
     table: whole,
-    deeds: journal,
+    deeds: { ...journal, times: plan.faults.includes("clock") ? undefined : journal.times },
     schema: plan.next ?? plan.schema,
     nowMs: Date.now(),
   });
   return {
     table: whole,
     fates: accounts.fates,
-    findings: [...findings, ...devices.flatMap(unexplained), ...accounts.findings],
+    findings: [...findings, ...accounts.findings],
   };
 }
 

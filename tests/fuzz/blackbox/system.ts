@@ -56,7 +56,9 @@ export class System implements AsyncDisposable {
   #broker: Mosquitto | undefined;
   #brokerPort = 0;
   #workerProxy: ChaosProxy | undefined;
+  #tableProxy: ChaosProxy | undefined;
   #tableUrl = "";
+  #workersTableUrl = "";
   readonly #closers: (() => Promise<unknown>)[] = [];
 
   constructor(
@@ -109,7 +111,7 @@ export class System implements AsyncDisposable {
 
   async #openTable(): Promise<void> {
     if (!this.emulator) {
-      this.#tableUrl = `embedded:${this.dir}/cloud.db`;
+      this.#tableUrl = this.#workersTableUrl = `embedded:${this.dir}/cloud.db`;
       this.table = new EmbeddedTable(`${this.dir}/cloud.db`);
       return;
     }
@@ -118,6 +120,9 @@ export class System implements AsyncDisposable {
     const args = ["cloud", "table", "create", "--schema", this.#schemaFile("now"), "--table", this.#tableUrl];
     await this.#command("table create", args);
     this.table = new DynamoTable(this.emulator.endpoint, name);
+    // Others reach the table past it.
+    this.#tableProxy = await this.#proxy(Number(new URL(this.emulator.endpoint).port));
+    this.#workersTableUrl = this.#tableUrl.replace(this.emulator.endpoint, `http://127.0.0.1:${this.#tableProxy.port}`);
     this.#closers.push(() => Promise.resolve(this.table.close()));
   }
 
@@ -178,7 +183,7 @@ export class System implements AsyncDisposable {
     await this.#start(
       worker,
       [
-        ...["cloud", "--schema", this.#schemaFile(worker.version), "--table", this.#tableUrl, ...broker],
+        ...["cloud", "--schema", this.#schemaFile(worker.version), "--table", this.#workersTableUrl, ...broker],
         ...(isFirst ? ["--port", String(this.apiPort)] : []),
       ],
       awsEnv,
@@ -256,7 +261,8 @@ export class System implements AsyncDisposable {
   }
 
   get proxies(): ChaosProxy[] {
-    return [...this.devices.map(({ proxy }) => proxy), ...(this.#workerProxy ? [this.#workerProxy] : [])];
+    const ofWorkers = [this.#workerProxy, this.#tableProxy].filter((proxy) => proxy !== undefined);
+    return [...this.devices.map(({ proxy }) => proxy), ...ofWorkers];
   }
 
   get parts(): Part[] {

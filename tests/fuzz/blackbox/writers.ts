@@ -42,7 +42,10 @@ export async function runApp(system: System, device: FuzzDevice, app: App, seed:
     });
     if ("done" in outcome) {
       journal.count(isCommit ? "committed" : "rolled back");
-      if (isCommit) committed.add(transaction.id);
+      if (isCommit) {
+        committed.add(transaction.id);
+        journal.done(transaction.intents);
+      }
     } else if ("died" in outcome) journal.count("killed while writing");
     else {
       journal.count("refused by SQLite");
@@ -152,7 +155,9 @@ export async function runApi(system: System, seed: number): Promise<void> {
     if (answer instanceof Error) journal.count("api unreachable");
     else if (answer.status === 200 || answer.status === 204) {
       journal.count("api done");
-      if (!isRemoval) journal.cloudWrites.push({ token, key: keyOfItem(made.item), endMs: Date.now() });
+      if (isRemoval) continue;
+      journal.cloudWrites.push({ token, key: keyOfItem(made.item) });
+      journal.done([made.intent]);
     } else if (answer.status === 400 && made.intent.refused) journal.count("api refused");
     else if (isRemoval && answer.status === 404) journal.count("api not found");
     // While the table is away.
@@ -179,6 +184,8 @@ export async function runRaw(system: System, seed: number): Promise<void> {
     else await table.put(item);
     journal.count(isRemoval ? "raw removals" : "raw puts");
     journal.note("raw", { isRemoval, item: isRemoval ? undefined : item, key });
-    if (!isRemoval) journal.cloudWrites.push({ token, key: keyOfItem(item), endMs: Date.now() });
+    if (isRemoval) continue;
+    journal.cloudWrites.push({ token, key: keyOfItem(item) });
+    journal.done([intent]);
   }
 }
