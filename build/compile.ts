@@ -54,7 +54,7 @@ export function compileOptions(args: readonly string[]): CompileOptions {
       continue;
     }
     const [, name, attached] = args[at]!.match(/^--(target|output|broker|state|etc|schema|ffi)(?:=(.*))?$/s) ?? [];
-    if (!name) throw new FlagError(`${args[at]}: --target, --output, --broker, --state, --etc or --schema is wanted`);
+    if (!name) throw new FlagError(`${args[at]}: --target, --output, --broker, --state, --etc or --schema is required`);
     const value = attached ?? args[++at];
     if (!value) throw new FlagError(`--${name} wants a value`);
     values.set(name, [...values.get(name) ?? [], value]);
@@ -71,7 +71,7 @@ export function compileOptions(args: readonly string[]): CompileOptions {
   }
   for (const broker of brokers) {
     if (!/^(\[[0-9a-f:]+\]|[^\s:,/]+):\d+$/i.test(broker)) {
-      throw new FlagError(`--broker ${broker}: HOST:PORT is wanted`);
+      throw new FlagError(`--broker ${broker}: HOST:PORT is required`);
     }
   }
   for (const dir of [...state === undefined ? [] : [state], ...etc, ...values.get("ffi") ?? []]) {

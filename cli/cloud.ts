@@ -56,7 +56,7 @@ function timeOf(text: string | undefined): number {
     throw new UsageError("cloud table restored needs --since TIME: what the table was restored to");
   }
   const ms = /^\d{12,14}$/.test(text) ? Number(text) : Date.parse(text);
-  if (Number.isNaN(ms)) throw new UsageError(`--since ${text} is no time: 2026-03-01T12:00:00Z is one`);
+  if (Number.isNaN(ms)) throw new UsageError(`--since ${text} is not a time: 2026-03-01T12:00:00Z is one`);
   if (ms > Date.now()) throw new UsageError(`--since ${text} is in the future`);
   return ms;
 }
@@ -155,12 +155,12 @@ export const cloudCommand = defineCommand({
       throw new UsageError("--mqtt-port is the embedded broker's: add --broker");
     }
     if (flags.token !== undefined && flags["token-file"] !== undefined) {
-      throw new UsageError("--token and --token-file are one too many");
+      throw new UsageError("give --token or --token-file, not both");
     }
     const tokenFile = flags["token-file"];
     const token = tokenFile === undefined ? flags.token : await readSecret("token-file", tokenFile);
     if (flags.tokens !== undefined && token !== undefined) {
-      throw new UsageError("--tokens and --token are one too many");
+      throw new UsageError("give --tokens or --token, not both");
     }
     const tokens = flags.tokens === undefined ? undefined : await openTokens(flags.tokens);
     if (given.has("port") && !token && !tokens && !loopback.has(flags.host)) {

@@ -24,7 +24,7 @@ export interface CloudAnswer {
 /** @throws {UsageError} where that is no URL of an API; {CommandError} where the authorities can't be read */
 export async function openCloudApi(url: string, { token, ca }: CloudApiFlags): Promise<CloudApi> {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
-  if (!parsed || !/^https?:$/.test(parsed.protocol)) throw new UsageError(`--cloud is no http URL: ${url}`);
+  if (!parsed || !/^https?:$/.test(parsed.protocol)) throw new UsageError(`--cloud is not an http URL: ${url}`);
   if (parsed.search || parsed.hash) throw new UsageError(`--cloud is an URL without ? and #, not ${url}`);
   const caCerts = ca === undefined ? undefined : [await readFlagFile("ca", ca)];
   return new CloudApi(url.replace(/\/+$/, ""), token, caCerts && Deno.createHttpClient({ caCerts }));
@@ -75,7 +75,7 @@ export class CloudApi implements Disposable {
     }
     // A proxy's page, or the API of something else.
     if (answer === undefined) {
-      throw new CommandError(`${this.base}${path} is no API of a cloud: status ${response.status}`);
+      throw new CommandError(`${this.base}${path} is not an API of a cloud: status ${response.status}`);
     }
     return { status: response.status, body: answer };
   }
@@ -88,7 +88,9 @@ export class CloudApi implements Disposable {
       const path = `/api/devices?limit=1000${next === undefined ? "" : `&next=${next}`}`;
       const { status, body } = await this.call(path);
       const page = body as { devices?: { deviceId: string; connected?: boolean }[]; next?: string };
-      if (status !== 200 || !Array.isArray(page.devices)) throw new CommandError(`${this.base} is no API of a cloud`);
+      if (status !== 200 || !Array.isArray(page.devices)) {
+        throw new CommandError(`${this.base} is not an API of a cloud`);
+      }
       all.push(...page.devices);
       next = page.next;
     } while (next !== undefined);

@@ -65,7 +65,9 @@ function keptCommand({ table, name, summary, back, about }: Kind) {
         throw new UsageError(`${name} ${action}? list, show, ${back} or drop`);
       }
       const id = number === undefined ? undefined : Number(number);
-      if (id !== undefined && !(Number.isSafeInteger(id) && id > 0)) throw new UsageError(`"${number}" is no number`);
+      if (id !== undefined && !(Number.isSafeInteger(id) && id > 0)) {
+        throw new UsageError(`"${number}" is not a number`);
+      }
       const several = flags.all || flags.model !== undefined;
       if (action === "list" ? id !== undefined : (id === undefined) === (action === "show" || !several)) {
         throw new UsageError(action === "list" ? `${name} list takes no number` : `${name} ${action} needs a number`);

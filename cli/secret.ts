@@ -49,7 +49,7 @@ export async function passwordOf(
 ): Promise<string | undefined> {
   const { password, "password-file": file } = flags;
   if (password !== undefined && file !== undefined) {
-    throw new UsageError("--password and --password-file are one too many");
+    throw new UsageError("give --password or --password-file, not both");
   }
   return file === undefined ? password : await readSecret("password-file", file);
 }

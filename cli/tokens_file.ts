@@ -37,7 +37,7 @@ async function versionOf(file: string): Promise<string> {
 /**
  * The tokens as the file has them.
  *
- * @throws {CommandError} where it can't be read at the start; SyncError `config` where it is no list of tokens
+ * @throws {CommandError} where it can't be read at the start; SyncError `config` where it is not a list of tokens
  */
 export async function openTokens(file: string): Promise<() => readonly ApiToken[]> {
   let version = await versionOf(file).catch(() => "");

@@ -84,7 +84,7 @@ export const verifyCommand = defineCommand({
   operands: [0, 0],
   async run({ flags, print }) {
     if ((flags.db === undefined) === (flags.cloud === undefined)) {
-      throw new UsageError("either --db or --cloud is wanted");
+      throw new UsageError("either --db or --cloud is required");
     }
     const options: VerifyOptions = {
       repair: flags.repair,
@@ -213,7 +213,7 @@ async function verifyFromCloud(
   print: (l: string) => void,
 ): Promise<number> {
   if ((flags.device === undefined) === !flags.all) {
-    throw new UsageError("with --cloud, either --device or --all is wanted");
+    throw new UsageError("with --cloud, either --device or --all is required");
   }
   if (options.models) throw new UsageError("--model goes with --db");
   using api = await openCloudApi(flags.cloud!, flags);

@@ -89,14 +89,14 @@ function wholeNumber(env: Environment, name: string): number | undefined {
   if (Number.isSafeInteger(value) && value > 0) return value;
   throw new SyncError(
     "config",
-    `the environment variable ${name} is ${JSON.stringify(text)}: a whole number is wanted`,
+    `the environment variable ${name} is ${JSON.stringify(text)}: a whole number is required`,
   );
 }
 
 async function mqttOptions(env: Environment) {
   const version = env("TWINTABLE_MQTT_VERSION") || "4";
   if (version !== "4" && version !== "5") {
-    throw new SyncError("config", `TWINTABLE_MQTT_VERSION is ${JSON.stringify(version)}: 4 or 5 is wanted`);
+    throw new SyncError("config", `TWINTABLE_MQTT_VERSION is ${JSON.stringify(version)}: 4 or 5 is required`);
   }
   const pem = async (name: string) => {
     const file = env(name);

@@ -36,7 +36,7 @@ export class SteadyStream extends Duplex {
     return undefined;
   }
 
-  /** Moves what the socket has, as long as more is wanted here. */
+  /** Moves what the socket has, as long as more is required here. */
   #pull(): void {
     while (this.#wanted) {
       const chunk = this.socket.read() as Uint8Array | null;

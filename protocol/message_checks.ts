@@ -153,7 +153,7 @@ function changeOrFault(value: unknown): Change {
   }
 }
 
-/** A `sent` that is no time is as old as can be: the batch is answered `late`, and sent again with the time just learnt. */
+/** A `sent` that is not a time is as old as can be: the batch is answered `late`, and sent again with the time just learnt. */
 function sentOf(value: unknown): number {
   return typeof value === "number" && value >= 0 && value <= Number.MAX_SAFE_INTEGER ? value : 0;
 }

@@ -3,7 +3,7 @@
  * 34 KB may inflate to 8 MB of brackets, whose reading takes seconds.
  *
  * An item has 400 KB at most (DynamoDB), as JSON with escapes and its base beside it some 5 MB, and so many members that
- * each takes two bytes. Everything that is no batch is names, keys and cursors: a hundred keys of 3 KB.
+ * each takes two bytes. Everything that is not a batch is names, keys and cursors: a hundred keys of 3 KB.
  *
  * @module
  */

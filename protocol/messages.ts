@@ -72,7 +72,7 @@ export interface Up {
 export interface CursorOf {
   /** The channel. */
   readonly channel: Channel;
-  /** Absent: no cursor, a snapshot is wanted. */
+  /** Absent: no cursor, a snapshot is required. */
   readonly epoch?: string;
   /** The entry's number. */
   readonly seq?: number;

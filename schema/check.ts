@@ -38,7 +38,7 @@ export function checkAttributes(model: Model, attributes: Attributes, effort?: E
   for (const [attribute, value] of Object.entries(attributes)) {
     if (isTooDeep(value, depthMax - 1)) return `${attribute} is nested deeper than ${depthMax} levels`;
     if (!attribute.isWellFormed() || !isWellFormed(value)) {
-      return `${attribute} has half a surrogate pair, which is no text`;
+      return `${attribute} has half a surrogate pair, which is not text`;
     }
   }
   return undefined;
@@ -72,7 +72,7 @@ function missing(model: Model, field: Field): string | undefined {
 
 function checkField(model: Model, field: Field, value: Json, effort?: Effort): string | undefined {
   const isIdentity = model.identityFields.includes(field.name);
-  if (isIdentity && !isId(value)) return `${quoted(value)} is no id: 1 to 128 of A-Z a-z 0-9 _ . : - are wanted`;
+  if (isIdentity && !isId(value)) return `${quoted(value)} is not an id: 1 to 128 of A-Z a-z 0-9 _ . : - are required`;
   return checkValue(field, value, effort);
 }
 
@@ -97,7 +97,7 @@ function checkType(field: Field, value: Json, effort?: Effort): string | undefin
     case "string":
       if (typeof value !== "string") return `must be a string, and is ${quoted(value)}`;
       // UTF-8 can't hold half a surrogate pair: it would arrive as another text, under another key.
-      return value.isWellFormed() ? undefined : "is no valid Unicode text";
+      return value.isWellFormed() ? undefined : "is not valid Unicode text";
     case "number":
       return numberProblem(value);
     case "boolean":

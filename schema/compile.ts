@@ -249,7 +249,7 @@ function completeModel(
 }
 
 /**
- * Whether a computed attribute names what is no field: OneTable never renders it (unless a caller hands the value in
+ * Whether a computed attribute names what is not a field: OneTable never renders it (unless a caller hands the value in
  * beside the item), so it is no attribute of the item. Taken out, with a warning, unless it is a key.
  */
 function isNeverRendered(field: Field, { fields, params, model }: TemplateContext, context: ModelContext): boolean {
@@ -258,7 +258,7 @@ function isNeverRendered(field: Field, { fields, params, model }: TemplateContex
   const stranger = templateFields(field.template!).find((name) => name !== params.typeField && !fields.has(name));
   if (stranger === undefined) return false;
   carried.warn(
-    `model "${model}": ${field.name} is never computed: its template names \${${stranger}}, which is no field`,
+    `model "${model}": ${field.name} is never computed: its template names \${${stranger}}, which is not a field`,
   );
   (fields as Map<string, Field>).delete(field.name);
   return true;

@@ -37,7 +37,7 @@ export function jsonToDate(field: DateField, json: Json | undefined): Date | und
 
 /**
  * An expiry time longer ago than this is none: DynamoDB never deletes an item whose TTL lies more than five years back, so
- * that a zero, or a number that is no time, does no harm. A little less than five years: what DynamoDB deletes all the same
+ * that a zero, or a number that is not a time, does no harm. A little less than five years: what DynamoDB deletes all the same
  * comes down as a removal, while a row purged here that lives there would be missed.
  */
 export const expiryAgeMaxMs = 5 * 365 * 86_400_000;

@@ -232,7 +232,7 @@ function compileValidate(field: Mutable<Field>, raw: JsonMap, report: Report): v
     field.validate = { source, flags: regexpFlags };
   } catch (error) {
     if (error instanceof PatternRefused) return report(`"validate" ${error.message}`);
-    report(`"validate" is no regular expression: ${(error as Error).message}`);
+    report(`"validate" is not a regular expression: ${(error as Error).message}`);
   }
 }
 

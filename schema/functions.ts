@@ -44,7 +44,7 @@ export function understand(text: string): FunctionMeaning | undefined {
   if (now.includes(returned)) return { kind: "now" };
   if (uuids.includes(returned)) return { kind: "generate", generator: "uuid" };
   if (ulids.includes(returned)) return { kind: "generate", generator: "ulid" };
-  // A body in braces that returns nothing is no map.
+  // A body in braces that returns nothing is not a map.
   if (returned.startsWith("{") && returned === body) return undefined;
   try {
     const value: unknown = json5.parse(returned);

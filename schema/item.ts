@@ -68,7 +68,7 @@ export function keyOf(schema: Schema, item: Item): Key {
   const hash = item[schema.primary.hash];
   const sort = schema.primary.sort === undefined ? "" : item[schema.primary.sort];
   if (typeof hash !== "string" || typeof sort !== "string") {
-    throw new SyncError("invalid", `an item's key is ${quoted(hash)}, ${quoted(sort)}: two strings are wanted`);
+    throw new SyncError("invalid", `an item's key is ${quoted(hash)}, ${quoted(sort)}: two strings are required`);
   }
   return [hash, sort];
 }

@@ -22,7 +22,7 @@ export interface Locator {
   readonly end: "first" | "last";
   /** The template's parts up to the literal after the id, from that end on. */
   readonly parts: readonly TemplatePart[];
-  /** The field that is wanted. */
+  /** The field that is required. */
   readonly field: string;
 }
 

@@ -60,7 +60,7 @@ function expandPart(
   }
   const named = context.fields.get(part.field);
   if (!named) {
-    report(`the template "${owner.template?.text}" names \${${part.field}}, which is no field of the model`);
+    report(`the template "${owner.template?.text}" names \${${part.field}}, which is not a field of the model`);
     return undefined;
   }
   if (named.template) {

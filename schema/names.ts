@@ -23,7 +23,7 @@ export function isId(id: unknown): id is string {
  */
 export function checkId(kind: string, id: string): void {
   if (!isId(id)) {
-    throw new RangeError(`the ${kind} id ${quoted(id)} is refused: 1 to 128 of A-Z a-z 0-9 _ . : - are wanted`);
+    throw new RangeError(`the ${kind} id ${quoted(id)} is refused: 1 to 128 of A-Z a-z 0-9 _ . : - are required`);
   }
 }
 

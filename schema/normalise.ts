@@ -20,7 +20,7 @@ export type Problems = string[];
 /**
  * The schema as plain JSON. What has no JSON form (symbols, cycles) is reported and left out.
  *
- * @returns undefined if the source is no object at all.
+ * @returns undefined if the source is not an object at all.
  */
 export function normaliseSchema(source: unknown, problems: Problems): JsonMap | undefined {
   const plain = toJson(source, "schema", 0, problems);

@@ -59,7 +59,7 @@ export function compileEncoded(
     }
     const holder = [...fields.values()].find((f) => f.attribute === attribute || f.name === attribute);
     if (!holder?.template) {
-      refuse(`names ${quoted(attribute)}, which is no field with a "value" template`);
+      refuse(`names ${quoted(attribute)}, which is not a field with a "value" template`);
       continue;
     }
     const pieces = split(holder.template, by);

@@ -209,11 +209,13 @@ function setToJson(field: Field, value: unknown): Json {
   if (isNumeric) {
     const texts = members.map((member) => canonicalDecimal(String(member)));
     const wrong = texts.findIndex((text) => text === undefined);
-    if (wrong >= 0) throw new RangeError(`${field.name} has the member ${quoted(members[wrong])}, which is no number`);
+    if (wrong >= 0) {
+      throw new RangeError(`${field.name} has the member ${quoted(members[wrong])}, which is not a number`);
+    }
     return { $ns: texts as string[] };
   }
   const wrong = members.find((member) => typeof member !== "string");
-  if (wrong !== undefined) throw new RangeError(`${field.name} has the member ${quoted(wrong)}, which is no string`);
+  if (wrong !== undefined) throw new RangeError(`${field.name} has the member ${quoted(wrong)}, which is not a string`);
   return field.members === "binary" ? { $bs: members as string[] } : { $ss: members as string[] };
 }
 

@@ -161,7 +161,7 @@ function decodeNext(next: string): [string, number] {
   } catch {
     // Falls through to the one message: what is no JSON is no token either.
   }
-  throw new RangeError(`"${next.slice(0, 40)}" is no next token of find`);
+  throw new RangeError(`"${next.slice(0, 40)}" is not a next token of find`);
 }
 
 function isCondition(wanted: unknown): wanted is Condition<unknown> {

@@ -85,7 +85,7 @@ export function changedProperties(
 function pathOf(path: string): (string | number)[] {
   const steps = path.split(".").flatMap((part) => {
     const match = /^([^[\]]+)((?:\[\d+\])*)$/.exec(part);
-    if (!match) throw new TypeError(`"${path}" is no path: name.name[0]`);
+    if (!match) throw new TypeError(`"${path}" is not a path: name.name[0]`);
     return [match[1]!, ...[...match[2]!.matchAll(/\d+/g)].map((index) => Number(index[0]))];
   });
   return steps;

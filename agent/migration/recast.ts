@@ -46,11 +46,11 @@ function castTo(field: Field, value: Exclude<SqlValue, null>): SqlValue {
     case "boolean": {
       const known = [["0", "false"], ["1", "true"]].findIndex((names) => names.includes(String(value)));
       if (known >= 0) return known;
-      throw new RangeError("is no boolean");
+      throw new RangeError("is not a boolean");
     }
     case "date": {
       const ms = typeof value === "string" ? dateTextToMs(value) : Number(value);
-      if (ms === undefined || Number.isNaN(ms)) throw new RangeError("is no date");
+      if (ms === undefined || Number.isNaN(ms)) throw new RangeError("is not a date");
       // A spelling that the column takes as well stays what it is.
       return field.isoDates && typeof value === "string" ? value : msToColumn(field, ms);
     }
@@ -65,7 +65,7 @@ function castTo(field: Field, value: Exclude<SqlValue, null>): SqlValue {
 
 function decimalOf(value: number | bigint): string {
   const decimal = canonicalDecimal(String(value));
-  if (decimal === undefined) throw new RangeError("is no number");
+  if (decimal === undefined) throw new RangeError("is not a number");
   return decimal;
 }
 

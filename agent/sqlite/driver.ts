@@ -23,7 +23,7 @@ export const beforeRows: RowId = -(2n ** 63n);
 /** A row's number as the driver reads it. */
 export function rowIdOf(value: SqlValue | undefined): RowId {
   if (typeof value === "number" || typeof value === "bigint") return value;
-  throw new TypeError(`a row number is wanted, not ${typeof value}`);
+  throw new TypeError(`a row number is required, not ${typeof value}`);
 }
 
 /** Row numbers as a JSON list, for `json_each`: all digits of each. */

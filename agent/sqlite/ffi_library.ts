@@ -78,7 +78,7 @@ function open(path: string): SqliteSymbols {
     const isOther = /sqlite3_\w+/.test(message);
     throw fault(
       `the SQLite library ${path} can't be ${isOther ? "used" : "loaded"}: ${message}`,
-      isOther ? "it is no SQLite, or one that lacks this function" : "install it, or name one that is there",
+      isOther ? "it is not SQLite, or one that lacks this function" : "install it, or name one that is there",
       cause,
     );
   }

@@ -56,7 +56,7 @@ export function readSql(type: "TEXT" | "ANY" | "INTEGER" | "BLOB", column: strin
 export function textOf(value: SqlValue): string {
   if (typeof value === "string") return value;
   if (value instanceof Uint8Array) return utf8Of(value);
-  throw new RangeError(`a text is wanted, not ${typeof value}`);
+  throw new RangeError(`a text is required, not ${typeof value}`);
 }
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -97,7 +97,7 @@ const isoYears = /^\d{4}-/;
 /** Ms since 1970 as a date column holds them. */
 export function msToColumn(field: Field, ms: number): SqlValue {
   const whole = Math.round(ms);
-  if (!Number.isSafeInteger(whole) || Number.isNaN(new Date(whole).getTime())) throw new RangeError("is no date");
+  if (!Number.isSafeInteger(whole) || Number.isNaN(new Date(whole).getTime())) throw new RangeError("is not a date");
   if (!field.isoDates) return whole;
   const text = new Date(whole).toISOString();
   if (!isoYears.test(text)) throw new RangeError("is a date beyond the years 0 to 9999");
@@ -108,7 +108,7 @@ export function msToColumn(field: Field, ms: number): SqlValue {
 export function columnToMs(value: SqlValue): number {
   if (typeof value === "number" && Number.isSafeInteger(value)) return value;
   const ms = typeof value === "string" ? dateTextToMs(value) : undefined;
-  if (ms === undefined) throw new RangeError("is no date");
+  if (ms === undefined) throw new RangeError("is not a date");
   return ms;
 }
 
@@ -135,9 +135,9 @@ function expiryToColumn(field: Field, json: Json): SqlValue {
 function dateToColumn(field: Field, json: Json): SqlValue {
   if (field.ttl && (typeof json === "number" || isBigNumber(json))) return expiryToColumn(field, json);
   if (typeof json === "number") return msToColumn(field, json);
-  if (typeof json !== "string") throw new RangeError("is no date");
+  if (typeof json !== "string") throw new RangeError("is not a date");
   const ms = dateTextToMs(json) ?? Date.parse(json);
-  if (Number.isNaN(ms)) throw new RangeError("is no date");
+  if (Number.isNaN(ms)) throw new RangeError("is not a date");
   return msToColumn(field, ms);
 }
 
@@ -145,13 +145,13 @@ function numberToItem(value: SqlValue): Json {
   // Adding zero turns -0 into 0: JSON and SQLite's INTEGER know no other.
   if (typeof value === "number" && Number.isFinite(value)) return value + 0;
   if (typeof value === "string") return numberToJson(value);
-  throw new RangeError("is no number");
+  throw new RangeError("is not a number");
 }
 
 function numberToColumn(json: Json): SqlValue {
   if (typeof json === "number" && (Number.isSafeInteger(json) || !Number.isInteger(json))) return json;
   const text = jsonToNumberText(json);
-  if (text === undefined) throw new RangeError("is no number");
+  if (text === undefined) throw new RangeError("is not a number");
   return toInt64(text) ?? (typeof json === "number" ? json : text);
 }
 
@@ -164,7 +164,7 @@ function setToItem(field: Field, members: Json): Json {
   const texts = members.map((member: Json) => {
     const text = kind === "number" ? jsonToNumberText(member) : typeof member === "string" ? member : undefined;
     if (text === undefined || (kind === "binary" && !base64ToBytes(text))) {
-      throw new RangeError(`has a member that is no ${kind === "binary" ? "base64" : kind}`);
+      throw new RangeError(`has a member that is not ${kind === "binary" ? "base64" : kind}`);
     }
     return text;
   });
@@ -174,7 +174,9 @@ function setToItem(field: Field, members: Json): Json {
 function setToColumn(field: Field, json: Json): SqlValue {
   const set = setOf(json);
   const wanted = field.members ? [setTags[field.members]] : ["$ss", "$ns"];
-  if (!set || !wanted.includes(set.tag)) throw new RangeError(`is no set of ${field.members ?? "strings or numbers"}`);
+  if (!set || !wanted.includes(set.tag)) {
+    throw new RangeError(`is not a set of ${field.members ?? "strings or numbers"}`);
+  }
   const members = set.members.map((member) => {
     if (set.tag !== "$ns") return JSON.stringify(member);
     const number = numberToJson(member);
@@ -188,7 +190,7 @@ function binaryToColumn(json: Json): Uint8Array {
   // Some writers of OneTable items store a Buffer as its base64 text.
   const text = typeof json === "string" ? json : (json as { $b?: unknown }).$b;
   const bytes = typeof text === "string" ? base64ToBytes(text) : undefined;
-  if (!bytes) throw new RangeError("is no binary");
+  if (!bytes) throw new RangeError("is not binary data");
   return bytes;
 }
 
@@ -197,9 +199,11 @@ function isStructure(field: Field, value: Json): boolean {
   return field.type === "array" ? Array.isArray(value) : unescape(value) !== undefined;
 }
 
-/** A JSON text, read; half a surrogate pair, which only an escape can spell, is no text. */
+/** A JSON text, read; half a surrogate pair, which only an escape can spell, is not text. */
 function wellFormed(text: string, value: Json): Json {
-  if (text.includes("\\u") && !isWellFormed(value)) throw new RangeError("has half a surrogate pair, which is no text");
+  if (text.includes("\\u") && !isWellFormed(value)) {
+    throw new RangeError("has half a surrogate pair, which is not text");
+  }
   return value;
 }
 
@@ -268,7 +272,7 @@ export function toItem(field: Field, value: SqlValue): Json | undefined {
     case "number":
       return numberToItem(value);
     case "boolean":
-      if (value !== 0 && value !== 1) throw new RangeError("is no boolean");
+      if (value !== 0 && value !== 1) throw new RangeError("is not a boolean");
       return value === 1;
     case "date":
       return dateToItem(field, value);
@@ -280,7 +284,7 @@ export function toItem(field: Field, value: SqlValue): Json | undefined {
       return setToItem(field, wellFormed(text, parseJson(text)));
     }
     case "binary":
-      if (!(value instanceof Uint8Array)) throw new RangeError("is no binary");
+      if (!(value instanceof Uint8Array)) throw new RangeError("is not binary data");
       return binaryToItem(value);
   }
 }
@@ -295,18 +299,18 @@ export function toColumn(field: Field, json: Json | undefined): SqlValue {
   switch (field.type) {
     case "string":
       // Half a surrogate pair has no UTF-8: another text would be stored.
-      if (typeof json !== "string" || !json.isWellFormed()) throw new RangeError("is no string");
+      if (typeof json !== "string" || !json.isWellFormed()) throw new RangeError("is not a string");
       return json;
     case "number":
       return numberToColumn(json);
     case "boolean":
-      if (typeof json !== "boolean") throw new RangeError("is no boolean");
+      if (typeof json !== "boolean") throw new RangeError("is not a boolean");
       return json ? 1 : 0;
     case "date":
       return dateToColumn(field, json);
     case "object":
     case "array":
-      if (!isStructure(field, json)) throw new RangeError(`is no ${field.type}`);
+      if (!isStructure(field, json)) throw new RangeError(`is not an ${field.type}`);
       return untaggedText(json);
     case "set":
       return setToColumn(field, json);

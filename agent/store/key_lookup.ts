@@ -78,7 +78,7 @@ function byField(model: Model, field: Field, identity: Identity): KeyLookup {
       const [low, high] = [placeIn(prefix, after), to === undefined ? "behind" as const : placeIn(prefix, to)];
       if (value !== hash || low === "behind" || high === "before") return undefined;
       const bounds: [string, SqlValue][] = [];
-      // In a table that was altered behind the schema, what is no text stands before all texts, and is nobody's key.
+      // In a table that was altered behind the schema, what is not text stands before all texts, and is nobody's key.
       const isText = `typeof(${column}) = 'text'`;
       if (low !== "before") bounds.push([`${column} > ?`, low.rest]);
       if (high !== "behind") bounds.push([`${column} <= ?`, high.rest]);

@@ -182,7 +182,7 @@ export class Questions {
     this.#askedFrom.set(channel, JSON.stringify(this.asker.cursorOf(channel)));
   }
 
-  /** The question that this answers, which is out no longer; undefined where no answer of this id is wanted. */
+  /** The question that this answers, which is out no longer; undefined where no answer of this id is required. */
   take(channel: Channel, id: string): Request | undefined {
     const request = this.#requests.get(channel);
     if (request?.id !== id) return undefined;

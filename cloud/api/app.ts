@@ -207,7 +207,7 @@ function checkQuery(c: Context, known: readonly string[]): void {
 function idOf(c: Context, name: string): string | undefined {
   const id = c.req.query(name);
   if (id !== undefined && !isId(id)) {
-    throw new ApiError(400, "invalid", `${name} is no id: 1 to 128 of A-Z a-z 0-9 _ . : -`);
+    throw new ApiError(400, "invalid", `${name} is not an id: 1 to 128 of A-Z a-z 0-9 _ . : -`);
   }
   return id;
 }
@@ -215,7 +215,9 @@ function idOf(c: Context, name: string): string | undefined {
 function pageOf(c: Context): { limit: number; next?: string } {
   const text = c.req.query("limit");
   const limit = text === undefined ? limitDefault : Number(text);
-  if (!Number.isSafeInteger(limit) || limit < 1) throw new ApiError(400, "invalid", "limit is no whole number above 0");
+  if (!Number.isSafeInteger(limit) || limit < 1) {
+    throw new ApiError(400, "invalid", "limit is not a whole number above 0");
+  }
   const next = c.req.query("next");
   return { limit: Math.min(limit, limitMax), next: next === undefined ? undefined : decodeToken(next) };
 }
@@ -234,7 +236,7 @@ function decodeToken(text: string): string {
     const bytes = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
     return new TextDecoder().decode(Uint8Array.from(bytes, (character) => character.charCodeAt(0)));
   } catch {
-    // Whatever atob dislikes: it is no token of ours.
-    throw new ApiError(400, "invalid", "next is no token of a page");
+    // Whatever atob dislikes: it is not a token of ours.
+    throw new ApiError(400, "invalid", "next is not a token of a page");
   }
 }

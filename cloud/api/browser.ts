@@ -42,5 +42,5 @@ export function checkBrowser(request: Request, hosts: readonly string[]): void {
   if (reading.has(method) || request.body === null) return;
   const type = headers.get("content-type")?.split(";", 1)[0]?.trim().toLowerCase();
   if (type === "application/json") return;
-  throw new ApiError(415, "content-type", "a body of content-type application/json is wanted");
+  throw new ApiError(415, "content-type", "a body of content-type application/json is required");
 }

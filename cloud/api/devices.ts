@@ -85,7 +85,7 @@ function conditionOf(word: string): Condition {
     throw new ApiError(
       400,
       "invalid",
-      `${JSON.stringify(word)} is no condition: ${Object.keys(fields).join(", ")} are fields`,
+      `${JSON.stringify(word)} is not a condition: ${Object.keys(fields).join(", ")} are fields`,
     );
   }
   if (name === "problem") {

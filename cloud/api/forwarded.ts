@@ -83,7 +83,9 @@ function jsonOf(body: Uint8Array): unknown {
     return parseJson(new TextDecoder("utf-8", { fatal: true }).decode(body));
   } catch (error) {
     // A RangeError of deep nesting is the body's fault as well.
-    throw invalid(`the request names no topic and no device, and its body is no envelope: ${(error as Error).message}`);
+    throw invalid(
+      `the request names no topic and no device, and its body is not an envelope: ${(error as Error).message}`,
+    );
   }
 }
 

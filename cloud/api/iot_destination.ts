@@ -57,7 +57,7 @@ export class IotDestinations {
     const { arn, enableUrl } = (body ?? {}) as Record<string, unknown>;
     const url = typeof enableUrl === "string" && URL.canParse(enableUrl) ? enableUrl : undefined;
     if (!url || !(awsUrl.test(url) || bearsToken && /^https?:/.test(url))) {
-      throw new ApiError(400, "invalid", "enableUrl is no address of AWS IoT at which a destination is confirmed");
+      throw new ApiError(400, "invalid", "enableUrl is not an address of AWS IoT at which a destination is confirmed");
     }
     if (!bearsToken) {
       if (this.now() < this.#nextMs) throw new ApiError(429, "throttled", "too many confirmations");

@@ -52,7 +52,7 @@ const readsMax = 20;
 
 /** The schema's model of this name. @throws ApiError 400, 404. */
 export function modelNamed(schema: Schema, name: unknown): Model {
-  if (typeof name !== "string" || name === "") throw new ApiError(400, "invalid", "a model is wanted");
+  if (typeof name !== "string" || name === "") throw new ApiError(400, "invalid", "a model is required");
   const model = schema.models.get(name);
   if (!model) throw new ApiError(404, "not-found", `the schema has no model ${JSON.stringify(name)}`);
   if (!model.inCloud) throw new ApiError(400, "invalid", `${name} does not exist in the cloud`);
@@ -149,7 +149,7 @@ export async function putItem(context: ItemsContext, model: Model, plain: unknow
 export async function deleteItem(context: ItemsContext, model: Model, plain: unknown): Promise<PlainItem | undefined> {
   const { schema, now, random } = context;
   if (typeof plain !== "object" || plain === null || Array.isArray(plain)) {
-    throw new ApiError(400, "invalid", "an item is wanted, with its key attributes at least");
+    throw new ApiError(400, "invalid", "an item is required, with its key attributes at least");
   }
   const bare = keyModelOf(model);
   const given = plain as Record<string, unknown>;

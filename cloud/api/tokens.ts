@@ -57,10 +57,10 @@ export function tokensOf(list: unknown, file: string): ApiToken[] {
   const refuse = (why: string): never => {
     throw new SyncError("config", `the tokens of ${file}: ${why}`);
   };
-  if (!Array.isArray(list) || list.length > 1_000) return refuse("a list of at most 1,000 is wanted");
+  if (!Array.isArray(list) || list.length > 1_000) return refuse("a list of at most 1,000 is required");
   const names = new Set<string>();
   return list.map((entry, at): ApiToken => {
-    if (typeof entry !== "object" || entry === null) return refuse(`entry ${at + 1} is no object`);
+    if (typeof entry !== "object" || entry === null) return refuse(`entry ${at + 1} is not an object`);
     const { name, sha256, token, scopes: given, expires, ...rest } = entry as Record<string, unknown>;
     if (typeof name !== "string" || !/^[A-Za-z0-9_.:-]{1,64}$/.test(name)) {
       return refuse(`entry ${at + 1} needs a name of 1 to 64 letters, digits, _ . : -`);
@@ -81,7 +81,7 @@ export function tokensOf(list: unknown, file: string): ApiToken[] {
       return refuse(`"${name}" needs scopes: some of ${scopes.join(", ")}`);
     }
     const untilMs = expires === undefined ? undefined : Date.parse(String(expires));
-    if (untilMs !== undefined && !Number.isFinite(untilMs)) return refuse(`expires of "${name}" is no date`);
+    if (untilMs !== undefined && !Number.isFinite(untilMs)) return refuse(`expires of "${name}" is not a date`);
     const hash = typeof sha256 === "string" ? sha256 : tokenHash(token as string);
     return { name, hash, scopes: given, ...(untilMs === undefined ? {} : { untilMs }) };
   });
@@ -99,7 +99,7 @@ export function bearerOf(header: string | undefined, tokens: readonly ApiToken[]
     const fits = timingSafeEqual(given, Buffer.from(token.hash, "hex"));
     if (fits && nowMs < (token.untilMs ?? Infinity)) found = token;
   }
-  if (!found) throw new ApiError(401, "unauthorized", "a valid bearer token is wanted");
+  if (!found) throw new ApiError(401, "unauthorized", "a valid bearer token is required");
   const { name, scopes } = found;
   const may = (wanted: Scope) =>
     scopes.includes(wanted) || scopes.includes("admin") || (wanted === "read" && scopes.includes("write"));

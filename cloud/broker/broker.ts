@@ -208,7 +208,7 @@ function listen(server: net.Server, port: number, host: string): Promise<number>
 }
 
 function secureServer(options: NonNullable<BrokerOptions["tls"]>, onSocket: (socket: net.Socket) => void): net.Server {
-  // Whether a certificate is wanted is the access rules' question: without a valid one a token still lets a device in.
+  // Whether a certificate is required is the access rules' question: without a valid one a token still lets a device in.
   const server: unknown = tls.createServer({
     ...options,
     rejectUnauthorized: false,

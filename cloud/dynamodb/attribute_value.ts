@@ -118,7 +118,7 @@ function numberText(json: Json): string {
 function membersOf<T>(members: Json | undefined, convert: (text: string) => T): T[] {
   if (!Array.isArray(members) || members.length === 0) throw new RangeError("its set is empty or malformed");
   return members.map((member) => {
-    if (typeof member !== "string") throw new RangeError("its set has a member that is no text");
+    if (typeof member !== "string") throw new RangeError("its set has a member that is not text");
     return convert(member);
   });
 }

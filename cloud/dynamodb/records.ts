@@ -68,7 +68,7 @@ function timeOf(time: unknown): number | undefined {
 export function toStreamRecord(shape: TableShape, images: StreamImages, who?: UserIdentity | null): StreamRecord {
   const image = (values: unknown) => {
     if (values === undefined || values === null) return undefined;
-    if (typeof values !== "object") throw new SyncError("invalid", "a stream record with an image that is no map");
+    if (typeof values !== "object") throw new SyncError("invalid", "a stream record with an image that is not a map");
     return fromAttributeValues(values as AttributeValues);
   };
   const keys = image(images.Keys);
@@ -100,7 +100,7 @@ export function recordsFromLambda(schema: Schema, event: unknown): EventRecord[]
   const shape = dataShape(schema, "");
   const pipe = Array.isArray(event);
   const list = pipe ? event : (event as { readonly Records?: unknown } | null)?.Records;
-  if (!Array.isArray(list)) throw new SyncError("invalid", "the event is no batch of DynamoDB stream records");
+  if (!Array.isArray(list)) throw new SyncError("invalid", "the event is not a batch of DynamoDB stream records");
   return list.map((entry: EventEntry | null, at) => {
     const images = entry?.dynamodb;
     const failureId = pipe ? entry?.eventID : images?.SequenceNumber;

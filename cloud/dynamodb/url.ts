@@ -51,7 +51,7 @@ export function parseDynamoUrl(text: string): DynamoUrl {
   if (region !== undefined && !/^[a-z0-9-]{2,32}$/.test(region)) refuse(`has a region "${region}" that can't be one`);
   const endpoint = query.get("endpoint") ?? undefined;
   if (endpoint !== undefined && !/^https?:$/.test(URL.parse(endpoint)?.protocol ?? "")) {
-    refuse(`has an endpoint "${withoutSecrets(endpoint)}" that is no http or https URL`);
+    refuse(`has an endpoint "${withoutSecrets(endpoint)}" that is not an http or https URL`);
   }
   return { table, log, ...(region === undefined ? {} : { region }), ...(endpoint === undefined ? {} : { endpoint }) };
 }

@@ -415,7 +415,7 @@ function faultOf(error: unknown, path: string): unknown {
   const detail = (error as Error).message;
   switch (kind) {
     case "not-a-database":
-      return new SyncError("not-a-table", `${what} is no SQLite database`, { cause });
+      return new SyncError("not-a-table", `${what} is not an SQLite database`, { cause });
     case "corrupt":
       return new SyncError("corrupt", `${what} is damaged: ${detail}`, { cause });
     case "cannot-open":

@@ -3,7 +3,7 @@
  * and the table takes whatever is JSON.
  *
  * Guarantee: every row is an item, and reading one can't fail for another. Its key is the row's, whatever the text says; a
- * map that looks like a tag and is none means itself; what is no map, or holds a number beyond all tables, is an item of no
+ * map that looks like a tag and is none means itself; what is not a map, or holds a number beyond all tables, is an item of no
  * model: nobody is sent it, and nobody's write takes its place unseen.
  *
  * @module

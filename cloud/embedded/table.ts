@@ -256,7 +256,7 @@ function readToken(token: string, length: number): Sql[] {
 
 function checkLimit(limit: number): number {
   if (!Number.isSafeInteger(limit) || limit < 1) {
-    throw new RangeError(`a page's limit is ${limit}: 1 or more is wanted`);
+    throw new RangeError(`a page's limit is ${limit}: 1 or more is required`);
   }
   return limit;
 }

@@ -1,6 +1,6 @@
 /**
  * Publishing through EMQX's REST API (`POST /api/v5/publish`, EMQX 5 and its cloud), with an API key. Payloads go as base64:
- * a part of a large message is no text.
+ * a part of a large message is not text.
  *
  * @module
  */

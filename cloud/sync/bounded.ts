@@ -39,7 +39,7 @@ export class Semaphore {
   readonly #waiting: (() => void)[] = [];
 
   constructor(limit: number) {
-    if (!Number.isSafeInteger(limit) || limit < 1) throw new RangeError(`a limit of ${limit}: 1 or more is wanted`);
+    if (!Number.isSafeInteger(limit) || limit < 1) throw new RangeError(`a limit of ${limit}: 1 or more is required`);
     this.#free = limit;
   }
 

@@ -116,7 +116,7 @@ export class ChannelLog {
     this.#retentionMs = options.retentionMs ?? defaultRetentionMs;
     this.#pause = options.pause ?? pause;
     if (!(this.#retentionMs >= 60_000)) {
-      throw new RangeError(`the log's retention is ${this.#retentionMs} ms: 60,000 or more is wanted`);
+      throw new RangeError(`the log's retention is ${this.#retentionMs} ms: 60,000 or more is required`);
     }
   }
 

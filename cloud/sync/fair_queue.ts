@@ -100,7 +100,7 @@ export class FairQueue {
 
   constructor(options: FairQueueOptions) {
     const { slots } = options;
-    if (!Number.isSafeInteger(slots) || slots < 1) throw new RangeError(`${slots} slots: 1 or more are wanted`);
+    if (!Number.isSafeInteger(slots) || slots < 1) throw new RangeError(`${slots} slots: 1 or more are required`);
     this.#options = options;
     this.#endedMs = options.now();
   }

@@ -249,7 +249,7 @@ function answerOf(
           at,
           code: "invalid",
           current: null,
-          reason: `the key is taken by an item that is no ${model.name} of this device`,
+          reason: `the key is taken by an item that is not a ${model.name} of this device`,
         };
       }
       const there = versionOf(current);

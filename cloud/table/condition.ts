@@ -62,7 +62,7 @@ export function not(of: Condition): Condition {
 
 function join(kind: "all" | "any", of: readonly Condition[]): Condition {
   const [first] = of;
-  if (!first) throw new RangeError(`a condition "${kind}" was given no parts: at least one is wanted`);
+  if (!first) throw new RangeError(`a condition "${kind}" was given no parts: at least one is required`);
   return of.length === 1 ? first : { kind, of };
 }
 

@@ -133,7 +133,7 @@ export interface ChangeStream {
   batches(signal: AbortSignal): AsyncIterable<StreamBatch | { readonly lost: true }>;
 }
 
-/** What of a stream is wanted. */
+/** What is wanted of a stream. */
 export interface StreamOptions {
   /** Values of the typeField whose items concern nobody: a record that has no other image may be left out. Default: none. */
   readonly unwanted?: readonly string[];

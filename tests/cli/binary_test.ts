@@ -160,7 +160,7 @@ Deno.test("binary: the task passes the target on, and refuses what it can't do",
     [["--etc", "/etc/x"], /without --state/],
     [["--output"], /wants a value/],
     [["--output", "a", "--output", "b"], /stands twice/],
-    [["--allow-run"], /is wanted/],
+    [["--allow-run"], /is required/],
   ];
   for (const [args, reason] of refused) assert.throws(() => compileOptions(args), reason, args.join(" "));
 });

@@ -50,7 +50,7 @@ Deno.test({
         assert.match(stdout, /dev-1: equal/);
       }
       const failures: [string[], RegExp][] = [
-        [[base, "--ca", ca], /is no API of a cloud/],
+        [[base, "--ca", ca], /is not an API of a cloud/],
         [[`${base}/tw`], /can't be reached: .*certificate/i],
         [[`http://127.0.0.1:${await freePort()}`], /can't be reached: .*refused/i],
         [["http://no-such-host.invalid"], /can't be reached: .*(dns|lookup|resolve)/i],

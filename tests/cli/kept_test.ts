@@ -92,7 +92,7 @@ Deno.test("cli: what can't be put back says why, in one line, and alters nothing
     [["restore", "9"], 1, /has no number 9/],
     [["drop", "9"], 1, /has no number 9/],
     [["restore"], 2, /needs a number/],
-    [["restore", "x"], 2, /"x" is no number/],
+    [["restore", "x"], 2, /"x" is not a number/],
     [["show"], 2, /needs a number/],
     [["list", "1"], 2, /takes no number/],
     [["undo", "1"], 2, /list, show, restore or drop/],

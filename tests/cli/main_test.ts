@@ -74,7 +74,7 @@ Deno.test("cli: a failure is one line and exit code 1", async () => {
     [["schema", "sql", notSchema], /the schema .* can't be used/],
     [["schema", "check", fileURLToPath(new URL("../../examples/app.ts", import.meta.url))], /exports neither/],
     [["dev", "--dir", folder.path, "--schema", folder.file("none.json5")], /can't read the schema/],
-    [["device", "list", "--table", `embedded:${notDatabase}`], /is no SQLite database/],
+    [["device", "list", "--table", `embedded:${notDatabase}`], /is not an SQLite database/],
     [["device", "list", "--table", `embedded:${folder.file("typo.db")}`], /typo\.db does not exist/],
     [["device", "add", "a b", "--account", "a", "--table", `embedded:${folder.file("c.db")}`], /"a b" is refused/],
     [agent("--device", "a b", "--schema", example, "--db", folder.file("a.db")), /device id "a b" is refused/],

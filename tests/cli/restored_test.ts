@@ -24,7 +24,7 @@ Deno.test("cli: cloud table restored begins an epoch, says what to do next, and 
     assert.equal((await cloud.stop()).code, 0);
   }
   assert.match((await restored()).stderr, /needs --since TIME/);
-  assert.match((await restored("--since", "yesterday")).stderr, /--since yesterday is no time/);
+  assert.match((await restored("--since", "yesterday")).stderr, /--since yesterday is not a time/);
   assert.match((await restored("--since", "2999-01-01")).stderr, /is in the future/);
   const done = await restored("--since", "2026-03-01T12:00:00Z");
   assert.deepEqual([done.code, done.stderr], [0, ""]);

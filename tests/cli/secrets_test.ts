@@ -5,7 +5,7 @@ import { durationOf } from "../../cli/duration.ts";
 import { withoutSecrets } from "../../protocol/log.ts";
 import { runMod, runModWith } from "../support/mod.ts";
 
-Deno.test("secrets: a password goes over mqtt:// to this machine alone, unless that is wanted", () => {
+Deno.test("secrets: a password goes over mqtt:// to this machine alone, unless that is asked for", () => {
   for (
     const url of [
       "mqtt://broker.example:1883",

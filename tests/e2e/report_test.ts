@@ -49,7 +49,7 @@ Deno.test("report: a device tells its versions, what waits and what is wrong; th
     await until("it is back", async () => (await get("/api/devices/d-1")).connected === true);
     const refused = await fetch(`http://127.0.0.1:${cloud.httpPort}/api/devices?q=colour:red`);
     assert.equal(refused.status, 400);
-    assert.match((await refused.json()).error.message, /"colour:red" is no condition/);
+    assert.match((await refused.json()).error.message, /"colour:red" is not a condition/);
   } finally {
     await agent.close();
   }

@@ -47,7 +47,7 @@ Deno.test("report: a small one comes out as it went in", () => {
   assert.deepEqual(decodePresence(encodePresence(false)), { online: false });
 });
 
-Deno.test("report: fields of other types and unknown ones are left out; what is no map is refused", () => {
+Deno.test("report: fields of other types and unknown ones are left out; what is not a map is refused", () => {
   const payload = (r: unknown) => new TextEncoder().encode(JSON.stringify({ v: 1, online: true, r }));
   const odd = { agent: 7, outbox: "many", at: { a: "x", b: 2 }, rejected: 1.5, later: true, conflicts: 2 };
   assert.deepEqual(decodePresence(payload(odd)).report, { at: { b: 2 }, conflicts: 2 });

@@ -106,7 +106,7 @@ Deno.test("compile: every unsupported feature is refused by name, with the reaso
   field({ type: "float" }, /type "float" is unknown/);
   field({ type: undefined }, /type is missing/);
   field({ encode: ["sk", "#", 1] }, /"encode" : piece 1 of "m#\$\{id\}" by "#" is not \$\{x\} alone/);
-  field({ encode: "deviceId" }, /"encode" names "deviceId", which is no field with a "value" template/);
+  field({ encode: "deviceId" }, /"encode" names "deviceId", which is not a field with a "value" template/);
   field({ scope: "${a.b}", unique: true }, /a path in the placeholder/);
   field({ value: true }, /"value" must be a template text/);
   field({ value: () => "" }, /values computed by a function are not supported/);
@@ -118,7 +118,7 @@ Deno.test("compile: every unsupported feature is refused by name, with the reaso
   field({ required: "yes" }, /"required" must be true or false/);
   field({ ttl: true }, /"ttl" needs the type date/);
   field({ enum: [] }, /"enum" must be a list/);
-  field({ validate: "/(/" }, /no regular expression/);
+  field({ validate: "/(/" }, /not a regular expression/);
   field({ type: Number, default: "seven" }, /default "seven" can't be made a number/);
   field({ default: "c", enum: ["a"] }, /none of a/);
   field({ type: "date", default: "soon" }, /not a date/);

@@ -176,10 +176,10 @@ Deno.test("item: checkAttributes names the first thing that is wrong", () => {
   const wrong: [Attributes, RegExp][] = [
     [{ req: null }, /^req is required and missing$/],
     [{ id: null }, /^id is required/],
-    [{ deviceId: "d 1" }, /^deviceId "d 1" is no id/],
+    [{ deviceId: "d 1" }, /^deviceId "d 1" is not an id/],
     [{ s: "c" }, /^s is "c", which is none of a, b$/],
     [{ s: 1 }, /^s must be a string/],
-    [{ s: "\ud800" }, /^s is no valid Unicode/],
+    [{ s: "\ud800" }, /^s is not valid Unicode/],
     [{ v: "1" }, /does not match \/\^\[a-z\]\+\$\/i/],
     [{ n: "1" }, /^n is not a number/],
     [{ n: { $n: "1".repeat(39) } }, /^n has more than 38 digits/],

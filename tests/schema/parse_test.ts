@@ -73,7 +73,7 @@ Deno.test("parse: + appends, - removes, ? sets what is absent, = overwrites", ()
   assert.deepEqual(base.map, { x: 1, y: 2 }, "nothing handed in is altered");
 });
 
-Deno.test("parse: a blend that is no list of files, or names one that holds no object, is refused", async () => {
+Deno.test("parse: a blend that is not a list of files, or names one that holds no object, is refused", async () => {
   await inFolder(
     { "a.json5": "{blend: ['b.json5']}", "b.json5": "7", "c.json5": "{blend: 'b.json5'}" },
     async (folder) => {

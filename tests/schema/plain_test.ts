@@ -119,10 +119,10 @@ Deno.test("plain: what is wrong is refused as invalid, with the reason", () => {
   invalid({ n: "x" }, /n is not a number/);
   invalid({ at: "soon" }, /at must be a date, and is "soon"/);
   invalid({ tags: ["a", 1] }, /tags has the member "1"/);
-  invalid({ sizes: ["a"] }, /sizes has the member "a", which is no number/);
+  invalid({ sizes: ["a"] }, /sizes has the member "a", which is not a number/);
   invalid({ nm: "x" }, /nm is the attribute of name/);
   invalid({ local: "x" }, /local never leaves a device/);
-  invalid({ deviceId: "a b" }, /no id/);
+  invalid({ deviceId: "a b" }, /not an id/);
   invalid({ id: undefined, on: "yes" }, /on must be true or false/);
 });
 

@@ -56,7 +56,7 @@ async function main(args: string[]): Promise<number> {
   }
   const [from, to] = rangeOf(values.seeds);
   const minutes = values.minutes === undefined ? undefined : Number(values.minutes);
-  if (minutes !== undefined && !(minutes > 0)) throw new TypeError(`--minutes ${values.minutes} is no time`);
+  if (minutes !== undefined && !(minutes > 0)) throw new TypeError(`--minutes ${values.minutes} is not a time`);
   const began = performance.now();
   const { tally, failures } = await runShare({
     families: names,
@@ -107,7 +107,7 @@ async function show(family: string, seed: number, message: string, quick: boolea
 }
 
 function wholeOf(text: string): number {
-  if (!/^\d+$/.test(text)) throw new TypeError(`"${text}" is no whole number`);
+  if (!/^\d+$/.test(text)) throw new TypeError(`"${text}" is not a whole number`);
   return Number(text);
 }
 

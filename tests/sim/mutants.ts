@@ -121,7 +121,7 @@ async function simulated(tree: string, folder: string, mutant: SimMutant, second
 /** The tests of a guard that fail; or why the run says nothing. */
 async function failing(tree: string, { guard, filter }: GuardedMutant): Promise<readonly string[] | string> {
   const command = new Deno.Command(Deno.execPath(), {
-    args: ["test", "-A", "--no-check", ...(filter === undefined ? [] : ["--filter", filter]), guard],
+    args: ["test", "-A", "--no-check", "--fail-fast", ...(filter === undefined ? [] : ["--filter", filter]), guard],
     cwd: tree,
     stdin: "null",
     stdout: "piped",

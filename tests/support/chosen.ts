@@ -12,7 +12,7 @@ function named<T extends { readonly name: string; readonly missing: string | und
 ): T {
   const name = Deno.env.get(variable) ?? kinds[0]!.name;
   const kind = kinds.find((one) => one.name === name);
-  if (!kind) throw new Error(`${variable} is ${name}: one of ${kinds.map((one) => one.name).join("; ")} is wanted`);
+  if (!kind) throw new Error(`${variable} is ${name}: one of ${kinds.map((one) => one.name).join("; ")} is required`);
   // Who asks for it wants to see it, and not a skip.
   if (kind.missing !== undefined) throw new Error(`${variable}: ${kind.missing}`);
   return kind;

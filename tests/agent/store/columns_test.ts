@@ -299,14 +299,14 @@ Deno.test("columns: an item that the table can't hold is refused with the reason
   const valid: Attributes = { kind: "a", n: 1 };
   const key = renderKey(thing, valid, identity)!;
   const wrong: [Attributes, RegExp][] = [
-    [{ ...valid, at: "yesterday" }, /at is no date/],
-    [{ ...valid, count: "x" }, /count is no number/],
-    [{ ...valid, flag: "perhaps" }, /flag is no boolean/],
-    [{ ...valid, token: ["5"] }, /token is no string/],
-    [{ ...valid, meta: { $n: "5" } }, /meta is no object/],
-    [{ ...valid, list: {} }, /list is no array/],
-    [{ ...valid, sizes: { $ss: ["1"] } }, /sizes is no set/],
-    [{ ...valid, blob: { $b: "?" } }, /blob is no binary/],
+    [{ ...valid, at: "yesterday" }, /at is not a date/],
+    [{ ...valid, count: "x" }, /count is not a number/],
+    [{ ...valid, flag: "perhaps" }, /flag is not a boolean/],
+    [{ ...valid, token: ["5"] }, /token is not a string/],
+    [{ ...valid, meta: { $n: "5" } }, /meta is not an object/],
+    [{ ...valid, list: {} }, /list is not an array/],
+    [{ ...valid, sizes: { $ss: ["1"] } }, /sizes is not a set/],
+    [{ ...valid, blob: { $b: "?" } }, /blob is not binary data/],
     [{ ...valid, kind: "z", n: 1 }, /don't give its key/],
     [{ ...valid, n: 2 }, /don't give its key/],
     [{ ...valid, count: 1e127 }, /count must be a number/],
@@ -335,7 +335,7 @@ Deno.test("columns: a value that was altered behind the schema is an error that 
     () => store.rows(thing).byId(1),
     (error) =>
       error instanceof SyncError && error.code === "invalid" &&
-      /Thing \["account#acme".*count is no number/.test(error.message),
+      /Thing \["account#acme".*count is not a number/.test(error.message),
   );
   store.close();
 });

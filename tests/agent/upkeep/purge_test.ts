@@ -140,7 +140,7 @@ for (const sync of ["both", "down"] as const) {
     const seconds = startMs / 1000;
     device.write({
       soon: { slot: "s", expires: seconds + 60 },
-      // Milliseconds taken for seconds lie far ahead; a text is no time to DynamoDB; nor is what is over five years old.
+      // Milliseconds taken for seconds lie far ahead; a text is not a time to DynamoDB; nor is what is over five years old.
       ms: { slot: "s", expires: startMs + 60_000 },
       text: { slot: "s", expires: inMs(60_000) },
       zero: { slot: "s", expires: 0 },

@@ -40,7 +40,7 @@ Deno.test("records: EventBridge Pipes post the array itself and know failures by
   assert.deepEqual(recordsFromLambda(schema, []), []);
 });
 
-Deno.test("records: what is no batch of this table's stream is refused", () => {
+Deno.test("records: what is not a batch of this table's stream is refused", () => {
   const faults = [
     null,
     "x",

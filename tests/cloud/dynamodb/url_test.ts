@@ -31,7 +31,7 @@ Deno.test("dynamodb url: each fault is named in one line", () => {
     "dynamodb://fleet?region=": /empty parameter "region"/,
     "dynamodb://fleet?region=eu-west-1&region=us-east-1": /"region" more than once/,
     "dynamodb://fleet?region=EU": /a region "EU" that can't be one/,
-    "dynamodb://fleet?endpoint=127.0.0.1:8000": /no http or https URL/,
+    "dynamodb://fleet?endpoint=127.0.0.1:8000": /not an http or https URL/,
     "dynamodb://fleet?log=fleet": /one table for data and log/,
   };
   for (const [url, message] of Object.entries(faults)) {

@@ -89,7 +89,7 @@ const cases: [what: string, model: string, item: Attributes, code: string][] = [
   ["its own account", "Device", { accountId: "acme" }, "ok"],
   ["no account", "Device", {}, "ok"],
   ["another's account where only the device is in the key", "Device", { accountId: "beta" }, "invalid"],
-  ["an account that is no text", "Device", { accountId: 5 }, "invalid"],
+  ["an account that is not text", "Device", { accountId: 5 }, "invalid"],
   ["a derived index key", "Device", { accountId: "acme", gs1pk: "account#beta" }, "ok"],
   ["an index key that the model does not declare", "Bare", { gs1pk: "account#beta" }, "invalid"],
   ["its sort key", "Bare", { gs1sk: "x" }, "invalid"],
