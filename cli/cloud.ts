@@ -189,7 +189,7 @@ export const cloudCommand = defineCommand({
     );
     const http = flags.port === undefined
       ? undefined
-      : cloud.serveHttp({ host: flags.host, port: flags.port, token, tokens });
+      : await cloud.serveHttp({ host: flags.host, port: flags.port, token, tokens });
     const mqtt = flags.mqtt === undefined
       ? `broker ${flags.host}:${cloud.mqttPort}`
       : `broker ${new URL(flags.mqtt).host}`;

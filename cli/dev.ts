@@ -195,7 +195,7 @@ export const devCommand = defineCommand({
     const { cloud, lost } = await openCloud(dev, table, mqttPort.port);
     const devices = await openDevices(dev, cloud, flags.devices);
     for (const device of devices) showArrivals(dev, device);
-    cloud.serveHttp({ host, port: httpPort.port });
+    await cloud.serveHttp({ host, port: httpPort.port });
     explain(dev, table, cloud, devices);
     startTotals(dev, devices);
     if (dev.isDemo) startDemo(dev, devices);

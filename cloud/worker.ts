@@ -18,6 +18,7 @@ import { SyncError } from "../schema/errors.ts";
 import type { Schema } from "../schema/model.ts";
 import { type Broker, type BrokerOptions, startBroker } from "./broker/broker.ts";
 import type { EmbeddedTables, Synchronous } from "./embedded.ts";
+import { type HttpServer, serveHttp } from "./api/http_server.ts";
 import { CloudMetrics } from "./api/metrics.ts";
 import { tableLacking } from "./api/ready.ts";
 import type { ApiToken } from "./api/tokens.ts";
@@ -114,7 +115,7 @@ export interface Cloud extends AsyncDisposable {
    *
    * @throws {SyncError} `unavailable` where the port is taken, `config` where others could reach it without a token
    */
-  serveHttp(options?: HttpOptions): number;
+  serveHttp(options?: HttpOptions): Promise<number>;
   /** Takes no more, finishes what is under way, and closes. Idempotent. */
   close(): Promise<void>;
 }
@@ -253,7 +254,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
       closers,
       closeAll,
     );
-    if (options.http) cloud.serveHttp(options.http);
+    if (options.http) await cloud.serveHttp(options.http);
     return cloud;
   } catch (error) {
     await closeAll();
@@ -303,6 +304,7 @@ class RunningCloud implements Cloud {
   readonly tables: Tables;
   readonly mqttPort: number | undefined;
   #httpPort: number | undefined;
+  #serving = false;
   #closed: Promise<void> | undefined;
 
   constructor(
@@ -346,8 +348,8 @@ class RunningCloud implements Cloud {
     };
   }
 
-  serveHttp(options: HttpOptions = {}): number {
-    if (this.#httpPort !== undefined) throw new TypeError("HTTP is served already");
+  async serveHttp(options: HttpOptions = {}): Promise<number> {
+    if (this.#serving) throw new TypeError("HTTP is served already");
     const { port = 0, host = "127.0.0.1", token, tokens, hosts } = options;
     if (token === "") throw new TypeError("an empty token lets nobody in: leave it out, or give one");
     if (token === undefined && !tokens && !loopback.has(host)) {
@@ -380,10 +382,12 @@ class RunningCloud implements Cloud {
       now,
       random,
     });
-    let server: Deno.HttpServer<Deno.NetAddr>;
+    let server: HttpServer;
     try {
-      server = Deno.serve({ port, hostname: host, onListen: () => {} }, handler);
+      this.#serving = true;
+      server = await serveHttp(handler, { host, port });
     } catch (cause) {
+      this.#serving = false;
       throw new SyncError("unavailable", `HTTP can't listen on ${host}:${port}: ${(cause as Error).message}`, {
         cause,
       });
@@ -394,8 +398,9 @@ class RunningCloud implements Cloud {
       const late = new Promise<void>((resolve) => timer = setTimeout(resolve, 2_000));
       await Promise.race([server.shutdown(), late]);
       clearTimeout(timer);
+      server.destroy();
     });
-    this.#httpPort = server.addr.port;
+    this.#httpPort = server.port;
     return this.#httpPort;
   }
 

@@ -64,7 +64,7 @@ testWith("sh", "sqlite3", "python3")("docs: every example of the device database
   using dir = new TempDir();
   const compiled = compileSchema(schema);
   await using cloud = await openTestCloud({ schema: compiled });
-  const port = cloud.cloud.serveHttp({ token: "TOKEN" });
+  const port = await cloud.cloud.serveHttp({ token: "TOKEN" });
   await Deno.writeTextFile(dir.file("schema.json5"), JSON.stringify(compiled.source));
   await using device = new Device(dir.file("device.db"), cloud);
   await device.become("offline");

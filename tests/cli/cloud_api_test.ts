@@ -36,7 +36,7 @@ Deno.test({
       const { items } = await cloud.tables.log.query({ index: "primary", hash: "device", limit: 10 });
       return items.some((item) => item.connected === true || item.connected === 1) || device.agent.status().connected;
     });
-    const port = cloud.cloud.serveHttp({ token: "TOKEN" });
+    const port = await cloud.cloud.serveHttp({ token: "TOKEN" });
     const server = proxy(port);
     try {
       const ca = dir.file("ca.pem");

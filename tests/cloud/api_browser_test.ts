@@ -83,8 +83,8 @@ Deno.test("api: with a token it is the token that counts, and an empty one is no
   const careless = await handlerOf(open, { token: "" });
   for (const given of [undefined, "", "x"]) assert.equal((await careless(request(given))).status, 401);
   await using cloud = await startCloud({ schema, table: "embedded::memory:" });
-  assert.throws(() => cloud.serveHttp({ token: "" }), TypeError);
-  assert.throws(() => cloud.serveHttp({ token: "", host: "0.0.0.0" }), TypeError);
+  await assert.rejects(() => cloud.serveHttp({ token: "" }), TypeError);
+  await assert.rejects(() => cloud.serveHttp({ token: "", host: "0.0.0.0" }), TypeError);
 });
 
 Deno.test("api: what goes wrong inside is told without paths, tables or addresses", async () => {

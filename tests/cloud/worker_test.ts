@@ -163,11 +163,11 @@ test("ports that are taken and tables that are none are one clear error each, an
 test("an HTTP API that others can reach wants a token", async () => {
   await using cloud = await startCloud({ schema, table: "embedded::memory:" });
   assert.equal(cloud.httpPort, undefined);
-  assert.throws(
+  await assert.rejects(
     () => cloud.serveHttp({ host: "0.0.0.0" }),
     (error) => error instanceof SyncError && error.code === "config",
   );
-  const port = cloud.serveHttp({ token: "secret" });
+  const port = await cloud.serveHttp({ token: "secret" });
   const status = async (token?: string) => {
     const headers: Record<string, string> = token ? { authorization: `Bearer ${token}` } : {};
     const response = await fetch(`http://127.0.0.1:${port}/api/devices`, { headers });
@@ -176,7 +176,7 @@ test("an HTTP API that others can reach wants a token", async () => {
   };
   assert.equal(await status(), 401);
   assert.equal(await status("secret"), 200);
-  assert.throws(() => cloud.serveHttp(), TypeError);
+  await assert.rejects(() => cloud.serveHttp(), TypeError);
 });
 
 test("what was acknowledged before the close is there after the next start", async () => {

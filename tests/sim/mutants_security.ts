@@ -223,4 +223,20 @@ export const security: readonly Mutant[] = [
     `const why = value.includes("\\0")`,
     `const why = value.includes("\\0\\0\\0")`,
   ),
+  guarded(
+    "http: half a header for ever",
+    "half a header or a body without end are let go",
+    "tests/cloud/api/http_server_test.ts#half a header",
+    "cloud/api/http_server.ts",
+    `headersTimeout: limits.headersMs,`,
+    `headersTimeout: 0,`,
+  ),
+  guarded(
+    "http: the newest gives way",
+    "the one that waits longest gives way",
+    "tests/cloud/api/http_server_test.ts#waits longest",
+    "cloud/api/http_server.ts",
+    `const oldest = this.#waiting.values().next().value!;`,
+    `const oldest = socket;`,
+  ),
 ];

@@ -1,0 +1,228 @@
+/**
+ * A `fetch` handler as an HTTP server that no client can hold up: headers must be there in a time, a request as a whole in a
+ * longer one, an answer must be read; a connection that asks for nothing is closed, and there are so many connections of all
+ * and of an address. Above that the one that has waited longest without a request goes, so that new ones are served.
+ *
+ * By `node:http`, because `Deno.serve` has no such limits: a client that sends half a header holds a descriptor for ever.
+ *
+ *     accepted ─▶ waiting (10 s to a whole header; the oldest gives way) ─▶ under way (60 s) ─▶ waiting (keep-alive, 60 s)
+ *
+ * @module
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { Readable } from "node:stream";
+
+/** Bounds of a {@link HttpServer}. */
+export interface HttpLimits {
+  /** From a connection's begin, or a request's, until its headers are whole. */
+  readonly headersMs: number;
+  /** Until the request's body is. */
+  readonly requestMs: number;
+  /** Between requests. */
+  readonly idleMs: number;
+  /** How long a client may read nothing of its answer. */
+  readonly unreadMs: number;
+  readonly connections: number;
+  /** Of an address that is not this machine. */
+  readonly perAddress: number;
+}
+
+/** 2,000 connections are some 40 MB, and leave descriptors to the broker. */
+export const httpLimits: HttpLimits = {
+  headersMs: 10_000,
+  requestMs: 60_000,
+  idleMs: 60_000,
+  unreadMs: 30_000,
+  connections: 2_000,
+  perAddress: 1_000,
+};
+/** Headers in all: a bearer token and what proxies add. */
+const headerBytesMax = 16 * 1024;
+
+type Handler = (request: Request) => Promise<Response> | Response;
+
+/** A server that listens. */
+export interface HttpServer {
+  readonly port: number;
+  /** Takes no more connections, and resolves when the requests that are under way are answered. */
+  shutdown(): Promise<void>;
+  /** Ends what is left. */
+  destroy(): void;
+}
+
+/** Serves. @throws the system's error where it can't listen there */
+export async function serveHttp(
+  handler: Handler,
+  { host, port, limits = httpLimits }: { host: string; port: number; limits?: HttpLimits },
+): Promise<HttpServer> {
+  const server = createServer({
+    headersTimeout: limits.headersMs,
+    requestTimeout: limits.requestMs,
+    keepAliveTimeout: limits.idleMs,
+    connectionsCheckingInterval: Math.min(1_000, limits.headersMs / 4),
+    maxHeaderSize: headerBytesMax,
+  });
+  const connections = new Connections(limits);
+  server.on("connection", (socket: Socket) => connections.add(socket));
+  server.on("request", (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    connections.begins(incoming.socket);
+    outgoing.once("close", () => connections.ends(incoming.socket));
+    answer(handler, incoming, outgoing, limits).catch(() => incoming.socket.destroy());
+  });
+  // What is no HTTP: nothing is owed to it, and its error is nobody's.
+  server.on("clientError", (_error: Error, socket: Socket) => socket.destroy());
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, host, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    shutdown: () => closed(server, connections),
+    destroy: () => connections.destroy(),
+  };
+}
+
+function closed(server: Server, connections: Connections): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    connections.destroyWaiting();
+  });
+}
+
+/** The connections that there are, and which of them wait without a request. */
+class Connections {
+  readonly #all = new Set<Socket>();
+  /** The one that has waited longest first. */
+  readonly #waiting = new Set<Socket>();
+  readonly #byAddress = new Map<string, number>();
+  #closing = false;
+
+  constructor(private readonly limits: HttpLimits) {}
+
+  add(socket: Socket): void {
+    // A socket's errors end it; nobody else is to know.
+    socket.on("error", () => {});
+    const address = socket.remoteAddress ?? "", { perAddress, connections } = this.limits;
+    const count = (this.#byAddress.get(address) ?? 0) + 1;
+    if (count > perAddress && !isLoopback(address)) return void socket.destroy();
+    this.#byAddress.set(address, count);
+    this.#all.add(socket);
+    this.#waiting.add(socket);
+    socket.once("close", () => {
+      this.#forget(socket);
+      const left = this.#byAddress.get(address)! - 1;
+      if (left > 0) this.#byAddress.set(address, left);
+      else this.#byAddress.delete(address);
+    });
+    if (this.#all.size <= connections) return;
+    // Where all others are under way, the new one is not taken.
+    const oldest = this.#waiting.values().next().value!;
+    this.#forget(oldest);
+    oldest.destroy();
+  }
+
+  /** Its end is told later: until then it must count no more. */
+  #forget(socket: Socket): void {
+    this.#all.delete(socket);
+    this.#waiting.delete(socket);
+  }
+
+  begins(socket: Socket): void {
+    this.#waiting.delete(socket);
+  }
+
+  ends(socket: Socket): void {
+    if (!this.#all.has(socket)) return;
+    if (this.#closing) return void socket.destroy();
+    this.#waiting.add(socket);
+  }
+
+  destroyWaiting(): void {
+    this.#closing = true;
+    for (const socket of this.#waiting) socket.destroy();
+  }
+
+  destroy(): void {
+    for (const socket of this.#all) socket.destroy();
+  }
+}
+
+function isLoopback(address: string): boolean {
+  return address === "::1" || /^(?:::ffff:)?127\./.test(address);
+}
+
+async function answer(
+  handler: Handler,
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  limits: HttpLimits,
+): Promise<void> {
+  const abort = new AbortController();
+  outgoing.once("close", () => abort.abort());
+  const request = requestOf(incoming, abort.signal);
+  const response = request ? await handler(request) : new Response("no request of ours\n", { status: 400 });
+  const headers: [string, string][] = [...response.headers];
+  for (const [name, value] of headers) outgoing.appendHeader(name, value);
+  // A body that nobody has read is not waited for: the connection ends with the answer.
+  if (!incoming.complete && incoming.headers["content-length"] !== "0") outgoing.setHeader("connection", "close");
+  outgoing.writeHead(response.status);
+  try {
+    for await (const chunk of response.body ?? []) {
+      if (outgoing.destroyed) break;
+      if (!outgoing.write(chunk)) await drained(outgoing, limits.unreadMs);
+    }
+    outgoing.end();
+    // What is in the socket's buffer is to be read, too.
+    if (!outgoing.writableFinished) await finished(outgoing, limits.unreadMs);
+  } catch {
+    // The body failed, or nobody read it: the client sees an answer that is cut short.
+    outgoing.destroy();
+  }
+}
+
+/** The request as `fetch` has it; undefined for what it can't have (TRACE, a target that is no path). */
+function requestOf(incoming: IncomingMessage, signal: AbortSignal): Request | undefined {
+  const { method = "GET", url = "/", rawHeaders } = incoming;
+  try {
+    const headers = new Headers();
+    for (let at = 0; at < rawHeaders.length; at += 2) headers.append(rawHeaders[at]!, rawHeaders[at + 1]!);
+    const base = `http://${incoming.headers.host ?? "localhost"}`;
+    const hasBody = method !== "GET" && method !== "HEAD" &&
+      (incoming.headers["content-length"] !== undefined || incoming.headers["transfer-encoding"] !== undefined);
+    const body = hasBody ? Readable.toWeb(incoming) as ReadableStream<Uint8Array> : undefined;
+    // A target that is a whole URL names a host of its own: by the path alone it is this one's.
+    const { pathname, search } = new URL(url, base);
+    return new Request(new URL(`${pathname}${search}`, base), { method, headers, body, signal });
+  } catch {
+    return undefined;
+  }
+}
+
+function drained(outgoing: ServerResponse, withinMs: number): Promise<void> {
+  return event(outgoing, "drain", withinMs);
+}
+
+function finished(outgoing: ServerResponse, withinMs: number): Promise<void> {
+  return event(outgoing, "finish", withinMs);
+}
+
+/** Waits for an event. @throws where it does not come, or the connection ends first */
+function event(outgoing: ServerResponse, name: "drain" | "finish", withinMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const done = (error?: Error) => {
+      clearTimeout(timer);
+      outgoing.off(name, came);
+      outgoing.off("close", ended);
+      if (error) reject(error);
+      else resolve();
+    };
+    const came = () => done(), ended = () => done(new Error("the connection ended"));
+    const timer = setTimeout(() => done(new Error("the answer is not read")), withinMs);
+    outgoing.once(name, came);
+    outgoing.once("close", ended);
+  });
+}
