@@ -224,12 +224,12 @@ export const security: readonly Mutant[] = [
     `const why = value.includes("\\0\\0\\0")`,
   ),
   guarded(
-    "http: half a header for ever",
+    "http: a request for ever",
     "half a header or a body without end are let go",
     "tests/cloud/api/http_server_test.ts#half a header",
     "cloud/api/http_server.ts",
-    `headersTimeout: limits.headersMs,`,
-    `headersTimeout: 0,`,
+    `requestTimeout: limits.requestMs,`,
+    `requestTimeout: 0,`,
   ),
   guarded(
     "http: the newest gives way",
