@@ -15,6 +15,7 @@ async function served(
   try {
     await use(server);
   } finally {
+    server.destroy();
     await server.shutdown();
   }
 }
