@@ -15,7 +15,7 @@ import { connectionFlags, connectionOf, readFlagFile } from "./connection.ts";
 import { Lifetime } from "./lifetime.ts";
 import { loadSchemaFile } from "./schema_file.ts";
 import { readSecret, warnOfUncheckedTls } from "./secret.ts";
-import { openTokens } from "./tokens_file.ts";
+import { openTokens } from "../cloud/api/tokens_file.ts";
 import { type OpenTables, openTables } from "./tables.ts";
 
 /** Addresses that only this machine reaches: HTTP without a token listens on no other. */

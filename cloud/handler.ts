@@ -8,11 +8,13 @@
  * @module
  */
 import { CloudMetrics } from "./api/metrics.ts";
+import { randomBytes } from "node:crypto";
 import process from "node:process";
 import { SyncError } from "../schema.ts";
 import { Log } from "../protocol/log.ts";
 import { createHandler } from "./api/app.ts";
 import { errorResponse } from "./api/errors.ts";
+import { type ApiToken, tokenHash } from "./api/tokens.ts";
 import { type Environment, type HandlerConfig, readHandlerConfig } from "./handler_config.ts";
 import { logToStderr } from "./handler_log.ts";
 import { openTables } from "./open_tables.ts";
@@ -37,11 +39,12 @@ export interface ConfiguredHandler extends AsyncDisposable {
  * @throws SyncError `config` naming what is missing or wrong; what tables and publisher throw where they can't be opened.
  */
 export async function handlerFromEnvironment(env: Environment): Promise<ConfiguredHandler> {
-  return await openHandler(await readHandlerConfig(env));
+  return await openHandler(await readHandlerConfig(env), []);
 }
 
-async function openHandler(config: HandlerConfig): Promise<ConfiguredHandler> {
-  const { schema, table, token, prefix, retentionMs, streamTimeoutMs } = config;
+/** @param own tokens beside the configured ones */
+async function openHandler(config: HandlerConfig, own: readonly ApiToken[]): Promise<ConfiguredHandler> {
+  const { schema, table, tokens, prefix, retentionMs, streamTimeoutMs } = config;
   const now = () => Date.now(), random = Math.random;
   // Beside the process that serves an embedded table, if there is one: this one leaves the stream to it.
   const tables = await openTables(table, { schema, now, shared: true }).catch((cause) => {
@@ -64,7 +67,7 @@ async function openHandler(config: HandlerConfig): Promise<ConfiguredHandler> {
       service: new CloudService({ schema, tables, registry, publisher, now, random, retentionMs, observer: metrics }),
       counters: () => ({ publishedBytes: publisher.counters.publishedBytes }),
     }),
-    token,
+    tokens: () => [...tokens(), ...own],
     prefix,
     streamTimeoutMs,
     now,
@@ -90,6 +93,9 @@ async function openPublisherOf(config: HandlerConfig, random: () => number): Pro
     : await openPublisher(publisher, { ...mqtt, prefix, payloadBytesMax, random });
 }
 
+/** What this process hands to its own routes shows this: `lambda.ts`. Nobody else can know it. */
+export const ownToken: string = randomBytes(32).toString("base64url");
+
 /** The handler of this process, opened by its first request. */
 class ProcessHandler {
   #opening: Promise<ConfiguredHandler> | undefined;
@@ -113,7 +119,8 @@ class ProcessHandler {
 
   async #open(): Promise<ConfiguredHandler> {
     await logToStderr(process.env.TWINTABLE_LOG);
-    return await handlerFromEnvironment((name) => process.env[name]);
+    const config = await readHandlerConfig((name) => process.env[name]);
+    return await openHandler(config, [{ name: "lambda", hash: tokenHash(ownToken), scopes: ["forward"] }]);
   }
 
   /** Lets what is under way end, for a bounded time, and closes. */

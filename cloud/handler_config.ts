@@ -5,7 +5,8 @@
  * | --- | --- |
  * | `TWINTABLE_SCHEMA` | the schema's file; required |
  * | `TWINTABLE_TABLE` | `dynamodb://TABLE[?region=…&endpoint=…]`, or `embedded:PATH` beside the process that serves it; required |
- * | `TWINTABLE_TOKEN` | the bearer token of everything but `/healthz`; required |
+ * | `TWINTABLE_TOKEN` | the bearer token of everything but `/healthz`; this or the next is required |
+ * | `TWINTABLE_TOKENS` | in its place several, each with a name, scopes and expiry: a file as of `cloud --tokens`, read again when it changes; or the list itself |
  * | `TWINTABLE_PUBLISHER` | how devices are reached: `mqtts://USER:PASSWORD@HOST`, `iot-data://ENDPOINT?region=…`, `emqx+https://KEY:SECRET@HOST/api/v5/publish`; without it there is no `/stream`, `/up` and `/sync` |
  * | `TWINTABLE_MQTT_CA`, `…_CERT`, `…_KEY` | PEM files for `mqtts://` |
  * | `TWINTABLE_MQTT_VERSION` | `4` (default: MQTT 3.1.1) or `5` |
@@ -21,6 +22,8 @@
  */
 import { readFile } from "node:fs/promises";
 import { loadSchema, type Schema, SyncError } from "../schema.ts";
+import { type ApiToken, singleToken } from "./api/tokens.ts";
+import { openTokens, parseTokens } from "./api/tokens_file.ts";
 import { checkPublisherUrl } from "./publishers/open.ts";
 
 /** Where the configuration is read from: a variable's value, undefined where it is not set. */
@@ -30,7 +33,7 @@ export type Environment = (name: string) => string | undefined;
 export interface HandlerConfig {
   readonly schema: Schema;
   readonly table: string;
-  readonly token: string;
+  readonly tokens: () => readonly ApiToken[];
   readonly publisher: string | undefined;
   readonly prefix: string | undefined;
   readonly payloadBytesMax: number | undefined;
@@ -50,7 +53,7 @@ export interface HandlerConfig {
  * @throws SyncError `config` naming what is missing or wrong; what the schema's file throws
  */
 export async function readHandlerConfig(env: Environment): Promise<HandlerConfig> {
-  const token = required(env, "TWINTABLE_TOKEN");
+  const tokens = await apiTokens(env);
   const schemaFile = required(env, "TWINTABLE_SCHEMA");
   const table = required(env, "TWINTABLE_TABLE");
   if (!/^(embedded:|dynamodb:\/\/)./.test(table)) {
@@ -64,7 +67,7 @@ export async function readHandlerConfig(env: Environment): Promise<HandlerConfig
   if (publisher) checkPublisherUrl(publisher);
   const retentionHours = wholeNumber(env, "TWINTABLE_RETENTION_HOURS");
   return {
-    token,
+    tokens,
     table,
     publisher,
     prefix: env("TWINTABLE_PREFIX") || undefined,
@@ -74,6 +77,18 @@ export async function readHandlerConfig(env: Environment): Promise<HandlerConfig
     mqtt: await mqttOptions(env),
     schema: await loadSchema(schemaFile),
   };
+}
+
+async function apiTokens(env: Environment): Promise<() => readonly ApiToken[]> {
+  const list = env("TWINTABLE_TOKENS");
+  if (!list) {
+    const single = singleToken(required(env, "TWINTABLE_TOKEN"));
+    return () => single;
+  }
+  if (env("TWINTABLE_TOKEN")) throw new SyncError("config", "TWINTABLE_TOKEN and TWINTABLE_TOKENS are one too many");
+  if (!list.trimStart().startsWith("[")) return await openTokens(list, "TWINTABLE_TOKENS");
+  const parsed = parseTokens(list, "TWINTABLE_TOKENS");
+  return () => parsed;
 }
 
 function required(env: Environment, name: string): string {

@@ -16,8 +16,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import process from "node:process";
-import own from "./handler.ts";
+import own, { ownToken } from "./handler.ts";
 
 /** What of an HTTP event (payload format 2.0) is read. */
 interface HttpEvent {
@@ -93,7 +92,7 @@ async function answered(response: Response): Promise<HttpAnswer> {
 
 /** Hands an event to one of the handler's own routes. */
 async function posted(path: string, event: unknown): Promise<unknown> {
-  const headers = { authorization: `Bearer ${process.env.TWINTABLE_TOKEN}` };
+  const headers = { authorization: `Bearer ${ownToken}` };
   const response = await own.fetch(
     new Request(`https://lambda${path}`, { method: "POST", headers, body: JSON.stringify(event) }),
   );

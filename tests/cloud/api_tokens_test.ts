@@ -1,9 +1,11 @@
 /** API tokens: several at a time, each for what its scopes say, until it expires; rotated without a restart. */
 import assert from "node:assert/strict";
-import { openTokens } from "../../cli/tokens_file.ts";
+import { openTokens } from "../../cloud/api/tokens_file.ts";
 import { type ApiToken, type Scope, tokenHash, tokensOf } from "../../cloud/api/tokens.ts";
 import { createHandler } from "../../cloud/handler.ts";
+import { readHandlerConfig } from "../../cloud/handler_config.ts";
 import { Registry } from "../../cloud/sync/registry.ts";
+import { SyncError } from "../../schema.ts";
 import { until } from "../support/until.ts";
 import { Fixture, schema } from "./fixture.ts";
 
@@ -121,4 +123,42 @@ Deno.test("api tokens: a file that changes is read again, and a broken one chang
   await until("none is left", () => tokens().length === 0);
   await Deno.remove(file);
   await assert.rejects(openTokens(file), /can't be read/);
+});
+
+Deno.test("api tokens: a handler has one, several, or a file of them that it reads again", async () => {
+  const dir = await Deno.makeTempDir();
+  const schemaFile = `${dir}/schema.json`, file = `${dir}/tokens.json5`;
+  await Deno.writeTextFile(schemaFile, JSON.stringify(schema.source));
+  const config = (more: Record<string, string>) => {
+    const env: Record<string, string> = {
+      TWINTABLE_SCHEMA: schemaFile,
+      TWINTABLE_TABLE: `embedded:${dir}/cloud.db`,
+      ...more,
+    };
+    return readHandlerConfig((name) => env[name]);
+  };
+  const names = ({ tokens }: { tokens: () => readonly ApiToken[] }) => tokens().map(({ name }) => name);
+  const entry = (name: string) => ({ name, sha256: tokenHash(name), scopes: ["read"] });
+  assert.deepEqual(names(await config({ TWINTABLE_TOKEN: "secret" })), ["token"]);
+  assert.deepEqual(names(await config({ TWINTABLE_TOKENS: JSON.stringify([entry("a"), entry("b")]) })), ["a", "b"]);
+  await Deno.writeTextFile(file, JSON.stringify([entry("one")]));
+  const read = await config({ TWINTABLE_TOKENS: file });
+  assert.deepEqual(names(read), ["one"]);
+  await Deno.writeTextFile(file, JSON.stringify([entry("one"), entry("two")]));
+  await until("it is read again", () => names(read).length === 2);
+  const secret = "a-secret-that-stands-in-the-list";
+  for (
+    const wrong of [
+      {},
+      { TWINTABLE_TOKEN: "x", TWINTABLE_TOKENS: "[]" },
+      { TWINTABLE_TOKENS: `[{"name":"x","token":"${secret}"` },
+      { TWINTABLE_TOKENS: `[{"name":"x","token":"${secret}"}]` },
+      { TWINTABLE_TOKENS: `${dir}/missing` },
+    ]
+  ) {
+    await assert.rejects(config(wrong as Record<string, string>), (error) => {
+      assert.ok(error instanceof SyncError && error.code === "config");
+      return !String(error).includes(secret) && !String(error.cause).includes(secret);
+    });
+  }
 });

@@ -1,6 +1,7 @@
 /**
  * The handler as a Lambda function: events in the shapes that AWS documents, with an EMQX double as publisher.
  */
+import { tokenHash } from "../../cloud/api/tokens.ts";
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { openEmbedded } from "../../cloud/embedded.ts";
@@ -44,7 +45,7 @@ Deno.test({
     const env = {
       TWINTABLE_SCHEMA: writeSchema(dir.path),
       TWINTABLE_TABLE: `embedded:${path}`,
-      TWINTABLE_TOKEN: token,
+      TWINTABLE_TOKENS: JSON.stringify([{ name: "api", sha256: tokenHash(token), scopes: ["write"] }]),
       TWINTABLE_PUBLISHER: `emqx+http://KEY:SECRET@${emqx.host}/api/v5/publish`,
       TWINTABLE_LOG: "error",
     };
