@@ -47,6 +47,8 @@ export {
 export { canonicalJson, digest, jsonEquals, parseJson, parsePlain } from "./schema/json.ts";
 export type {
   ConflictPolicy,
+  DateRule,
+  DateUnit,
   Enumeration,
   Field,
   FieldType,

@@ -5,7 +5,14 @@
  * @module
  */
 import { DatabaseSync } from "node:sqlite";
-import { firstSchema, type ProposedTable, proposeFromItems, proposeFromTables } from "../schema/propose.ts";
+import { ident } from "../agent/store/sql.ts";
+import {
+  firstSchema,
+  type ProposedColumn,
+  type ProposedTable,
+  proposeFromItems,
+  proposeFromTables,
+} from "../schema/propose.ts";
 import { compileSchema, type Item, parseSchema } from "../schema.ts";
 import { CommandError } from "./command.ts";
 import { fileExists } from "./device_file.ts";
@@ -55,24 +62,45 @@ function tablesOf(path: string): ProposedTable[] {
       `SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
        AND name NOT LIKE '\\_%' ESCAPE '\\' ORDER BY name`,
     ).all().map((row) => String(row.name));
-    const tables = names.map((name): ProposedTable => ({
-      name,
-      columns: db.prepare(
-        'SELECT name, type, "notnull" AS required, dflt_value AS preset, pk FROM pragma_table_xinfo(?) WHERE hidden = 0',
-      )
-        .all(name).map((row) => ({
-          name: String(row.name),
-          type: String(row.type),
-          notNull: Number(row.required) !== 0,
-          hasDefault: row.preset !== null,
-          key: Number(row.pk),
-        })),
-    }));
+    const tables = names.map((name): ProposedTable => ({ name, columns: columnsOf(db, name) }));
     if (tables.length === 0) throw new CommandError(`${path} has no tables of its own`);
     return tables;
   } finally {
     db.close();
   }
+}
+
+function columnsOf(db: DatabaseSync, table: string): ProposedColumn[] {
+  const refers = new Map(
+    db.prepare('SELECT "from" AS name, "table" AS target FROM pragma_foreign_key_list(?)').all(table)
+      .map(({ name, target }) => [String(name).toLowerCase(), String(target)]),
+  );
+  const columns = db.prepare(
+    'SELECT name, type, "notnull" AS required, dflt_value AS preset, pk FROM pragma_table_xinfo(?) WHERE hidden = 0',
+  );
+  return columns.all(table).map((row) => {
+    const name = String(row.name), target = refers.get(name.toLowerCase());
+    return {
+      name,
+      type: String(row.type),
+      notNull: Number(row.required) !== 0,
+      ...(row.preset === null ? {} : { preset: String(row.preset) }),
+      key: Number(row.pk),
+      ...(target === undefined ? {} : { refers: target }),
+      unclear: unclearDates(db, ident(table), ident(name)),
+    };
+  });
+}
+
+/** Whether a column has texts of a time without a zone, and numbers: of a date, nobody knows which moments they are. */
+function unclearDates(db: DatabaseSync, table: string, column: string): { zone: boolean; unit: boolean } {
+  const has = (what: string) =>
+    db.prepare(`SELECT EXISTS (SELECT 1 FROM ${table} WHERE ${what}) AS yes`).get()!.yes === 1;
+  return {
+    zone: has(`${column} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*' AND ${column} NOT GLOB '*[Zz]' AND
+      substr(${column}, 11) NOT GLOB '*[-+][0-9][0-9]:[0-9][0-9]'`),
+    unit: has(`typeof(${column}) IN ('integer', 'real')`),
+  };
 }
 
 /** The AWS SDK is no part of a device's program: it is loaded by a name that its module graph does not follow. */

@@ -8,7 +8,7 @@ import { columnsOf } from "../agent/migration/rebuild.ts";
 import { type Database, openDatabase, type SqlRow } from "../agent/sqlite/driver.ts";
 import { deviceModels } from "../agent/store/ddl.ts";
 import { ident } from "../agent/store/sql.ts";
-import { openStore } from "../agent/store/store.ts";
+import { openStore, type Store } from "../agent/store/store.ts";
 import { type Identity, type Model, type Schema, SyncError } from "../schema.ts";
 import { CommandError } from "./command.ts";
 import { fileExists } from "./device_file.ts";
@@ -68,31 +68,61 @@ function tryOn(copy: string, schema: Schema, identity: Identity): OnboardPlan {
   } finally {
     db.close();
   }
-  let store;
-  try {
-    store = openStore({ path: copy, schema, identity, check: true, now: Date.now });
-  } catch (error) {
-    if (!(error instanceof SyncError)) throw error;
-    // The copy is no name that anybody knows.
-    const hint = error.hint === undefined ? [] : [error.hint];
-    return { lines: [`REFUSED: ${error.message.replaceAll(copy, "the file")}`, ...hint], refused: true };
+  const refusals = new Map<string, readonly string[]>();
+  let store: Store | undefined;
+  while (!store) {
+    try {
+      store = openStore({ path: copy, schema, identity, check: true, now: Date.now });
+    } catch (error) {
+      if (!(error instanceof SyncError)) throw error;
+      const { model, details } = error, said = refusalLines(error, copy);
+      if (model === undefined || refusals.has(model)) return { lines: said, refused: true };
+      refusals.set(model, said);
+      // Without that table the next start tells what it would say of the others.
+      withdraw(copy, model);
+    }
   }
   try {
-    const { created, rebuilt } = store.migration;
+    const { created, rebuilt } = store.migration, { db } = store;
     const lines = models.flatMap((model) => {
-      const old = before.get(model.name);
+      const old = before.get(model.name), refusal = refusals.get(model.name);
+      if (refusal) return refusal;
       if (!old || created.includes(model.name)) return [`${model.name}: a new, empty table`];
       if (!rebuilt.includes(model.name)) return [`${model.name}: stays as it is`];
-      const waiting = store.db.prepare("SELECT count(DISTINCT row) AS n FROM _outbox WHERE model = ?")
-        .get(store.number(model))!.n;
+      const waiting = db.prepare("SELECT count(DISTINCT row) AS n FROM _outbox WHERE model = ?")
+        .get(store!.number(model))!.n;
       return [
         `${model.name}: rebuilt with its ${old.rows} rows; ${waiting} wait to be sent`,
-        ...notes(store.db, model, old),
+        ...notes(db, model, old),
       ];
     });
-    return { lines: [...lines, ...others.map((name) => `${name}: no model's, left alone`)], refused: false };
+    return {
+      lines: [...lines, ...others.map((name) => `${name}: no model's, left alone`)],
+      refused: refusals.size > 0,
+    };
   } finally {
     store.close();
+  }
+}
+
+/** A refusal row by row, and what to do. The copy is no name that anybody knows. */
+function refusalLines({ model, message, details, hint }: SyncError, copy: string): string[] {
+  const indent = model === undefined ? "" : "  ";
+  const what = details && details.length > 1
+    ? [`REFUSED: ${details.length} values of ${model}`, ...details.map((detail) => `${indent}${detail}`)]
+    : [`REFUSED: ${message.replaceAll(copy, "the file")}`];
+  return [...what, ...(hint === undefined ? [] : [`${indent}${hint}`])];
+}
+
+/** Takes a refused table, view or virtual table out of the copy. */
+function withdraw(copy: string, name: string): void {
+  const db = openDatabase(copy, { bare: true });
+  try {
+    db.exec("PRAGMA foreign_keys = OFF");
+    const { type } = db.prepare("SELECT type FROM pragma_table_list(?) WHERE schema = 'main'").get(name)!;
+    db.exec(`DROP ${type === "view" ? "VIEW" : "TABLE"} ${ident(name)}`);
+  } finally {
+    db.close();
   }
 }
 
@@ -115,6 +145,9 @@ function notes(db: Database, model: Model, old: Before): string[] {
     const was = old.columns.get(String(name).toLowerCase());
     if (was && isCounter(was) && preset !== null) {
       return [`  ${name}: new rows get an id by the schema; what the counter gave is _id now (last_insert_rowid())`];
+    }
+    if (preset === null && was && was.dflt_value !== null && was.dflt_value !== "NULL") {
+      return [`  ${name}: its default ${was.dflt_value} is gone; give the field one`];
     }
     if (Number(required) === 0 || preset !== null) return [];
     const wasFilled = !was || isCounter(was) || Number(was.notnull) === 0 || was.dflt_value !== null;

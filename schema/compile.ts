@@ -8,6 +8,7 @@
  */
 import { Carried, carriedSentence } from "./carried.ts";
 import { comesDown } from "./direction.ts";
+import { compileDateRules } from "./date_rules.ts";
 import { SchemaError } from "./errors.ts";
 import { compileField } from "./fields.ts";
 import { canonicalJson, hashText } from "./json.ts";
@@ -196,7 +197,9 @@ function compileModel(
   for (const keyName of keyNames) fields.set(keyName, { ...fields.get(keyName)!, required: true });
 
   const sorted = { hashKey, ...optional("sortKey", sortKey) };
-  return completeModel(name, number, process, { sorted, keyNames, identityNames, fields, templates }, context, report);
+  const dates = compileDateRules(isMap(entry) ? entry.dates : undefined, fields, report);
+  const said = { ...process, ...optional("dates", dates) };
+  return completeModel(name, number, said, { sorted, keyNames, identityNames, fields, templates }, context, report);
 }
 
 /** What a model has once its fields and keys are known. */
@@ -213,7 +216,7 @@ interface Keyed {
 function completeModel(
   name: string,
   number: number,
-  process: Process,
+  process: Process & Pick<Model, "dates">,
   { sorted, keyNames, identityNames, fields, templates }: Keyed,
   context: ModelContext,
   report: (text: string) => void,
@@ -372,7 +375,7 @@ function compileProcess(entry: Json | undefined, params: Params, report: (text: 
   };
 }
 
-const processNames = ["enable", "sync", "conflict", "keep", "strict", "pk", "sk", "identity"];
+const processNames = ["enable", "sync", "conflict", "keep", "strict", "pk", "sk", "identity", "dates"];
 
 function noteProcess(name: string, entry: Json | undefined, carried: Carried): void {
   for (const key of isMap(entry) ? Object.keys(entry) : []) {

@@ -10,6 +10,10 @@ export interface SyncErrorOptions {
   readonly retryable?: boolean;
   /** What the reader can do about it: one sentence. */
   readonly hint?: string;
+  /** Every single thing that is wrong, where the message names only the first. */
+  readonly details?: readonly string[];
+  /** The model that it is about. */
+  readonly model?: string;
   /** The error that this one came from. */
   readonly cause?: unknown;
 }
@@ -94,6 +98,10 @@ export class SyncError extends Error {
   readonly retryable: boolean;
   /** What the reader can do about it, if known. */
   readonly hint?: string;
+  /** Every single thing that is wrong, a sentence each, where the message names only the first. */
+  readonly details?: readonly string[];
+  /** The model that it is about, where it is about one. */
+  readonly model?: string;
 
   /** An operating fault. */
   constructor(code: SyncErrorCode, message: string, options: SyncErrorOptions = {}) {
@@ -101,6 +109,8 @@ export class SyncError extends Error {
     this.code = code;
     this.retryable = options.retryable ?? false;
     if (options.hint !== undefined) this.hint = options.hint;
+    if (options.details !== undefined) this.details = options.details;
+    if (options.model !== undefined) this.model = options.model;
   }
 }
 

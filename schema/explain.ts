@@ -5,7 +5,7 @@
  * @module
  */
 import { comesDown, goesUp } from "./direction.ts";
-import type { Index, Model, Schema, Scope } from "./model.ts";
+import type { DateRule, Index, Model, Schema, Scope } from "./model.ts";
 
 /** One model, explained. */
 export interface ModelExplained {
@@ -16,6 +16,8 @@ export interface ModelExplained {
   /** What wins when both sides changed an item; only where both can. */
   readonly conflict?: Model["conflict"];
   readonly keep?: Model["keep"];
+  /** How values from before are read as dates. */
+  readonly dates?: Readonly<Record<string, DateRule>>;
   readonly scope: Scope;
   /** The channel that its changes come down on; only where they do. */
   readonly channel?: string;
@@ -63,6 +65,7 @@ function explainModel(schema: Schema, model: Model): ModelExplained {
     sync,
     ...(sync === "both" ? { conflict: model.conflict } : {}),
     ...(model.keep ? { keep: model.keep } : {}),
+    ...(model.dates ? { dates: Object.fromEntries(model.dates) } : {}),
     scope: model.scope,
     ...(comesDown(model) ? { channel: channelText(model) } : {}),
     key: { hash: model.hashKey.template.text, ...(model.sortKey ? { sort: model.sortKey.template.text } : {}) },
@@ -129,6 +132,13 @@ export function explainText(explained: readonly ModelExplained[]): string[] {
     if (model.conflict) lines.push(line("conflict", conflicts[model.conflict]));
     if (model.keep) {
       lines.push(line("keep", "newest: rows that were never sent give way, the oldest first, when the outbox is full"));
+    }
+    for (const [name, { zone, unit }] of Object.entries(model.dates ?? {})) {
+      const parts = [
+        ...(zone ? [`texts without a zone are times of ${zone}`] : []),
+        ...(unit ? [`numbers are ${unit}`] : []),
+      ];
+      lines.push(line("dates", `${name}: in rows from before, ${parts.join(", ")}`));
     }
     lines.push(line("scope", scopeText(model)));
     lines.push(line("key", [model.key.hash, model.key.sort].filter((text) => text !== undefined).join("  |  ")));

@@ -106,6 +106,17 @@ export interface Enumeration {
   readonly sortPrefix?: Template;
 }
 
+/** What a number that stands for a date counts. */
+export type DateUnit = "s" | "ms" | "us" | "julianday";
+
+/** How values from before are read as dates: `dates` in `process`. */
+export interface DateRule {
+  /** The zone of texts that name none: `UTC`, `local` (the device's own), an offset, or a name of the IANA database. */
+  readonly zone?: string;
+  /** What numbers count. */
+  readonly unit?: DateUnit;
+}
+
 /** One model of the compiled schema. */
 export interface Model {
   /** Its name. */
@@ -127,6 +138,8 @@ export interface Model {
   readonly keep?: "newest";
   /** Whether a device's undeclared attributes are refused: by `strict` of the model's process, or of `params`. */
   readonly strict?: true;
+  /** How values that were there before are read as dates, by field. */
+  readonly dates?: ReadonlyMap<string, DateRule>;
   /** Who sees its items. */
   readonly scope: Scope;
   /** Every declared attribute in the schema's order, computed and hidden ones too; never the typeField, `_source`, `_stamp`. */

@@ -14,9 +14,14 @@ export interface ProposedColumn {
   readonly name: string;
   readonly type: string;
   readonly notNull: boolean;
-  readonly hasDefault: boolean;
+  /** The SQL of its default. */
+  readonly preset?: string;
   /** 1, 2, … for the columns of the primary key, else 0. */
   readonly key: number;
+  /** The table whose rows it names, by a foreign key. */
+  readonly refers?: string;
+  /** Of a date: it has texts without a zone, numbers. */
+  readonly unclear?: { readonly zone: boolean; readonly unit: boolean };
 }
 
 /** A table of an existing database. */
@@ -36,6 +41,8 @@ interface Proposal {
   readonly lines: readonly Line[];
   readonly sync: string;
   readonly note: string;
+  /** What stands behind its entry in `process`. */
+  readonly processNote?: string;
 }
 
 /** A schema to begin with. */
@@ -77,16 +84,25 @@ export function firstSchema(): string {
 
 /** A proposal for the tables of an SQLite database. Names that can't be a model's or a field's are left out, and told. */
 export function proposeFromTables(tables: readonly ProposedTable[]): string {
-  return schemaText({ primary: { hash: "pk", sort: "sk" } }, tables.flatMap((table) => proposeTable(table) ?? []));
+  const counting = new Set(tables.filter(({ columns }) => counterOf(columns)).map(({ name }) => name.toLowerCase()));
+  return schemaText(
+    { primary: { hash: "pk", sort: "sk" } },
+    tables.flatMap((table) => proposeTable(table, counting) ?? []),
+  );
 }
 
-function proposeTable({ name, columns }: ProposedTable): Proposal | undefined {
+/** The column that SQLite counts up where an INSERT leaves it out: a key that is an INTEGER PRIMARY KEY. */
+function counterOf(columns: readonly ProposedColumn[]): ProposedColumn | undefined {
+  const keys = columns.filter(({ key }) => key > 0);
+  return keys.length === 1 && /^integer$/i.test(keys[0]!.type) ? keys[0] : undefined;
+}
+
+function proposeTable({ name, columns }: ProposedTable, counting: ReadonlySet<string>): Proposal | undefined {
   const usable = columns.filter((column) => isName(column.name) && column.name.toLowerCase() !== "_id");
   if (!isName(name) || usable.length === 0) return undefined;
   const left = columns.filter((column) => !usable.includes(column) && column.name.toLowerCase() !== "_id");
   const keys = usable.filter(({ key }) => key > 0).sort((a, b) => a.key - b.key);
-  // A key of its own is made where the table counts its rows: two devices would count alike.
-  const counts = keys.length === 1 && /^integer$/i.test(keys[0]!.type);
+  const counts = counterOf(usable) !== undefined;
   const named = keys.length === 0 || counts ? [] : keys.map((column) => column.name);
   const id = usable.some((column) => column.name === "id") && named.length === 0 && !counts ? "uid" : "id";
   const parts = named.length > 0 ? named.map((key) => `\${${key}}`).join("#") : `\${${counts ? keys[0]!.name : id}}`;
@@ -102,24 +118,77 @@ function proposeTable({ name, columns }: ProposedTable): Proposal | undefined {
   }
   for (const column of usable) {
     if (taken.has(column.name)) continue;
-    lines.push(proposeColumn(column, counts && column === keys[0]));
+    lines.push(proposeColumn(column, counts && column === keys[0], counting));
   }
   const skipped = left.length === 0
     ? ""
     : ` Left out, for their names: ${left.map((c) => JSON.stringify(c.name)).join(", ")}.`;
-  return { name, lines, sync: "both", note: `The table ${JSON.stringify(name)}.${skipped}` };
+  const processNote = dateNote(usable.filter(({ type }) => columnFieldType(type) === "date"));
+  return {
+    name,
+    lines,
+    sync: "both",
+    note: `The table ${JSON.stringify(name)}.${skipped}`,
+    ...(processNote === undefined ? {} : { processNote }),
+  };
 }
 
-function proposeColumn(column: ProposedColumn, counts: boolean): Line {
-  const type = columnFieldType(column.type);
-  const isRequired = (column.notNull || column.key > 0) && !column.hasDefault;
+function proposeColumn(column: ProposedColumn, counts: boolean, counting: ReadonlySet<string>): Line {
+  const { name } = column;
+  // Two devices would count alike, and an application that inserts without an id must be able to go on.
+  if (counts) {
+    return {
+      name,
+      field: { type: "string", generate: "ulid" },
+      note: "a counter: rows that are there keep its digits, new ones get an id that no other device has",
+    };
+  }
+  const names = column.refers !== undefined && counting.has(column.refers.toLowerCase());
+  const type = names ? "string" : columnFieldType(column.type);
+  const preset = column.preset === undefined ? undefined : presetOf(type, column.preset);
+  const isRequired = (column.notNull || column.key > 0) && column.preset === undefined;
+  const note = names
+    ? `a row of ${column.refers}: write the id that INSERT … RETURNING gives`
+    : column.preset !== undefined && preset === undefined
+    ? `its default was ${column.preset}: say it otherwise, if it is wanted`
+    : undefined;
   return {
-    name: column.name,
-    field: { type, ...(type === "date" ? { isoDates: true } : {}), ...(isRequired ? { required: true } : {}) },
-    ...(counts
-      ? { note: "a counter: give new rows an id that no other device has, or let the key name another field" }
-      : {}),
+    name,
+    field: {
+      type,
+      ...(type === "date" ? { isoDates: true } : {}),
+      ...(isRequired ? { required: true } : {}),
+      ...(preset === undefined ? {} : { default: preset }),
+    },
+    ...(note === undefined ? {} : { note: note.replace(/\s+/g, " ") }),
   };
+}
+
+const nowPattern =
+  /^\(*\s*(current_timestamp|(datetime|strftime|julianday)\s*\(.*'now'.*\)|unixepoch\s*\(.*\))\s*\)*$/i;
+
+/** A column's default as a field's; undefined where a schema can't say it, or NULL. */
+function presetOf(type: FieldType, sql: string): Json | undefined {
+  if (type === "date") return nowPattern.test(sql) ? { $function: "() => new Date()" } : undefined;
+  const text = /^'((?:[^']|'')*)'$/.exec(sql)?.[1]?.replaceAll("''", "'");
+  if (type === "string") return text;
+  if (type === "number") return /^-?\d{1,15}(\.\d{1,15})?$/.test(sql) ? Number(sql) : undefined;
+  if (type === "boolean") return /^(0|1|true|false)$/i.test(sql) ? /^(1|true)$/i.test(sql) : undefined;
+  return undefined;
+}
+
+/** What the owner has to say of dates before their rows can be taken in, as a comment: nobody else knows. */
+function dateNote(columns: readonly ProposedColumn[]): string | undefined {
+  const rules = columns.flatMap(({ name, unclear }) => {
+    if (!unclear?.zone && !unclear?.unit) return [];
+    return [
+      `${name}: {${[...(unclear.zone ? [' zone: "UTC"'] : []), ...(unclear.unit ? [' unit: "s"'] : [])].join(",")} }`,
+    ];
+  });
+  if (rules.length === 0) return undefined;
+  return `dates: { ${
+    rules.join(", ")
+  } } says how rows that are there are read: put it in, with the right zone and unit`;
 }
 
 /** By the declared type, as people write it: SQLite itself would take anything. */
@@ -250,7 +319,9 @@ function schemaText(
     lines.push("    },");
   }
   lines.push("  },", "  // up: device to cloud; down: cloud to device; both; none (the default).", "  process: {");
-  for (const { name, sync } of models) lines.push(`    ${name}: { sync: ${json(sync)} },`);
+  for (const { name, sync, processNote } of models) {
+    lines.push(`    ${name}: { sync: ${json(sync)} },${processNote === undefined ? "" : ` // ${processNote}`}`);
+  }
   lines.push("  },", "}");
   return lines.join("\n") + "\n";
 }

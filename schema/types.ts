@@ -66,6 +66,10 @@ export interface OneTableField {
   readonly sync?: "none";
   /** For people. */
   readonly description?: string;
+  /** How values that were there before are read as dates, by field: the zone of texts without one, the unit of numbers. */
+  readonly dates?: {
+    readonly [field: string]: { readonly zone?: string; readonly unit?: "s" | "ms" | "us" | "julianday" };
+  };
   /** What else a schema notes. */
   readonly [property: string]: unknown;
 }

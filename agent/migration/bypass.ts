@@ -42,7 +42,7 @@ const pageRows = 500;
 export interface Bypass {
   /** The models that lack a trigger, by name: rows may have been written that nobody noticed. */
   readonly models: ReadonlySet<string>;
-  /** The agent's tables that are gone. */
+  /** The agent's tables that are gone, or lost the one row that they had. */
   readonly tables: ReadonlySet<string>;
   /** The names of all that is missing. */
   readonly missing: readonly string[];
@@ -72,8 +72,12 @@ export function findBypass(db: Database): Bypass {
     .map(([, name, model]) => ({ name: `_sync_${name}`, model: model! }))
     .filter(({ name }) => !present.has(name));
   const lost = stateTables.filter((name) => !tables.has(name));
+  // Without its row (what `.recover` could not read is not there) the triggers see nothing, and no table is missing.
+  const isBlind = tables.has("_sync_flag") && db.prepare("SELECT 1 FROM _sync_flag").get() === undefined;
+  if (isBlind) lost.push("_sync_flag");
+  const blind = isBlind ? [...ddl.matchAll(/^CREATE TRIGGER "_sync_(\w+)\./gm)].map(([, model]) => model!) : [];
   return {
-    models: new Set(triggers.map(({ model }) => model)),
+    models: new Set([...triggers.map(({ model }) => model), ...blind]),
     tables: new Set(lost),
     missing: [...lost, ...triggers.map(({ name }) => name)],
   };

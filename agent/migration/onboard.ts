@@ -13,8 +13,11 @@ import { ident, nowMsSql } from "../store/sql.ts";
 import { agentTableNames, applicationId, viewNames } from "../store/tables.ts";
 import { outboxKinds } from "../store/triggers.ts";
 
-function refused(message: string, hint: string): SyncError {
-  return new SyncError("migration", message, { hint: `Nothing was changed. ${hint}` });
+function refused(message: string, hint: string, model?: Model): SyncError {
+  return new SyncError("migration", message, {
+    hint: `Nothing was changed. ${hint}`,
+    ...(model === undefined ? {} : { model: model.name }),
+  });
 }
 
 /**
@@ -45,7 +48,7 @@ export function refuseOthers(db: Database): void {
 export function refuseForeign(db: Database, model: Model, identity: Identity, present: readonly string[]): void {
   const { type } = db.prepare("SELECT type FROM pragma_table_list(?) WHERE schema = 'main'").get(model.name)!;
   if (type !== "table") {
-    throw refused(`${model.name} is a ${type === "view" ? "view" : "virtual table"}, not a table`, "Rename it.");
+    throw refused(`${model.name} is a ${type === "view" ? "view" : "virtual table"}, not a table`, "Rename it.", model);
   }
   // A table of this device knows no other.
   for (const name of model.identityFields) {
@@ -59,6 +62,7 @@ export function refuseForeign(db: Database, model: Model, identity: Identity, pr
     throw refused(
       `${model.name} has rows of the ${name} "${found.id}", not "${own}"`,
       "Delete these rows, or give them this one's id, and start again.",
+      model,
     );
   }
 }

@@ -14,6 +14,7 @@ import type { Field, Identity, Model } from "../../schema/model.ts";
 import { dateTextToMs, msToColumn, textOf } from "../store/columns.ts";
 import { dataFields, isIdentity, tableSql, type UniqueIndex, uniqueIndexes } from "../store/ddl.ts";
 import { addOwnColumns, type OwnColumn, ownColumns } from "./own_columns.ts";
+import { AmbiguousDate, foreignDateMs } from "./foreign_dates.ts";
 import { recast } from "./recast.ts";
 import { ident, keyed, literal } from "../store/sql.ts";
 import { keyJsonSql } from "../store/triggers.ts";
@@ -22,8 +23,10 @@ import { keyJsonSql } from "../store/triggers.ts";
 const recastTable = "_sync_recast";
 /** The lowest row id that there is. */
 const rowIdMin = -(2n ** 63n);
-/** Rows that a refusal names. */
+/** Rows that a refusal's message names. */
 const rowsNamed = 5;
+/** Rows that its details name. */
+const detailsMax = 1_000;
 
 /** The columns of a table that hold data, in its order; none where there is no such table. */
 export function columnsOf(db: Database, table: string): string[] {
@@ -38,6 +41,8 @@ interface Source {
   readonly column: string;
   /** The values may be of another type. */
   readonly recast: boolean;
+  /** They were not written as dates of a schema: `foreign_dates.ts`. */
+  readonly foreignDates: boolean;
 }
 
 /**
@@ -45,11 +50,13 @@ interface Source {
  *
  * @param old the model as the file had it; undefined where that is not known: then names decide, and every value is checked
  * @param present the columns of the old table that hold data, without its row id
+ * @param isOwn whether the old table is one of Twintable's
  */
 export function sourcesOf(
   model: Model,
   old: Model | undefined,
   present: readonly string[],
+  isOwn = true,
 ): { sources: Source[]; removed: string[] } {
   const left = new Map(present.map((name) => [name.toLowerCase(), name]));
   const found = new Map<string, Source>();
@@ -59,7 +66,12 @@ export function sourcesOf(
     left.delete(name.toLowerCase());
     // An older SQLite let days into keys that there are not, by the check that a key's date had.
     const isKeyDate = field.type === "date" && field.isoDates && keyed(model, field);
-    found.set(field.name, { field, column, recast: before === undefined || isKeyDate || !sameType(before, field) });
+    found.set(field.name, {
+      field,
+      column,
+      recast: before === undefined || isKeyDate || !sameType(before, field),
+      foreignDates: field.type === "date" && (before === undefined ? !isOwn : before.type !== "date"),
+    });
   };
   const fields = dataFields(model), before = old ? dataFields(old) : [];
   for (const field of fields) {
@@ -95,7 +107,8 @@ export function rebuild(
      AND sql IS NOT NULL AND name NOT LIKE '\\_sync\\_%' ESCAPE '\\'`,
   ).all(model.name);
   const id = rowIdOf(db, model.name, present) ?? numbered(db, model.name, present);
-  const { sources, removed } = sourcesOf(model, old, present.filter((name) => name.toLowerCase() !== id));
+  const wasOurs = isOurs(db, model);
+  const { sources, removed } = sourcesOf(model, old, present.filter((name) => name.toLowerCase() !== id), wasOurs);
   const own = made === undefined ? [] : ownOf(db, model, made, removed);
   try {
     db.exec(tableSql(model, identity, fresh));
@@ -112,8 +125,15 @@ export function rebuild(
     return returned;
   } catch (cause) {
     if (faultOf(cause) !== "constraint" || cause instanceof SyncError) throw cause;
-    throw refused(`The rows of ${model.name} don't fit the new schema: ${said(cause, model, fresh)}`, { cause });
+    throw refused(model, `The rows of ${model.name} don't fit the new schema: ${said(cause, model, fresh)}`, { cause });
   }
+}
+
+/** Whether the table is one that Twintable made, also where what it notes of it is gone: after a reset, in a dump. */
+function isOurs(db: Database, model: Model): boolean {
+  const { sql } = db.prepare("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE")
+    .get(model.name)!;
+  return String(sql).includes(`CONSTRAINT "_id can't be -1"`);
 }
 
 /** The application's columns, less those that a field of the new schema takes over. */
@@ -130,8 +150,13 @@ function ownOf(db: Database, model: Model, made: string, removed: readonly strin
   );
 }
 
-function refused(message: string, options: { cause?: unknown; hint?: string } = {}): SyncError {
+function refused(
+  model: Model,
+  message: string,
+  options: { cause?: unknown; hint?: string; details?: readonly string[] } = {},
+): SyncError {
   return new SyncError("migration", message, {
+    model: model.name,
     hint: "Nothing was changed. Change these rows under the old schema first, or give the field a default.",
     ...options,
   });
@@ -189,6 +214,7 @@ function fill(
   } catch (cause) {
     if (faultOf(cause) !== "constraint") throw cause;
     throw refused(
+      model,
       `The rows of ${model.name} don't fit the new schema: ${said(cause, model, fresh)}${
         unfitRows(db, model, fresh, rows, id)
       }`,
@@ -224,10 +250,9 @@ function collect(db: Database, model: Model, changed: readonly Source[], id: str
   db.exec(
     `CREATE TABLE ${recastTable}(id INTEGER PRIMARY KEY, ${changed.map((_, i) => `c${i} ANY`).join(", ")}) STRICT`,
   );
-  const misfits: SyncError[] = [];
-  let more = 0;
-  changed.forEach(({ field, column }, i) => {
-    const c = ident(column);
+  const misfits = new Misfits(model);
+  changed.forEach((source, i) => {
+    const c = ident(source.column);
     const read = db.prepare(
       `SELECT ${id} AS id, ${exactSql(c)} FROM ${ident(model.name)}
        WHERE ${c} IS NOT NULL AND ${id} >= ? ORDER BY ${id} LIMIT ?`,
@@ -236,18 +261,51 @@ function collect(db: Database, model: Model, changed: readonly Source[], id: str
       `INSERT INTO ${recastTable}(id, c${i}) VALUES (?, ?) ON CONFLICT(id) DO UPDATE SET c${i} = excluded.c${i}`,
     );
     for (const row of pagesOf((after, size) => read.all(after ? BigInt(String(after.id)) + 1n : rowIdMin, size))) {
+      const value = exact(row);
       try {
-        write.run(row.id!, cast(model, field, row.id!, exact(row)));
+        write.run(row.id!, cast(model, source, value));
       } catch (error) {
-        if (!(error instanceof SyncError)) throw error;
-        if (misfits.length < rowsNamed) misfits.push(error);
-        else more++;
+        if (!(error instanceof RangeError) && !(error instanceof SyntaxError)) throw error;
+        misfits.add(source.field, row.id!, value, error);
       }
     }
   });
-  if (misfits.length === 0) return;
-  const named = misfits.map(({ message }) => message).join("; ");
-  throw refused(more > 0 ? `${named}; and ${more} more` : named, { cause: misfits[0] });
+  misfits.refuse();
+}
+
+/** Values that can't be converted, row by row. */
+class Misfits {
+  readonly #details: string[] = [];
+  readonly #ambiguous = new Set<string>();
+  #count = 0;
+  #first: unknown;
+
+  constructor(readonly model: Model) {}
+
+  add(field: Field, id: SqlValue, value: SqlValue, why: Error): void {
+    this.#first ??= why;
+    if (why instanceof AmbiguousDate) this.#ambiguous.add(field.name);
+    if (this.#count++ >= detailsMax) return;
+    const shown = value instanceof Uint8Array ? `${value.length} bytes` : String(value).slice(0, 80);
+    const what = why instanceof AmbiguousDate ? why.message : `can't become a ${field.type}`;
+    this.#details.push(`${this.model.name} row ${id}: ${field.name} = ${shown} ${what}`);
+  }
+
+  /** @throws SyncError `migration` if there are any */
+  refuse(): void {
+    if (this.#count === 0) return;
+    const named = this.#details.slice(0, rowsNamed), more = this.#count - named.length;
+    const unnamed = this.#count - this.#details.length;
+    const rules = [...this.#ambiguous].map((name) => `"${name}": {"zone": "Europe/Berlin", "unit": "s"}`).join(", ");
+    throw refused(this.model, named.join("; ") + (more > 0 ? `; and ${more} more` : ""), {
+      cause: this.#first,
+      details: [...this.#details, ...(unnamed > 0 ? [`and ${unnamed} more`] : [])],
+      ...(rules === "" ? {} : {
+        hint: `Nothing was changed. Say in the schema how such dates are read, as "process": {"${this.model.name}": ` +
+          `{"dates": {${rules}}}}, or change these rows first.`,
+      }),
+    });
+  }
 }
 
 /** Reads a value of any type whole, as columns.ts does: the driver cuts a text at a NUL and refuses an integer beyond 2^53. */
@@ -264,16 +322,13 @@ function exact({ type, value = null }: SqlRow): SqlValue {
   return Number.isSafeInteger(Number(integer)) ? Number(integer) : integer;
 }
 
-function cast(model: Model, field: Field, id: SqlValue, value: SqlValue): SqlValue {
-  try {
-    const cast = recast(field, value);
-    return keyed(model, field) && field.type === "date" && typeof cast === "string"
-      ? msToColumn(field, dateTextToMs(cast)!)
-      : cast;
-  } catch (cause) {
-    const shown = value instanceof Uint8Array ? `${value.length} bytes` : String(value).slice(0, 80);
-    throw refused(`${model.name} row ${id}: ${field.name} = ${shown} can't become a ${field.type}`, { cause });
-  }
+/** @throws RangeError where the value means none of the field's type, or may mean several dates */
+function cast(model: Model, { field, foreignDates }: Source, value: SqlValue): SqlValue {
+  const ms = foreignDates ? foreignDateMs(model.dates?.get(field.name), value) : undefined;
+  const cast = ms === undefined ? recast(field, value) : msToColumn(field, ms);
+  return keyed(model, field) && field.type === "date" && typeof cast === "string"
+    ? msToColumn(field, dateTextToMs(cast)!)
+    : cast;
 }
 
 /** Makes a unique index; where rows clash, says which. */
@@ -289,6 +344,7 @@ function makeUnique(db: Database, model: Model, index: UniqueIndex): void {
     ).get();
     const what = index.columns.join(", ");
     throw refused(
+      model,
       `The rows of ${model.name} don't fit the new schema: ${what} must be unique, and the rows ${twins?.ids} share a value`,
       { cause, hint: "Nothing was changed. Make these values differ under the old schema first." },
     );
@@ -301,10 +357,14 @@ function restore(db: Database, model: Model, sql: string): void {
     db.exec(sql);
   } catch (cause) {
     const why = (cause as Error).message;
-    throw refused(`An application's own object on ${model.name} does not fit the new schema (${why}): ${sql}`, {
-      cause,
-      hint: "Nothing was changed. Drop it, or make it anew, before the new schema comes.",
-    });
+    throw refused(
+      model,
+      `An application's own object on ${model.name} does not fit the new schema (${why}): ${sql}`,
+      {
+        cause,
+        hint: "Nothing was changed. Drop it, or make it anew, before the new schema comes.",
+      },
+    );
   }
 }
 

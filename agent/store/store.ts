@@ -328,7 +328,8 @@ function bringTo(db: Database, schema: Schema, identity: Identity): Migration {
     fact(columnsFact) === plainColumns && fact("ddl") === schemaSql(schema, identity) &&
     fact("fingerprint") === schema.fingerprint &&
     db.prepare("SELECT 1 FROM sqlite_master WHERE name = '_sync_models'").get() !== undefined &&
-    alteredObjects(db, modelNumbers(db, schema), identity).length === 0;
+    alteredObjects(db, modelNumbers(db, schema), identity).length === 0 &&
+    db.prepare("SELECT 1 FROM _sync_flag").get() !== undefined;
   const unchanged: Migration = { created: [], rebuilt: [], restored: [], noticed: [] };
   if (same()) return unchanged;
   db.exec("PRAGMA legacy_alter_table = ON; BEGIN IMMEDIATE");

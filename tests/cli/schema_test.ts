@@ -130,6 +130,37 @@ Deno.test("cli: schema init writes a first schema, once, and one for the tables 
   assert.doesNotMatch(stdout, /1st/);
 });
 
+Deno.test("cli: schema init makes a counter's new ids by a generator, keeps defaults, and asks how unclear dates are read", async () => {
+  using dir = new TempDir();
+  const { DatabaseSync } = await import("node:sqlite");
+  const path = dir.file("app.db"), file = dir.file("schema.json5"), db = new DatabaseSync(path);
+  db.exec(`CREATE TABLE sensor(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, gain REAL DEFAULT 1.5,
+      made DATETIME DEFAULT CURRENT_TIMESTAMP, odd TEXT DEFAULT (hex(randomblob(2))));
+    CREATE TABLE sample(id INTEGER PRIMARY KEY, sensor_id INTEGER NOT NULL REFERENCES sensor(id), at TIMESTAMP);
+    INSERT INTO sensor(name) VALUES ('a'), ('b');
+    INSERT INTO sample(sensor_id, at) VALUES (1, 1700000000), (2, '2026-01-02T03:04:05+02:00')`);
+  assert.equal((await run("schema", "init", file, "--db", path)).code, 0);
+  const text = Deno.readTextFileSync(file);
+  assert.match(text, /id: \{"type":"string","generate":"ulid"\}, \/\/ a counter/);
+  assert.match(text, /sensor_id: \{"type":"string","required":true\}, \/\/ a row of sensor/);
+  assert.match(text, /gain: \{"type":"number","default":1\.5\}/);
+  assert.match(text, /odd: \{"type":"string"\}, \/\/ its default was hex\(randomblob\(2\)\)/);
+  assert.match(text, /made: \{[^}]*"default":\{"\$function":"\(\) => new Date\(\)"\}/);
+  assert.match(text, /sample: \{ sync: "both" \}, \/\/ dates: \{ at: \{ unit: "s" \} \}/);
+  assert.match(text, /sensor: \{ sync: "both" \}, \/\/ dates: \{ made: \{ zone: "UTC" \} \}/);
+  const plan = ["schema", "onboard", "--db", path, "--schema", file];
+  assert.equal((await run(...plan)).code, 1, "nobody has said yet how its dates are read");
+  Deno.writeTextFileSync(
+    file,
+    text.replace(/(sample: \{ sync: "both") \}, \/\/ (dates: \{ .*? \} \}).*/, "$1, $2 },")
+      .replace(/(sensor: \{ sync: "both") \}, \/\/ (dates: \{ .*? \} \}).*/, "$1, $2 },"),
+  );
+  const { code, stdout } = await run(...plan);
+  assert.equal(code, 0, stdout);
+  assert.match(stdout, /^ {2}odd: its default hex\(randomblob\(2\)\) is gone; give the field one$/m);
+  db.close();
+});
+
 const [kind] = (await emulators()).filter(({ name }) => name === "dynoxide");
 const noEmulator = skipped(kind?.missing);
 Deno.test({
@@ -237,7 +268,7 @@ Deno.test("cli: schema onboard says table by table what a first start does, row 
     db.close();
   };
   change(`CREATE TABLE Reading(id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT, value REAL, mine TEXT);
-    INSERT INTO Reading(at, value, mine) VALUES ('2026-01-02 03:04:05', 1, 'm'), ('2026-01-02 03:04:05+02:00', 2, NULL);
+    INSERT INTO Reading(at, value, mine) VALUES ('2026-01-02 03:04:05Z', 1, 'm'), ('2026-01-02 03:04:05+02:00', 2, NULL);
     CREATE TABLE Log(x)`);
   const before = Deno.readFileSync(path);
   const plan = ["schema", "onboard", "--db", path, "--schema", schema];
@@ -252,14 +283,22 @@ Deno.test("cli: schema onboard says table by table what a first start does, row 
     "Log: no model's, left alone",
   ]);
   assert.deepEqual(Deno.readFileSync(path), before);
-  change("INSERT INTO Reading(at, value) VALUES ('02.01.2026', 3), ('soon', 4)");
+  change(`INSERT INTO Reading(at, value) VALUES ('02.01.2026', 3), ('2026-01-02 03:04', 4), (1700000000, 5);
+    CREATE VIEW Setting AS SELECT 'a' AS name`);
   const changed = Deno.readFileSync(path);
   const refused = await run(...plan);
   assert.equal(refused.code, 1);
-  assert.match(
-    refused.stdout,
-    /^REFUSED: Reading row 3: at = 02\.01\.2026 can't become a date; Reading row 4: at = soon can't become a date\nNothing was/,
-  );
+  assert.deepEqual(refused.stdout.trimEnd().split("\n"), [
+    "REFUSED: 3 values of Reading",
+    "  Reading row 3: at = 02.01.2026 can't become a date",
+    "  Reading row 4: at = 2026-01-02 03:04 names no zone",
+    "  Reading row 5: at = 1700000000 is a number without a unit",
+    '  Nothing was changed. Say in the schema how such dates are read, as "process": {"Reading": {"dates": ' +
+    '{"at": {"zone": "Europe/Berlin", "unit": "s"}}}}, or change these rows first.',
+    "REFUSED: Setting is a view, not a table",
+    "  Nothing was changed. Rename it.",
+    "Log: no model's, left alone",
+  ]);
   assert.deepEqual(Deno.readFileSync(path), changed);
   assert.equal((await run(...plan.slice(0, 4))).code, 2);
 });

@@ -10,6 +10,7 @@ import { guarded, type Mutant, one } from "./mutant.ts";
 import { absence } from "./mutants_absence.ts";
 import { devicefile } from "./mutants_devicefile.ts";
 import { nets } from "./mutants_nets.ts";
+import { field } from "./mutants_field.ts";
 import { outside } from "./mutants_outside.ts";
 import { shipped } from "./mutants_shipped.ts";
 import { security } from "./mutants_security.ts";
@@ -673,6 +674,7 @@ export const mutants: readonly Mutant[] = [
   ...outside,
   ...shipped,
   ...devicefile,
+  ...field,
   ...security,
   ...values,
   ...skew,
