@@ -75,7 +75,7 @@ function tryOn(copy: string, schema: Schema, identity: Identity): OnboardPlan {
       store = openStore({ path: copy, schema, identity, check: true, now: Date.now });
     } catch (error) {
       if (!(error instanceof SyncError)) throw error;
-      const { model, details } = error, said = refusalLines(error, copy);
+      const { model } = error, said = refusalLines(error, copy);
       if (model === undefined || refusals.has(model)) return { lines: said, refused: true };
       refusals.set(model, said);
       // Without that table the next start tells what it would say of the others.

@@ -38,7 +38,7 @@ export const field: readonly Mutant[] = [
     "tests/cli/schema_test.ts#cli: schema onboard",
     "cli/schema_onboard.ts",
     `if (model === undefined || refusals.has(model)) return`,
-    `if (model === undefined || refusals.has(model) || details) return`,
+    `if (model === undefined || refusals.has(model) || error.details) return`,
   ),
   guarded(
     "blind triggers unnoticed",
