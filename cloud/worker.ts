@@ -25,6 +25,9 @@ import type { ApiToken } from "./api/tokens.ts";
 import { createHandler } from "./handler.ts";
 import { MqttPublisher, MqttReceiver } from "./mqtt.ts";
 import { type OpenedTables, openTables } from "./open_tables.ts";
+import { EventHub } from "./console/event_hub.ts";
+import { tellOfDevices } from "./console/fleet_events.ts";
+import type { LocalDevice } from "./console/local_device.ts";
 import { Fleet } from "./sync/fleet.ts";
 import { Registry } from "./sync/registry.ts";
 import { CloudService } from "./sync/service.ts";
@@ -42,6 +45,10 @@ export interface HttpOptions {
   readonly tokens?: () => readonly ApiToken[];
   /** Names beside those of loopback under which the API is open without a token. */
   readonly hosts?: readonly string[];
+  /** Devices of this very process, for the console: `dev`. */
+  readonly devices?: readonly LocalDevice[];
+  /** What the console calls the table. */
+  readonly label?: string;
 }
 
 /** Options of {@link startCloud}. Either `mqtt` names a broker, or one is started. */
@@ -207,13 +214,19 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
     const { broker, connection } = await reachBroker(options, registry);
     if (broker) closers.push(registry.onRevoked((deviceId) => broker.disconnect(deviceId)), () => broker.close());
     const fleet = new Fleet({ registry, now });
+    const events = new EventHub();
+    const told = tellOfDevices(events);
+    closers.push(() => told.close());
     const publisher = new MqttPublisher({
       ...connection,
       prefix,
       payloadBytesMax,
       random,
       inflates: true,
-      presence: (deviceId, presence) => fleet.heard(deviceId, presence),
+      presence: (deviceId, presence) => {
+        fleet.heard(deviceId, presence);
+        told.heard(deviceId);
+      },
     });
     closers.push(() => publisher.close());
     const metrics = new CloudMetrics({ schema: schema.version });
@@ -250,7 +263,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
       return stream;
     });
     const cloud = new RunningCloud(
-      { service, registry, fleet, metrics, tables, publisher, receiver, broker, prefix, now, random },
+      { service, registry, fleet, events, metrics, tables, publisher, receiver, broker, prefix, now, random },
       closers,
       closeAll,
     );
@@ -288,6 +301,7 @@ interface Parts {
   readonly service: CloudService;
   readonly registry: Registry;
   readonly fleet: Fleet;
+  readonly events: EventHub;
   readonly metrics: CloudMetrics;
   readonly tables: Tables;
   readonly publisher: MqttPublisher;
@@ -357,7 +371,7 @@ class RunningCloud implements Cloud {
         hint: "without one it is only for this machine: 127.0.0.1",
       });
     }
-    const { service, tables, registry, fleet, metrics, prefix, now, random } = this.parts;
+    const { service, tables, registry, fleet, events, metrics, prefix, now, random } = this.parts;
     metrics.add({
       gauges: () => ({
         brokerConnected: this.connected ? 1 : 0,
@@ -374,6 +388,9 @@ class RunningCloud implements Cloud {
       schema: service.schema,
       registry,
       fleet,
+      events,
+      devices: options.devices,
+      label: options.label,
       metrics,
       lacking: () => this.#lacking(),
       token,
@@ -393,6 +410,8 @@ class RunningCloud implements Cloud {
       });
     }
     this.closers.push(async () => {
+      // Streams of events would never end by themselves; their pages come again.
+      events.close();
       let timer: ReturnType<typeof setTimeout> | undefined;
       // Open requests are finished; one that hangs holds nothing up for long.
       const late = new Promise<void>((resolve) => timer = setTimeout(resolve, 2_000));

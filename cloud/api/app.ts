@@ -12,6 +12,9 @@ import { Fleet, stateOf } from "../sync/fleet.ts";
 import type { Registry } from "../sync/registry.ts";
 import type { CloudService } from "../sync/service.ts";
 import type { Tables } from "../table/port.ts";
+import { consoleRoutes } from "../console/mod.tsx";
+import type { EventHub } from "../console/event_hub.ts";
+import type { LocalDevice } from "../console/local_device.ts";
 import { checkBrowser } from "./browser.ts";
 import { ApiError, errorResponse } from "./errors.ts";
 import { deleteItem, type ItemsContext, listItems, modelNamed, putItem } from "./items.ts";
@@ -67,17 +70,29 @@ export interface HandlerOptions {
    * open (none: `[]`), and what browsers send for other pages is refused. Without it nothing is known of where it is served.
    */
   readonly hosts?: readonly string[];
+  /** What the console's pages hear of; without it they ask again every 10 s. */
+  readonly events?: EventHub;
+  /** Devices of this very process, for the console's page of both sides. */
+  readonly devices?: readonly LocalDevice[];
+  /** What the console calls the table. */
+  readonly label?: string;
   /** The cloud's clock, ms. */
   readonly now: () => number;
   /** Numbers in [0, 1), for generated ids. */
   readonly random: () => number;
 }
 
+/** Where a request came from, as `Deno.serve` tells it. */
+export interface RequestInfo {
+  /** Absent: not known. */
+  readonly remoteAddr?: { readonly hostname?: string } | object;
+}
+
 /** Items, or devices, of a page: by default, and at most. */
 const limitDefault = 100, limitMax = 1000;
 
 /** Makes the handler. It never throws: an error is a response. */
-export function createHandler(options: HandlerOptions): (request: Request) => Promise<Response> {
+export function createHandler(options: HandlerOptions): (request: Request, info?: RequestInfo) => Promise<Response> {
   const { schema, tables, registry, service, token, hosts } = options;
   const tokens = options.tokens ?? (token === undefined ? undefined : () => singleToken(token));
   const mayForward = (c: Context) => {
@@ -187,7 +202,29 @@ export function createHandler(options: HandlerOptions): (request: Request) => Pr
       return await intake[take](c);
     });
   }
-  return async (request) => await app.fetch(request);
+  const { events, devices, label, now } = options;
+  const parts = {
+    schema,
+    tables,
+    registry,
+    fleet,
+    items,
+    metrics,
+    service,
+    tokens,
+    hosts,
+    events,
+    devices,
+    label,
+    now,
+  };
+  app.route("/", consoleRoutes(parts));
+  return async (request, info) => await app.fetch(request, { address: addressOf(info) });
+}
+
+function addressOf(info: RequestInfo | undefined): string | undefined {
+  const { remoteAddr } = info ?? {};
+  return remoteAddr && "hostname" in remoteAddr ? remoteAddr.hostname : undefined;
 }
 
 /** @throws ApiError 404 where the registry knows no such device */

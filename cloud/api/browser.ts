@@ -23,12 +23,17 @@ function nameOf(host: string): string {
   return (name.endsWith(".") ? name.slice(0, -1) : name).toLowerCase();
 }
 
+/** Whether a `Host` header names this machine, or is one of these. */
+export function isOwnHost(host: string, hosts: readonly string[]): boolean {
+  const name = nameOf(host);
+  return ownNames.has(name) || hosts.some((known) => known.toLowerCase() === name);
+}
+
 /** Refuses a request that a browser sends for somebody else's page. @throws ApiError 403, 415, 421. */
 export function checkBrowser(request: Request, hosts: readonly string[]): void {
   const { headers, method } = request;
   const host = headers.get("host") ?? new URL(request.url).host;
-  const isKnown = (name: string) => ownNames.has(name) || hosts.some((known) => known.toLowerCase() === name);
-  if (!isKnown(nameOf(host))) {
+  if (!isOwnHost(host, hosts)) {
     throw new ApiError(421, "misdirected", "this API is open for this machine alone, and is none of that name's");
   }
   const site = headers.get("sec-fetch-site");

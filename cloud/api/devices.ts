@@ -32,6 +32,8 @@ export interface FleetPage {
   readonly next?: string;
 }
 
+const badness = { trouble: 3, lagging: 2, silent: 1, online: 0 } as const;
+
 /** What can be compared and sorted by: a number, or a text; undefined where the device did not say. */
 const fields: Readonly<Record<string, (device: DeviceStanding, nowMs: number) => number | string | undefined>> = {
   device: ({ deviceId }) => deviceId,
@@ -46,6 +48,8 @@ const fields: Readonly<Record<string, (device: DeviceStanding, nowMs: number) =>
   aside: ({ report }) => report?.aside,
   seen: ({ seenMs }, nowMs) => seenMs === undefined ? undefined : (nowMs - seenMs) / 1000,
   problem: ({ report }) => report?.problem,
+  // By state, the worst highest; devices of one state by how far behind they are.
+  worst: ({ state, lagMs = 0 }) => badness[state] * 1e15 + lagMs,
 };
 
 /** Answers a question. @throws ApiError 400 for a word or a field that is not known */

@@ -1,0 +1,23 @@
+/**
+ * What the console is told of devices: `row` for each that was heard of, and `fleet` at most each 2 s.
+ *
+ * @module
+ */
+import type { EventHub } from "./event_hub.ts";
+
+const fleetMs = 2_000;
+
+/** Tells the hub. */
+export function tellOfDevices(hub: EventHub): { heard(deviceId: string): void; close(): void } {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  return {
+    heard(deviceId) {
+      hub.publish({ name: "row", topic: `device:${deviceId}`, data: { id: deviceId } });
+      timer ??= setTimeout(() => {
+        timer = undefined;
+        hub.publish({ name: "fleet", topic: "fleet", data: {} });
+      }, fleetMs);
+    },
+    close: () => clearTimeout(timer),
+  };
+}

@@ -1,0 +1,41 @@
+/**
+ * Numbers, durations and times as the console writes them. `–` is what is not known; `0` is zero.
+ *
+ * @module
+ */
+
+/** Not known. */
+export const unknown = "–";
+
+/** A number in groups of three: `41,220`. */
+export function grouped(number: number | undefined): string {
+  return number === undefined ? unknown : number.toLocaleString("en-US");
+}
+
+/** A duration in at most two units: `0.3 s`, `52 min`, `3 h 12 min`, `4 d`. */
+export function duration(ms: number | undefined): string {
+  if (ms === undefined) return unknown;
+  const seconds = Math.max(0, ms) / 1000;
+  if (seconds < 10) return `${Number(seconds.toFixed(1))} s`;
+  if (seconds < 60) return `${Math.floor(seconds)} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 10 && minutes % 60 > 0) return `${hours} h ${minutes % 60} min`;
+  return hours < 48 ? `${hours} h` : `${Math.floor(hours / 24)} d`;
+}
+
+/** How long ago, in one unit: `now`, `14 s`, `2 min`. `assets/base.js` counts on by the same rule. */
+export function ago(ms: number): string {
+  const seconds = Math.floor(Math.max(0, ms) / 1000);
+  if (seconds < 1) return "now";
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 48 * 3600) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86400)} d`;
+}
+
+/** `1 device`, `2 devices`. */
+export function count(number: number, one: string, many = `${one}s`): string {
+  return `${grouped(number)} ${number === 1 ? one : many}`;
+}

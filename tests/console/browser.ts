@@ -1,0 +1,146 @@
+/**
+ * Debian's Chromium, driven by Playwright, for the console's tests: one browser a test file, a context of its own for each
+ * visitor. What no page may do is watched in all of them: an error in the browser's console, a request to another host, text
+ * of a test that ran as a script.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import axeSource from "npm:axe-core@^4.14.1/axe.min.js" with { type: "text" };
+import {
+  type Browser,
+  type BrowserContext,
+  type BrowserContextOptions,
+  chromium,
+  type Page,
+} from "npm:playwright-core@^1.65.1";
+
+export type { Browser, Page };
+
+const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find((path) => existsSync(path));
+
+/** A test in a browser. Without Chromium it is skipped, in CI it fails. */
+export function browserTest(name: string, run: (visits: Visits) => Promise<void>): void {
+  const skips = executablePath === undefined && !Deno.env.get("CI");
+  Deno.test({
+    name: skips ? `${name} (skipped: there is no Chromium)` : name,
+    ignore: skips,
+    // Playwright keeps its own processes and timers until the browser is closed.
+    sanitizeOps: false,
+    sanitizeResources: false,
+    async fn() {
+      await using visits = await Visits.open();
+      await run(visits);
+      visits.check();
+    },
+  });
+}
+
+/** The wait for a condition: generous, for other things may run on the machine. */
+export const patienceMs = 30_000;
+
+/** Visitors of one test. */
+export class Visits implements AsyncDisposable {
+  /** What no page may do, as it was seen. */
+  readonly faults: string[] = [];
+  /** Parts of texts of faults that a test brings about itself. */
+  readonly expected: RegExp[] = [];
+  readonly #contexts: BrowserContext[] = [];
+  private constructor(readonly browser: Browser) {}
+
+  static async open(): Promise<Visits> {
+    assert.ok(executablePath, "chromium is not installed");
+    return new Visits(await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] }));
+  }
+
+  /** A new visitor: cookies of their own, 1280 by 900, light. */
+  async page(options: BrowserContextOptions = {}): Promise<Page> {
+    const context = await this.browser.newContext({
+      viewport: { width: 1280, height: 900 },
+      colorScheme: "light",
+      permissions: ["clipboard-read", "clipboard-write"],
+      ...options,
+    });
+    context.setDefaultTimeout(patienceMs);
+    this.#contexts.push(context);
+    context.on("page", (page) => this.#watch(page));
+    return await context.newPage();
+  }
+
+  #watch(page: Page): void {
+    const own = new Set<string>();
+    page.on("console", (message) => {
+      if (["error", "warning"].includes(message.type())) this.faults.push(`${page.url()}: ${message.text()}`);
+    });
+    page.on("pageerror", (error) => this.faults.push(`${page.url()}: ${error.message}`));
+    page.on("dialog", (dialog) => {
+      this.faults.push(`${page.url()}: a dialog: ${dialog.message()}`);
+      dialog.dismiss().catch(() => {});
+    });
+    page.on("request", (request) => {
+      const { protocol, host, hostname } = new URL(request.url());
+      if (protocol === "data:" || protocol === "blob:" || protocol === "about:") return;
+      own.add(host);
+      if (!["127.0.0.1", "localhost"].includes(hostname)) this.faults.push(`${page.url()} asked ${request.url()}`);
+    });
+  }
+
+  /** Whether nothing went wrong that was not meant to. */
+  check(): void {
+    assert.deepEqual(this.faults.filter((fault) => !this.expected.some((one) => one.test(fault))), []);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const context of this.#contexts) await context.close();
+    await this.browser.close();
+  }
+}
+
+const axeTags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+
+/** What axe-core finds on a page: nothing is wanted. */
+export async function assertAccessible(page: Page, what: string): Promise<void> {
+  // Through the debugger: the page's own policy would not let it in.
+  if (!await page.evaluate("'axe' in globalThis")) await page.evaluate(axeSource);
+  const found = await page.evaluate(
+    `axe.run({ runOnly: ${JSON.stringify(axeTags)} }).then(({ violations }) =>
+      violations.map(({ id, help, nodes }) =>
+        id + ": " + help + " at " + nodes.slice(0, 3).map(({ target, failureSummary }) => target + " " + failureSummary).join("; ")))`,
+  );
+  assert.deepEqual(found, [], what);
+}
+
+/** A page without sideways scrolling. */
+export async function assertFits(page: Page, what: string): Promise<void> {
+  const [wide, room] = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]") as [number, number];
+  assert.ok(wide <= room, `${what} is ${wide} px wide in ${room}`);
+}
+
+/** Both themes, both widths: no finding of axe, no sideways scrolling. */
+export async function assertLooks(page: Page, what: string): Promise<void> {
+  for (const colorScheme of ["light", "dark"] as const) {
+    for (const width of [1280, 390, 320]) {
+      await page.emulateMedia({ colorScheme });
+      await page.setViewportSize({ width, height: 900 });
+      await assertFits(page, `${what}, ${width}`);
+      if (width !== 320) await assertAccessible(page, `${what}, ${colorScheme}, ${width}`);
+    }
+  }
+  await page.setViewportSize({ width: 1280, height: 900 });
+  await page.emulateMedia({ colorScheme: "light" });
+}
+
+/** Waits until this is so. */
+export async function until<T>(
+  what: string,
+  check: () => Promise<T | undefined | false> | T | undefined | false,
+): Promise<T> {
+  const deadline = performance.now() + patienceMs;
+  for (;;) {
+    const found = await check();
+    if (found !== undefined && found !== false) return found;
+    if (performance.now() > deadline) assert.fail(`in vain waited for: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}
