@@ -13,7 +13,7 @@ const shipped = ["agent", "cli", "cloud", "mqtt", "protocol", "schema"];
 async function* modules(dir: string): AsyncGenerator<string> {
   for await (const { name, isDirectory } of Deno.readDir(dir)) {
     if (isDirectory) yield* modules(join(dir, name));
-    else if (name.endsWith(".ts")) yield join(dir, name);
+    else if (/\.tsx?$/.test(name)) yield join(dir, name);
   }
 }
 

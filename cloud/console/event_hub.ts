@@ -27,7 +27,7 @@ const ringMax = 1_000;
 /** See the module. */
 export class EventHub {
   /** This worker's life: numbers of another mean nothing here. */
-  readonly life = crypto.randomUUID().slice(0, 8);
+  readonly life: string = crypto.randomUUID().slice(0, 8);
   readonly #ring: NumberedEvent[] = [];
   readonly #listeners = new Set<(event: NumberedEvent) => void>();
   readonly #closing = new AbortController();

@@ -67,6 +67,8 @@ export class Fleet {
   #loadedMs = -Infinity;
   #loading: Promise<void> | undefined;
   #hears = false;
+  /** Since when there may be devices that the copy lacks. */
+  #lacksMs: number | undefined;
 
   /** The devices of a registry. */
   constructor({ registry, now }: { registry: Registry; now: () => number }) {
@@ -82,12 +84,20 @@ export class Fleet {
     if (this.#loading) this.#heard.set(deviceId, heard);
     const known = this.#devices.get(deviceId);
     if (known) this.#devices.set(deviceId, withPresence(known, heard));
+    else if (presence.online) this.#lacksMs ??= this.#now();
+  }
+
+  /** The registry was changed here: it is read again when the fleet is asked for. */
+  changed(): void {
+    this.#lacksMs = -Infinity;
   }
 
   /** All devices with their states, in no order. Reads the registry where the copy is old. */
   async all(): Promise<{ readonly devices: DeviceStanding[]; readonly asOfMs: number }> {
     const ageMs = this.#now() - this.#loadedMs;
-    if (ageMs > (this.#hears ? freshMs : unheardFreshMs)) await (this.#loading ??= this.#load());
+    // A stranger that connects again and again must not make a read of the whole registry each time.
+    const lacks = this.#lacksMs !== undefined && (this.#lacksMs === -Infinity || ageMs > unheardFreshMs);
+    if (lacks || ageMs > (this.#hears ? freshMs : unheardFreshMs)) await (this.#loading ??= this.#load());
     const nowMs = this.#now();
     const devices = [...this.#devices.values()].map((info) => ({ ...info, ...stateOf(info, nowMs) }));
     return { devices, asOfMs: this.#hears ? nowMs : this.#loadedMs };
@@ -95,6 +105,7 @@ export class Fleet {
 
   async #load(): Promise<void> {
     const atMs = this.#now();
+    this.#lacksMs = undefined;
     try {
       const found = new Map<string, DeviceInfo>();
       let after: string | undefined;

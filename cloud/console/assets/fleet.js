@@ -7,9 +7,9 @@
   let asking;
   on("tt:row", (event) => {
     told.add(JSON.parse(event.detail.data).id);
-    asking ??= setTimeout(ask, 400);
+    asking ??= setTimeout(() => ask(), 400);
   });
-  async function ask() {
+  const ask = async () => {
     asking = undefined;
     const ids = [...told].filter((id) => rowOf(document, id));
     told.clear();
@@ -24,10 +24,10 @@
     if (!counted || moved.size === 0) return;
     counted.textContent = `${moved.size} row${moved.size === 1 ? "" : "s"} changed since sorted`;
     $("#moved").hidden = false;
-  }
+  };
   const rowOf = (root, id) => $(`tr[data-device="${CSS.escape(id)}"]`, root);
   /** Cell by cell: what is selected and focused stays. */
-  function replace(old, next) {
+  const replace = (old, next) => {
     if (!old || !next) return;
     for (const cell of $$("td[data-col]", old)) {
       const fresh = $(`td[data-col="${cell.dataset.col}"]`, next);
@@ -35,7 +35,7 @@
       if (cell.dataset.col !== "seen" && cell.textContent !== fresh.textContent) moved.add(old.dataset.device);
       cell.replaceChildren(...fresh.cloneNode(true).childNodes);
     }
-  }
+  };
 
   const count = () => {
     const bar = $("[data-bulk]");

@@ -55,8 +55,8 @@ function findPage(q: string, hits: readonly Hit[]): Page {
         <div class="head">
           <h1>{q === "" ? "Find" : `Found for “${q}”`}</h1>
         </div>
-        <form action="/console/find" role="search" class="acts found">
-          <input name="q" type="search" value={q} aria-label="Find" autofocus autocomplete="off" />
+        <form action="/console/find" role="search" aria-label="Find again" class="acts found">
+          <input name="q" type="search" value={q} aria-label="Find" autofocus={q === ""} autocomplete="off" />
           <button class="btn" type="submit">Find</button>
         </form>
         <div class="card">

@@ -114,7 +114,7 @@ async function find({ fleet }: ConsoleOptions, view: FleetView): Promise<Found> 
     return { found: await queryFleet(fleet, { q: view.q, sort: view.sort, limit }) };
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    const counts = await queryFleet(fleet, { limit: 0 });
+    const counts = await queryFleet(fleet, { limit: 1 });
     return { found: { ...counts, total: 0, devices: [] }, fault: { message: error.message, code: error.code } };
   }
 }
