@@ -10,11 +10,13 @@ import { ApiError } from "../../api/errors.ts";
 import type { Page } from "../context.ts";
 import { Problem } from "../parts.tsx";
 
+/** Faults of the person's own making. */
+const own: ReadonlySet<string> = new Set(["invalid", "too-large", "exists", "not-found"]);
 const logger = new Log("console");
 
 /** What may be said of a fault: its own words where the person caused it, else that the log says why. */
 export function faultOf(error: unknown): { message: string; code: string; status: NonNullable<Page["status"]> } {
-  if (error instanceof ApiError || (error instanceof SyncError && !error.retryable && error.code !== "internal")) {
+  if (error instanceof ApiError || (error instanceof SyncError && own.has(error.code))) {
     const status = error instanceof ApiError ? error.status : error.code === "not-found" ? 404 : 400;
     const known = [400, 403, 404, 409, 412, 429, 503] as const;
     return { message: error.message, code: error.code, status: known.find((one) => one === status) ?? 400 };
