@@ -114,7 +114,7 @@ export const security: readonly Mutant[] = [
     "a name that was made to lead here is not answered",
     "tests/cloud/api_browser_test.ts",
     "cloud/api/browser.ts",
-    `if (!isKnown(nameOf(host)))`,
+    `if (!isOwnHost(host, hosts))`,
     `if (host === "")`,
   ),
   guarded(
