@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
 for (
-  const [config, entry] of [["deno.agent.json", "agent_main.ts"], ["deno.agent.json", "agent/mod.ts"], [
+  const [config, entry] of [["build/deno.agent.json", "agent_main.ts"], ["build/deno.agent.json", "agent/mod.ts"], [
     "deno.json",
     "mod.ts",
   ]] as const
