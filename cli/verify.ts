@@ -62,6 +62,7 @@ const flags = {
   token: { type: "string", value: "TOKEN", summary: "from the cloud: its bearer token" },
   device: { type: "string", value: "ID", summary: "from the cloud: this device" },
   all: { type: "boolean", summary: "from the cloud: every device that is connected" },
+  table: { type: "boolean", summary: "from the cloud: list the table's items that no device can be told of" },
 } as const;
 
 type VerifyFlags = FlagValues<typeof flags>;
@@ -74,6 +75,7 @@ export const verifyCommand = defineCommand({
     "--db FILE [--model M,…] [--repair] [--json]",
     "--db FILE --schema FILE --mqtt URL [--password P …] [--repair]",
     "--cloud URL [--token TOKEN] (--device ID | --all) [--repair] [--json]",
+    "--cloud URL [--token TOKEN] --table [--json]",
   ],
   about: [
     "Both sides compare digests of key ranges and look closer only where these differ. If an agent runs on the file, it\n" +
@@ -212,11 +214,12 @@ async function verifyFromCloud(
   options: VerifyOptions,
   print: (l: string) => void,
 ): Promise<number> {
-  if ((flags.device === undefined) === !flags.all) {
-    throw new UsageError("with --cloud, either --device or --all is required");
+  if ([flags.device !== undefined, flags.all, flags.table].filter(Boolean).length !== 1) {
+    throw new UsageError("with --cloud, either --device, --all or --table is required");
   }
   if (options.models) throw new UsageError("--model goes with --db");
   using api = await openCloudApi(flags.cloud!, flags);
+  if (flags.table) return await verifyTable(api, flags.json, print);
   const devices = await api.devices();
   const wanted = flags.all ? devices : devices.filter(({ deviceId }) => deviceId === flags.device);
   if (wanted.length === 0) {
@@ -238,6 +241,31 @@ async function verifyFromCloud(
   }
   if (flags.json) print(JSON.stringify(reports, null, 2));
   return code;
+}
+
+interface TableReport {
+  readonly items: { readonly key: readonly [string, string]; readonly why: string }[];
+  readonly read: number;
+  readonly next?: string;
+}
+
+/** Reads the whole table for items that are meant for devices and name none. Exits with 1 where there are any. */
+async function verifyTable(api: CloudApi, json: boolean, print: (l: string) => void): Promise<number> {
+  const items: TableReport["items"] = [];
+  let read = 0, next: string | undefined;
+  do {
+    const path = `/api/unidentified${next === undefined ? "" : `?next=${encodeURIComponent(next)}`}`;
+    const { status, body } = await api.call(path);
+    if (status !== 200) throw new CommandError("the cloud is of a version that can't list these items: update it");
+    const page = body as TableReport;
+    read += page.read;
+    items.push(...page.items);
+    if (!json) { for (const { key, why } of page.items) print(`${JSON.stringify(key)}: ${why}`); }
+    next = page.next;
+  } while (next !== undefined);
+  if (json) print(JSON.stringify({ read, items }, null, 2));
+  else print(items.length === 0 ? `all of ${read} items are identified` : `${items.length} of ${read} reach no device`);
+  return items.length > 0 ? 1 : 0;
 }
 
 async function askOne(api: CloudApi, deviceId: string, options: VerifyOptions, timeoutS: number): Promise<Found> {

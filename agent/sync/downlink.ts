@@ -47,7 +47,10 @@ interface Cursor {
   epoch?: string;
   seq?: number;
   snapshot?: { epoch: string; head: number; after: string };
-  /** Cloud time at which a further snapshot is due: after an epoch change, entries that were lost may still be written. */
+  /**
+   * Cloud time at which a further snapshot is due: after an epoch change, entries that were lost may still be written. 0: now.
+   * The place in the log is kept meanwhile, and the log is read on from there: it tells of removals, a snapshot does not.
+   */
   againMs?: number;
 }
 
@@ -114,13 +117,12 @@ export class Downlink {
     this.disconnected();
   }
 
-  /** A migration left columns empty that the cloud may have values for: the cursors are given up once. */
+  /** A migration left columns empty that the cloud may have values for: a snapshot of each channel brings them. */
   #snapshotAfterMigration(): void {
     const { store } = this.context;
     if (store.getMeta("resnapshot") === undefined) return;
     store.tx(() => {
-      store.db.sql("UPDATE _sync_channels SET seq = NULL, snap_epoch = NULL, snap_head = NULL, snap_after = NULL")
-        .run();
+      store.db.sql("UPDATE _sync_channels SET again = 0, snap_epoch = NULL, snap_head = NULL, snap_after = NULL").run();
       store.setMeta("resnapshot", undefined);
     });
   }
@@ -297,7 +299,8 @@ export class Downlink {
     if (now >= Math.min(this.#fetchAgainMs, this.#candidates.dueMs)) this.fetch();
     for (const at of [this.#fetchAgainMs, this.#candidates.dueMs]) if (at > now) due = Math.min(due, at);
     for (const [channel, cursor] of this.#cursors) {
-      if (cursor.againMs === undefined || !this.context.clock.known) continue;
+      // One that is due now is asked for with the next sync.
+      if (!cursor.againMs || !this.context.clock.known) continue;
       const leftMs = cursor.againMs - this.context.clock.nowMs();
       if (leftMs > 0) due = Math.min(due, now + leftMs);
       else this.#snapshotAgain(channel, cursor);
@@ -306,7 +309,7 @@ export class Downlink {
   }
 
   #snapshotAgain(channel: Channel, cursor: Cursor): void {
-    this.context.store.tx(() => this.#store(channel, { epoch: cursor.epoch }));
+    this.context.store.tx(() => this.#store(channel, { ...cursor, againMs: 0 }));
     this.#caughtUp.delete(channel);
     this.sync([channel]);
   }
@@ -394,9 +397,9 @@ export class Downlink {
     if (!isKnown && page.from !== cursor.seq) return this.sync([channel]);
     let isBack = false;
     this.#apply(isKnown ? [] : this.#telling(page), () => {
-      isBack = this.#lacks.note(channel, page);
-      if (isBack) this.#store(channel, { epoch: cursor.epoch });
-      else if (!isKnown) this.#store(channel, { ...cursor, seq: page.to });
+      isBack = this.#lacks.note(channel, page) || cursor.againMs === 0;
+      const seq = isKnown ? cursor.seq : page.to, againMs = isBack ? 0 : cursor.againMs;
+      if (isBack || !isKnown) this.#store(channel, { ...cursor, seq, againMs });
     }, request);
     this.#portions.arrived(channel, page.entries.length);
     if (isBack) this.sync([channel]);
@@ -427,10 +430,13 @@ export class Downlink {
     const isOther = this.#listing.has(channel) && this.#listing.get(channel) !== page.schema;
     if (!first && (!state || state.after !== page.after || state.epoch !== page.epoch || isOther)) {
       // Not the one that is under way: begin anew.
-      store.tx(() => this.#store(channel, { epoch: cursor.epoch }));
+      const isOfNow = state !== undefined && state.epoch === cursor.epoch;
+      store.tx(() =>
+        this.#store(channel, { epoch: cursor.epoch, ...(isOfNow ? { seq: state.head, againMs: 0 } : {}) })
+      );
       return this.sync([channel]);
     }
-    const head = first ? page.head : state!.head;
+    const head = first ? Math.min(page.head, resumedFrom(cursor, page.epoch)) : state!.head;
     this.#incoming.restoring = this.#isRestoring(cursor);
     this.#apply(this.#telling(page), () => {
       const { db } = store;
@@ -439,7 +445,8 @@ export class Downlink {
         "INSERT OR IGNORE INTO _sync_seen(channel, hash, sort) SELECT ?, value ->> 0, value ->> 1 FROM json_each(?)",
       ).run(channel, JSON.stringify(page.entries.map(({ key }) => key)));
       if (page.next !== undefined) {
-        this.#store(channel, { ...cursor, seq: undefined, snapshot: { epoch: page.epoch, head, after: page.next } });
+        const snapshot = { epoch: page.epoch, head, after: page.next };
+        this.#store(channel, { epoch: cursor.epoch, snapshot });
         return;
       }
       // What the cloud lacks the snapshot says nothing of; what it has no longer to be asked for.
@@ -549,8 +556,18 @@ export class Downlink {
   }
 }
 
-function cursorOf(channel: Channel, { epoch, seq, snapshot }: Cursor): CursorOf {
-  return { channel, ...(seq !== undefined ? { epoch, seq } : {}), ...(snapshot ? { snapshot } : {}) };
+function cursorOf(channel: Channel, { epoch, seq, snapshot, againMs }: Cursor): CursorOf {
+  return { channel, ...(seq !== undefined && againMs !== 0 ? { epoch, seq } : {}), ...(snapshot ? { snapshot } : {}) };
+}
+
+/**
+ * Where the log is read on from after a snapshot, if that is before its head: a snapshot shows no removal, and a change in
+ * flight whose item was removed meanwhile would bring it back (sim: versions 7201556). Only from where the log may still be
+ * read: one that was asked for because the log could not be does not come back to that place.
+ */
+function resumedFrom({ epoch, seq, snapshot, againMs }: Cursor, of: string): number {
+  if (snapshot?.epoch === of) return snapshot.head;
+  return againMs === 0 && epoch === of && seq !== undefined ? seq : Infinity;
 }
 
 /** The cursor behind a page that is to be applied next; undefined where nothing is to be asked for behind it. */

@@ -17,6 +17,7 @@ import type { EventHub } from "../console/event_hub.ts";
 import type { LocalDevice } from "../console/local_device.ts";
 import { checkBrowser } from "./browser.ts";
 import { ApiError, errorResponse } from "./errors.ts";
+import { listUnidentified } from "./unidentified.ts";
 import { deleteItem, type ItemsContext, listItems, modelNamed, putItem } from "./items.ts";
 import { queryFleet } from "./devices.ts";
 import { CloudMetrics } from "./metrics.ts";
@@ -154,6 +155,10 @@ export function createHandler(options: HandlerOptions): (request: Request, info?
   app.delete("/api/items", async (c) => {
     const body = await readObject(c.req.raw);
     return c.json({ item: await deleteItem(items, modelNamed(schema, body.model), body.item) ?? null });
+  });
+  app.get("/api/unidentified", async (c) => {
+    checkQuery(c, ["limit", "next"]);
+    return c.json(withToken(await listUnidentified(items, pageOf(c))));
   });
   app.get("/api/devices", async (c) => {
     checkQuery(c, ["limit", "next", "q", "sort"]);

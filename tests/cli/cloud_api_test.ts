@@ -10,6 +10,7 @@ import { TempDir } from "../support/temp_dir.ts";
 import { openTestCloud } from "../support/test_cloud.ts";
 import { until } from "../support/until.ts";
 import { run } from "./run.ts";
+import type { Item } from "../../schema/values.ts";
 
 /** A proxy under `/tw/`; everything else is another service. */
 function proxy(port: number) {
@@ -67,4 +68,29 @@ Deno.test({
       await server.shutdown();
     }
   },
+});
+
+Deno.test("cli: verify --cloud --table lists the items that no device can be told of, with the reason", async () => {
+  await using cloud = await openTestCloud();
+  const put = (item: Item) => cloud.tables.data.write([{ op: "put", item }]);
+  const port = cloud.cloud.serveHttp({ token: "TOKEN" });
+  const verify = (...more: string[]) =>
+    run("verify", "--cloud", `http://127.0.0.1:${port}`, "--token", "TOKEN", "--table", ...more);
+  // Enough for several pages.
+  for (let i = 0; i < 1200; i++) {
+    await put({ pk: "device#dev-1", sk: `setting#s${i}`, name: `s${i}`, _type: "Setting", deviceId: "dev-1" });
+  }
+  const clean = await verify();
+  assert.deepEqual([clean.code, clean.stdout], [0, "all of 1200 items are identified\n"], clean.stderr);
+
+  await put({ pk: "device#dev-1", sk: "setting#bare", name: "bare" });
+  await put({ pk: "somewhere", sk: "setting#lost", name: "lost", _type: "Setting" });
+  await put({ pk: "other", sk: "program", _type: "NotOfThisSchema" });
+  const { code, stdout } = await verify();
+  assert.equal(code, 1);
+  assert.match(stdout, /\["device#dev-1","setting#bare"\]: it has no _type\n/);
+  assert.match(stdout, /\["somewhere","setting#lost"\]: it is a Setting that names no deviceId/);
+  assert.match(stdout, /\n2 of 1203 reach no device\n$/);
+  const json = JSON.parse((await verify("--json")).stdout);
+  assert.deepEqual([json.read, json.items.length], [1203, 2]);
 });

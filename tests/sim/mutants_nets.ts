@@ -10,6 +10,22 @@ const pages = "tests/skew/pages_test.ts", portions = "agent/sync/portions.ts";
 /** See the module. */
 export const nets: readonly Mutant[] = [
   guarded(
+    "a page of what was read before the error",
+    "C1, C4: a read that failed makes no page",
+    "tests/skew/snapshot_test.ts",
+    "cloud/sync/snapshot.ts",
+    `error.code === "invalid") return undefined;\n    throw error;`,
+    `error.code === "invalid") return undefined;\n    return { items: [] };`,
+  ),
+  guarded(
+    "place in the log given up",
+    "6.5: after a snapshot that the log did not force the log is read on from where it was",
+    "tests/skew/flight_test.ts",
+    "agent/sync/downlink.ts",
+    `Math.min(page.head, resumedFrom(cursor, page.epoch))`,
+    `page.head`,
+  ),
+  guarded(
     "an answer to an earlier transmission tells the time",
     "2.2: an answer's time counts from when its question was first asked (sim: all 9000001)",
     "tests/agent/sync/clock_test.ts#earlier transmission",

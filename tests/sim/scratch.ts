@@ -5,10 +5,15 @@
  */
 import { existsSync } from "node:fs";
 
-/** On a memory file system where there is one: copies are made and read all the time, and need not survive anything. */
-export async function withScratch<T>(work: (folder: string) => Promise<T>): Promise<T> {
+/** A new folder, on a memory file system where there is one: copies are made and read all the time, and need not survive. */
+export function scratchFolder(prefix: string): string {
   const memory = "/dev/shm";
-  const folder = Deno.makeTempDirSync({ prefix: "twintable-sim-", ...(existsSync(memory) ? { dir: memory } : {}) });
+  return Deno.makeTempDirSync({ prefix, ...(existsSync(memory) ? { dir: memory } : {}) });
+}
+
+/** Works in a folder that is gone afterwards, also where the work is interrupted. */
+export async function withScratch<T>(work: (folder: string) => Promise<T>): Promise<T> {
+  const folder = scratchFolder("twintable-sim-");
   const interrupted = () => {
     Deno.removeSync(folder, { recursive: true });
     Deno.exit(130);

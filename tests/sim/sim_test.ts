@@ -40,6 +40,7 @@ const found = [
   ["refuse", 5301639],
   ["setback", 1104],
   ["all", 9000001],
+  ["versions", 7201556],
 ] as const;
 for (const [family, seed] of found) {
   Deno.test(`sim: the seed ${family} ${seed}, which found a bug, breaks no invariant`, async () => {

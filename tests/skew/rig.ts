@@ -8,14 +8,15 @@ import { openEmbedded } from "../../cloud/embedded.ts";
 import type { Target } from "../../cloud/publishers/port.ts";
 import type { Registry } from "../../cloud/sync/registry.ts";
 import { CloudService } from "../../cloud/sync/service.ts";
-import type { StreamRecord, Tables, Write } from "../../cloud/table/port.ts";
+import type { Query, StreamRecord, Tables, Write } from "../../cloud/table/port.ts";
 import type { Limits } from "../../agent/sync/context.ts";
-import { Decoder, encode, type FromCloud, type FromDevice, ProtocolError } from "../../protocol.ts";
+import { Decoder, encode, type FromCloud, type FromDevice, type Key, ProtocolError } from "../../protocol.ts";
 import { type Attributes, completeItem, keyOf, modelOf, stripItem } from "../../schema.ts";
 import type { Identity, Schema } from "../../schema/model.ts";
 import type { Item } from "../../schema/values.ts";
 import { SimDevice } from "../sim/device.ts";
 import { Random } from "../sim/random.ts";
+import { scratchFolder } from "../sim/scratch.ts";
 import { startMs } from "../sim/setup.ts";
 
 const anybody = {
@@ -32,11 +33,15 @@ export const identity: Identity = { deviceId: "D0", accountId: "A" };
 export class SkewRig implements AsyncDisposable {
   now = startMs;
   readonly random = new Random(7);
-  readonly folder = Deno.makeTempDirSync({ prefix: "twintable-skew-" });
+  readonly folder = scratchFolder("twintable-skew-");
   readonly devices: SimDevice[] = [];
   /** Everything that the cloud has sent. */
   readonly told: FromCloud[] = [];
   readonly sent: FromDevice[] = [];
+  /** Before each read of the table by a worker: throws what the table throws. */
+  reading: () => void = () => undefined;
+  /** Items of a page at most; taken at the next {@link deployCloud}. */
+  pageItems: number | undefined;
   /** What becomes of a message of the cloud on its way: the broker swallows it, or it comes and can't be read. */
   spoils: (message: FromCloud, bytes: number) => "swallowed" | "garbled" | undefined = () => undefined;
   #tables!: Tables;
@@ -77,9 +82,20 @@ export class SkewRig implements AsyncDisposable {
       return results;
     };
     this.#tables = tables;
+    const data = Object.assign(Object.create(tables.data), {
+      query: async (query: Query) => {
+        this.reading();
+        return await tables.data.query(query);
+      },
+      get: async (keys: readonly Key[]) => {
+        this.reading();
+        return await tables.data.get(keys);
+      },
+    });
     this.#service = new CloudService({
       schema,
-      tables,
+      tables: { ...tables, data },
+      ...(this.pageItems === undefined ? {} : { limits: { pageItemsMax: this.pageItems, pageBytesMax: 100 * 1024 } }),
       publisher: { publish: (to, message) => Promise.resolve(this.#publish(to, message)) },
       registry: anybody,
       now: () => this.now,

@@ -1,0 +1,43 @@
+/**
+ * Items of the table that are meant for devices and reach none: without a type, or without the id that their scope needs, where
+ * the key does not tell it either. They are counted as they change (`items_unidentified`); this lists those that there are.
+ *
+ * @module
+ */
+import { keyOf } from "../../schema.ts";
+import type { Schema } from "../../schema/model.ts";
+import { unidentified } from "../sync/visible.ts";
+import type { DataTable } from "../table/port.ts";
+
+/** One of them: its key in the table, and why no device can be told of it. */
+export interface UnidentifiedItem {
+  readonly key: readonly [hash: string, sort: string];
+  readonly why: string;
+}
+
+/** Reads of the table for one request, and items of each: most items are identified, and a page may be empty. */
+const readsMax = 10, readItems = 500;
+
+/**
+ * A page of them, in no order; reads the whole table as it goes on.
+ *
+ * @param options.limit about so many
+ */
+export async function listUnidentified(
+  { schema, data }: { readonly schema: Schema; readonly data: Pick<DataTable, "scan"> },
+  { limit, next }: { readonly limit: number; readonly next?: string },
+): Promise<{ items: UnidentifiedItem[]; read: number; next?: string }> {
+  const items: UnidentifiedItem[] = [];
+  let after = next, read = 0;
+  for (let reads = 0; reads < readsMax && items.length < limit; reads++) {
+    const page = await data.scan({ limit: readItems, after });
+    read += page.items.length;
+    for (const item of page.items) {
+      const why = unidentified(schema, item);
+      if (why !== undefined) items.push({ key: keyOf(schema, item), why });
+    }
+    after = page.next;
+    if (after === undefined) return { items, read };
+  }
+  return { items, read, next: after };
+}
