@@ -11,6 +11,7 @@ import { propertyToJson } from "./properties.ts";
 import { columnName, readSql, textOf, toColumn } from "../store/columns.ts";
 import { keyLookup } from "../store/key_lookup.ts";
 import { ident } from "../store/sql.ts";
+import { refuseAlteredTexts } from "../store/texts.ts";
 import type { Store } from "../store/store.ts";
 
 /** The member of a list or set; of a string, a part of it. */
@@ -114,6 +115,7 @@ export function findRows(
   const items = page.map((row) => reader.properties(row));
   const last = page.at(-1);
   if (rows.length <= limit || !last) return { items };
+  refuseAlteredTexts(store.db, model, last.id, [{ name: "its place in the order", sql: order, value: last.position }]);
   return { items, next: JSON.stringify([textOf(last.position ?? null), Number(last.id)]) };
 }
 

@@ -17,7 +17,17 @@ import type { Json } from "../../schema/values.ts";
 import { type RowId, rowIdOf, type SqlRow, type SqlValue } from "../sqlite/driver.ts";
 import { countRows, type FindOptions, findRows, type Page, type Where } from "./find.ts";
 import { jsonToProperty, propertyToJson } from "./properties.ts";
-import { columnName, columnToMs, columnType, readSql, textOf, toColumn, toItem } from "../store/columns.ts";
+import {
+  columnName,
+  columnToMs,
+  columnType,
+  mayBeAltered,
+  readSql,
+  textOf,
+  toColumn,
+  toItem,
+} from "../store/columns.ts";
+import { refuseAlteredTexts } from "../store/texts.ts";
 import { ownName, uniqueIndexes } from "../store/ddl.ts";
 import { toSyncError } from "../store/faults.ts";
 import { ident } from "../store/sql.ts";
@@ -125,6 +135,7 @@ export class PropertyReader {
 
   properties(row: SqlRow): Properties {
     const properties: Properties = {};
+    if (this.fields.some((_, i) => mayBeAltered(row[`c${i}`]))) this.#refuseAltered(row);
     for (const [i, field] of this.fields.entries()) {
       try {
         const value = this.#property(field, row[`c${i}`] ?? null);
@@ -135,6 +146,12 @@ export class PropertyReader {
       }
     }
     return properties;
+  }
+
+  /** What the runtime made of bytes that are no text is nobody's value. @throws SyncError `invalid` */
+  #refuseAltered(row: SqlRow): void {
+    const texts = this.fields.map((field, i) => ({ name: field.name, sql: columnName(field), value: row[`c${i}`] }));
+    refuseAlteredTexts(this.store.db, this.model, row.id, texts);
   }
 
   #property(field: Field, value: SqlValue): unknown {

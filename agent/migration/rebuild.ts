@@ -11,7 +11,7 @@
 import { type Database, faultOf, pagesOf, type SqlRow, type SqlValue } from "../sqlite/driver.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Field, Identity, Model } from "../../schema/model.ts";
-import { dateTextToMs, msToColumn, textOf } from "../store/columns.ts";
+import { dateTextToMs, msToColumn, notUtf8, textOf } from "../store/columns.ts";
 import { dataFields, isIdentity, tableSql, type UniqueIndex, uniqueIndexes } from "../store/ddl.ts";
 import { addOwnColumns, type OwnColumn, ownColumns } from "./own_columns.ts";
 import { AmbiguousDate, foreignDateMs } from "./foreign_dates.ts";
@@ -261,8 +261,10 @@ function collect(db: Database, model: Model, changed: readonly Source[], id: str
       `INSERT INTO ${recastTable}(id, c${i}) VALUES (?, ?) ON CONFLICT(id) DO UPDATE SET c${i} = excluded.c${i}`,
     );
     for (const row of pagesOf((after, size) => read.all(after ? BigInt(String(after.id)) + 1n : rowIdMin, size))) {
-      const value = exact(row);
+      let value: SqlValue = row.value ?? null;
       try {
+        // A text that is no UTF-8 is named like any that can't be converted: another one would be made of it.
+        value = exact(row);
         write.run(row.id!, cast(model, source, value));
       } catch (error) {
         if (!(error instanceof RangeError) && !(error instanceof SyntaxError)) throw error;
@@ -287,7 +289,11 @@ class Misfits {
     if (why instanceof AmbiguousDate) this.#ambiguous.add(field.name);
     if (this.#count++ >= detailsMax) return;
     const shown = value instanceof Uint8Array ? `${value.length} bytes` : String(value).slice(0, 80);
-    const what = why instanceof AmbiguousDate ? why.message : `can't become a ${field.type}`;
+    const what = why instanceof AmbiguousDate
+      ? why.message
+      : value instanceof Uint8Array && why.message === notUtf8
+      ? notUtf8
+      : `can't become a ${field.type}`;
     this.#details.push(`${this.model.name} row ${id}: ${field.name} = ${shown} ${what}`);
   }
 

@@ -11,6 +11,7 @@ import type { Database } from "../sqlite/driver.ts";
 import type { Model } from "../../schema/model.ts";
 import { readTagged } from "../../schema/tagged.ts";
 import { parseJson, untaggedText } from "../../schema/json.ts";
+import { utf8Of } from "../store/columns.ts";
 import { ident } from "../store/sql.ts";
 
 /** The mark in `_sync`: what a column of JSON holds. */
@@ -30,25 +31,26 @@ export function untagColumns(db: Database, model: Model, present: readonly strin
 
 function untag(db: Database, table: string, column: string): void {
   const page = db.prepare(
-    `SELECT CAST(_id AS TEXT) AS id, ${column} AS text FROM ${table}
+    `SELECT CAST(_id AS TEXT) AS id, CAST(${column} AS BLOB) AS bytes FROM ${table}
      WHERE _id > CAST(? AS INTEGER) AND typeof(${column}) = 'text' AND instr(${column}, '"$') ORDER BY _id LIMIT ?`,
   );
   const write = db.prepare(`UPDATE ${table} SET ${column} = ? WHERE _id = CAST(? AS INTEGER)`);
   for (let after = "-9223372036854775808";;) {
     const rows = page.all(after, rowsAtOnce);
-    for (const { id, text } of rows) {
-      const plain = untagged(String(text));
-      if (plain !== undefined && plain !== text) write.run(plain, String(id));
+    for (const { id, bytes } of rows) {
+      const plain = untagged(bytes as Uint8Array);
+      if (plain !== undefined) write.run(plain, String(id));
     }
     if (rows.length < rowsAtOnce) return;
     after = String(rows.at(-1)!.id);
   }
 }
 
-/** A text that is no JSON is left as it is: whoever reads the row names it. */
-function untagged(text: string): string | undefined {
+/** The text without tags, if it had any. One that is no JSON, or no UTF-8, is left as it is: whoever reads the row names it. */
+function untagged(bytes: Uint8Array): string | undefined {
   try {
-    return untaggedText(readTagged(parseJson(text)));
+    const text = utf8Of(bytes), plain = untaggedText(readTagged(parseJson(text)));
+    return plain === text ? undefined : plain;
   } catch (error) {
     if (error instanceof SyntaxError || error instanceof RangeError) return undefined;
     throw error;

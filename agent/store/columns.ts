@@ -61,12 +61,15 @@ export function textOf(value: SqlValue): string {
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
+/** What is said of bytes that are none. */
+export const notUtf8 = "is not UTF-8";
+
 /** Bytes as the text that they are. @throws RangeError where they are no UTF-8: another text would be made of them */
 export function utf8Of(bytes: Uint8Array): string {
   try {
     return utf8.decode(bytes);
   } catch {
-    throw new RangeError("is not UTF-8");
+    throw new RangeError(notUtf8);
   }
 }
 

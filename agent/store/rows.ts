@@ -7,7 +7,6 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
 import {
   type Database,
   faultOf,
@@ -35,13 +34,13 @@ import {
   sameValue,
   textOf,
   toItem,
-  utf8Of,
 } from "./columns.ts";
 import { defaultColumn, itemFields, keySql } from "./ddl.ts";
 import { type KeyLookup, keyLookup } from "./key_lookup.ts";
 import { toColumnLeniently } from "../migration/recast.ts";
 import { isEnvironmental, toSyncError } from "./faults.ts";
 import { ident } from "./sql.ts";
+import { refuseAlteredTexts } from "./texts.ts";
 import { keyJsonSql } from "./triggers.ts";
 
 /** A row as an item. */
@@ -495,19 +494,11 @@ export class TableRows implements Rows {
   #checkTexts(row: SqlRow, fields: readonly Field[]): void {
     if (!mayBeAltered(row.h) && !mayBeAltered(row.s) && !fields.some((_, i) => mayBeAltered(row[`c${i}`]))) return;
     const { hash, sort } = keySql(this.model);
-    const texts = [["its key", hash], ["its key", sort ?? "''"], ...fields.map((f) => [f.name, columnName(f)])];
-    const columns = texts.map(([, c], i) => `CASE WHEN typeof(${c}) = 'text' THEN CAST(${c} AS BLOB) END AS t${i}`);
-    const bytes = this.db.sql(`SELECT ${columns.join(", ")} FROM ${this.#table} WHERE _id = ?`).get(rowIdOf(row.id));
-    for (const [i, [name]] of texts.entries()) {
-      const text = bytes?.[`t${i}`];
-      if (!(text instanceof Uint8Array)) continue;
-      try {
-        utf8Of(text);
-      } catch (cause) {
-        const what = `Reading row ${row.id} of ${this.model.name}: ${name} ${(cause as Error).message}`;
-        throw new SyncError("invalid", `${what} (its bytes: ${hexOf(text)})`, { cause });
-      }
-    }
+    refuseAlteredTexts(this.db, this.model, row.id, [
+      { name: "its key", sql: hash, value: row.h },
+      { name: "its key", sql: sort ?? "''", value: row.s },
+      ...fields.map((field, i) => ({ name: field.name, sql: columnName(field), value: row[`c${i}`] })),
+    ]);
   }
 
   #toLocal(row: SqlRow): LocalRow {
@@ -529,11 +520,6 @@ export class TableRows implements Rows {
   #name(key: Key): string {
     return `${this.model.name} ${JSON.stringify(key)}`;
   }
-}
-
-/** The first bytes, as SQL writes them. */
-function hexOf(bytes: Uint8Array): string {
-  return `x'${Buffer.from(bytes.subarray(0, 32)).toString("hex")}'${bytes.length > 32 ? "…" : ""}`;
 }
 
 /** @throws SyncError `invalid` for a row without a key: of a table that was altered behind the schema */

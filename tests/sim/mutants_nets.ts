@@ -89,4 +89,20 @@ export const nets: readonly Mutant[] = [
     `this.#portions.less(one) || this.#leaveLog(one)`,
     `this.#portions.less(one)`,
   ),
+  guarded(
+    "read as another text",
+    "a text that is no UTF-8 is never handed to an application as another one",
+    "tests/agent/api/models_test.ts#no UTF-8",
+    "agent/api/models.ts",
+    `if (this.fields.some((_, i) => mayBeAltered(row[\`c\${i}\`]))) this.#refuseAltered(row);`,
+    ``,
+  ),
+  guarded(
+    "written anew as another text",
+    "a text that is no UTF-8 is never rewritten",
+    "tests/agent/migration/untag_test.ts#columns of JSON",
+    "agent/migration/untag.ts",
+    `const text = utf8Of(bytes), plain`,
+    `const text = new TextDecoder().decode(bytes), plain`,
+  ),
 ];

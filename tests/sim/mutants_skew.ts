@@ -76,7 +76,7 @@ export const skew: readonly Mutant[] = [
     "E3: what changed while the cloud lacked a model entered no log",
     waits,
     "agent/sync/downlink.ts",
-    `isBack = this.#lacks.note(channel, page);`,
+    `isBack = this.#lacks.note(channel, page) || cursor.againMs === 0;`,
     `this.#lacks.note(channel, page);`,
   ),
   guarded(

@@ -264,3 +264,24 @@ Deno.test("models: hidden attributes stay hidden, nested fields have their own t
   assert.throws(() => api.update({ id: "1", place: { at } as never }), code("invalid", /place \.lat is required/));
   store.close();
 });
+
+Deno.test("models: a text that is no UTF-8 is never read as another one: the row is named, the others are read", () => {
+  const store = memoryStore();
+  const things = modelApi<Example, "Thing">(store, "Thing");
+  for (const n of [1, 2, 3]) things.create({ kind: "a", n, text: `text ${n}`, other: "\ufffd itself" });
+  store.db.exec("UPDATE Thing SET text = CAST(x'42fc726f' AS TEXT) WHERE n = 2");
+  const named = code("invalid", /row 2 of Thing: text is not UTF-8 \(its bytes: x'42fc726f'\)/);
+  assert.throws(() => things.get({ kind: "a", n: 2 }), named);
+  assert.throws(() => things.find(), named);
+  assert.throws(() => [...things.each()], named);
+  assert.throws(() => things.update({ kind: "a", n: 2, flag: true }), named);
+  assert.equal(things.get({ kind: "a", n: 1 })!.other, "\ufffd itself");
+  assert.equal(things.find({ n: { in: [1, 3] } }).items.length, 2);
+  assert.equal(things.count(), 3);
+  const bytes = store.db.sql("SELECT hex(text) AS bytes FROM Thing WHERE n = 2").get()!.bytes;
+  assert.equal(bytes, "42FC726F", "what stands there is as it was");
+  assert.equal(things.update({ kind: "a", n: 1, flag: true }).flag, true);
+  store.db.exec("UPDATE Thing SET text = 'mended' WHERE n = 2");
+  assert.equal(things.find().items.length, 3);
+  store.close();
+});
