@@ -73,7 +73,7 @@ Deno.test({
 Deno.test("cli: verify --cloud --table lists the items that no device can be told of, with the reason", async () => {
   await using cloud = await openTestCloud();
   const put = (item: Item) => cloud.tables.data.write([{ op: "put", item }]);
-  const port = cloud.cloud.serveHttp({ token: "TOKEN" });
+  const port = await cloud.cloud.serveHttp({ token: "TOKEN" });
   const verify = (...more: string[]) =>
     run("verify", "--cloud", `http://127.0.0.1:${port}`, "--token", "TOKEN", "--table", ...more);
   // Enough for several pages.
