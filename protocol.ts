@@ -10,7 +10,7 @@ export { Decoder, type DecoderOptions, encode, type EncodeOptions, payloadBytesM
 export { DigestSum, itemDigest } from "./protocol/digests.ts";
 export { ProtocolError } from "./protocol/errors.ts";
 export { type PartHeader, partHeader } from "./protocol/parts.ts";
-export { decodePresence, encodePresence, type Presence } from "./protocol/presence.ts";
+export { decodePresence, encodeAt, encodePresence, type Presence } from "./protocol/presence.ts";
 export type { DeviceReport } from "./protocol/report.ts";
 export {
   type DeviceTopicKind,

@@ -63,7 +63,7 @@ export { haveEqualKeys, modelDigest } from "./schema/model_digest.ts";
 export { checkId, isId } from "./schema/names.ts";
 export { canonicalDecimal, isBigNumber, jsonToNumberText, keyNumberText, numberToJson } from "./schema/numbers.ts";
 export { loadSchema, parseSchema } from "./schema/parse.ts";
-export { fromPlain, type PlainContext, toPlain } from "./schema/plain.ts";
+export { fromPlain, type PlainContext, toPlain, unknownNames } from "./schema/plain.ts";
 export { parseTemplate, renderTemplate, type Template, templateFields, type TemplatePart } from "./schema/template.ts";
 export {
   type CreateOf,

@@ -6,7 +6,7 @@
  * @module
  */
 import { Log } from "../protocol/log.ts";
-import { Decoder, encode, encodePresence, ProtocolError, topics } from "../protocol.ts";
+import { Decoder, encode, encodeAt, encodePresence, ProtocolError, topics } from "../protocol.ts";
 import type { DeviceReport, FromDevice } from "../protocol.ts";
 import { type BrokerConnection, MqttSession, type SessionOptions } from "../mqtt/session.ts";
 import { SyncError } from "../schema/errors.ts";
@@ -164,6 +164,11 @@ export class MqttLink implements Transport {
   report(report: DeviceReport): boolean {
     const topic = this.#topics.presence(this.options.identity.deviceId);
     return this.#session.publish(topic, encodePresence(true, report), undefined, { retain: true });
+  }
+
+  tell(at: Readonly<Record<string, number>>): boolean {
+    // Not retained: the presence that brokers keep is the report.
+    return this.#session.publish(this.#topics.presence(this.options.identity.deviceId), encodeAt(at));
   }
 
   pause(): void {

@@ -30,6 +30,8 @@ export interface Transport {
   send(message: FromDevice): boolean;
   /** Tells the cloud of the device, for people to look at. False: not connected. A transport may lack it. */
   report?(report: DeviceReport): boolean;
+  /** Says where the device is in its channels, as the cloud asks. False: not connected. A transport may lack it. */
+  tell?(at: Readonly<Record<string, number>>): boolean;
   /** Cuts the link until {@link resume}: as if the network were away. A transport may lack both. */
   pause?(): void;
   /** Ends a {@link pause}. */

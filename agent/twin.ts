@@ -34,6 +34,7 @@ import type { Store } from "./store/store.ts";
 import { asideRetryFact } from "./store/tables.ts";
 import type { RowId } from "./sqlite/driver.ts";
 import type { UpTopic } from "./sync/silence.ts";
+import { Tells } from "./sync/tells.ts";
 import { Uplink } from "./sync/uplink.ts";
 import { Verify } from "./verify/verify.ts";
 import { askVerify } from "./verify/report.ts";
@@ -59,7 +60,7 @@ const housekeepingMs = 60_000;
 /** What a twin is made of. */
 export interface TwinOptions {
   readonly store: Store;
-  readonly transport: Pick<Transport, "send">;
+  readonly transport: Pick<Transport, "send" | "tell">;
   readonly clock: Clock;
   /** A number in [0, 1). */
   readonly random: () => number;
@@ -98,6 +99,7 @@ export class Twin {
   #cloudSchema: string | undefined;
   readonly #wal: WalWatch;
   readonly #kept: KeptWatch;
+  readonly #tells: Tells;
 
   constructor(readonly options: TwinOptions) {
     const { store, random } = options;
@@ -149,6 +151,11 @@ export class Twin {
     this.listCheck = new ListCheck(this.context, this.downlink);
     this.capacity = new Capacity(this.context);
     this.#kept = new KeptWatch(this.context);
+    this.#tells = new Tells(
+      () => clock.monotonicMs(),
+      () => this.downlink.cursors(),
+      (at) => options.transport.tell?.(at) ?? false,
+    );
     this.#wal = new WalWatch(this.context, this.facts);
     this.#recordConnection(false);
   }
@@ -208,6 +215,7 @@ export class Twin {
     this.uplink.caughtUp = false;
     this.downlink.disconnected();
     this.verify.disconnected();
+    this.#tells.disconnected();
     this.listCheck.restart();
     this.#recordConnection(false);
   }
@@ -294,8 +302,9 @@ export class Twin {
         break;
       }
       case "changes":
-        if (message.seq === 0) this.#workerBack(message.spreadMs ?? 0);
-        else this.downlink.live(message);
+        if (message.tell) this.#tells.ask(message.channel, message.seq);
+        if (message.seq === 0 && !message.tell) this.#workerBack(message.spreadMs ?? 0);
+        else if (message.seq > 0) this.downlink.live(message);
         break;
       case "page":
         this.downlink.page(message);
@@ -438,7 +447,7 @@ export class Twin {
       this.#endWaits();
       this.uplink.pump();
       this.uplink.silence.tell(this.downlink.repeats);
-      due = Math.min(due, this.uplink.nextDueMs());
+      due = Math.min(due, this.uplink.nextDueMs(), this.#tells.dueMs);
     });
     return Math.max(due, now + 1);
   }
@@ -485,6 +494,7 @@ export class Twin {
       if (this.#faults > 0) { for (const name of ["storage", "altered"] as const) this.context.problems.clear(name); }
       this.#faults = 0;
       for (const message of this.#outgoing.splice(0)) this.options.transport.send(message);
+      this.#tells.answer();
     } catch (error) {
       this.#applied = [];
       this.#outgoing = [];

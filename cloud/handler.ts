@@ -17,8 +17,11 @@ import { errorResponse } from "./api/errors.ts";
 import { type ApiToken, tokenHash } from "./api/tokens.ts";
 import { type Environment, type HandlerConfig, readHandlerConfig } from "./handler_config.ts";
 import { logToStderr } from "./handler_log.ts";
+import { Feed } from "./feed/feed.ts";
+import { FeedWatcher } from "./feed/watcher.ts";
 import { openTables } from "./open_tables.ts";
 import { type OpenPublisher, openPublisher } from "./publishers/open.ts";
+import { bothObservers } from "./sync/observer.ts";
 import { Registry } from "./sync/registry.ts";
 import { CloudService } from "./sync/service.ts";
 
@@ -58,13 +61,19 @@ async function openHandler(config: HandlerConfig, own: readonly ApiToken[]): Pro
     throw cause;
   });
   const metrics = new CloudMetrics({ schema: schema.version });
+  // What this instance handles: no instance hears another, nor any device's presence.
+  const feed = new Feed({ now, random });
   const handler = createHandler({
     schema,
     tables,
     registry,
+    feed,
     metrics,
     ...(publisher && {
-      service: new CloudService({ schema, tables, registry, publisher, now, random, retentionMs, observer: metrics }),
+      service: new CloudService({
+        ...{ schema, tables, registry, publisher, now, random, retentionMs },
+        observer: bothObservers(metrics, new FeedWatcher(schema, feed, now)),
+      }),
       counters: () => ({ publishedBytes: publisher.counters.publishedBytes }),
     }),
     tokens: () => [...tokens(), ...own],
@@ -80,6 +89,7 @@ async function openHandler(config: HandlerConfig, own: readonly ApiToken[]): Pro
   return {
     fetch: handler,
     async [Symbol.asyncDispose]() {
+      feed.close();
       await publisher?.close();
       await tables.close();
     },

@@ -23,6 +23,7 @@ import {
 import { type BrokerConnection, MqttSession } from "../mqtt/session.ts";
 import { SyncError } from "../schema/errors.ts";
 import { askLimits, batchLimits } from "../protocol/message_limits.ts";
+import { type Bus, type BusMessage, decodeBus, encodeBus } from "./feed/bus.ts";
 import { type DecodeBudgets, DecodeLane } from "./decode_lane.ts";
 import { OwnedParts } from "./owned_parts.ts";
 import type { Publisher, PublishOptions, Target } from "./publishers/port.ts";
@@ -60,6 +61,8 @@ export interface MqttPublisherOptions extends CloudMqttOptions {
   readonly timeoutMs?: number;
   /** Told of every device's presence, whatever workers share: for what is kept in memory. At each connect, of all at once. */
   readonly presence?: (deviceId: string, presence: Presence) => void;
+  /** Take part in what workers tell each other; see {@link MqttPublisher.bus}. Default false. */
+  readonly joins?: boolean;
 }
 
 /** Publishes to devices and shared channels; resolves at the broker's PUBACK. */
@@ -71,20 +74,42 @@ export class MqttPublisher implements Publisher {
   readonly #up = Promise.withResolvers<void>();
   readonly #waiting: (() => void)[] = [];
   #inFlightBytes = 0;
+  readonly #workerId: string;
+  readonly #busListeners = new Set<(message: BusMessage) => void>();
+  /** What workers tell each other; with `joins`. */
+  readonly bus: Bus = {
+    publish: (message) => {
+      this.#session.publish(this.#topics.feed, encodeBus(this.#workerId, message));
+    },
+    subscribe: (listener) => {
+      this.#busListeners.add(listener);
+      return () => this.#busListeners.delete(listener);
+    },
+  };
 
   /** Nothing is connected before {@link MqttPublisher.start}. */
   constructor(private readonly options: MqttPublisherOptions) {
     this.#topics = topics(options.prefix);
+    this.#workerId = options.workerId ?? randomId();
     this.#session = new MqttSession(
       {
         ...workerSession,
         ...options,
-        clientId: `${options.workerId ?? randomId()}/publish`,
-        subscriptions: options.presence ? [this.#topics.every("presence")] : [],
+        clientId: `${this.#workerId}/publish`,
+        subscriptions: [
+          ...(options.presence ? [this.#topics.every("presence")] : []),
+          ...(options.joins ? [this.#topics.feed] : []),
+        ],
         logName: "publisher",
       },
-      { up: () => this.#up.resolve(), down: () => {}, message: (topic, payload) => this.#present(topic, payload) },
+      { up: () => this.#up.resolve(), down: () => {}, message: (topic, payload) => this.#heard(topic, payload) },
     );
+  }
+
+  #heard(topic: string, payload: Uint8Array): void {
+    if (topic !== this.#topics.feed) return this.#present(topic, payload);
+    const message = decodeBus(this.#workerId, payload);
+    if (message) { for (const listener of this.#busListeners) listener(message); }
   }
 
   #present(topic: string, payload: Uint8Array): void {

@@ -28,6 +28,9 @@ import { type OpenedTables, openTables } from "./open_tables.ts";
 import { EventHub } from "./console/event_hub.ts";
 import { tellOfDevices } from "./console/fleet_events.ts";
 import type { LocalDevice } from "./console/local_device.ts";
+import { Feed } from "./feed/feed.ts";
+import { FeedWatcher } from "./feed/watcher.ts";
+import { bothObservers } from "./sync/observer.ts";
 import { Fleet } from "./sync/fleet.ts";
 import { Registry } from "./sync/registry.ts";
 import { CloudService } from "./sync/service.ts";
@@ -223,15 +226,20 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
       payloadBytesMax,
       random,
       inflates: true,
+      joins: true,
       presence: (deviceId, presence) => {
         fleet.heard(deviceId, presence);
         told.heard(deviceId);
+        watcher.presence(deviceId, presence);
       },
     });
     closers.push(() => publisher.close());
+    const feed = new Feed({ now, random, bus: publisher.bus }), watcher = new FeedWatcher(schema, feed, now);
+    closers.push(() => feed.close());
     const metrics = new CloudMetrics({ schema: schema.version });
     const service = new CloudService({
-      observer: metrics,
+      observer: bothObservers(metrics, watcher),
+      watched: () => feed.wanted,
       schema,
       tables,
       publisher,
@@ -263,7 +271,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
       return stream;
     });
     const cloud = new RunningCloud(
-      { service, registry, fleet, events, metrics, tables, publisher, receiver, broker, prefix, now, random },
+      { service, registry, fleet, feed, events, metrics, tables, publisher, receiver, broker, prefix, now, random },
       closers,
       closeAll,
     );
@@ -301,6 +309,7 @@ interface Parts {
   readonly service: CloudService;
   readonly registry: Registry;
   readonly fleet: Fleet;
+  readonly feed: Feed;
   readonly events: EventHub;
   readonly metrics: CloudMetrics;
   readonly tables: Tables;
@@ -371,7 +380,7 @@ class RunningCloud implements Cloud {
         hint: "without one it is only for this machine: 127.0.0.1",
       });
     }
-    const { service, tables, registry, fleet, events, metrics, prefix, now, random } = this.parts;
+    const { service, tables, registry, fleet, feed, events, metrics, prefix, now, random } = this.parts;
     metrics.add({
       gauges: () => ({
         brokerConnected: this.connected ? 1 : 0,
@@ -388,6 +397,7 @@ class RunningCloud implements Cloud {
       schema: service.schema,
       registry,
       fleet,
+      feed,
       events,
       devices: options.devices,
       label: options.label,
@@ -412,6 +422,7 @@ class RunningCloud implements Cloud {
     this.closers.push(async () => {
       // Streams of events would never end by themselves; their pages come again.
       events.close();
+      feed.close();
       let timer: ReturnType<typeof setTimeout> | undefined;
       // Open requests are finished; one that hangs holds nothing up for long.
       const late = new Promise<void>((resolve) => timer = setTimeout(resolve, 2_000));

@@ -356,6 +356,7 @@ function changesOf(fields: Fields): Changes {
     entries: entriesOf(fields),
     ...toldOf(fields),
     ...(fields.spreadMs === undefined ? {} : { spreadMs: waitOf(fields.spreadMs, "spreadMs") }),
+    ...(fields.tell === 1 ? { tell: 1 } : {}),
   };
 }
 

@@ -290,6 +290,11 @@ export interface Changes extends Told {
   readonly entries: readonly Entry[];
   /** On a channel of many devices: who misses something because of this message asks after a random part of so many ms. */
   readonly spreadMs?: number;
+  /**
+   * 1: the device is to say at once where it is (`presence.ts`), at most once a second. With `seq` 0 this is the whole message,
+   * and no worker has begun. Agents that do not know of it ignore it.
+   */
+  readonly tell?: 1;
 }
 
 /** The contiguous run of a channel from the device's cursor: entries `from+1 … to`, merged per key. */

@@ -2,12 +2,16 @@
  * A device's presence: a retained message on its own topic, set online at every connect and offline by its last will. An
  * online one may carry the device's report (`report.ts`).
  *
+ * Where the cloud asks (`tell` in `changes`), the device says on the same topic, not retained, where it is in its channels:
+ * `{v, online: true, at: {channel: number}}`. To older workers that is a presence, which changes nothing.
+ *
  * @module
  */
 import { fieldsOf, flagOf } from "./checks.ts";
 import { ProtocolError } from "./errors.ts";
 import { protocolVersion } from "./messages.ts";
-import { type DeviceReport, fitReport, readReport } from "./report.ts";
+import { type DeviceReport, fitReport, readAt, readReport } from "./report.ts";
+import { isMap } from "../schema/values.ts";
 
 /** A presence as it was received. */
 export interface Presence {
@@ -15,12 +19,19 @@ export interface Presence {
   readonly online: boolean;
   /** What it says of itself. */
   readonly report?: DeviceReport;
+  /** By channel, the number of the last log entry that is applied: the answer to a `tell`, and no more than that. */
+  readonly at?: Readonly<Record<string, number>>;
 }
 
 /** The payload of a presence message: 1,024 bytes at most. */
 export function encodePresence(online: boolean, report?: DeviceReport): Uint8Array {
   const presence = { v: protocolVersion, online, ...(report ? { r: fitReport(report) } : {}) };
   return new TextEncoder().encode(JSON.stringify(presence));
+}
+
+/** The payload that answers a `tell`. */
+export function encodeAt(at: Readonly<Record<string, number>>): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify({ v: protocolVersion, online: true, at }));
 }
 
 /** Whether the device says that it is online, and what it reports. @throws {ProtocolError} */
@@ -34,5 +45,6 @@ export function decodePresence(payload: Uint8Array): Presence {
   }
   const fields = fieldsOf(value, "presence");
   const online = flagOf(fields.online, "presence.online"), report = readReport(fields.r);
-  return report ? { online, report } : { online };
+  const at = isMap(fields.at) ? readAt(fields.at) : undefined;
+  return { online, ...(report ? { report } : {}), ...(at ? { at } : {}) };
 }

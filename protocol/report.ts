@@ -114,9 +114,12 @@ export function readReport(value: unknown): DeviceReport | undefined {
     const number = given[name];
     if (typeof number === "number" && Number.isSafeInteger(number)) report[name] = number;
   }
-  if (isMap(given.at)) {
-    const at = Object.entries(given.at).filter(([, seq]) => Number.isSafeInteger(seq)).slice(0, channelsMax);
-    report.at = Object.fromEntries(at);
-  }
+  if (isMap(given.at)) report.at = readAt(given.at);
   return report;
+}
+
+/** Positions in channels as they were received. */
+export function readAt(given: Readonly<Record<string, unknown>>): Record<string, number> {
+  const at = Object.entries(given).filter((one): one is [string, number] => Number.isSafeInteger(one[1]));
+  return Object.fromEntries(at.slice(0, channelsMax));
 }

@@ -9,7 +9,7 @@
  * | `tt/d/<device>/presence` | device, broker | presence, retained; the last will |
  * | `tt/d/<device>/down` | cloud | `ack`, pages, items, changes of the device's channel |
  * | `tt/a/<account>`, `tt/all` | cloud | changes of the shared channels |
- * | `tt/w/…` | workers | among workers: relayed parts, self-tests |
+ * | `tt/w/…` | workers | among workers: relayed parts, self-tests, the feed |
  *
  * @module
  */
@@ -39,6 +39,8 @@ export interface Topics {
   /** Where a worker passes on a part that came by a shared subscription, and the filter that all workers read. */
   relay(deviceId: string, kind: DeviceTopicKind): string;
   readonly everyRelay: string;
+  /** What workers tell each other, for people who watch. */
+  readonly feed: string;
   /** A worker's own topic, to see whether a shared subscription delivers. */
   selfTest(workerId: string): string;
 }
@@ -73,6 +75,7 @@ export function topics(prefix = "tt"): Topics {
     every: (kind) => `${prefix}/d/+/${kind}`,
     relay: (deviceId, kind) => `${prefix}/w/part/${checked("device", deviceId)}/${kind}`,
     everyRelay: `${prefix}/w/part/+/+`,
+    feed: `${prefix}/w/feed`,
     selfTest: (workerId) => `${prefix}/w/test/${checked("worker", workerId)}`,
   };
 }

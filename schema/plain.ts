@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { isDeepStrictEqual } from "node:util";
 import { checkAttributes } from "./check.ts";
 import { dateToJson, jsonToDate } from "./dates.ts";
 import { SyncError } from "./errors.ts";
@@ -37,6 +38,11 @@ export interface PlainContext {
   readonly random: () => number;
   /** Fills deviceId and accountId where the item lacks them. */
   readonly identity?: Partial<Identity>;
+  /**
+   * The item as the writer saw it. What plain JSON can't tell apart stays as it is stored: a value that reads the same keeps
+   * its type, and hidden properties, which the writer could not see, stay where none is given.
+   */
+  readonly seen?: Item;
 }
 
 /** An item as plain JSON, by property name. Unknown attributes are included by attribute name. */
@@ -111,6 +117,7 @@ export function fromPlain(schema: Schema, model: Model, plain: unknown, context:
   const refuse = (reason: string) => new SyncError("invalid", `the ${model.name} item is refused: ${reason}`);
   if (typeof plain !== "object" || plain === null || Array.isArray(plain)) throw refuse("it must be an object");
   const given = plain as Record<string, unknown>;
+  const seen = context.seen && unplaceItem(model, context.seen);
   const entries: [string, Json][] = [];
   const add = (attribute: string, value: Json | undefined) => {
     if (value !== undefined) entries.push([attribute, value]);
@@ -123,7 +130,7 @@ export function fromPlain(schema: Schema, model: Model, plain: unknown, context:
         if (value !== undefined) throw new RangeError(`${field.name} never leaves a device ("sync": "none")`);
         continue;
       }
-      add(field.attribute, complete(field, value, context, model));
+      add(field.attribute, seenValue(seen, field, value) ?? complete(field, value, context, model));
     }
     for (const [name, value] of Object.entries(given)) {
       if (isInternal(schema, name) || fieldOf(model, name)) continue;
@@ -137,7 +144,8 @@ export function fromPlain(schema: Schema, model: Model, plain: unknown, context:
           }: is ${meant.name} meant? To have both, give ${meant.name} as well (null: none)`,
         );
       }
-      add(name, plainToJson(value));
+      const stored = seen && Object.hasOwn(seen, name) ? seen[name] : undefined;
+      add(name, stored !== undefined && isDeepStrictEqual(plainJson(stored), value) ? stored : plainToJson(value));
     }
   } catch (error) {
     if (error instanceof RangeError) throw refuse(error.message);
@@ -147,6 +155,43 @@ export function fromPlain(schema: Schema, model: Model, plain: unknown, context:
   const problem = checkAttributes(model, attributes);
   if (problem !== undefined) throw refuse(problem);
   return attributes;
+}
+
+/** The stored value, where the writer saw it and leaves it so. */
+function seenValue(seen: Attributes | undefined, field: Field, value: unknown): Json | undefined {
+  const stored = seen && Object.hasOwn(seen, field.attribute) ? seen[field.attribute] : undefined;
+  if (stored === undefined || field.timestamp === "updated") return undefined;
+  if (value === undefined) return field.hidden ? stored : undefined;
+  return isDeepStrictEqual(plainValue(field, stored), value) ? stored : undefined;
+}
+
+/**
+ * The properties of a plain item that the schema does not have, as paths (`size.heigth`): in the item, and in objects and lists
+ * whose fields it describes.
+ */
+export function unknownNames(schema: Schema, model: Model, plain: unknown): string[] {
+  if (!isMap(plain)) return [];
+  const isOwn = (name: string) => isInternal(schema, name) || fieldOfAttribute(model, name) !== undefined;
+  return unknownIn(model.fields, plain, "", isOwn);
+}
+
+function unknownIn(
+  fields: readonly Field[],
+  map: { readonly [name: string]: unknown },
+  path: string,
+  isOwn = (_name: string) => false,
+): string[] {
+  return Object.entries(map).flatMap(([name, value]) => {
+    const field = fields.find((one) => one.name === name);
+    if (!field) return isOwn(name) ? [] : [path + name];
+    return unknownInValue(field, value, path + name);
+  });
+}
+
+function unknownInValue(field: Field, value: unknown, path: string): string[] {
+  if (field.nested && isMap(value)) return unknownIn(field.nested, value, `${path}.`);
+  if (!field.items || !Array.isArray(value)) return [];
+  return value.flatMap((member, at) => unknownInValue(field.items!, member, `${path}[${at}]`));
 }
 
 /** A field's value in an item; what is missing is made. */

@@ -8,6 +8,7 @@
 import { type Context, Hono } from "npm:hono@^4.13.19";
 import { isId } from "../../schema.ts";
 import type { Schema } from "../../schema/model.ts";
+import { ChannelLog } from "../sync/channel_log.ts";
 import { Fleet, stateOf } from "../sync/fleet.ts";
 import type { Registry } from "../sync/registry.ts";
 import type { CloudService } from "../sync/service.ts";
@@ -18,8 +19,12 @@ import type { LocalDevice } from "../console/local_device.ts";
 import { checkBrowser } from "./browser.ts";
 import { ApiError, errorResponse } from "./errors.ts";
 import { listUnidentified } from "./unidentified.ts";
-import { deleteItem, type ItemsContext, listItems, modelNamed, putItem } from "./items.ts";
+import type { ItemsContext } from "./items.ts";
+import { itemRoutes } from "./item_routes.ts";
+import { checkQuery, pageOf, withToken } from "./query.ts";
 import { queryFleet } from "./devices.ts";
+import type { Feed } from "../feed/feed.ts";
+import { feedRoutes } from "./feed_routes.ts";
 import { CloudMetrics } from "./metrics.ts";
 import { tableLacking } from "./ready.ts";
 import { Intake } from "./intake.ts";
@@ -37,6 +42,8 @@ export interface HandlerOptions {
   readonly registry: Registry;
   /** The fleet in memory, for queries over all devices. Default: one that reads the registry when it is asked. */
   readonly fleet?: Fleet;
+  /** What happens, for `/api/feed` and `/api/events`; without it there are none. */
+  readonly feed?: Feed;
   /** For `/metrics`, and for `/stream`, `/up` and `/sync`; without it there are none of these. */
   readonly service?: Pick<
     CloudService,
@@ -48,6 +55,7 @@ export interface HandlerOptions {
     | "recordRefused"
     | "historyLost"
     | "requestVerify"
+    | "askWhere"
   >;
   /** What `/metrics` shows beside counters: the service's observer. */
   readonly metrics?: CloudMetrics;
@@ -88,9 +96,6 @@ export interface RequestInfo {
   /** Absent: not known. */
   readonly remoteAddr?: { readonly hostname?: string } | object;
 }
-
-/** Items, or devices, of a page: by default, and at most. */
-const limitDefault = 100, limitMax = 1000;
 
 /** Makes the handler. It never throws: an error is a response. */
 export function createHandler(options: HandlerOptions): (request: Request, info?: RequestInfo) => Promise<Response> {
@@ -142,20 +147,9 @@ export function createHandler(options: HandlerOptions): (request: Request, info?
     const lacking = await (options.lacking?.() ?? tableLacking(tables));
     return lacking.length === 0 ? c.text("ready\n") : c.text(`${lacking.join("\n")}\n`, 503);
   });
-  app.get("/api/items", async (c) => {
-    checkQuery(c, ["model", "device", "account", "limit", "next"]);
-    const model = modelNamed(schema, c.req.query("model"));
-    const listing = { model, deviceId: idOf(c, "device"), accountId: idOf(c, "account"), ...pageOf(c) };
-    return c.json(withToken(await listItems(items, listing)));
-  });
-  app.put("/api/items", async (c) => {
-    const body = await readObject(c.req.raw);
-    return c.json({ item: await putItem(items, modelNamed(schema, body.model), body.item) });
-  });
-  app.delete("/api/items", async (c) => {
-    const body = await readObject(c.req.raw);
-    return c.json({ item: await deleteItem(items, modelNamed(schema, body.model), body.item) ?? null });
-  });
+  const log = new ChannelLog(tables.log, { now: options.now, random: options.random });
+  itemRoutes(app, { ...items, log, fleet, askWhere: service && ((channel) => service.askWhere(channel)) });
+  if (options.feed) feedRoutes(app, { feed: options.feed, now: options.now, name: schema.version });
   app.get("/api/unidentified", async (c) => {
     checkQuery(c, ["limit", "next"]);
     return c.json(withToken(await listUnidentified(items, pageOf(c))));
@@ -238,47 +232,4 @@ async function knownDevice(registry: Registry, deviceId: string): Promise<string
     throw new ApiError(404, "not-found", `there is no device "${deviceId}"`);
   }
   return deviceId;
-}
-
-/** A mistyped name would widen the list. */
-function checkQuery(c: Context, known: readonly string[]): void {
-  const unknown = Object.keys(c.req.query()).find((name) => !known.includes(name));
-  if (unknown !== undefined) throw new ApiError(400, "invalid", `unknown parameter ${JSON.stringify(unknown)}`);
-}
-
-function idOf(c: Context, name: string): string | undefined {
-  const id = c.req.query(name);
-  if (id !== undefined && !isId(id)) {
-    throw new ApiError(400, "invalid", `${name} is not an id: 1 to 128 of A-Z a-z 0-9 _ . : -`);
-  }
-  return id;
-}
-
-function pageOf(c: Context): { limit: number; next?: string } {
-  const text = c.req.query("limit");
-  const limit = text === undefined ? limitDefault : Number(text);
-  if (!Number.isSafeInteger(limit) || limit < 1) {
-    throw new ApiError(400, "invalid", "limit is not a whole number above 0");
-  }
-  const next = c.req.query("next");
-  return { limit: Math.min(limit, limitMax), next: next === undefined ? undefined : decodeToken(next) };
-}
-
-/** A table's token may be any text; in an URL it is base64url. */
-function withToken<T extends { readonly next?: string }>(page: T): T {
-  if (page.next === undefined) return page;
-  return {
-    ...page,
-    next: btoa(String.fromCharCode(...new TextEncoder().encode(page.next))).replaceAll("+", "-").replaceAll("/", "_"),
-  };
-}
-
-function decodeToken(text: string): string {
-  try {
-    const bytes = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
-    return new TextDecoder().decode(Uint8Array.from(bytes, (character) => character.charCodeAt(0)));
-  } catch {
-    // Whatever atob dislikes: it is not a token of ours.
-    throw new ApiError(400, "invalid", "next is not a token of a page");
-  }
 }

@@ -14,6 +14,11 @@ export class ApiError extends Error {
   constructor(readonly status: number, readonly code: string, message: string) {
     super(message);
   }
+
+  /** What the answer says beside `code` and `message`. */
+  get details(): Readonly<Record<string, unknown>> {
+    return {};
+  }
 }
 
 /** Statuses of the codes that an operating fault may have; others are 503 where they pass, else 500. */
@@ -26,7 +31,7 @@ const statuses: Readonly<Record<string, number>> = {
 
 /** The response for whatever was thrown. What nobody foresaw is logged, and told to the caller without details. */
 export function errorResponse(error: unknown): Response {
-  if (error instanceof ApiError) return jsonError(error.status, error.code, error.message);
+  if (error instanceof ApiError) return jsonError(error.status, error.code, error.message, error.details);
   if (error instanceof SyncError) {
     const status = statuses[error.code] ?? (error.retryable ? 503 : 500);
     if (status < 500) return jsonError(status, error.code, error.message);
@@ -42,7 +47,7 @@ export function errorResponse(error: unknown): Response {
   return jsonError(500, "internal", "the request failed; the log says why");
 }
 
-function jsonError(status: number, code: string, message: string): Response {
+function jsonError(status: number, code: string, message: string, details: object = {}): Response {
   const headers = status === 401 ? { "www-authenticate": "Bearer" } : undefined;
-  return Response.json({ error: { code, message } }, { status, headers });
+  return Response.json({ error: { code, message }, ...details }, { status, headers });
 }

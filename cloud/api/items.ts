@@ -1,27 +1,22 @@
 /**
- * Items over HTTP: listing, putting and deleting, as a cloud application does. They write to the table and nothing else:
- * the change reaches devices through the stream, like anybody's.
+ * Items over HTTP: listing them, as a cloud application does. What writes is in `write.ts`.
  *
  * @module
  */
 import {
-  completeItem,
+  digest,
   fieldOf,
-  fromPlain,
   type IdentityRole,
   idIn,
   idOfItem,
   modelOf,
-  renderKey,
   renderTemplate,
-  roleOf,
-  SyncError,
   type Template,
   toPlain,
 } from "../../schema.ts";
-import type { Field, Model, Schema } from "../../schema/model.ts";
+import type { Model, Schema } from "../../schema/model.ts";
 import type { Item } from "../../schema/values.ts";
-import type { DataTable, ItemPage, Query, Write } from "../table/port.ts";
+import type { DataTable, ItemPage, Query } from "../table/port.ts";
 import { ApiError } from "./errors.ts";
 
 /** What the items API works on. */
@@ -67,23 +62,27 @@ export function modelNamed(schema: Schema, name: unknown): Model {
 export async function listItems(
   context: ItemsContext,
   listing: Listing,
-): Promise<{ items: PlainItem[]; next?: string }> {
+): Promise<{ items: PlainItem[]; digests: string[]; next?: string }> {
   const { schema, data } = context;
   const { model, limit } = listing;
   checkNames(listing);
   const query = queryOf(schema, listing);
-  const items: PlainItem[] = [];
+  const items: PlainItem[] = [], digests: string[] = [];
   let after = listing.next;
   for (let reads = 0; reads < readsMax && items.length < limit; reads++) {
     const room = limit - items.length;
     const page: ItemPage = query
       ? await data.query({ ...query, limit: room, after })
       : await data.scan({ limit: room, after });
-    for (const item of page.items) if (await isWanted(context, listing, item)) items.push(toPlain(schema, model, item));
+    for (const item of page.items) {
+      if (!await isWanted(context, listing, item)) continue;
+      items.push(toPlain(schema, model, item));
+      digests.push(digest(item));
+    }
     after = page.next;
-    if (after === undefined) return { items };
+    if (after === undefined) return { items, digests };
   }
-  return { items, next: after };
+  return { items, digests, next: after };
 }
 
 /** An empty list would say that there are none. */
@@ -131,61 +130,4 @@ function leading(template: Template | undefined, get: (name: string) => string |
   if (!template) return "";
   const parts = end < 0 ? template.parts : template.parts.slice(0, end);
   return renderTemplate({ text: "", parts }, get) ?? "";
-}
-
-/** Puts an item: replaces what is there, fills in defaults and ids, sets timestamps. Without `_source` and `_stamp`. */
-export async function putItem(context: ItemsContext, model: Model, plain: unknown): Promise<PlainItem> {
-  const { schema, now, random } = context;
-  const item = completeItem(schema, model, fromPlain(schema, model, plain, { now: now(), random }));
-  const unidentified = model.identityFields.find((name) =>
-    typeof idOfItem(model, item, roleOf(model, name)!) !== "string"
-  );
-  if (unidentified) throw new ApiError(400, "invalid", `${model.name} needs ${unidentified}`);
-  await writeOne(context.data, { op: "put", item });
-  return toPlain(schema, model, item);
-}
-
-/** Deletes an item by its key attributes. @returns what was there. */
-export async function deleteItem(context: ItemsContext, model: Model, plain: unknown): Promise<PlainItem | undefined> {
-  const { schema, now, random } = context;
-  if (typeof plain !== "object" || plain === null || Array.isArray(plain)) {
-    throw new ApiError(400, "invalid", "an item is required, with its key attributes at least");
-  }
-  const bare = keyModelOf(model);
-  const given = plain as Record<string, unknown>;
-  const named = Object.fromEntries(
-    bare.fields.flatMap(({ name }) => Object.hasOwn(given, name) ? [[name, given[name]]] : []),
-  );
-  const key = renderKey(model, fromPlain(schema, bare, named, { now: now(), random }));
-  if (!key) throw new ApiError(400, "invalid", `the key of ${model.name} can't be made of what is given`);
-  const old = await writeOne(context.data, { op: "delete", key });
-  return old && modelOf(schema, old) === model ? toPlain(schema, model, old) : undefined;
-}
-
-const keyModels = new WeakMap<Model, Model>();
-
-/** The model with nothing but the fields that its key names, each of them required and none of them made up. */
-function keyModelOf(model: Model): Model {
-  let bare = keyModels.get(model);
-  if (!bare) {
-    const fields = [...model.identityFields, ...model.keyFields].flatMap((name): Field[] => {
-      const field = fieldOf(model, name);
-      if (!field) return [];
-      const { enum: _enum, validate: _validate, default: _default, generate: _generate, timestamp: _at, ...rest } =
-        field;
-      return [{ ...rest, required: true }];
-    });
-    bare = { ...model, fields };
-    keyModels.set(model, bare);
-  }
-  return bare;
-}
-
-async function writeOne(data: DataTable, write: Write): Promise<Item | undefined> {
-  const [result] = await data.write([write]);
-  if (result?.outcome === "written") return result.old;
-  if (result?.outcome === "too-large" || result?.outcome === "invalid") {
-    throw new SyncError(result.outcome, result.message);
-  }
-  throw new SyncError("unavailable", "the table is throttled: try again", { retryable: true });
 }

@@ -6,7 +6,7 @@
  */
 import { Counter, Gauge, Histogram, Registry } from "npm:prom-client@^15.1.3";
 import config from "../../deno.json" with { type: "json" };
-import type { Observer } from "../sync/observer.ts";
+import { noObserver, type Observer } from "../sync/observer.ts";
 
 /** Seconds: from an embedded table's microseconds to a request that gives up. */
 const buckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -50,6 +50,10 @@ const help: Readonly<Record<string, string>> = {
 
 /** The metrics of a worker or handler. It is the service's observer. */
 export class CloudMetrics implements Observer {
+  /** Measured by {@link answered}. */
+  readonly acknowledged = noObserver.acknowledged;
+  /** Counted by the service. */
+  readonly published = noObserver.published;
   readonly #registry = new Registry();
   readonly #sources: MetricsSources[] = [];
   readonly #counters = new Map<string, Counter>();

@@ -375,6 +375,7 @@ export class Answering {
       if (bytes > 0) this.#read.take(identity.deviceId, bytes * refusedFactor, now());
       this.#metrics.changesRefused += ack.answers.filter(({ code }) => code !== "ok").length;
       this.#tellAnswers(up, ack);
+      this.context.observer.acknowledged(identity, up, ack);
       return [ack];
     } catch (error) {
       const { deviceId } = identity;

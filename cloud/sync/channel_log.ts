@@ -23,6 +23,7 @@ import { SyncError } from "../../schema.ts";
 import type { Item } from "../../schema/values.ts";
 import { absent, all, any, equals } from "../table/condition.ts";
 import { type Epoch, epochsFrom, epochsText, sinceOf, withEpoch } from "./epochs.ts";
+import { itemSizeBytes } from "../table/item_size.ts";
 import type { Table } from "../table/port.ts";
 import { pause } from "./bounded.ts";
 import { Lru } from "./lru.ts";
@@ -281,6 +282,21 @@ export class ChannelLog {
       after = page.next;
     } while (after !== undefined && entries.length < limit);
     return entries;
+  }
+
+  /**
+   * A page of the channel's entries, the newest first, for people who look back. It may be short, even empty, with a `next`.
+   *
+   * @returns with the bytes that were read, which is what a table charges for
+   */
+  async back(
+    channel: Channel,
+    { limit, after }: { readonly limit: number; readonly after?: string },
+  ): Promise<{ readonly entries: LogEntry[]; readonly bytes: number; readonly next?: string }> {
+    const hash = `log#${channel}`;
+    const { items, next } = await this.#table.query({ index: "primary", hash, reverse: true, limit, after });
+    const bytes = items.reduce((sum, item) => sum + itemSizeBytes(item), 0);
+    return { entries: items.map(entryOf), bytes, ...(next === undefined ? {} : { next }) };
   }
 
   /**

@@ -8,6 +8,7 @@
  * @module
  */
 import type { DeviceReport, Presence } from "../../protocol.ts";
+import { Lru } from "./lru.ts";
 import type { DeviceInfo, Registry } from "./registry.ts";
 
 /** How a device is, at a glance. */
@@ -21,6 +22,12 @@ export interface DeviceStanding extends DeviceInfo {
   readonly why?: string;
   /** How old the oldest change is that waits on the device, ms. */
   readonly lagMs?: number;
+}
+
+/** Where a device is in its channels, and when it said so. */
+export interface Told {
+  readonly at: Readonly<Record<string, number>>;
+  readonly atMs: number;
 }
 
 /** A change that waits for longer is a lag. */
@@ -64,6 +71,8 @@ export class Fleet {
   readonly #devices = new Map<string, DeviceInfo>();
   /** What came while the registry was being read: newer than its rows. */
   readonly #heard = new Map<string, Presence & { readonly atMs: number }>();
+  /** Where devices are in their channels, as they said it last: by report, or asked. */
+  readonly #at = new Lru<string, Told>({ sizeOf: (deviceId) => 2 * deviceId.length + 300 });
   #loadedMs = -Infinity;
   #loading: Promise<void> | undefined;
   #hears = false;
@@ -79,6 +88,10 @@ export class Fleet {
   /** A device's presence. Where nobody has asked for the fleet yet, nothing is kept. */
   heard(deviceId: string, presence: Presence): void {
     this.#hears = true;
+    const at = presence.at ?? presence.report?.at;
+    if (at) this.#at.set(deviceId, { at, atMs: this.#now() });
+    // An answer to a question says nothing else.
+    if (presence.at && !presence.report) return;
     if (this.#loadedMs === -Infinity && !this.#loading) return;
     const heard = { ...presence, atMs: this.#now() };
     if (this.#loading) this.#heard.set(deviceId, heard);
@@ -90,6 +103,18 @@ export class Fleet {
   /** The registry was changed here: it is read again when the fleet is asked for. */
   changed(): void {
     this.#lacksMs = -Infinity;
+  }
+
+  /** Where a device said last that it is; undefined: it was not heard here. */
+  told(deviceId: string): Told | undefined {
+    return this.#at.get(deviceId);
+  }
+
+  /** One device with its state: as it is in memory where that is fresh, else as the registry has it. */
+  async one(deviceId: string): Promise<DeviceStanding | undefined> {
+    const isFresh = this.#hears && this.#now() - this.#loadedMs <= freshMs;
+    const info = (isFresh ? this.#devices.get(deviceId) : undefined) ?? await this.#registry.info(deviceId);
+    return info && { ...info, ...stateOf(info, this.#now()) };
   }
 
   /** All devices with their states, in no order. Reads the registry where the copy is old. */

@@ -4,6 +4,8 @@
  *
  * @module
  */
+import type { Ack, Changes, Up } from "../../protocol.ts";
+import type { Identity } from "../../schema/model.ts";
 import type { Table, Tables } from "../table/port.ts";
 
 /** Listens. Its methods must not throw. */
@@ -14,13 +16,34 @@ export interface Observer {
   answered(model: string, code: string): void;
   /** Records of the stream were passed on, the newest this old by then; undefined where the stream does not tell. */
   passed(records: number, ageSeconds: number | undefined): void;
+  /** A device's batch was handled. */
+  acknowledged(identity: Identity, up: Up, ack: Ack): void;
+  /** An entry of a channel's log is in the log, and published. */
+  published(entry: Changes): void;
 }
 
 /** A table's requests. */
 export type TableOp = "get" | "write" | "query" | "scan";
 
 /** Nobody listens. */
-export const noObserver: Observer = { request() {}, answered() {}, passed() {} };
+export const noObserver: Observer = {
+  request() {},
+  answered() {},
+  passed() {},
+  acknowledged() {},
+  published() {},
+};
+
+/** Both listen. */
+export function bothObservers(a: Observer, b: Observer): Observer {
+  return {
+    request: (...args) => (a.request(...args), b.request(...args)),
+    answered: (...args) => (a.answered(...args), b.answered(...args)),
+    passed: (...args) => (a.passed(...args), b.passed(...args)),
+    acknowledged: (...args) => (a.acknowledged(...args), b.acknowledged(...args)),
+    published: (...args) => (a.published(...args), b.published(...args)),
+  };
+}
 
 const ops: ReadonlySet<PropertyKey> = new Set<TableOp>(["get", "write", "query", "scan"]);
 

@@ -37,6 +37,8 @@ export interface PassingContext extends FanOutContext {
   /** How many would ask because of one message: see `spread.ts`. */
   readonly spread: Pick<Spread, "spreadMs">;
   readonly observer: Observer;
+  /** Somebody watches: devices are to say when they have an entry. Not where an entry has hundreds of readers. */
+  readonly tells: () => boolean;
   readonly random: () => number;
   readonly pause: (ms: number, signal?: AbortSignal) => Promise<void>;
 }
@@ -273,7 +275,13 @@ export class StreamPassing {
       if (!to) return;
       try {
         const spreadMs = this.context.spread.spreadMs(message.channel);
-        await this.context.publisher.publish(to, spreadMs > 0 ? { ...message, spreadMs } : message);
+        const tell = spreadMs === 0 && this.context.tells();
+        await this.context.publisher.publish(to, {
+          ...message,
+          ...(spreadMs > 0 ? { spreadMs } : {}),
+          ...(tell ? { tell: 1 } : {}),
+        });
+        this.context.observer.published(message);
         this.#metrics.messagesPublished++;
         this.#metrics.entriesPublished += message.entries.length;
       } catch (error) {

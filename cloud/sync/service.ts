@@ -8,7 +8,7 @@
  * @module
  */
 import { Log } from "../../protocol/log.ts";
-import type { FromDevice, Presence as PresenceMessage } from "../../protocol.ts";
+import type { Channel, FromDevice, Presence as PresenceMessage } from "../../protocol.ts";
 import type { Schema } from "../../schema/model.ts";
 import { Answering, type AnsweringOptions } from "./answering.ts";
 import { backoffMs } from "../../protocol/backoff.ts";
@@ -16,7 +16,7 @@ import { pause, tableBackoff } from "./bounded.ts";
 import { defaultPageLimits } from "./catch_up.ts";
 import { ChannelLog } from "./channel_log.ts";
 import { Spread } from "./spread.ts";
-import type { Publisher } from "../publishers/port.ts";
+import { type Publisher, targetOf } from "../publishers/port.ts";
 import { Registry } from "./registry.ts";
 import { noMetrics, type ServiceMetrics } from "./metrics.ts";
 import { noObserver, observedTables, type Observer } from "./observer.ts";
@@ -49,6 +49,8 @@ export interface ServiceOptions {
   readonly pause?: (ms: number, signal?: AbortSignal) => Promise<void>;
   /** Told of what is done and how long it took; default: nobody. */
   readonly observer?: Observer;
+  /** Whether somebody watches where changes get: then devices are asked to say when they have them. Default: nobody. */
+  readonly watched?: () => boolean;
 }
 
 const logger = new Log("cloud");
@@ -90,6 +92,7 @@ export class CloudService {
     this.#passing = new StreamPassing({
       ...shared,
       pause: options.pause ?? pause,
+      tells: options.watched ?? (() => false),
       identityOf: (deviceId) => registry.identityOf(deviceId),
     });
   }
@@ -142,8 +145,23 @@ export class CloudService {
     return request;
   }
 
+  /**
+   * Asks a channel's devices to say where they are, at once: they do so by presence, which {@link MqttPublisher} hears.
+   *
+   * @throws SyncError `unavailable` where the broker does not take it
+   */
+  async askWhere(channel: Channel): Promise<void> {
+    const to = targetOf(channel);
+    if (!to) return;
+    const epoch = await this.log.epoch(channel), time = this.#options.now();
+    await this.#options.publisher.publish(to, { type: "changes", channel, epoch, seq: 0, entries: [], time, tell: 1 });
+    this.#metrics.messagesPublished++;
+  }
+
   /** Notes that a device came or went. Never rejects: presence is for people to look at. */
-  async presence(deviceId: string, { online, report }: PresenceMessage): Promise<void> {
+  async presence(deviceId: string, { online, report, at }: PresenceMessage): Promise<void> {
+    // The answer to a `tell` is no news of whether the device is there: it is heard by who asked.
+    if (at && !report) return;
     try {
       if (await this.registry.identityOf(deviceId)) await this.registry.touch(deviceId, online, report);
     } catch (error) {

@@ -70,6 +70,10 @@ export class Scripted implements Disposable {
   /** The table: items by `<hash> <sort>`. */
   readonly table: Map<string, Current> = new Map();
   readonly sent: FromDevice[] = [];
+  /** What was told of the cursor when the cloud asked, with the rows of `Slot` by then. */
+  readonly told: { readonly seq: number; readonly rows: number }[] = [];
+  /** Live entries ask where the device is. */
+  asks = false;
   readonly faults: unknown[] = [];
   nowMs = Date.UTC(2026, 0, 1);
   monotonicMs = 1000;
@@ -101,6 +105,10 @@ export class Scripted implements Disposable {
         send: (message) => {
           this.sent.push(message);
           if (!this.swallows(message)) this.#queue.push(message);
+          return this.connected;
+        },
+        tell: (at) => {
+          this.told.push({ seq: at[channel] ?? 0, rows: this.rows("SELECT _id FROM Slot").length });
           return this.connected;
         },
       },
@@ -165,7 +173,15 @@ export class Scripted implements Disposable {
   tell(entries: readonly Entry[]): void {
     const seq = ++this.#seq;
     if (!this.connected) return;
-    this.twin.onMessage({ type: "changes", channel, epoch: this.epoch, seq, entries, time: this.nowMs + this.aheadMs });
+    const time = this.nowMs + this.aheadMs, asks = this.asks ? { tell: 1 as const } : {};
+    this.twin.onMessage({ type: "changes", channel, epoch: this.epoch, seq, entries, time, ...asks });
+    this.answer();
+  }
+
+  /** The cloud asks where the device is, with no entry. */
+  ask(): void {
+    const time = this.nowMs + this.aheadMs;
+    this.twin.onMessage({ type: "changes", channel, epoch: this.epoch, seq: 0, entries: [], time, tell: 1 });
     this.answer();
   }
 

@@ -1,88 +1,7 @@
 import assert from "node:assert/strict";
 import { ApiError } from "../../cloud/api/errors.ts";
 import { IotDestinations } from "../../cloud/api/iot_destination.ts";
-import { createHandler } from "../../cloud/handler.ts";
-import { Registry } from "../../cloud/sync/registry.ts";
-import { CloudService } from "../../cloud/sync/service.ts";
-import { openEmbedded } from "../../cloud/embedded.ts";
-import { compileSchema } from "../../schema.ts";
-import { Outbox } from "./fixture.ts";
-
-const schema = compileSchema({
-  version: "0.0.1",
-  indexes: { primary: { hash: "pk", sort: "sk" } },
-  models: {
-    Setting: {
-      pk: { type: "string", value: "device#${deviceId}" },
-      sk: { type: "string", value: "setting#${name}" },
-      deviceId: { type: "string", required: true },
-      name: { type: "string", required: true },
-      value: { type: "number" },
-      big: { type: "number" },
-      level: { type: "string", enum: ["low", "high"], default: "low" },
-      at: { type: "date", isoDates: true },
-      data: { type: "binary" },
-      tags: { type: "set" },
-      secret: { type: "string", hidden: true },
-      created: { type: "date", isoDates: true },
-      updated: { type: "date", isoDates: true },
-    },
-    Note: {
-      pk: { type: "string", value: "note#${day}" },
-      sk: { type: "string", value: "note#${id}" },
-      id: { type: "string", generate: "ulid", required: true },
-      day: { type: "number", required: true },
-      accountId: { type: "string" },
-    },
-    Private: {
-      pk: { type: "string", value: "device#${deviceId}" },
-      sk: { type: "string", value: "private" },
-      deviceId: { type: "string", required: true },
-    },
-  },
-  params: { timestamps: true },
-  process: { Setting: { sync: "both" }, Note: { sync: "up" }, Private: { enable: "device" } },
-});
-
-class Api implements AsyncDisposable {
-  readonly now = () => 1_800_000_000_000;
-  readonly tables = openEmbedded(":memory:", { schema, now: this.now });
-  readonly registry = new Registry(this.tables.log, { now: this.now });
-  readonly service = new CloudService({
-    schema,
-    tables: this.tables,
-    publisher: new Outbox(),
-    now: this.now,
-    random: Math.random,
-  });
-  readonly handler: (request: Request) => Promise<Response>;
-
-  constructor(readonly token?: string) {
-    const { tables, registry, service, now } = this;
-    this.handler = createHandler({ schema, tables, registry, service, token, now, random: Math.random });
-  }
-
-  async call(method: string, path: string, body?: unknown, headers: Record<string, string> = {}) {
-    const response = await this.handler(
-      new Request(`http://cloud${path}`, {
-        method,
-        headers,
-        ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
-      }),
-    );
-    const text = await response.text();
-    const json = response.headers.get("content-type")?.includes("json") ? JSON.parse(text) : undefined;
-    return { status: response.status, text, json };
-  }
-
-  put(model: string, item: unknown) {
-    return this.call("PUT", "/api/items", { model, item });
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.tables.close();
-  }
-}
+import { Api } from "./api/fixture.ts";
 
 Deno.test("handler: health is open, and everything else wants the token where there is one", async () => {
   await using api = new Api("s3cret");
@@ -121,7 +40,7 @@ Deno.test("handler: an item is put with defaults, ids and timestamps, listed as 
     secret: "hush",
     extra: { unknown: [1] },
   };
-  const { status, json } = await api.put("Setting", given);
+  const { status, json } = await api.call("PUT", "/api/items", { model: "Setting", item: given, unknown: "keep" });
   assert.equal(status, 200, JSON.stringify(json));
   const { secret: _secret, ...visible } = given;
   const moment = new Date(api.now()).toISOString();
@@ -136,7 +55,7 @@ Deno.test("handler: an item is put with defaults, ids and timestamps, listed as 
     undefined,
   ]);
   const listed = await api.call("GET", "/api/items?model=Setting&device=d1");
-  assert.deepEqual(listed.json, { items: [json.item] });
+  assert.deepEqual(listed.json, { items: [json.item], digests: [json.digest] });
   const deleted = await api.call("DELETE", "/api/items", {
     model: "Setting",
     item: { deviceId: "d1", name: "interval" },
@@ -147,7 +66,7 @@ Deno.test("handler: an item is put with defaults, ids and timestamps, listed as 
     item: { deviceId: "d1", name: "interval" },
   });
   assert.deepEqual([again.status, again.json], [200, { item: null }]);
-  assert.deepEqual((await api.call("GET", "/api/items?model=Setting&device=d1")).json, { items: [] });
+  assert.deepEqual((await api.call("GET", "/api/items?model=Setting&device=d1")).json, { items: [], digests: [] });
 });
 
 Deno.test("handler: items are listed by their device's account, and what can't be filtered by is refused", async () => {
@@ -252,7 +171,13 @@ Deno.test("handler: what is wrong with a request is said with a status and a cod
     ["PUT", "/api/items", setting({ deviceId: "d1", name: "x", value: "many" }), 400, "invalid"],
     ["PUT", "/api/items", setting({ deviceId: "d1", name: "x", level: "middle" }), 400, "invalid"],
     ["PUT", "/api/items", setting({ deviceId: "d1", name: "x", vlaue: 1 }), 400, "invalid"],
-    ["PUT", "/api/items", setting({ deviceId: "d1", name: "x", text: "x".repeat(420_000) }), 413, "too-large"],
+    [
+      "PUT",
+      "/api/items",
+      { ...setting({ deviceId: "d1", name: "x", text: "x".repeat(420_000) }), unknown: "keep" },
+      413,
+      "too-large",
+    ],
     ["PUT", "/api/items", "x".repeat(3_000_000), 413, "too-large"],
     ["DELETE", "/api/items", setting({ deviceId: "d1" }), 400, "invalid"],
     ["DELETE", "/api/items", setting("x"), 400, "invalid"],

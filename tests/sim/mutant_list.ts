@@ -17,6 +17,7 @@ import { security } from "./mutants_security.ts";
 import { values } from "./mutants_values.ts";
 import { restore } from "./mutants_restore.ts";
 import { skew } from "./mutants_skew.ts";
+import { signals } from "./mutants_signals.ts";
 import { storms } from "./mutants_storm.ts";
 
 const uplink = "agent/sync/uplink.ts", answers = "agent/sync/answers.ts", incoming = "agent/sync/incoming.ts";
@@ -681,4 +682,5 @@ export const mutants: readonly Mutant[] = [
   ...restore,
   ...storms,
   ...nets,
+  ...signals,
 ];

@@ -1,0 +1,216 @@
+/**
+ * What became of an item: `GET /api/items/history`, which entries of its channel's log name it; `GET /api/items/where`, how far
+ * its last change got: saved, logged, on the device. Both read the log backwards, a bounded part at a time, and say what that
+ * costs. The log keeps keys, not values, for some days; models that only go up are not in it.
+ *
+ * @module
+ */
+import { channelOf, digest, toPlain } from "../../schema.ts";
+import type { Channel, Key } from "../../protocol.ts";
+import { keyText } from "../../protocol/keys.ts";
+import { comesDown } from "../../schema/direction.ts";
+import type { Model } from "../../schema/model.ts";
+import type { ChannelLog, LogEntry, LogKey } from "../sync/channel_log.ts";
+import type { DeviceStanding, Fleet } from "../sync/fleet.ts";
+import { ApiError } from "./errors.ts";
+import type { ItemsContext, PlainItem } from "./items.ts";
+import { keyAttributes, keyOfPlain } from "./write.ts";
+
+/** What is looked at. */
+export interface TraceContext extends ItemsContext {
+  readonly log: Pick<ChannelLog, "back" | "state">;
+  readonly fleet: Pick<Fleet, "all" | "one" | "told">;
+  /** Asks a channel's devices where they are; absent: nobody can be asked. */
+  readonly askWhere?: (channel: Channel) => Promise<void>;
+}
+
+/** An entry of the log that names the item. */
+export interface Version {
+  readonly seq: number;
+  /** When it was logged, ISO text. */
+  readonly at: string;
+  /** The device that wrote it, where the entry tells; else `cloud or another device`. */
+  readonly by?: string;
+  /** A removal, or one in between. */
+  readonly removed?: true;
+}
+
+/** What the log knows of an item, the newest first. */
+export interface History {
+  /** The channel that the item's changes go down on; absent: they go nowhere, and nothing is kept of them. */
+  readonly channel?: Channel;
+  readonly versions: readonly Version[];
+  /** Read units of 4 KB that this took. */
+  readonly read: number;
+  /** Where to look further back. */
+  readonly next?: string;
+}
+
+/** How far an item's last change got. */
+export interface Where {
+  /** The item as it is in the table, null where it is not. */
+  readonly item: PlainItem | null;
+  readonly digest?: string;
+  readonly channel?: Channel;
+  /** The last entry that names it; absent: none in what was read. */
+  readonly logged?: { readonly seq: number; readonly at: string };
+  /** Of the devices that read the channel. */
+  readonly devices?: {
+    readonly total: number;
+    /** Connected ones. */
+    readonly online: number;
+    /** Connected ones that have applied the entry. */
+    readonly have: number;
+  };
+  /** Read units of 4 KB that this took, of the log. */
+  readonly read: number;
+}
+
+/** What is asked of {@link whereIs}. */
+export interface WhereOptions {
+  readonly waitMs?: number;
+  readonly sinceMs?: number;
+  /** Waits; default by timers. */
+  readonly sleep?: (ms: number) => Promise<void>;
+}
+
+/** Bytes and entries of the log that one request reads. */
+const historyBytesMax = 1024 * 1024, historyEntriesMax = 5_000;
+/** The last change of an item that is looked at now is among the last. */
+const whereEntriesMax = 100;
+/** An entry has 50 KB at most, and most have one. */
+const pageEntries = 100;
+/** Devices that are asked where they are at once. */
+const askedMax = 100;
+/** Looks at what devices say come so often while it is waited for, ms. */
+const lookEveryMs = 20;
+
+/** What the log knows of an item. @throws ApiError 400 for a key that is none */
+export async function historyOf(
+  context: TraceContext,
+  model: Model,
+  plain: unknown,
+  after?: string,
+): Promise<History> {
+  const key = keyOfPlain(context, model, plain), channel = channelOfKey(context, model, plain);
+  if (channel === undefined) return { versions: [], read: 0 };
+  const versions: Version[] = [];
+  let bytes = 0, entries = 0, next = after;
+  do {
+    const page = await context.log.back(channel, { limit: pageEntries, after: next });
+    bytes += page.bytes;
+    entries += page.entries.length;
+    next = page.next;
+    for (const entry of page.entries) versions.push(...versionIn(entry, key, channel));
+  } while (next !== undefined && bytes < historyBytesMax && entries < historyEntriesMax);
+  return { channel, versions, read: units(bytes), ...(next === undefined ? {} : { next }) };
+}
+
+/**
+ * How far an item's last change got.
+ *
+ * @param waitMs as long it is waited until every connected device has it; devices are asked
+ * @param sinceMs entries of before are of earlier changes
+ */
+export async function whereIs(
+  context: TraceContext,
+  model: Model,
+  plain: unknown,
+  { waitMs = 0, sinceMs = -Infinity, sleep = pause }: WhereOptions = {},
+): Promise<Where> {
+  const { schema, data, log, now } = context;
+  const key = keyOfPlain(context, model, plain), channel = channelOfKey(context, model, plain);
+  const [item] = await data.get([key]);
+  const saved = item ? { item: toPlain(schema, model, item), digest: digest(item) } : { item: null };
+  if (channel === undefined) return { ...saved, read: 0 };
+  const untilMs = now() + waitMs;
+  let bytes = 0, asked = false;
+  for (;;) {
+    const page = await log.back(channel, { limit: whereEntriesMax });
+    bytes += page.bytes;
+    const found = page.entries.find((entry) => entry.timeMs >= sinceMs && nameOf(entry, key));
+    const logged = found && { seq: found.seq, at: new Date(found.timeMs).toISOString() };
+    const readers = await readersOf(context, channel);
+    const count = () => countOf(context, channel, readers, found?.seq);
+    const isDone = () => found !== undefined && count().have === count().online;
+    if (found && !isDone() && !asked && now() < untilMs && count().online <= askedMax) {
+      asked = true;
+      await context.askWhere?.(channel);
+    }
+    // In the log it is found at once by the next look; on devices when they say so.
+    while (found && !isDone() && now() < untilMs) await sleep(lookEveryMs);
+    if (found || now() >= untilMs) {
+      return { ...saved, channel, ...(logged ? { logged } : {}), devices: count(), read: units(bytes) };
+    }
+    await sleep(5 * lookEveryMs);
+  }
+}
+
+/** The channel that the item's changes go down on; undefined: they go nowhere. */
+function channelOfKey(context: ItemsContext, model: Model, plain: unknown): Channel | undefined {
+  if (!comesDown(model)) return undefined;
+  const channel = channelOf(model, keyAttributes(context, model, plain));
+  if (channel === undefined) throw new ApiError(400, "invalid", `the key of ${model.name} does not say whose it is`);
+  return channel;
+}
+
+function nameOf({ keys }: LogEntry, key: Key): LogKey | undefined {
+  const text = keyText(key);
+  return keys.find((one) => keyText(one.key) === text);
+}
+
+function versionIn(entry: LogEntry, key: Key, channel: Channel): Version[] {
+  const found = nameOf(entry, key);
+  if (!found) return [];
+  // On its own channel a device's write is a mark; anything else there was written by somebody else.
+  const by = found.mark ? channel.slice("device:".length) : channel.startsWith("device:") ? "cloud" : undefined;
+  return [{
+    seq: entry.seq,
+    at: new Date(entry.timeMs).toISOString(),
+    ...(by === undefined ? {} : { by }),
+    ...(found.was || found.removed ? { removed: true } : {}),
+  }];
+}
+
+async function readersOf({ fleet }: TraceContext, channel: Channel): Promise<DeviceStanding[]> {
+  const at = channel.indexOf(":"), id = channel.slice(at + 1);
+  if (channel.startsWith("device:")) {
+    const device = await fleet.one(id);
+    return device ? [device] : [];
+  }
+  const { devices } = await fleet.all();
+  return channel.startsWith("account:") ? devices.filter(({ accountId }) => accountId === id) : devices;
+}
+
+function countOf(
+  { fleet }: TraceContext,
+  channel: Channel,
+  readers: readonly DeviceStanding[],
+  seq: number | undefined,
+): NonNullable<Where["devices"]> {
+  const online = readers.filter(({ connected }) => connected === true);
+  const has = ({ deviceId, report }: DeviceStanding) => {
+    const at = fleet.told(deviceId)?.at[channel] ?? report?.at?.[channel];
+    return seq !== undefined && at !== undefined && at >= seq;
+  };
+  return { total: readers.length, online: online.length, have: online.filter(has).length };
+}
+
+function units(bytes: number): number {
+  return Math.ceil(bytes / 4096);
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** A query's `key`: the JSON of the key's properties. @throws ApiError 400 */
+export function keyIn(text: string | undefined): unknown {
+  if (text === undefined) throw new ApiError(400, "invalid", "key is required: the key's properties as a JSON object");
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError)) throw cause;
+    throw new ApiError(400, "invalid", "key is not JSON");
+  }
+}
