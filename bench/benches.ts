@@ -6,6 +6,7 @@
 import type { Bench } from "./measure.ts";
 import { dynamodb } from "./rows/dynamodb.ts";
 import { agent, backlog } from "./rows/agent.ts";
+import { binary } from "./rows/binary.ts";
 import { bulkDown } from "./rows/bulk_down.ts";
 import { capture } from "./rows/capture.ts";
 import { down } from "./rows/down.ts";
@@ -28,6 +29,7 @@ export const benches: readonly Bench[] = [
   wire,
   agent,
   backlog,
+  binary,
   bulkDown,
   fanOut,
   fleet,

@@ -8,6 +8,8 @@
 export interface ProcessUsage {
   readonly residentMb: number;
   readonly peakMb: number;
+  /** Of the resident memory, what is no page of a file: what the kernel can't take back when it needs memory. */
+  readonly anonymousMb: number;
   /** User and system time since the process began, ms. The kernel counts it in ticks of 10 ms. */
   readonly cpuMs: number;
 }
@@ -24,6 +26,7 @@ export function usageOf(pid: number): ProcessUsage {
   return {
     residentMb: mb("VmRSS"),
     peakMb: mb("VmHWM"),
+    anonymousMb: mb("RssAnon"),
     cpuMs: (Number(fields[11]) + Number(fields[12])) * tickMs,
   };
 }

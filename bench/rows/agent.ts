@@ -12,15 +12,14 @@ import { until } from "../until.ts";
 
 const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** `mod.ts agent` as a process; `TWINTABLE_BINARY` names a compiled program to take in its place. */
+/** `mod.ts agent` as a process; a compiled program, by default that of `TWINTABLE_BINARY`, in its place. */
 export class AgentProgram implements AsyncDisposable {
   readonly startedMs = nowMs();
   readonly #process: Deno.ChildProcess;
 
-  constructor(context: Context, pair: Pair) {
+  constructor(context: Context, pair: Pair, binary = Deno.env.get("TWINTABLE_BINARY")) {
     const schema = `${context.dir}/schema.json`;
     Deno.writeTextFileSync(schema, JSON.stringify(benchSchema));
-    const binary = Deno.env.get("TWINTABLE_BINARY");
     const script = [
       "run",
       "-A",

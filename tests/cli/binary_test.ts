@@ -165,6 +165,31 @@ Deno.test("binary: the task passes the target on, and refuses what it can't do",
   for (const [args, reason] of refused) assert.throws(() => compileOptions(args), reason, args.join(" "));
 });
 
+Deno.test({
+  name: "binary: deno task compile hands its flags and its end to the Deno that compiles",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    using dir = new TempDir();
+    // In place of the Deno that compiles: it writes down what it is given. That its runtime for ARM64 can be downloaded is for a release.
+    const standIn = dir.file("deno"), noted = dir.file("args");
+    Deno.writeTextFileSync(standIn, `#!/bin/sh\nprintf '%s\\n' "$@" >'${noted}'\nexit 7\n`, { mode: 0o755 });
+    for (const target of targets) {
+      const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: ["task", "--quiet", "compile", "--target", target, "--small", "--output", dir.file(`out/${target}`)],
+        cwd: new URL("../..", import.meta.url),
+        env: { DENO_COMPILE: standIn },
+      }).output();
+      assert.equal(code, 7, new TextDecoder().decode(stderr));
+      const args = Deno.readTextFileSync(noted).trimEnd().split("\n");
+      const options = compileOptions(["--target", target, "--small", "--output", dir.file(`out/${target}`)]);
+      assert.deepEqual(args, compileArguments(options, dir.file("out/agent.js")));
+      assert.equal(args[args.indexOf("--target") + 1], target);
+      assert.match(args.find((one) => one.startsWith("--v8-flags="))!, /--lite-mode/);
+      assert.ok(Deno.statSync(args.at(-1)!).size > 100_000, "the program is there to be compiled");
+    }
+  },
+});
+
 Deno.test("binary: it carries an agent's packages alone", async () => {
   const names = (await packagesOf("agent_main.ts")).map(({ name }) => name);
   assert.ok(names.includes("mqtt") && names.includes("json5") && names.includes("@logtape/logtape"), names.join());

@@ -8,16 +8,18 @@ import { linkFlags, statusOf } from "../support/device.ts";
 import { ffiDriver } from "../../agent/sqlite/driver_ffi.ts";
 import { openAgent } from "../../agent/open.ts";
 import { sqlcipher, systemSqlite } from "../support/libraries.ts";
-import { Program } from "../support/process.ts";
+import { ffiBinary, Program } from "../support/process.ts";
 import { e2eSchema, writeSchema } from "../support/schema.ts";
 import { connect, query } from "../support/sql.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { openTestCloud } from "../support/test_cloud.ts";
 import { noted } from "../support/tools.ts";
 import { until } from "../support/until.ts";
-import { run } from "./run.ts";
+import { runIn } from "./run.ts";
 
 const secret = "the text of a row";
+/** In the binary that may load native code, where there is one: the plain one has no permission for it. */
+const run = (...args: string[]) => runIn(ffiBinary, ...args);
 
 /** Files of the folder that hold a text, or begin as a plain SQLite database does; the lease is one, with no data. */
 function plain(dir: TempDir): string[] {
@@ -44,11 +46,10 @@ Deno.test({
     Deno.writeTextFileSync(newKeyFile, "another");
     const library = ["--sqlite-library", sqlcipher!];
     const own = ["--key-file", keyFile, ...library];
-    // From source: the plain binary has no permission for native code.
     const agentArgs = async () => {
       const flags = ["--schema", writeSchema(dir.path), "--mqtt", cloud.mqttUrl, ...linkFlags(dir, cloud.mqttUrl)];
       const identity = ["--device", "dev-1", "--account", "acme", "--db", dir.file("dev-1.db")];
-      const program = new Program(["agent", ...identity, ...flags, "--password", token, ...own]);
+      const program = new Program(["agent", ...identity, ...flags, "--password", token, ...own], {}, ffiBinary);
       await program.printed(/agent .*: /);
       return program;
     };

@@ -21,8 +21,13 @@ export interface Finished {
 const endsWithinMs = 60_000;
 
 /** Runs a command line and waits for its end. Fails where it does not end. */
-export async function run(...args: string[]): Promise<Finished> {
-  await using program = new Program(args);
+export function run(...args: string[]): Promise<Finished> {
+  return runIn(undefined, ...args);
+}
+
+/** {@link run} in a compiled program; undefined: from source. */
+export async function runIn(compiled: string | undefined, ...args: string[]): Promise<Finished> {
+  await using program = new Program(args, {}, compiled);
   await until(`"${args.join(" ")}" ends`, () => program.exited, endsWithinMs);
   const code = await program.ended();
   return { code, stdout: program.stdout, stderr: program.stderr };

@@ -12,6 +12,9 @@ const main = fileURLToPath(new URL("../../mod.ts", import.meta.url));
 /** The compiled program, where there is one (`TWINTABLE_BINARY`, as `.ci/run` sets it): what is shipped to a device. */
 export const binary: string | undefined = Deno.env.get("TWINTABLE_BINARY");
 
+/** The one that may load native code, where there is one (`TWINTABLE_FFI_BINARY`). */
+export const ffiBinary: string | undefined = Deno.env.get("TWINTABLE_FFI_BINARY") || undefined;
+
 /** The memory settings that the compiled program has: a program run from source is measured with the same. */
 const v8Flags: readonly string[] = [deviceV8Flags];
 
