@@ -73,7 +73,7 @@ async function firstByte(program: string, args: (port: number) => string[]) {
 
 /** The median of several starts; the first, with a cold page cache, is left out. */
 async function starts(context: Context, program: string, args: (port: number) => string[]) {
-  const all = [];
+  const all: Awaited<ReturnType<typeof firstByte>>[] = [];
   for (let n = 0; n < (context.quick ? 4 : 8); n++) all.push(await firstByte(program, args));
   const rest = all.slice(1);
   const of = (pick: (one: typeof all[0]) => number) => median(rest.map(pick));
