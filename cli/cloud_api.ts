@@ -21,6 +21,17 @@ export interface CloudAnswer {
   readonly body: unknown;
 }
 
+/** A request to the API. */
+export interface CloudRequest {
+  /** Default GET. */
+  readonly method?: string;
+  /** Sent as JSON. */
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Statuses beside 2xx and 404 that are answers. */
+  readonly answers?: readonly number[];
+}
+
 /** @throws {UsageError} where that is no URL of an API; {CommandError} where the authorities can't be read */
 export async function openCloudApi(url: string, { token, ca }: CloudApiFlags): Promise<CloudApi> {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
@@ -48,36 +59,42 @@ export class CloudApi implements Disposable {
     private readonly client: Deno.HttpClient | undefined,
   ) {}
 
+  /** Asks for a path; with a body it is posted. @throws as {@link CloudApi.request} */
+  call(path: string, body?: unknown): Promise<CloudAnswer> {
+    return this.request(path, body === undefined ? {} : { method: "POST", body });
+  }
+
   /**
-   * Asks for a path; with a body it is posted. Status 404 is an answer.
+   * Sends a request. Status 404 is an answer, and so are those that `answers` names.
    *
    * @throws {CommandError} where the API can't be reached, or refuses
    */
-  async call(path: string, body?: unknown): Promise<CloudAnswer> {
-    const headers = {
-      "content-type": "application/json",
-      ...(this.token === undefined ? {} : { authorization: `Bearer ${this.token}` }),
-    };
+  async request(
+    path: string,
+    { method = "GET", body, headers = {}, answers = [] }: CloudRequest,
+  ): Promise<CloudAnswer> {
     let response: Response;
     try {
       response = await fetch(this.base + path, {
-        headers,
-        ...(body === undefined ? {} : { method: "POST", body: JSON.stringify(body) }),
+        method,
+        headers: {
+          "content-type": "application/json",
+          ...(this.token === undefined ? {} : { authorization: `Bearer ${this.token}` }),
+          ...headers,
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
         ...(this.client && { client: this.client }),
       });
     } catch (cause) {
       throw new CommandError(`${this.base} can't be reached: ${reasonOf(cause)}`, { cause });
     }
-    const text = await response.text();
-    const answer = jsonOf(text) as { error?: { message?: string } } | undefined;
-    if (!response.ok && response.status !== 404) {
-      throw new CommandError(`${this.base}${path}: ${answer?.error?.message ?? `status ${response.status}`}`);
+    const { status } = response, answer = jsonOf(await response.text()) as { error?: { message?: string } } | undefined;
+    if (!response.ok && status !== 404 && !answers.includes(status)) {
+      throw new CommandError(`${this.base}${path}: ${answer?.error?.message ?? `status ${status}`}`);
     }
     // A proxy's page, or the API of something else.
-    if (answer === undefined) {
-      throw new CommandError(`${this.base}${path} is not an API of a cloud: status ${response.status}`);
-    }
-    return { status: response.status, body: answer };
+    if (answer === undefined) throw new CommandError(`${this.base}${path} is not an API of a cloud: status ${status}`);
+    return { status, body: answer };
   }
 
   /** All devices. */

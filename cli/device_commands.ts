@@ -35,6 +35,18 @@ export const deviceCommands: Commands = {
     summary: "items from the cloud that their tables can't take: look, try again",
     load: async () => (await import("./aside.ts")).asideCommand as unknown as Command,
   },
+  data: {
+    summary: "items of a device or a cloud: list, get, put, update, remove",
+    load: async () => (await import("./data.ts")).dataCommand as unknown as Command,
+  },
+  export: {
+    summary: "write all items of models to files, as JSONL or CSV",
+    load: async () => (await import("./export.ts")).exportCommand as unknown as Command,
+  },
+  import: {
+    summary: "put the items of JSONL or CSV files",
+    load: async () => (await import("./import.ts")).importCommand as unknown as Command,
+  },
   backup: {
     summary: "copy a device's database while it is in use",
     load: async () => (await import("./backup.ts")).backupCommand as unknown as Command,

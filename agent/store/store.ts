@@ -273,6 +273,16 @@ export function openStore(options: StoreOptions): Store {
   }
 }
 
+/**
+ * A store on a file that an agent has made, for a program that reads and writes beside it: nothing is migrated or checked, and what
+ * is written is captured as any application's. Closing it closes the connection.
+ *
+ * @param schema the file's own (`presentSchema`)
+ */
+export function storeBeside(db: Database, schema: Schema, identity: Identity): Store {
+  return new SqlStore(db, schema, identity, { created: [], rebuilt: [], restored: [], noticed: [] }, Date.now, []);
+}
+
 /** Whether the last check complained about something. */
 function hadComplaints(db: Database): boolean {
   if (!db.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '_sync'").get()) return false;

@@ -1,0 +1,137 @@
+/**
+ * `mod.ts import`: items of JSONL or CSV files, a file a model, into a device's database or a cloud, in bounded memory. An item that is
+ * refused is written to a file beside with its reason, and holds up no other. Cut off in the middle, the same command goes on
+ * after the last batch that was written; putting an item again changes nothing.
+ *
+ * @module
+ */
+import { basename } from "node:path";
+import { SyncError } from "../schema.ts";
+import { UsageError } from "./args.ts";
+import { CommandError, defineCommand } from "./command.ts";
+import { readCsv } from "./data/csv.ts";
+import { openSide, sideFlags } from "./data/flags.ts";
+import { readJsonLines } from "./data/jsonl.ts";
+import { Progress } from "./data/progress.ts";
+import type { DataSide, Plain } from "./data/side.ts";
+import { fileExists } from "./device_file.ts";
+import { Lifetime } from "./lifetime.ts";
+
+/** How long a side that can't take more now is waited for between two tries. */
+const waitMs = 1_000;
+
+/** How far an import has come. */
+interface Position {
+  readonly items: number;
+  readonly refused: number;
+}
+
+/** The `import` command. */
+export const importCommand = defineCommand({
+  name: "import",
+  summary: "put the items of JSONL or CSV files",
+  usage: ["FILE … (--db FILE | --cloud URL) [--model M] [--restart]"],
+  about: [
+    "The model is the file's name (Setting.jsonl, Setting.csv), or --model; - is JSONL on standard input. Items are put whole: one\n" +
+    "that has the key already is replaced. What is refused goes to FILE.refused.jsonl with the reason, and the exit code is 1.\n" +
+    "The same command goes on with an import that was cut off.",
+  ],
+  flags: {
+    model: { type: "string", value: "M", summary: "the items' model, if the file's name does not say it" },
+    restart: { type: "boolean", summary: "begin anew, whatever was imported before" },
+    ...sideFlags,
+  },
+  operands: [1, 1_000],
+  async run({ flags, operands, print }) {
+    await using side = await openSide(flags);
+    using lifetime = new Lifetime();
+    let refused = 0;
+    for (const file of operands) {
+      const { model, format } = kindOf(file, flags.model);
+      const outcome = await importFile(side, file, model, format, flags.restart, lifetime.signal);
+      refused += outcome.refused;
+      print(`${file}: ${outcome.text}`);
+      if (lifetime.signal.aborted) throw new CommandError("stopped; the same command goes on from here");
+    }
+    return refused > 0 ? 1 : 0;
+  },
+});
+
+function kindOf(file: string, given: string | undefined): { model: string; format: "jsonl" | "csv" } {
+  const [, name, extension] = /^(.*)\.(jsonl|csv)$/.exec(basename(file)) ?? [];
+  if (file !== "-" && extension === undefined) throw new UsageError(`${file}: .jsonl and .csv can be imported`);
+  const model = given ?? name;
+  if (model === undefined) throw new UsageError("--model is required: standard input has no name");
+  return { model, format: extension === "csv" ? "csv" : "jsonl" };
+}
+
+async function importFile(
+  side: DataSide,
+  file: string,
+  model: string,
+  format: "jsonl" | "csv",
+  restart: boolean,
+  signal: AbortSignal,
+): Promise<{ refused: number; text: string }> {
+  const note = `${file}.position`, before = restart || file === "-" ? undefined : await readPosition(note);
+  const size = file === "-" ? undefined : (await Deno.stat(file).catch((cause) => {
+    throw new CommandError(`${file} can't be read: ${(cause as Error).message}`, { cause });
+  })).size;
+  if (!before && file !== "-") await Deno.remove(`${file}.refused.jsonl`).catch(() => {});
+  const progress = new Progress(model);
+  let { items, refused } = before ?? { items: 0, refused: 0 }, seen = 0, batch: Plain[] = [], at = 0;
+  const flush = async () => {
+    const failures = await putPatiently(side, model, batch, signal);
+    const lines = failures.map(({ at, reason }) => `${JSON.stringify({ reason, item: batch[at] })}\n`).join("");
+    if (lines) await tellRefused(file, lines);
+    refused += failures.length;
+    items += batch.length;
+    progress.add(batch.length, size ? at / size : undefined);
+    batch = [];
+    if (file !== "-") await writePosition(note, { items, refused });
+  };
+  for await (const { item, bytes } of format === "csv" ? readCsv(file) : readJsonLines(file)) {
+    if (signal.aborted) return { refused, text: `${items} items so far` };
+    at = bytes;
+    if (seen++ < (before?.items ?? 0)) continue;
+    if (batch.push(item) >= side.batchMax) await flush();
+  }
+  if (batch.length > 0) await flush();
+  if (file !== "-") await Deno.remove(note).catch(() => {});
+  const which = refused > 0 ? `, ${refused} refused${file === "-" ? "" : `: ${file}.refused.jsonl`}` : "";
+  return { refused, text: `${before ? `${items} items, ${before.items} of them before` : progress.summary()}${which}` };
+}
+
+/** A full outbox or disk, a lock, a table that throttles: that passes, and nothing of the batch is lost meanwhile. */
+async function putPatiently(side: DataSide, model: string, batch: readonly Plain[], signal: AbortSignal) {
+  for (let told = false;;) {
+    try {
+      return await side.put(model, batch);
+    } catch (error) {
+      if (!(error instanceof SyncError) || !error.retryable || signal.aborted) throw error;
+      if (!told) console.error(`${model}: waiting: ${error.message}`);
+      told = true;
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+    }
+  }
+}
+
+async function tellRefused(file: string, lines: string): Promise<void> {
+  if (file === "-") console.error(lines.trimEnd());
+  else await Deno.writeTextFile(`${file}.refused.jsonl`, lines, { append: true });
+}
+
+async function readPosition(note: string): Promise<Position | undefined> {
+  if (!fileExists(note)) return undefined;
+  try {
+    return JSON.parse(await Deno.readTextFile(note));
+  } catch {
+    // It was being written when the command ended. Putting everything again changes nothing.
+    return undefined;
+  }
+}
+
+async function writePosition(note: string, position: Position): Promise<void> {
+  await Deno.writeTextFile(`${note}.new`, JSON.stringify(position));
+  await Deno.rename(`${note}.new`, note);
+}
