@@ -19,6 +19,8 @@ export interface CloudApiFlags {
 export interface CloudAnswer {
   readonly status: number;
   readonly body: unknown;
+  /** What the server's clock said. */
+  readonly date?: Date;
 }
 
 /** A request to the API. */
@@ -30,6 +32,8 @@ export interface CloudRequest {
   readonly headers?: Readonly<Record<string, string>>;
   /** Statuses beside 2xx and 404 that are answers. */
   readonly answers?: readonly number[];
+  /** The answer is a text, whatever it says. */
+  readonly text?: true;
 }
 
 /** @throws {UsageError} where that is no URL of an API; {CommandError} where the authorities can't be read */
@@ -71,7 +75,7 @@ export class CloudApi implements Disposable {
    */
   async request(
     path: string,
-    { method = "GET", body, headers = {}, answers = [] }: CloudRequest,
+    { method = "GET", body, headers = {}, answers = [], text }: CloudRequest,
   ): Promise<CloudAnswer> {
     let response: Response;
     try {
@@ -88,13 +92,16 @@ export class CloudApi implements Disposable {
     } catch (cause) {
       throw new CommandError(`${this.base} can't be reached: ${reasonOf(cause)}`, { cause });
     }
-    const { status } = response, answer = jsonOf(await response.text()) as { error?: { message?: string } } | undefined;
+    const { status } = response,
+      content = await response.text(),
+      answer = (text ? content : jsonOf(content)) as { error?: { message?: string } } | undefined;
     if (!response.ok && status !== 404 && !answers.includes(status)) {
       throw new CommandError(`${this.base}${path}: ${answer?.error?.message ?? `status ${status}`}`);
     }
     // A proxy's page, or the API of something else.
     if (answer === undefined) throw new CommandError(`${this.base}${path} is not an API of a cloud: status ${status}`);
-    return { status, body: answer };
+    const date = Date.parse(response.headers.get("date") ?? "");
+    return { status, body: answer, ...(Number.isNaN(date) ? {} : { date: new Date(date) }) };
   }
 
   /** All devices. */

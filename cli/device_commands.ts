@@ -35,6 +35,14 @@ export const deviceCommands: Commands = {
     summary: "items from the cloud that their tables can't take: look, try again",
     load: async () => (await import("./aside.ts")).asideCommand as unknown as Command,
   },
+  tail: {
+    summary: "follow what happens on a device, as it happens",
+    load: async () => (await import("./tail.ts")).tailCommand as unknown as Command,
+  },
+  doctor: {
+    summary: "look at everything that syncing needs, and say what is wrong",
+    load: async () => (await import("./doctor.ts")).doctorCommand as unknown as Command,
+  },
   data: {
     summary: "items of a device or a cloud: list, get, put, update, remove",
     load: async () => (await import("./data.ts")).dataCommand as unknown as Command,

@@ -12,6 +12,22 @@ import { commonFlags, describeFlags, parseFlags, UsageError } from "./args.ts";
 import { type Command, CommandError, describeFault } from "./command.ts";
 import type { Commands } from "./device_commands.ts";
 import { configureLog } from "./log.ts";
+import { completionsCommand } from "./completions.ts";
+
+/** The program with the one command that is about the others. */
+function withCompletions(program: Program): Program {
+  const { commands } = program;
+  return {
+    ...program,
+    commands: {
+      ...commands,
+      completions: {
+        summary: "a script that completes commands and flags in a shell",
+        load: () => Promise.resolve(completionsCommand("twintable", commands)),
+      },
+    },
+  };
+}
 
 /** A program with this command line. */
 export interface Program {
@@ -85,8 +101,8 @@ async function run(program: string, command: Command, args: readonly string[]): 
  *
  * @param args the arguments behind the program's name
  */
-export async function main(args: readonly string[], program: Program): Promise<number> {
-  const { commands, preset } = program;
+export async function main(args: readonly string[], bare: Program): Promise<number> {
+  const program = withCompletions(bare), { commands, preset } = program;
   const [first, ...rest] = args;
   if (first === "--help" || first === "-h" || first === "help" || (first === undefined && !preset)) {
     console.log(helpOfAll(program));

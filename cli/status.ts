@@ -10,6 +10,7 @@ import { defineCommand } from "./command.ts";
 import { isLeased, readDevice } from "./device_file.ts";
 import { durationOf } from "./duration.ts";
 import { driverFlags, driverOf } from "./driver_flags.ts";
+import { Lifetime } from "./lifetime.ts";
 
 /** What `status --json` prints. Times are ISO texts or null. */
 export interface FileStatus {
@@ -116,11 +117,29 @@ function lines(status: FileStatus): string[] {
   ];
 }
 
+const watchMs = 1_000;
+/** To the upper left, and away with everything below. */
+const clearScreen = "\x1b[H\x1b[J";
+
+/** On a terminal the screen is drawn anew; elsewhere each state follows the one before, where something is different. */
+async function watch(path: string, driver: Driver, json: boolean, print: (line: string) => void): Promise<number> {
+  using lifetime = new Lifetime();
+  const isScreen = Deno.stdout.isTerminal() && !json;
+  for (let before = ""; !lifetime.signal.aborted;) {
+    const status = readStatus(path, driver), text = json ? JSON.stringify(status) : lines(status).join("\n");
+    if (isScreen) print(`${clearScreen}${text}\n\n${new Date().toISOString()}, every second; Ctrl-C ends it`);
+    else if (text !== before) print(text);
+    before = text;
+    await Promise.race([lifetime.stopped, new Promise((resolve) => setTimeout(resolve, watchMs))]);
+  }
+  return 0;
+}
+
 /** The `status` command. */
 export const statusCommand = defineCommand({
   name: "status",
   summary: "show the sync state of a device's database",
-  usage: ["--db FILE [--json]", "--db FILE --check [--max-lag TIME] [--json]"],
+  usage: ["--db FILE [--json]", "--db FILE --watch", "--db FILE --check [--max-lag TIME] [--json]"],
   about: [
     "--check is for a supervisor or a probe: it prints what is wrong, one line each, and exits with 1; with nothing to print it\n" +
     "exits with 0. Wrong is a problem that stands, and that no agent runs. Being offline is not; --max-lag bounds how long\n" +
@@ -129,6 +148,7 @@ export const statusCommand = defineCommand({
   flags: {
     db: { type: "string", value: "FILE", summary: "the device's database", required: true },
     json: { type: "boolean", summary: "print JSON" },
+    watch: { type: "boolean", summary: "show it again each second, until Ctrl-C" },
     check: { type: "boolean", summary: "print only what is wrong, and exit with 1 if anything is" },
     "max-lag": { type: "string", value: "TIME", summary: "check: the oldest change may wait for 30m, 12h, 2d" },
     ...driverFlags,
@@ -136,7 +156,9 @@ export const statusCommand = defineCommand({
   operands: [0, 0],
   async run({ flags, print }) {
     const maxLagMs = durationOf("max-lag", flags["max-lag"]);
-    const status = readStatus(flags.db, await driverOf(flags));
+    const driver = await driverOf(flags);
+    if (flags.watch) return await watch(flags.db, driver, flags.json, print);
+    const status = readStatus(flags.db, driver);
     if (flags.check) {
       const faults = faultsOf(status, maxLagMs, Date.now());
       if (flags.json) print(JSON.stringify({ ok: faults.length === 0, faults }, null, 2));

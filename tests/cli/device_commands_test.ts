@@ -136,6 +136,15 @@ Deno.test("device commands: each works with the binary's permissions, as an unpr
   assert.match(await device.ok("verify", "--cloud", url!, "--all"), /d-1: equal/);
   assert.match(await device.ok("backup", ...db, "--to", copy), /checked/);
   assert.equal(count(copy, "SELECT count(*) FROM Event"), 2);
+  const followed = device.start("tail", ...db);
+  assert.match(await device.ok("doctor", ...db, "--schema", schema), /nothing is wrong/);
+  assert.match(await device.ok("data", "update", "Site", "name=harbour", "address=Pier 5", ...db), /"Pier 5"/);
+  assert.match(await device.ok("data", "update", "Site", "name=harbour", "address=Pier 3", ...db), /"Pier 3"/);
+  const out = folder.file("out");
+  assert.match(await device.ok("export", "--to", out, "--model", "Site", ...db), /Site\.jsonl: 1 items/);
+  assert.match(await device.ok("import", `${out}/Site.jsonl`, ...db), /1 items/);
+  await until("what was imported is acknowledged", async () => (await status()).outbox === 0, 60_000);
+  await followed.stop();
   await agent.stop();
   assert.match(await device.ok("verify", ...db, ...link), /equal/);
 

@@ -19,8 +19,8 @@ async function graphOf(path: string): Promise<Graph> {
   return JSON.parse(new TextDecoder().decode(stdout).replaceAll(new URL("../../", import.meta.url).href, "file:///"));
 }
 
-/** What a device has no use for: the cloud's modules, and packages beside those of MQTT, JSON5 and logging. */
-const foreign = /\/cloud\/.+\.ts$|^npm:\/(?!mqtt@|json5@|@logtape\/)/;
+/** What a device has no use for: the cloud's modules, and packages beside those of MQTT, JSON5, CSV and logging. */
+const foreign = /\/cloud\/.+\.ts$|^npm:\/(?!mqtt@|json5@|@logtape\/|csv-)/;
 
 for (const path of ["mod.ts", "agent_main.ts", "agent/agent.ts", "cli/agent.ts", "cli/status.ts", "cli/schema.ts"]) {
   Deno.test(`graph: ${path} loads nothing of the cloud`, async () => {

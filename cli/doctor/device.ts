@@ -1,0 +1,120 @@
+/**
+ * What `doctor` looks at on a device: its file, the agent, the schema, the clock.
+ *
+ * @module
+ */
+import { presentSchema } from "../../agent/migration/transition.ts";
+import type { Driver } from "../../agent/sqlite/driver.ts";
+import { findDamage } from "../../agent/store/damage.ts";
+import type { Schema } from "../../schema.ts";
+import { describeFault } from "../command.ts";
+import { isLeased, readDevice } from "../device_file.ts";
+import { type FileStatus, readStatus } from "../status.ts";
+import { type Finding, ok, unknown, wrong } from "./finding.ts";
+
+/** No device of ours is older. */
+const eraMs = Date.UTC(2024, 0, 1);
+/** A clock that is further off makes trouble with certificates, and with who wins before the cloud's time is known. */
+const skewMaxMs = 60_000;
+
+/** A device's database, as `doctor` met it. */
+export interface ExaminedDevice {
+  readonly findings: Finding[];
+  /** Absent: the file can't be read. */
+  readonly status?: FileStatus;
+}
+
+/** Looks at a device's file, and at the schema that the agent is to have, where one is given. */
+export function examineDevice(path: string, driver: Driver, schema: Schema | undefined): ExaminedDevice {
+  let status: FileStatus;
+  try {
+    status = readStatus(path, driver);
+  } catch (error) {
+    return { findings: [wrong("database", describeFault(error), "name the device's database, or restore a backup")] };
+  }
+  return {
+    status,
+    findings: [
+      ...pagesOf(path, driver),
+      writable(path, driver),
+      agentOf(path, status),
+      ...schemaOf(path, driver, schema),
+      ...status.problems.map(({ sentence }) => wrong("problem", sentence)),
+      waiting(status),
+      clockOf(),
+    ],
+  };
+}
+
+function pagesOf(path: string, driver: Driver): Finding[] {
+  const { damage, complaints } = readDevice(path, findDamage, driver);
+  if (damage.length > 0) {
+    return [wrong("database", `${path} is damaged: ${damage[0]}`, "restore a backup: the command restore")];
+  }
+  return [ok("database", `every page of ${path} is sound`), ...complaints.map((text) => wrong("content", text))];
+}
+
+function writable(path: string, driver: Driver): Finding {
+  const db = driver(path, { busyTimeoutMs: 2_000 });
+  try {
+    db.exec("BEGIN IMMEDIATE; ROLLBACK");
+    return ok("permissions", "the file can be written");
+  } catch (error) {
+    const text = describeFault(error);
+    return /lock/.test(text)
+      ? wrong("permissions", `the file is locked: ${text}`, "an application holds a write transaction open: end it")
+      : wrong("permissions", `the file can't be written: ${text}`, "check the modes of the file and of its folder");
+  } finally {
+    db.close();
+  }
+}
+
+function agentOf(path: string, status: FileStatus): Finding {
+  if (!isLeased(path)) return wrong("agent", "none is running", "start it: the command agent, or its service");
+  if (status.connected) {
+    return ok("agent", `it is running and connected; heard of the cloud at ${status.lastSync ?? "no time yet"}`);
+  }
+  const why = status.lastError ? `: ${status.lastError} (${status.lastErrorAt})` : "";
+  return wrong("agent", `it is running, and not connected${why}`, "see what is said of the broker");
+}
+
+function schemaOf(path: string, driver: Driver, wanted: Schema | undefined): Finding[] {
+  const present = readDevice(path, presentSchema, driver);
+  if (!present) {
+    return [unknown("schema", "the stored one can't be compiled by this version", "start the agent of this version")];
+  }
+  if (!wanted) return [ok("schema", `version ${present.version}, ${present.models.size} models`)];
+  return [
+    wanted.fingerprint === present.fingerprint
+      ? ok("schema", `version ${present.version}, as in the file that was given`)
+      : wrong(
+        "schema",
+        `the database has version ${present.version}, another than the file that was given (${wanted.version})`,
+        "start the agent with that file: it migrates the database",
+      ),
+  ];
+}
+
+function waiting({ outbox, oldest, rejected, aside }: FileStatus): Finding {
+  const says = `${outbox} changes wait${
+    oldest === null ? "" : ` (the oldest since ${oldest})`
+  }, ${rejected} were rejected, ${aside} items are set aside`;
+  if (rejected > 0) return wrong("changes", says, "rejected list shows why; rejected retry sends them again");
+  if (aside > 0) return wrong("changes", says, "aside list shows why");
+  return ok("changes", says);
+}
+
+function clockOf(): Finding {
+  const now = Date.now();
+  return now < eraMs
+    ? wrong("clock", `it says ${new Date(now).toISOString()}`, "set it: no TLS certificate is valid yet")
+    : ok("clock", `it says ${new Date(now).toISOString()}`);
+}
+
+/** The device's clock against another's. @param otherMs what that one said at this moment */
+export function clockAgainst(otherMs: number, whose: string): Finding {
+  const offMs = Date.now() - otherMs;
+  if (Math.abs(offMs) <= skewMaxMs) return ok("clock", `within a minute of ${whose}`);
+  const says = `${Math.round(Math.abs(offMs) / 1000)} s ${offMs > 0 ? "ahead of" : "behind"} ${whose}`;
+  return wrong("clock", says, "set it (NTP): syncing corrects for it, certificates do not");
+}
