@@ -84,7 +84,7 @@ export class CloudSide implements DataSide {
 
   async #find(model: string, key: Plain): Promise<{ item: Plain; digest: string } | undefined> {
     const query = new URLSearchParams({ model, key: JSON.stringify(key) });
-    const { item, digest } = await this.#items(`/api/items?${query}`) as { item: Plain | null; digest: string };
+    const { item, digest } = await this.#items(`/api/items/where?${query}`) as { item: Plain | null; digest: string };
     return item === null ? undefined : { item, digest };
   }
 

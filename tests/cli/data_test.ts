@@ -12,7 +12,8 @@ import { defineSchema } from "../../schema.ts";
 import fc from "npm:fast-check@^4.10.2";
 import { count, query } from "../support/sql.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { run } from "./run.ts";
+import { Program } from "../support/process.ts";
+import { example, run } from "./run.ts";
 
 const schema = defineSchema({
   version: "1.0.0",
@@ -260,4 +261,56 @@ Deno.test("data: NAME=VALUE, durations, lines", async () => {
   await assert.rejects(async () => {
     for await (const _ of readJsonLines(dir.file("a.jsonl"))) { /* it throws */ }
   }, /line 1: an object is required/);
+});
+
+Deno.test("data, export and import on a cloud, through its API", async () => {
+  using dir = new TempDir();
+  const token = dir.file("token"), out = dir.file("out");
+  await Deno.writeTextFile(token, "secret\n");
+  await using cloud = new Program([
+    ...["cloud", "--schema", example, "--table", `embedded:${dir.file("cloud.db")}`, "--broker", "--mqtt-port", "0"],
+    ...["--port", "0", "--token-file", token],
+  ]);
+  const [, url] = await cloud.printed(/(http:\/\/\S+)/);
+  const side = ["--cloud", url!, "--token-file", token], key = ["deviceId=d-1", "name=volume"];
+  assert.equal((await run("data", "put", "Setting", ...key, "value=7", ...side)).stdout, "1 written\n");
+  assert.equal(JSON.parse((await run("data", "get", "Setting", ...key, ...side)).stdout).value, 7);
+  assert.equal(JSON.parse((await run("data", "update", "Setting", ...key, "value=8", ...side)).stdout).value, 8);
+  assert.match(
+    (await run("data", "update", "Setting", "deviceId=d-1", "name=no", "value=8", ...side)).stderr,
+    /no such Setting/,
+  );
+  const many = Array.from(
+    { length: 450 },
+    (_, n) => JSON.stringify({ deviceId: n % 2 ? "d-1" : "d-2", name: `n${n}`, value: n }),
+  );
+  const file = dir.file("Setting.jsonl");
+  await Deno.writeTextFile(file, [...many, '{"deviceId":"d-1","name":"bad","value":"x"}'].join("\n"));
+  const imported = await run("import", file, ...side);
+  assert.equal(imported.code, 1);
+  assert.match(imported.stdout, /451 items .*1 refused/);
+  assert.match(await Deno.readTextFile(`${file}.refused.jsonl`), /^{"reason":"[^"]*value/);
+  assert.match((await run("export", "--to", out, ...side)).stderr, /--model is required with --cloud/);
+  const exported = await run(
+    "export",
+    "--to",
+    out,
+    "--model",
+    "Setting",
+    "--format",
+    "csv",
+    "--device",
+    "d-1",
+    ...side,
+  );
+  assert.match(exported.stdout, /226 items/, exported.stderr);
+  assert.equal(
+    (await run("data", "list", "Setting", "--device", "d-2", "--limit", "1000", ...side)).stdout.trim().split("\n")
+      .length,
+    225,
+  );
+  assert.equal((await run("data", "rm", "Setting", ...key, ...side)).code, 0);
+  assert.match((await run("data", "rm", "Setting", ...key, ...side)).stderr, /no such Setting/);
+  assert.match((await run("data", "list", "Setting", "--cloud", url!)).stderr, /token/);
+  assert.match((await run("data", "list", "Nope", ...side)).stderr, /no model "Nope"/);
 });
