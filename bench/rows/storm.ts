@@ -20,7 +20,7 @@ import { until } from "../until.ts";
 /** What the table takes a second, and how long it takes for one. */
 const requestsPerSecond = 500, latencyMs = 5;
 const waits = { retryMs: 5_000, retryMaxMs: 60_000 };
-const writerCount = 10, quietMs = 8_000;
+const writerCount = 10, warmMs = 2_500, quietMs = 12_000;
 const accountId = "bench";
 
 const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
@@ -242,6 +242,8 @@ export const storm: Bench = {
       await until("a device alone is caught up", () => device.caughtUp);
     }
     const each = (rig.limited.requests - before) / alone.length;
+    // The first change of each makes its log, and reads who it is.
+    await whileWriting(writers, wait(warmMs));
     const quiet = await whileWriting(writers, wait(quietMs));
     const began = performance.now();
     const through = (async () => {

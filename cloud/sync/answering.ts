@@ -17,8 +17,12 @@ import { ingest, throttledAck } from "./ingest.ts";
 import type { Publisher } from "../publishers/port.ts";
 import type { Item } from "../../schema/values.ts";
 import { itemSizeBytes } from "../table/item_size.ts";
+import { AskLimit } from "./ask_limit.ts";
 import { Budget, type Rate } from "../budget.ts";
 import { FairQueue, type Task } from "./fair_queue.ts";
+import type { ChannelLog } from "./channel_log.ts";
+import { Parking } from "./parking.ts";
+import type { Moment } from "./shared_read.ts";
 import type { Spread } from "./spread.ts";
 import type { Counters } from "./metrics.ts";
 import type { Observer } from "./observer.ts";
@@ -28,6 +32,7 @@ import type { DataTable } from "../table/port.ts";
 /** What answering devices needs. */
 export interface AnsweringContext extends CatchUpContext {
   readonly data: DataTable;
+  readonly log: CatchUpContext["log"] & Pick<ChannelLog, "moment" | "ready">;
   readonly registry: Registry;
   readonly publisher: Publisher;
   readonly metrics: Counters;
@@ -41,18 +46,13 @@ export interface AnsweringContext extends CatchUpContext {
 export interface AnsweringOptions {
   /** Batches that are written at once: default 32. */
   readonly upsAtOnce?: number;
-  /** Questions that are answered at once: default 8. See {@link asksAtOnceDefault}. */
+  /** Questions that are answered at once; default: as many as leave the table fast, see `ask_limit.ts`. */
   readonly asksAtOnce?: number;
 }
 
 /** As many as DynamoDB's client sends requests at once. */
 const upsAtOnceDefault = 32;
-/**
- * Few: each asks the table for several things in a row, and what is live must not stand behind them. Eight, of 10 ms each,
- * are 800 a second.
- */
-const asksAtOnceDefault = 8;
-/** Of one device: its window; a question for each channel. Others find slots that are free. */
+/** Of one device: its window; a question for each channel, and no more than half of the slots. Others find some that are free. */
 const upsOfDevice = 4, asksOfDevice = 3;
 /** A device has four batches in flight; more wait only where it sends again and again. Bytes: all of them large. */
 const upBounds = { deviceTasksMax: 64, deviceBytesMax: 8 * 1024 * 1024, tasksMax: 20_000, bytesMax: 12 * 1024 * 1024 };
@@ -85,6 +85,7 @@ class Work implements Task {
     readonly deviceId: string,
     public message: FromDevice,
     readonly bytes: number,
+    readonly asked: Moment,
     readonly answer: (work: Work) => Promise<{ after?: Promise<void> }>,
   ) {}
 
@@ -112,6 +113,8 @@ export class Answering {
   readonly #metrics: Counters;
   readonly #ups: FairQueue;
   readonly #asks: FairQueue;
+  readonly #parking = new Parking(askBounds);
+  readonly #askLimit = new AskLimit(() => performance.now());
   /** Batches that are being written, or wait to be. */
   readonly #batches = new Map<string, Work>();
   /** Syncs that are being answered. */
@@ -131,12 +134,18 @@ export class Answering {
       deviceSlots: upsOfDevice,
       now,
     });
+    const slots = options.asksAtOnce === undefined ? () => this.#askLimit.slots : options.asksAtOnce;
     this.#asks = new FairQueue({
       ...askBounds,
-      slots: options.asksAtOnce ?? asksAtOnceDefault,
-      deviceSlots: asksOfDevice,
+      slots,
+      deviceSlots: () => Math.min(asksOfDevice, typeof slots === "number" ? slots : Math.ceil(slots() / 2)),
       now,
     });
+  }
+
+  /** A small read of the table took so long: see `ask_limit.ts`. */
+  readTook(ms: number): void {
+    this.#askLimit.took(ms, this.#asks.running);
   }
 
   /**
@@ -147,12 +156,12 @@ export class Answering {
    */
   receive(deviceId: string, message: FromDevice, bytes = 1024): Promise<void> {
     this.#metrics.messagesReceived++;
-    const work = new Work(deviceId, message, bytes, (work) => this.#handle(work));
+    const work = new Work(deviceId, message, bytes, this.context.log.moment(), (work) => this.#handle(work));
     switch (message.type) {
       case "up":
         return this.#takeUp(work, message);
       case "sync":
-        return this.#takeSync(work, message);
+        return this.#takeSyncWhenReady(work, message);
       default:
         return this.#takeAsk(work, message.request);
     }
@@ -169,7 +178,8 @@ export class Answering {
     this.#tells++;
     try {
       logger.warn("a batch of {deviceId} is refused: {reason}", { deviceId, reason });
-      await this.#tellKnown(deviceId, refusal(batch, reason, this.context.now()));
+      if (!await this.context.registry.identityOf(deviceId)) return;
+      await this.#reply(deviceId, refusal(batch, reason, this.context.now()), false);
     } catch (error) {
       this.#metrics.messagesFailed++;
       logger.warn("the refusal of a batch of {deviceId} could not be sent: {error}", { deviceId, error });
@@ -195,6 +205,18 @@ export class Answering {
     return this.#take(this.#ups, work).finally(() => this.#batches.delete(name));
   }
 
+  /** What many read together is waited for without a slot, if it takes a while. */
+  #takeSyncWhenReady(work: Work, sync: Sync): Promise<void> {
+    const { log, registry } = this.context, { deviceId, asked } = work;
+    const accountId = registry.rememberedAccount(deviceId);
+    const shared = sync.channels.flatMap(({ channel, snapshot }) => {
+      const isOwn = channel === "global" || (accountId !== undefined && channel === `account:${accountId}`);
+      return isOwn && !snapshot ? [channel] : [];
+    });
+    const ready = this.#parking.wait(deviceId, log.ready(shared, asked));
+    return ready ? ready.then(() => this.#takeSync(work, sync)) : this.#takeSync(work, sync);
+  }
+
   /**
    * One waiting question for each channel of a device: the newest, in the place of the one before. A device that hears
    * nothing asks again, and each repetition that is worked through makes all the others wait for longer.
@@ -211,7 +233,7 @@ export class Answering {
       const rest = withoutChannels(message, sync);
       if (rest === message) continue;
       if (rest) {
-        const trimmed = new Work(work.deviceId, rest, waiting.bytes, waiting.answer);
+        const trimmed = new Work(work.deviceId, rest, waiting.bytes, waiting.asked, waiting.answer);
         if (trimmed.dear === dear) waiting.message = rest;
         continue;
       }
@@ -236,9 +258,13 @@ export class Answering {
     return Promise.resolve();
   }
 
-  /** The answer that is being made serves this question as well: it is asked from the same cursors. */
+  /**
+   * The answer that is being made serves this question as well: it is the same, asked again. One of another id is a new
+   * one (the device was away meanwhile, and waits for no answer from before), though its cursors are the same.
+   */
   #isBeingAnswered(deviceId: string, sync: Sync): boolean {
-    const running = [...this.#syncing.get(deviceId) ?? []].map(({ message }) => message as Sync);
+    const running = [...this.#syncing.get(deviceId) ?? []].map(({ message }) => message as Sync)
+      .filter(({ request }) => request === sync.request);
     if (sync.channels.length === 0) return running.some(({ channels }) => channels.length === 0);
     const cursors = new Set(running.flatMap(({ channels }) => channels.map((cursor) => JSON.stringify(cursor))));
     return sync.channels.every((cursor) => cursors.has(JSON.stringify(cursor)));
@@ -275,15 +301,14 @@ export class Answering {
   #tell({ deviceId, message }: Work, afterMs: number): void {
     const answer = this.#later(message, Math.ceil(afterMs * (1 + this.context.random() / 2)));
     if (!answer || this.#tells >= tellsMax) return;
+    // Not looked up: a thousand who come at once would be as many reads before everything that is live. Somebody who is no
+    // device hears nothing on such a topic, or waits for what does not come.
+    if (!this.context.registry.mayExist(deviceId)) return;
     this.#tells++;
     this.#metrics.messagesDelayed++;
-    this.#tellKnown(deviceId, answer)
+    this.#reply(deviceId, answer, false)
       .catch((error) => logger.debug("{deviceId} could not be told to wait: {error}", { deviceId, error }))
       .finally(() => this.#tells--);
-  }
-
-  async #tellKnown(deviceId: string, answer: FromCloud): Promise<void> {
-    if (await this.context.registry.identityOf(deviceId)) await this.#reply(deviceId, answer, false);
   }
 
   #later(message: FromDevice, afterMs: number): FromCloud | undefined {
@@ -304,7 +329,7 @@ export class Answering {
         return {};
       }
       const deflate = "z" in message && message.z === 1;
-      for (const answer of await this.#answer(identity, message)) await this.#reply(deviceId, answer, deflate);
+      for (const answer of await this.#answer(identity, work)) await this.#reply(deviceId, answer, deflate);
       return { after: this.#note(deviceId, message) };
     } catch (error) {
       this.#metrics.messagesFailed++;
@@ -345,12 +370,12 @@ export class Answering {
     };
   }
 
-  #answer(identity: Identity, message: FromDevice): Promise<FromCloud[]> {
+  #answer(identity: Identity, { message, asked }: Work): Promise<FromCloud[]> {
     switch (message.type) {
       case "up":
         return this.#ingest(identity, message);
       case "sync":
-        return this.#sync(identity, message);
+        return this.#sync(identity, message, asked);
       case "fetch":
         return this.#fetch(identity, message);
       case "compare":
@@ -402,8 +427,8 @@ export class Answering {
     });
   }
 
-  async #sync(identity: Identity, sync: Sync): Promise<FromCloud[]> {
-    const { messages, ignored } = await answerSync(this.#reading(identity, 1), identity, sync);
+  async #sync(identity: Identity, sync: Sync, asked: Moment): Promise<FromCloud[]> {
+    const { messages, ignored } = await answerSync({ ...this.#reading(identity, 1), asked }, identity, sync);
     this.#metrics.channelsIgnored += ignored;
     return messages;
   }

@@ -26,6 +26,7 @@ import { downChannelOf } from "./visible.ts";
 import { buildEntries, entryOf, keyText, mergeKeys } from "./entries.ts";
 import { itemSizeBytes } from "../table/item_size.ts";
 import { lags, type PageLimits, snapshotPart, sourcesOf } from "./snapshot.ts";
+import type { Moment } from "./shared_read.ts";
 import type { Table } from "../table/port.ts";
 import { readInSteps } from "../table/read_in_steps.ts";
 
@@ -35,6 +36,8 @@ export interface CatchUpContext {
   readonly data: Pick<Table, "get" | "query">;
   readonly log: Pick<ChannelLog, "read" | "state" | "epoch" | "headBefore" | "restoredSince">;
   readonly limits: PageLimits;
+  /** When the question arrived: what is read for it was read after that. Default: now. */
+  readonly asked?: Moment;
   now(): number;
 }
 
@@ -123,7 +126,7 @@ async function wholePage(
     const goesOn = snapshot.epoch === await context.log.epoch(channel) ? snapshot : undefined;
     return await snapshotPage(context, identity, request, channel, goesOn);
   }
-  const state = await context.log.state(channel), { epoch } = state;
+  const state = await context.log.state(channel, context.asked), { epoch } = state;
   const page = cursor.epoch === epoch && cursor.seq !== undefined
     ? await logPage(context, identity, request, channel, state, cursor.seq)
     : undefined;
@@ -226,7 +229,7 @@ async function snapshotPage(
     }
   }
   // The head first: what changes from here on is in the log behind it.
-  const state = await context.log.state(channel);
+  const state = await context.log.state(channel, context.asked);
   const head = await snapshotHead(context, channel, identity, state);
   const part = await snapshotPart(schema, data, channel, identity, limits);
   return { type: "snapshot", request, channel, epoch: state.epoch, head, ...part!, time: context.now() };

@@ -27,7 +27,7 @@ import { itemSizeBytes } from "../table/item_size.ts";
 import type { Table } from "../table/port.ts";
 import { pause } from "./bounded.ts";
 import { Lru } from "./lru.ts";
-import { SharedRead } from "./shared_read.ts";
+import { type Moment, Moments, SharedRead } from "./shared_read.ts";
 
 /** A key that changed, as an entry holds it. */
 export interface LogKey {
@@ -108,6 +108,7 @@ export class ChannelLog {
   /** Of channels that many devices ask for. */
   readonly #states = new Lru<Channel, SharedRead<LogState>>({ sizeOf: (channel) => 2 * channel.length + 200 });
   readonly #pause: (ms: number) => Promise<void>;
+  readonly #moments = new Moments();
   #epoch: { readonly value: string; readonly epochs: readonly Epoch[]; readonly atMs: number } | undefined;
 
   constructor(table: Table, options: ChannelLogOptions) {
@@ -284,6 +285,11 @@ export class ChannelLog {
     return entries;
   }
 
+  /** The moment that it is: what is read from now on was read after it. */
+  moment(): Moment {
+    return this.#moments.next();
+  }
+
   /**
    * A page of the channel's entries, the newest first, for people who look back. It may be short, even empty, with a `next`.
    *
@@ -300,17 +306,26 @@ export class ChannelLog {
   }
 
   /**
-   * The channel's epoch and head, as the table has them now: read after this was called. Where many devices ask for one
-   * channel, they share the reads.
+   * The channel's epoch and head, as the table had them after that moment. Where many devices ask for one channel, they
+   * share the reads.
    */
-  state(channel: Channel): Promise<LogState> {
-    if (channel.startsWith("device:")) return this.#state(channel);
-    let shared = this.#states.get(channel);
-    if (!shared) {
-      shared = new SharedRead(() => this.#state(channel), this.#now, this.#pause);
-      this.#states.set(channel, shared);
-    }
-    return shared.get();
+  state(channel: Channel, asked: Moment = this.moment()): Promise<LogState> {
+    return isShared(channel) ? this.#sharedState(channel).get(asked) : this.#state(channel);
+  }
+
+  /** Undefined where {@link state} does not wait for its turn; else resolves when it does no longer. */
+  ready(channels: readonly Channel[], asked: Moment): Promise<void> | undefined {
+    const waits = channels.filter(isShared).flatMap((channel) => this.#sharedState(channel).ready(asked) ?? []);
+    return waits.length === 0 ? undefined : Promise.all(waits).then(() => undefined);
+  }
+
+  #sharedState(channel: Channel): SharedRead<LogState> {
+    const known = this.#states.get(channel);
+    if (known) return known;
+    const time = { moments: this.#moments, now: this.#now, pause: this.#pause };
+    const shared = new SharedRead(() => this.#state(channel), time);
+    this.#states.set(channel, shared);
+    return shared;
   }
 
   async #state(channel: Channel): Promise<LogState> {
@@ -438,6 +453,10 @@ export class ChannelLog {
     this.#epoch = epoch;
     return epoch;
   }
+}
+
+function isShared(channel: Channel): boolean {
+  return !channel.startsWith("device:");
 }
 
 function throttled(): SyncError {

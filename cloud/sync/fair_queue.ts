@@ -25,10 +25,10 @@ export interface Task {
 
 /** Bounds of a {@link FairQueue}. */
 export interface FairQueueOptions {
-  /** Tasks that run at once. */
-  readonly slots: number;
-  /** Of one device; default: as many as there are. */
-  readonly deviceSlots?: number;
+  /** Tasks that run at once, a number or what gives it now: 1 or more. */
+  readonly slots: number | (() => number);
+  /** Of one device, as {@link slots}; default: any number. */
+  readonly deviceSlots?: number | (() => number);
   /** Tasks of one device that wait. */
   readonly deviceTasksMax: number;
   /** Bytes of one device that wait; a single task is taken whatever its size. */
@@ -100,9 +100,20 @@ export class FairQueue {
 
   constructor(options: FairQueueOptions) {
     const { slots } = options;
-    if (!Number.isSafeInteger(slots) || slots < 1) throw new RangeError(`${slots} slots: 1 or more are required`);
+    if (typeof slots === "number" && !(Number.isSafeInteger(slots) && slots >= 1)) {
+      throw new RangeError(`${slots} slots: 1 or more are required`);
+    }
     this.#options = options;
     this.#endedMs = options.now();
+  }
+
+  get #slots(): number {
+    return valueOf(this.#options.slots);
+  }
+
+  /** Tasks that run. */
+  get running(): number {
+    return this.#running;
   }
 
   /** Tasks that wait. */
@@ -127,8 +138,8 @@ export class FairQueue {
 
   /** Takes a task. False: there is no room for it. */
   push(task: Task): boolean {
-    const { slots, deviceTasksMax, deviceBytesMax, tasksMax, bytesMax } = this.#options;
-    if (this.#running < slots && this.#mayRun(task)) {
+    const { deviceTasksMax, deviceBytesMax, tasksMax, bytesMax } = this.#options;
+    if (this.#running < this.#slots && this.#mayRun(task)) {
       this.#start(task);
       return true;
     }
@@ -168,12 +179,11 @@ export class FairQueue {
   }
 
   #hasDeviceSlot(deviceId: string): boolean {
-    const { slots, deviceSlots = slots } = this.#options;
-    return (this.#runningOf.get(deviceId) ?? 0) < deviceSlots;
+    return (this.#runningOf.get(deviceId) ?? 0) < valueOf(this.#options.deviceSlots ?? Infinity);
   }
 
   get #hasDearSlot(): boolean {
-    return this.#dearRunning < Math.max(1, this.#options.slots / 2);
+    return this.#dearRunning < Math.max(1, this.#slots / 2);
   }
 
   #start(task: Task): void {
@@ -198,11 +208,15 @@ export class FairQueue {
   }
 
   #next(): Task | undefined {
-    if (this.#running >= this.#options.slots) return undefined;
+    if (this.#running >= this.#slots) return undefined;
     const mayRun = (deviceId: string) => this.#hasDeviceSlot(deviceId);
     const cheap = () => this.#cheap.take(mayRun);
     const dear = () => this.#hasDearSlot ? this.#dear.take(mayRun) : undefined;
     const isDearTurn = this.#starts % dearTurn === dearTurn - 1;
     return isDearTurn ? dear() ?? cheap() : cheap() ?? dear();
   }
+}
+
+function valueOf(bound: number | (() => number)): number {
+  return typeof bound === "number" ? bound : bound();
 }

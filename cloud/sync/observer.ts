@@ -1,6 +1,7 @@
 /**
  * What the cloud's parts say of their work, for whoever measures it: how long tables took, how changes were answered, how old
- * the stream's records were. Nothing depends on it, and by default nobody listens.
+ * the stream's records were. Nothing depends on it, and by default nobody listens. How long small reads took is also what
+ * `ask_limit.ts` goes by.
  *
  * @module
  */
@@ -45,14 +46,27 @@ export function bothObservers(a: Observer, b: Observer): Observer {
   };
 }
 
+/** A read of a few keys, or of a short page: these take equally long, so that a slow one tells of the table. */
+const smallMax = 4;
+
 const ops: ReadonlySet<PropertyKey> = new Set<TableOp>(["get", "write", "query", "scan"]);
 
-/** The tables, with each request timed. */
-export function observedTables<T extends Tables>(tables: T, observer: Observer): Tables {
-  return { data: observed(tables.data, "data", observer), log: observed(tables.log, "log", observer) };
+/** The tables, with each request timed. `readTook` is told of small reads, ms. */
+export function observedTables(tables: Tables, observer: Observer, readTook: (ms: number) => void = () => {}): Tables {
+  const all = { observer, readTook };
+  return { data: observed(tables.data, "data", all), log: observed(tables.log, "log", all) };
 }
 
-function observed<T extends Table>(table: T, name: "data" | "log", observer: Observer): T {
+function isSmallRead(op: PropertyKey, [asked]: unknown[]): boolean {
+  if (op === "get") return (asked as readonly unknown[]).length <= smallMax;
+  return op === "query" && ((asked as { limit?: number }).limit ?? Infinity) <= smallMax;
+}
+
+function observed<T extends Table>(
+  table: T,
+  name: "data" | "log",
+  { observer, readTook }: { observer: Observer; readTook: (ms: number) => void },
+): T {
   const methods = new Map<PropertyKey, unknown>();
   const methodOf = (property: PropertyKey, value: (...args: unknown[]) => unknown) => {
     const own = (...args: unknown[]) => value.apply(table, args);
@@ -65,7 +79,9 @@ function observed<T extends Table>(table: T, name: "data" | "log", observer: Obs
         failed = false;
         return result;
       } finally {
-        observer.request(name, property as TableOp, (performance.now() - begun) / 1000, failed);
+        const tookMs = performance.now() - begun;
+        observer.request(name, property as TableOp, tookMs / 1000, failed);
+        if (isSmallRead(property, args)) readTook(tookMs);
       }
     };
   };

@@ -222,6 +222,16 @@ export class Registry {
     return known.identity;
   }
 
+  /** False where it was found lately that there is no device of this name. Nothing is asked. */
+  mayExist(deviceId: string): boolean {
+    return isId(deviceId) && !this.#isMissed(deviceId);
+  }
+
+  #isMissed(deviceId: string): boolean {
+    const missedMs = this.#unknown.get(deviceId);
+    return missedMs !== undefined && this.#now() - missedMs < Math.min(this.#cacheMs, unknownMs);
+  }
+
   /** The account of a device that is remembered: nothing is asked. */
   rememberedAccount(deviceId: string): string | undefined {
     return this.#known.get(deviceId)?.identity.accountId;
@@ -232,8 +242,7 @@ export class Registry {
     if (cached && this.#now() - cached.atMs < this.#cacheMs) return cached;
     this.#known.delete(deviceId);
     if (!isId(deviceId)) return undefined;
-    const missedMs = this.#unknown.get(deviceId);
-    if (missedMs !== undefined && this.#now() - missedMs < Math.min(this.#cacheMs, unknownMs)) return undefined;
+    if (this.#isMissed(deviceId)) return undefined;
     this.#unknown.delete(deviceId);
     const [item] = await readRows(this.#table, "devices", [deviceId]);
     if (!item || typeof item.account !== "string" || typeof item.token !== "string") {

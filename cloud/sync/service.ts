@@ -78,7 +78,10 @@ export class CloudService {
   /** Begins nothing by itself. */
   constructor(options: ServiceOptions) {
     const { schema, now, random, retentionMs, answering, observer = noObserver } = options;
-    const tables = options.observer ? observedTables(options.tables, options.observer) : options.tables;
+    const isTimed = options.observer !== undefined || answering?.asksAtOnce === undefined;
+    const tables = isTimed
+      ? observedTables(options.tables, observer, (ms) => this.#answering.readTook(ms))
+      : options.tables;
     this.#options = options;
     this.schema = schema;
     this.tables = tables;

@@ -31,7 +31,7 @@ export interface CloudOptions {
   readonly shards: number;
   /** Items in a page at most. */
   readonly batchChangesMax: number;
-  /** Questions that a worker answers at once; default: the service's own. */
+  /** Questions that a worker answers at once; default 8: the service's own number follows from real time. */
   readonly asksAtOnce?: number;
   /** A secondary index shows a change after up to this long. */
   readonly lagMaxMs: number;
@@ -65,6 +65,8 @@ const everybody = {
   identityOf: (deviceId: string) => Promise.resolve({ deviceId, accountId: "A" }),
   touch: () => Promise.resolve(),
   remembered: () => 0,
+  mayExist: () => true,
+  rememberedAccount: () => "A",
 } as unknown as Registry;
 
 /** See the module. */
@@ -145,7 +147,7 @@ export class SimCloud {
       // A wait is a turn: time passes when the scheduler says so.
       pause: turn,
       limits: { pageItemsMax: this.options.batchChangesMax, pageBytesMax: 100 * 1024 },
-      answering: { asksAtOnce: this.options.asksAtOnce },
+      answering: { asksAtOnce: this.options.asksAtOnce ?? 8 },
       now: () => world.now,
       random: () => world.random.next(),
     });

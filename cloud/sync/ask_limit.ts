@@ -1,0 +1,99 @@
+/**
+ * How many questions are answered at once: as many as leave the table fast for what is live. A table of limited speed queues
+ * what it can't do yet, and a live write waits behind every read of a catch-up that was sent before it. So the limit follows
+ * from how long small reads take: it grows by one while they take no longer than they should, and shrinks by a quarter where
+ * they take more than {@link stretchMax} times as long as with one question at a time.
+ *
+ *     calm (one question at most) ──▶ the base is learnt        ┐
+ *     busy, reads fast, all slots taken ──▶ one slot more       ├ each window of reads
+ *     busy, reads slow ──▶ a quarter fewer                      ┘
+ *     busy for long, or no base yet ──▶ probing: one question at a time until a calm window has passed
+ *
+ * Without the probe a long storm would take its own queue for the table's speed.
+ *
+ * @module
+ */
+
+/** Fewer would let one question that hangs hold up all others; more than DynamoDB's client sends requests at once gain nothing. */
+const leastSlots = 2, mostSlots = 32;
+/** Where a worker begins: of 10 ms each, eight questions are some 200 a second. */
+const firstSlots = 8;
+/** The mean, so that the 99th percentile of what is live stays within three times; above it a fast table's capacity is unused. */
+const stretchMax = 1.5;
+/** A faster table gains nothing, and what is measured is noise: of timers, of a garbage collection. */
+const baseLeastMs = 4;
+/** One window: so many reads, over so long. */
+const windowReads = 10, windowMs = 100;
+/** How much of the base one calm window is. */
+const learning = 0.3;
+/** A base is learnt anew so often, and waited for no longer than this. */
+const probeEveryMs = 30_000, probeMaxMs = 2_000;
+
+/** See the module. */
+export class AskLimit {
+  readonly #now: () => number;
+  #slots = firstSlots;
+  #baseMs: number | undefined;
+  #probingSinceMs: number | undefined;
+  #calmAtMs = -Infinity;
+  /** The window that is open. */
+  #begunMs = 0;
+  #reads = 0;
+  #sumMs = 0;
+  #mostAsks = 0;
+
+  /** @param now any clock, ms */
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** Questions that may be under way now. */
+  get slots(): number {
+    return this.#probingSinceMs === undefined ? this.#slots : 1;
+  }
+
+  /**
+   * A small read of the table ended.
+   *
+   * @param tookMs how long it took
+   * @param asks questions under way by then
+   */
+  took(tookMs: number, asks: number): void {
+    const now = this.#now();
+    if (this.#reads === 0) this.#begunMs = now;
+    this.#reads++;
+    this.#sumMs += tookMs;
+    this.#mostAsks = Math.max(this.#mostAsks, asks);
+    if (this.#reads < windowReads || now - this.#begunMs < windowMs) return;
+    this.#judge(this.#sumMs / this.#reads, this.#mostAsks, now);
+    this.#reads = this.#sumMs = this.#mostAsks = 0;
+  }
+
+  #judge(meanMs: number, asks: number, now: number): void {
+    if (asks <= 1) return this.#calm(meanMs, now);
+    if (this.#probingSinceMs !== undefined) {
+      // One that takes for ever must not hold up all others for as long.
+      if (now - this.#probingSinceMs > probeMaxMs) this.#probed(now);
+      return;
+    }
+    const base = this.#baseMs;
+    if (base === undefined || now - this.#calmAtMs > probeEveryMs) {
+      this.#probingSinceMs = now;
+      return;
+    }
+    this.#baseMs = Math.min(base, meanMs);
+    const isSlow = meanMs > stretchMax * Math.max(baseLeastMs, base);
+    if (isSlow) this.#slots = Math.max(leastSlots, Math.floor(this.#slots * 0.75));
+    else if (asks >= this.#slots) this.#slots = Math.min(mostSlots, this.#slots + 1);
+  }
+
+  #calm(meanMs: number, now: number): void {
+    this.#baseMs = this.#baseMs === undefined ? meanMs : this.#baseMs + (meanMs - this.#baseMs) * learning;
+    this.#probed(now);
+  }
+
+  #probed(now: number): void {
+    this.#calmAtMs = now;
+    this.#probingSinceMs = undefined;
+  }
+}
