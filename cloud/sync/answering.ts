@@ -38,6 +38,8 @@ export interface AnsweringContext extends CatchUpContext {
   readonly metrics: Counters;
   readonly spread: Pick<Spread, "keep">;
   readonly observer: Observer;
+  /** A monotonic clock, ms. */
+  readonly monotonicMs: () => number;
   /** Numbers in [0, 1): jitter. */
   readonly random: () => number;
 }
@@ -114,7 +116,7 @@ export class Answering {
   readonly #ups: FairQueue;
   readonly #asks: FairQueue;
   readonly #parking = new Parking(askBounds);
-  readonly #askLimit = new AskLimit(() => performance.now());
+  readonly #askLimit: AskLimit;
   /** Batches that are being written, or wait to be. */
   readonly #batches = new Map<string, Work>();
   /** Syncs that are being answered. */
@@ -134,6 +136,7 @@ export class Answering {
       deviceSlots: upsOfDevice,
       now,
     });
+    this.#askLimit = new AskLimit(context.monotonicMs);
     const slots = options.asksAtOnce === undefined ? () => this.#askLimit.slots : options.asksAtOnce;
     this.#asks = new FairQueue({
       ...askBounds,

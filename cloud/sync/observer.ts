@@ -51,9 +51,17 @@ const smallMax = 4;
 
 const ops: ReadonlySet<PropertyKey> = new Set<TableOp>(["get", "write", "query", "scan"]);
 
-/** The tables, with each request timed. `readTook` is told of small reads, ms. */
-export function observedTables(tables: Tables, observer: Observer, readTook: (ms: number) => void = () => {}): Tables {
-  const all = { observer, readTook };
+/** Who is told of each request, and by which clock. */
+export interface Timing {
+  readonly observer: Observer;
+  /** Told of small reads, how long they took, ms. */
+  readonly readTook?: (ms: number) => void;
+  /** Monotonic, ms. */
+  readonly monotonicMs: () => number;
+}
+
+/** The tables, with each request timed. */
+export function observedTables(tables: Tables, all: Timing): Tables {
   return { data: observed(tables.data, "data", all), log: observed(tables.log, "log", all) };
 }
 
@@ -65,23 +73,23 @@ function isSmallRead(op: PropertyKey, [asked]: unknown[]): boolean {
 function observed<T extends Table>(
   table: T,
   name: "data" | "log",
-  { observer, readTook }: { observer: Observer; readTook: (ms: number) => void },
+  { observer, readTook, monotonicMs }: Timing,
 ): T {
   const methods = new Map<PropertyKey, unknown>();
   const methodOf = (property: PropertyKey, value: (...args: unknown[]) => unknown) => {
     const own = (...args: unknown[]) => value.apply(table, args);
     if (!ops.has(property)) return own;
     return async (...args: unknown[]) => {
-      const begun = performance.now();
+      const begun = monotonicMs();
       let failed = true;
       try {
         const result = await own(...args);
         failed = false;
         return result;
       } finally {
-        const tookMs = performance.now() - begun;
+        const tookMs = monotonicMs() - begun;
         observer.request(name, property as TableOp, tookMs / 1000, failed);
-        if (isSmallRead(property, args)) readTook(tookMs);
+        if (isSmallRead(property, args)) readTook?.(tookMs);
       }
     };
   };

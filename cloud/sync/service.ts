@@ -37,6 +37,8 @@ export interface ServiceOptions {
   readonly registry?: Registry;
   /** The cloud's clock, ms. */
   readonly now: () => number;
+  /** A monotonic clock, ms, for how long tables take; default the machine's. */
+  readonly monotonicMs?: () => number;
   /** Numbers in [0, 1): epochs and jitter. */
   readonly random: () => number;
   /** Default {@link defaultPageLimits}. */
@@ -78,9 +80,10 @@ export class CloudService {
   /** Begins nothing by itself. */
   constructor(options: ServiceOptions) {
     const { schema, now, random, retentionMs, answering, observer = noObserver } = options;
+    const monotonicMs = options.monotonicMs ?? (() => performance.now());
     const isTimed = options.observer !== undefined || answering?.asksAtOnce === undefined;
     const tables = isTimed
-      ? observedTables(options.tables, observer, (ms) => this.#answering.readTook(ms))
+      ? observedTables(options.tables, { observer, monotonicMs, readTook: (ms) => this.#answering.readTook(ms) })
       : options.tables;
     this.#options = options;
     this.schema = schema;
@@ -91,7 +94,7 @@ export class CloudService {
     const { data } = tables, metrics = this.#metrics, limits = options.limits ?? defaultPageLimits;
     const spread = this.#spread = new Spread(tables.log, registry, now);
     const shared = { schema, data, log, publisher, metrics, spread, now, random, observer };
-    this.#answering = new Answering({ ...shared, registry, limits }, answering);
+    this.#answering = new Answering({ ...shared, registry, limits, monotonicMs }, answering);
     this.#passing = new StreamPassing({
       ...shared,
       pause: options.pause ?? pause,

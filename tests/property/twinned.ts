@@ -25,6 +25,8 @@ const registry = {
   identityOf: () => Promise.resolve(identity),
   touch: () => Promise.resolve(),
   remembered: () => 0,
+  rememberedAccount: () => identity.accountId,
+  mayExist: () => true,
 } as unknown as Registry;
 
 /** Options of {@link Twinned}. */

@@ -38,6 +38,8 @@ const anybody = {
   identityOf: (deviceId: string) => Promise.resolve({ deviceId, accountId: "A" }),
   touch: () => Promise.resolve(),
   remembered: () => 0,
+  rememberedAccount: () => "A",
+  mayExist: () => true,
 } as unknown as Registry;
 
 type Parcel =

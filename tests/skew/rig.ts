@@ -24,6 +24,8 @@ const anybody = {
   touch: () => Promise.resolve(),
   keepReport: () => Promise.resolve(),
   remembered: () => 0,
+  rememberedAccount: () => "A",
+  mayExist: () => true,
 } as unknown as Registry;
 
 /** The device that there is. */
