@@ -72,6 +72,7 @@ export class StreamPassing {
       lanes,
       checkpoint: (batch) => this.#untilDone("the stream's checkpoint", signal, () => batch.checkpoint()),
       pause: this.context.pause,
+      now: () => this.context.now(),
     });
     await this.#read(window, unwanted, signal);
     // Everything under way sees the signal, and ends with the request that it waits for.

@@ -24,10 +24,17 @@ export interface WindowOptions {
   /** Stores a batch's position. Never rejects. */
   checkpoint(batch: Position): Promise<unknown>;
   pause(ms: number, signal?: AbortSignal): Promise<void>;
+  /** Any clock, ms. */
+  now(): number;
 }
 
-/** How long a batch is waited for: longer than a table and a broker take that work. */
-const momentMs = 250;
+/**
+ * How long a batch is waited for: twice as long as they take usually. Where the first channel of a batch meets a throttled
+ * log, all others' next changes wait for this.
+ */
+const momentMinMs = 20, momentMaxMs = 250, usualTimes = 2;
+/** How much of what is usual one batch is. */
+const learning = 0.1;
 /** Bytes of the keys that are under way, about. The records themselves are let go. */
 const bytesMax = 16 * 1024 * 1024;
 /** What a key takes in memory beside its text. */
@@ -40,6 +47,7 @@ export class StreamWindow {
   readonly #last = new Map<string, Promise<boolean>>();
   readonly #running = new Set<Promise<boolean>>();
   #bytes = 0;
+  #usualMs = momentMaxMs / usualTimes;
 
   constructor(options: WindowOptions) {
     this.#options = options;
@@ -56,6 +64,7 @@ export class StreamWindow {
     }
     const done = this.#finish(batch, all, before);
     this.#track(shard, done, bytesOf(groups));
+    if (groups.size > 0) this.#learn(done);
     const isBehind = before !== undefined || fresh.length < all.length;
     await this.#moment(isBehind ? Promise.all(fresh) : done, signal);
     while (this.#bytes > bytesMax && !signal.aborted) await Promise.race(this.#running);
@@ -90,7 +99,16 @@ export class StreamWindow {
     });
   }
 
+  #learn(done: Promise<boolean>): void {
+    const { now } = this.#options, began = now();
+    void done.then(() => {
+      const tookMs = Math.min(momentMaxMs, Math.max(0, now() - began));
+      this.#usualMs += (tookMs - this.#usualMs) * learning;
+    });
+  }
+
   async #moment(work: Promise<unknown>, signal: AbortSignal): Promise<void> {
+    const momentMs = Math.min(momentMaxMs, Math.max(momentMinMs, usualTimes * this.#usualMs));
     const over = new AbortController(), end = () => over.abort();
     signal.addEventListener("abort", end);
     try {

@@ -6,17 +6,19 @@
  */
 import { openEmbedded } from "../../cloud/embedded.ts";
 import type { Publisher, Target } from "../../cloud/publishers/port.ts";
+import { bucketKey } from "../../cloud/sync/buckets.ts";
 import { ChannelLog } from "../../cloud/sync/channel_log.ts";
 import { Registry } from "../../cloud/sync/registry.ts";
 import { CloudService } from "../../cloud/sync/service.ts";
 import type { DataTable, StreamRecord, Table, Tables, Write } from "../../cloud/table/port.ts";
 import type { Channel, CursorOf, FromCloud, Key } from "../../protocol.ts";
-import { keyOf } from "../../schema.ts";
+import { completeItem, keyOf } from "../../schema.ts";
 import type { Schema } from "../../schema/model.ts";
+import type { Attributes } from "../../schema/values.ts";
 import { LightDevice } from "./light_device.ts";
 import { VirtualTime } from "./virtual_time.ts";
 
-/** How fast the tables are. */
+/** How fast the tables are; infinitely many requests a second take no time at all. */
 export interface Speed {
   readonly requestsPerSecond: number;
   readonly latencyMs: number;
@@ -39,6 +41,7 @@ export class VirtualCloud implements AsyncDisposable {
   toMany: (message: FromCloud) => boolean = () => true;
   readonly #schema: Schema;
   readonly #tables: Tables & { close(): Promise<void> };
+  readonly #shared: Tables;
   readonly #records: StreamRecord[] = [];
   readonly #stopped = new AbortController();
   #stream: Promise<void> | undefined;
@@ -48,14 +51,20 @@ export class VirtualCloud implements AsyncDisposable {
 
   constructor(schema: Schema, readonly speed: Speed) {
     this.#schema = schema;
-    const { time } = this, now = () => time.nowMs;
-    this.#tables = openEmbedded(":memory:", { schema, now });
+    this.#tables = openEmbedded(":memory:", { schema, now: () => this.time.nowMs });
+    this.#shared = this.#limited();
+    this.service = this.worker();
+  }
+
+  /** One worker more on the same tables. */
+  worker(): CloudService {
+    const { time } = this;
     const publisher: Publisher = { publish: (to, message) => this.#publish(to, message) };
-    this.service = new CloudService({
-      schema,
-      tables: this.#limited(),
+    return new CloudService({
+      schema: this.#schema,
+      tables: this.#shared,
       publisher,
-      now,
+      now: () => time.nowMs,
       monotonicMs: () => time.sinceMs,
       random: this.random,
       pause: (ms, signal) => time.wait(ms, signal),
@@ -63,7 +72,7 @@ export class VirtualCloud implements AsyncDisposable {
   }
 
   async #publish(to: Target, message: FromCloud): Promise<void> {
-    await this.time.wait(publishMs);
+    if (this.speed.requestsPerSecond < Infinity) await this.time.wait(publishMs);
     if (to !== "all" && "device" in to) return this.listeners.get(to.device)?.receive(message);
     if (!this.toMany(message)) return;
     for (const listener of this.listeners.values()) listener.receive(structuredClone(message));
@@ -73,6 +82,7 @@ export class VirtualCloud implements AsyncDisposable {
     const name = `${op} ${hash.replace(/^([a-z]+)#(device|account|global|.).*$/, "$1#$2")}`;
     this.counts.set(name, (this.counts.get(name) ?? 0) + 1);
     const { time, speed } = this;
+    if (speed.requestsPerSecond === Infinity) return;
     this.#freeMs = Math.max(time.sinceMs, this.#freeMs) + 1000 / speed.requestsPerSecond;
     await time.wait(this.#freeMs - time.sinceMs + speed.latencyMs);
   }
@@ -135,9 +145,36 @@ export class VirtualCloud implements AsyncDisposable {
     }
   }
 
+  /** Passes on what there is, at once. */
+  async passOn(): Promise<void> {
+    while (this.#records.length > 0) {
+      await this.service.fanOutRecords(this.#records.splice(0, 100), this.#stopped.signal);
+    }
+  }
+
+  /** An application in the cloud puts an item; past the tables' limit. */
+  async put(name: string, attributes: Attributes): Promise<void> {
+    const item = completeItem(this.#schema, this.#schema.models.get(name)!, attributes, { deviceId: "", accountId });
+    const write: Write = { op: "put", item };
+    const [result] = await this.#tables.data.write([write]);
+    this.#record(write, result!.outcome === "written" ? result!.old : undefined);
+  }
+
   /** Begins to pass the stream on. */
   tail(): void {
     this.#stream = this.service.runStream(this.#stopped.signal);
+  }
+
+  /** Adds devices to the registry, past the tables' limit: all with one token, for making one takes time. */
+  async register(ids: readonly string[]): Promise<void> {
+    const table = this.#tables.log, [first] = ids;
+    await new Registry(table, { now: () => this.time.nowMs }).add(first!, accountId);
+    const [row] = await table.get([bucketKey("devices", first!)]);
+    const items = ids.map((id): Write => {
+      const [hash, sort] = bucketKey("devices", id);
+      return { op: "put", item: { ...row!, hash, sort } };
+    });
+    for (let i = 0; i < items.length; i += 500) await table.write(items.slice(i, i + 500));
   }
 
   /**
@@ -146,7 +183,7 @@ export class VirtualCloud implements AsyncDisposable {
    */
   async devices(count: number, channels: readonly ("device" | "account" | "global")[]): Promise<LightDevice[]> {
     const { log: table } = this.#tables, { time, random } = this, now = () => time.nowMs;
-    const registry = new Registry(table, { now }), log = new ChannelLog(table, { now, random });
+    const log = new ChannelLog(table, { now, random });
     const timers = {
       nowMs: () => time.sinceMs,
       after: (ms: number, go: () => void) => time.after(ms, go),
@@ -160,10 +197,11 @@ export class VirtualCloud implements AsyncDisposable {
       if (channels.includes(kind)) shared.push(await cursorOf(kind === "account" ? `account:${accountId}` : kind));
     }
     const all: LightDevice[] = [];
-    for (let i = 0; i < count; i++) {
-      const deviceId = `device-${this.listeners.size}`, own = `device:${deviceId}`;
+    const ids = Array.from({ length: count }, (_, i) => `device-${this.listeners.size + i}`);
+    await this.register(ids);
+    for (const deviceId of ids) {
+      const own = `device:${deviceId}` as const;
       const key: Key = [`d#${deviceId}`, "Down#a"];
-      await registry.add(deviceId, accountId);
       const isMissed = channels.includes("device");
       if (isMissed) await log.append(own, [{ key, bytes: 100 }]);
       const cursors = isMissed ? [await cursorOf(own, 0), ...shared] : shared;
