@@ -4,14 +4,14 @@
  *
  * @module
  */
-import { waitMs } from "../../agent/sync/requests.ts";
 import { openEmbedded } from "../../cloud/embedded.ts";
 import type { Publisher } from "../../cloud/publishers/port.ts";
 import { ChannelLog } from "../../cloud/sync/channel_log.ts";
 import { Registry } from "../../cloud/sync/registry.ts";
 import { CloudService } from "../../cloud/sync/service.ts";
 import type { DataTable, Table, Tables } from "../../cloud/table/port.ts";
-import type { CursorOf, FromCloud, Page } from "../../protocol.ts";
+import type { CursorOf, FromCloud } from "../../protocol.ts";
+import { LightDevice, type Timers } from "../../tests/support/light_device.ts";
 import type { Bench, Row } from "../measure.ts";
 import { compiled } from "../schema.ts";
 import { percentile } from "../stats.ts";
@@ -19,10 +19,16 @@ import { until } from "../until.ts";
 
 /** What the table takes a second, and how long it takes for one. */
 const requestsPerSecond = 500, latencyMs = 5;
-const waits = { retryMs: 5_000, retryMaxMs: 60_000 };
 const writerCount = 10, warmMs = 2_500, quietMs = 12_000;
 const accountId = "bench";
 
+const timers: Timers = {
+  nowMs: () => performance.now(),
+  after: (ms, go) => {
+    const timer = setTimeout(go, ms);
+    return () => clearTimeout(timer);
+  },
+};
 const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 /** Lets requests through one after the other, so many a second. */
@@ -53,71 +59,6 @@ class Limited {
   tables({ data, log }: Tables): Tables {
     const limited: DataTable = Object.assign(this.table(data), { stream: data.stream.bind(data) });
     return { data: limited, log: this.table(log) };
-  }
-}
-
-/** A device that only catches up. */
-class LightDevice {
-  readonly #waiting = new Map<
-    string,
-    { cursor: CursorOf; request: string; repeats: number; timer?: ReturnType<typeof setTimeout> }
-  >();
-  readonly #cursors: Map<string, CursorOf>;
-  #requests = 0;
-  used = 0;
-  wasted = 0;
-
-  constructor(readonly id: string, readonly service: CloudService, cursors: readonly CursorOf[]) {
-    this.#cursors = new Map(cursors.map((cursor) => [cursor.channel, cursor]));
-  }
-
-  get caughtUp(): boolean {
-    return this.#waiting.size === 0;
-  }
-
-  start(): void {
-    this.#ask([...this.#cursors.keys()]);
-  }
-
-  #ask(channels: readonly string[]): void {
-    const request = `${this.id}/${++this.#requests}`;
-    for (const channel of channels) {
-      this.#waiting.set(channel, { cursor: this.#cursors.get(channel)!, request, repeats: 0 });
-    }
-    this.#send(request, channels);
-  }
-
-  #send(request: string, channels: readonly string[]): void {
-    const { repeats } = this.#waiting.get(channels[0]!)!;
-    void this.service.receive(this.id, {
-      type: "sync",
-      request,
-      channels: channels.map((channel) => this.#cursors.get(channel)!),
-      later: 1,
-    });
-    this.#again(request, waitMs(waits, repeats, Math.random));
-  }
-
-  #again(request: string, afterMs: number): void {
-    const timer = setTimeout(() => {
-      const channels = [...this.#waiting].filter(([, asked]) => asked.request === request && asked.timer === timer);
-      if (channels.length === 0) return;
-      for (const [, asked] of channels) asked.repeats++;
-      this.#send(request, channels.map(([channel]) => channel));
-    }, afterMs);
-    for (const asked of this.#waiting.values()) if (asked.request === request) asked.timer = timer;
-  }
-
-  receive(message: FromCloud): void {
-    if (message.type === "later") this.#again(message.request, message.afterMs);
-    if (message.type !== "page" && message.type !== "snapshot") return;
-    const asked = this.#waiting.get(message.channel);
-    if (asked?.request !== message.request) return void this.wasted++;
-    this.used++;
-    this.#waiting.delete(message.channel);
-    const seq = message.type === "page" ? message.to : message.head;
-    this.#cursors.set(message.channel, { channel: message.channel, epoch: message.epoch, seq });
-    if ((message as Page).more) this.#ask([message.channel]);
   }
 }
 
@@ -188,9 +129,16 @@ class Rig implements AsyncDisposable {
       const id = `device-${i}`, channel = `device:${id}`;
       await registry.add(id, accountId);
       await log.append(channel, [{ key: [`device#${id}`, "setting#a"], bytes: 100 }]);
-      devices.push(new LightDevice(id, this.service, [{ channel, epoch: await log.epoch(channel), seq: 0 }, account]));
+      devices.push(
+        new LightDevice(id, {
+          timers,
+          random: Math.random,
+          send: (message) => void this.service.receive(id, message),
+          cursors: [{ channel, epoch: await log.epoch(channel), seq: 0 }, account],
+        }),
+      );
     }
-    for (const device of devices) this.listeners.set(device.id, device);
+    for (const device of devices) this.listeners.set(device.deviceId, device);
     return devices;
   }
 
@@ -238,7 +186,7 @@ export const storm: Bench = {
     // What one device costs, alone.
     const alone = devices.splice(0, 20), before = rig.limited.requests;
     for (const device of alone) {
-      device.start();
+      device.connected();
       await until("a device alone is caught up", () => device.caughtUp);
     }
     const each = (rig.limited.requests - before) / alone.length;
@@ -247,14 +195,14 @@ export const storm: Bench = {
     const quiet = await whileWriting(writers, wait(quietMs));
     const began = performance.now();
     const through = (async () => {
-      for (const device of devices) setTimeout(() => device.start(), 1000 * Math.random());
+      for (const device of devices) setTimeout(() => device.connected(), 1000 * Math.random());
       await wait(1_100);
       await until("all are caught up", () => devices.every(({ caughtUp }) => caughtUp), 600_000);
     })();
     const busy = await whileWriting(writers, through);
     const tookMs = performance.now() - began, workMs = count * each / requestsPerSecond * 1000;
-    const used = devices.reduce((sum, device) => sum + device.used, 0);
-    const all = used + devices.reduce((sum, device) => sum + device.wasted, 0);
+    const used = devices.reduce((sum, device) => sum + device.answers.used, 0);
+    const all = used + devices.reduce((sum, device) => sum + device.answers.wasted, 0);
     log(
       `${each.toFixed(1)} requests a device, ${
         (tookMs / 1000).toFixed(1)

@@ -568,7 +568,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "cursor before rows",
     breaks: "§6: rows and cursor in one transaction",
-    families: ["disk", "down"],
+    guard: "tests/agent/sync/downlink_test.ts",
+    filter: "messages of one moment share a transaction",
     patches: [
       {
         file: twin,

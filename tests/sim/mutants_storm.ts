@@ -6,6 +6,7 @@
 import { guarded, type Mutant, one } from "./mutant.ts";
 
 const questions = "agent/sync/questions.ts", answering = "cloud/sync/answering.ts";
+const askLimit = "cloud/sync/ask_limit.ts", virtual = "tests/cloud/sync/storm_test.ts";
 const service = "tests/cloud/sync/service_test.ts", downlink = "tests/agent/sync/downlink_test.ts";
 
 /** The planted bugs. */
@@ -33,6 +34,54 @@ export const storms: readonly Mutant[] = [
     answering,
     `if (sync.later && this.#isBeingAnswered(work.deviceId, sync)) {`,
     `if (sync.later && work.bytes < 0) {`,
+  ),
+  guarded(
+    "an answer for who was away",
+    "a question of another id is a new one, though its cursors are the same",
+    `${service}#is left to its answer`,
+    answering,
+    `      .filter(({ request }) => request === sync.request);`,
+    `;`,
+  ),
+  guarded(
+    "as many questions as ever",
+    "the slower the table, the fewer questions are answered at once",
+    "tests/cloud/sync/ask_limit_test.ts",
+    askLimit,
+    `if (isSlow) this.#slots = Math.max(leastSlots, Math.floor(this.#slots * 0.75));`,
+    `if (isSlow) return;`,
+  ),
+  guarded(
+    "its own queue for the table's speed",
+    "how fast the table is follows from when one question at most is answered",
+    "tests/cloud/sync/ask_limit_test.ts",
+    askLimit,
+    `if (asks <= 1) return this.#calm(meanMs, now);`,
+    `if (asks <= 1 || this.#baseMs === undefined) return this.#calm(meanMs, now);`,
+  ),
+  guarded(
+    "looked up to be told to wait",
+    "who is told to wait costs no read",
+    `${virtual}#who is told to wait`,
+    answering,
+    `    if (!this.context.registry.mayExist(deviceId)) return;`,
+    `    void this.context.registry.identityOf(deviceId);`,
+  ),
+  guarded(
+    "waited for in a slot",
+    "a read that many share is waited for without a slot",
+    `${virtual}#450,000 idle devices`,
+    answering,
+    `this.#parking.wait(deviceId, log.ready(shared, asked));`,
+    `this.#parking.wait(deviceId, undefined);`,
+  ),
+  guarded(
+    "a moment of a quarter second",
+    "a channel that begins to be throttled holds up others for about as long as a batch takes",
+    `${virtual}#global log is throttled`,
+    "cloud/sync/stream_window.ts",
+    `Math.max(momentMinMs, usualTimes * this.#usualMs)`,
+    `Math.max(momentMaxMs, usualTimes * this.#usualMs)`,
   ),
   guarded(
     "one queue for all",

@@ -213,7 +213,7 @@ Deno.test("storm: a message costs as many requests with 50,000 devices as with 9
     `requests a message at 9,900, 10,100 and 50,000 devices: ${costs.map((cost) => cost.toFixed(3)).join(", ")}`,
   );
   assert.ok(Math.max(...costs) <= 1.1 * Math.min(...costs), costs.join(", "));
-  assert.ok(Math.max(...costs) <= 2.1, "a put of the item and one of its log entry");
+  assert.ok(Math.max(...costs) <= 3.1, "puts of the item, of its log entry, and of the floor, raised by 64");
 });
 
 for (const how of ["dealt to one worker", "heard by every worker"] as const) {
