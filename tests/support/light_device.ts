@@ -35,6 +35,7 @@ export class LightDevice {
   readonly #options: LightDeviceOptions;
   readonly #cursors: Map<Channel, CursorOf>;
   readonly #questions: Questions;
+  #heardMs = -Infinity;
   #cancel: () => void = () => {};
 
   constructor(readonly deviceId: string, options: LightDeviceOptions) {
@@ -58,8 +59,18 @@ export class LightDevice {
         return true;
       },
     } as unknown as Asker["context"];
-    const cursorOf = (channel: Channel) => this.#cursors.get(channel)!;
-    return { context, channels: [...this.#cursors.keys()], cursorOf, settledSerial: 0 };
+    const cursorOf = (channel: Channel) => this.#cursors.get(channel)!, heardMs = () => this.#heardMs;
+    return {
+      context,
+      channels: [...this.#cursors.keys()],
+      cursorOf,
+      settledSerial: 0,
+      get answeredMs() {
+        return heardMs();
+      },
+      // Its pages are small: nothing is gained by asking for less.
+      swallowed: () => {},
+    };
   }
 
   /** Nothing that it asked for is missing. */
@@ -89,8 +100,10 @@ export class LightDevice {
   }
 
   #take(message: FromCloud): void {
+    if (message.type !== "changes") this.#heardMs = this.#options.timers.nowMs();
     if (message.type === "later") this.#questions.later(message);
     else if (message.type === "changes") this.#live(message);
+    else if (message.type === "time") this.#questions.takeTime(message.request);
     else if (message.type === "page" || message.type === "snapshot") this.#answered(message);
   }
 
