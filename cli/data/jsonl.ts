@@ -18,22 +18,21 @@ export function jsonLines(items: readonly Plain[]): string {
 /** The items of a file, with the number of bytes read so far. Empty lines are skipped. `-` is standard input. */
 export async function* readJsonLines(file: string): AsyncGenerator<{ readonly item: Plain; readonly bytes: number }> {
   const input = file === "-" ? process.stdin : createReadStream(file);
-  // Without a listener of its own an error of the stream would be nobody's.
-  const failed = new Promise<never>((_, reject) => input.once("error", reject));
-  failed.catch(() => {});
   const lines = createInterface({ input, crlfDelay: Infinity });
-  const iterator = lines[Symbol.asyncIterator]();
-  let bytes = 0;
+  let failure: Error | undefined;
+  // Its lines would end as if the file did.
+  input.once("error", (error: Error) => {
+    failure = error;
+    lines.close();
+  });
+  let bytes = 0, number = 0;
   try {
-    for (let number = 1;; number++) {
-      const { done, value: line } = await Promise.race([iterator.next(), failed]).catch((cause) => {
-        throw new CommandError(`${file} can't be read: ${(cause as Error).message}`, { cause });
-      });
-      if (done) return;
+    for await (const line of lines) {
       bytes += Buffer.byteLength(line) + 1;
-      const text = number === 1 ? line.replace(/^\ufeff/, "") : line;
+      const text = ++number === 1 ? line.replace(/^\ufeff/, "") : line;
       if (text.trim() !== "") yield { item: parsed(text, file, number), bytes };
     }
+    if (failure) throw new CommandError(`${file} can't be read: ${failure.message}`, { cause: failure });
   } finally {
     lines.close();
     input.destroy();
