@@ -30,6 +30,10 @@ const commands: Commands = {
     summary: "configure another broker so that it keeps devices apart",
     load: async () => (await loadApart("./broker.ts")).brokerCommand as Command,
   },
+  audit: {
+    summary: "who did what through the API and the command line",
+    load: async () => (await loadApart("./audit.ts")).auditCommand as Command,
+  },
   ...deviceCommands,
 };
 

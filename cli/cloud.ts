@@ -10,6 +10,7 @@ import { ChannelLog } from "../cloud/sync/channel_log.ts";
 import { startCloud } from "../cloud/worker.ts";
 import { type Schema, SyncError } from "../schema.ts";
 import { portRange, UsageError } from "./args.ts";
+import { auditDays, auditOf } from "./audit_note.ts";
 import { defineCommand } from "./command.ts";
 import { connectionFlags, connectionOf, readFlagFile } from "./connection.ts";
 import { Lifetime } from "./lifetime.ts";
@@ -46,6 +47,7 @@ const flags = {
     value: "NAME",
     summary: "what workers share messages under; default made of the password",
   },
+  "audit-days": { type: "integer", value: "N", summary: "how long the audit keeps who did what", ...auditDays },
   since: { type: "string", value: "TIME", summary: "table restored: the time that the table was restored to" },
   ...connectionFlags,
 } as const;
@@ -73,6 +75,7 @@ async function restoredCommand(
   try {
     const random = () => crypto.getRandomValues(new Uint32Array(1))[0]! / 2 ** 32;
     const log = new ChannelLog(tables.log, { now: Date.now, random });
+    await auditOf(tables.log)("cloud.table.restored", new Date(sinceMs).toISOString());
     const epoch = await log.restored(sinceMs);
     print(`the table was restored to ${new Date(sinceMs).toISOString()}: epoch ${epoch}`);
     print("start the workers now; each device offers what it has that is newer when it connects");
@@ -189,7 +192,7 @@ export const cloudCommand = defineCommand({
     );
     const http = flags.port === undefined
       ? undefined
-      : await cloud.serveHttp({ host: flags.host, port: flags.port, token, tokens });
+      : await cloud.serveHttp({ host: flags.host, port: flags.port, token, tokens, auditDays: flags["audit-days"] });
     const mqtt = flags.mqtt === undefined
       ? `broker ${flags.host}:${cloud.mqttPort}`
       : `broker ${new URL(flags.mqtt).host}`;

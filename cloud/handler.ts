@@ -47,7 +47,7 @@ export async function handlerFromEnvironment(env: Environment): Promise<Configur
 
 /** @param own tokens beside the configured ones */
 async function openHandler(config: HandlerConfig, own: readonly ApiToken[]): Promise<ConfiguredHandler> {
-  const { schema, table, tokens, prefix, retentionMs, streamTimeoutMs } = config;
+  const { schema, table, tokens, prefix, retentionMs, streamTimeoutMs, auditDays } = config;
   const now = () => Date.now(), random = Math.random;
   // Beside the process that serves an embedded table, if there is one: this one leaves the stream to it.
   const tables = await openTables(table, { schema, now, shared: true }).catch((cause) => {
@@ -79,6 +79,7 @@ async function openHandler(config: HandlerConfig, own: readonly ApiToken[]): Pro
     tokens: () => [...tokens(), ...own],
     prefix,
     streamTimeoutMs,
+    auditDays,
     now,
     random,
   });

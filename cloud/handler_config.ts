@@ -13,6 +13,7 @@
  * | `TWINTABLE_PREFIX` | topic prefix; default `tt` |
  * | `TWINTABLE_PAYLOAD_BYTES_MAX` | bytes of one MQTT payload; default 131072 |
  * | `TWINTABLE_RETENTION_HOURS` | how long the channel logs keep entries; default 168 |
+ * | `TWINTABLE_AUDIT_DAYS` | how long the audit keeps who did what; default 90 |
  * | `TWINTABLE_STREAM_TIMEOUT_MS` | how long `/stream` may take; default 4000 |
  * | `TWINTABLE_LOG` | `debug`, `info` (default), `warning` or `error` |
  *
@@ -39,6 +40,7 @@ export interface HandlerConfig {
   readonly payloadBytesMax: number | undefined;
   readonly retentionMs: number | undefined;
   readonly streamTimeoutMs: number | undefined;
+  readonly auditDays: number | undefined;
   readonly mqtt: {
     readonly protocolVersion: 4 | 5;
     readonly ca: string | undefined;
@@ -74,6 +76,7 @@ export async function readHandlerConfig(env: Environment): Promise<HandlerConfig
     payloadBytesMax: wholeNumber(env, "TWINTABLE_PAYLOAD_BYTES_MAX"),
     retentionMs: retentionHours === undefined ? undefined : retentionHours * 3600_000,
     streamTimeoutMs: wholeNumber(env, "TWINTABLE_STREAM_TIMEOUT_MS"),
+    auditDays: wholeNumber(env, "TWINTABLE_AUDIT_DAYS"),
     mqtt: await mqttOptions(env),
     schema: await loadSchema(schemaFile),
   };

@@ -46,6 +46,8 @@ export interface HttpOptions {
   readonly token?: string;
   /** In its place: several, each with what it may do and until when; asked at each request. */
   readonly tokens?: () => readonly ApiToken[];
+  /** How many days the audit keeps who did what through the API; default 90. */
+  readonly auditDays?: number;
   /** Names beside those of loopback under which the API is open without a token. */
   readonly hosts?: readonly string[];
   /** Devices of this very process, for the console: `dev`. */
@@ -373,7 +375,7 @@ class RunningCloud implements Cloud {
 
   async serveHttp(options: HttpOptions = {}): Promise<number> {
     if (this.#serving) throw new TypeError("HTTP is served already");
-    const { port = 0, host = "127.0.0.1", token, tokens, hosts } = options;
+    const { port = 0, host = "127.0.0.1", token, tokens, hosts, auditDays } = options;
     if (token === "") throw new TypeError("an empty token lets nobody in: leave it out, or give one");
     if (token === undefined && !tokens && !loopback.has(host)) {
       throw new SyncError("config", `the HTTP API on ${host} wants a token`, {
@@ -405,6 +407,7 @@ class RunningCloud implements Cloud {
       lacking: () => this.#lacking(),
       token,
       tokens,
+      auditDays,
       hosts: hosts ?? [],
       now,
       random,

@@ -8,6 +8,8 @@
 import { type Context, Hono } from "npm:hono@^4.13.19";
 import { isId } from "../../schema.ts";
 import type { Schema } from "../../schema/model.ts";
+import { Audit } from "../operations/audit.ts";
+import { Erasure } from "../operations/erasure.ts";
 import { ChannelLog } from "../sync/channel_log.ts";
 import { Fleet, stateOf } from "../sync/fleet.ts";
 import type { Registry } from "../sync/registry.ts";
@@ -29,6 +31,7 @@ import { CloudMetrics } from "./metrics.ts";
 import { tableLacking } from "./ready.ts";
 import { Intake } from "./intake.ts";
 import { confirmationIn, IotDestinations } from "./iot_destination.ts";
+import { addOperations, Noted } from "./operations.ts";
 import { readObject } from "./request.ts";
 import { type ApiToken, bearerOf, singleToken } from "./tokens.ts";
 
@@ -85,6 +88,8 @@ export interface HandlerOptions {
   readonly devices?: readonly LocalDevice[];
   /** What the console calls the table. */
   readonly label?: string;
+  /** How many days the audit keeps who did what through the API and the console; default 90. */
+  readonly auditDays?: number;
   /** The cloud's clock, ms. */
   readonly now: () => number;
   /** Numbers in [0, 1), for generated ids. */
@@ -122,6 +127,9 @@ export function createHandler(options: HandlerOptions): (request: Request, info?
     random: options.random,
     accountOf: async (deviceId) => (await registry.identityOf(deviceId))?.accountId,
   };
+  const { now, auditDays: days } = options;
+  const audit = new Audit(tables.log, { now, days }), noted = new Noted(audit);
+  const erasure = new Erasure({ schema, tables, registry, now, days });
   const fleet = options.fleet ?? new Fleet({ registry, now: options.now });
   const app = new Hono();
   app.onError((error) => errorResponse(error));
@@ -130,8 +138,9 @@ export function createHandler(options: HandlerOptions): (request: Request, info?
   const guard = async (c: Context, next: () => Promise<void>) => {
     if (!tokens && hosts) checkBrowser(c.req.raw, hosts);
     const isReading = c.req.method === "GET" || c.req.method === "HEAD";
-    if (tokens) bearerOf(c.req.header("authorization"), tokens(), isReading ? "read" : "write", options.now());
-    await next();
+    const scope = isReading ? "read" : "write";
+    const bearer = tokens && bearerOf(c.req.header("authorization"), tokens(), scope, options.now());
+    await noted.run(c, bearer, next);
   };
   app.use("/metrics", guard);
   app.use("/api/*", guard);
@@ -148,7 +157,7 @@ export function createHandler(options: HandlerOptions): (request: Request, info?
     return lacking.length === 0 ? c.text("ready\n") : c.text(`${lacking.join("\n")}\n`, 503);
   });
   const log = new ChannelLog(tables.log, { now: options.now, random: options.random });
-  itemRoutes(app, { ...items, log, fleet, askWhere: service && ((channel) => service.askWhere(channel)) });
+  itemRoutes(app, { ...items, log, fleet, askWhere: service && ((channel) => service.askWhere(channel)) }, noted);
   if (options.feed) feedRoutes(app, { feed: options.feed, now: options.now, name: schema.version });
   app.get("/api/unidentified", async (c) => {
     checkQuery(c, ["limit", "next"]);
@@ -174,6 +183,7 @@ export function createHandler(options: HandlerOptions): (request: Request, info?
       throw new ApiError(400, "invalid", "keysPerSecond is a whole number above 0");
     }
     if (!service) throw new ApiError(503, "config", "nothing is published here: a publisher is missing");
+    await noted.begin(c, repair ? "device.verify and repair" : "device.verify", deviceId);
     const rate = keysPerSecond === undefined ? {} : { keysPerSecond: Number(keysPerSecond) };
     return c.json({ request: await service.requestVerify(deviceId, { repair, ...rate }) }, 202);
   });
@@ -182,6 +192,7 @@ export function createHandler(options: HandlerOptions): (request: Request, info?
     if (!report) throw new ApiError(404, "not-found", "the device has told of no verification");
     return c.json(report);
   });
+  addOperations(app, { audit, erasure, noted, registry });
   for (
     const [path, take] of [
       ["/stream", "stream"],
@@ -201,7 +212,7 @@ export function createHandler(options: HandlerOptions): (request: Request, info?
       return await intake[take](c);
     });
   }
-  const { events, devices, label, now } = options;
+  const { events, devices, label } = options;
   const parts = {
     schema,
     tables,
@@ -215,6 +226,7 @@ export function createHandler(options: HandlerOptions): (request: Request, info?
     events,
     devices,
     label,
+    audit,
     now,
   };
   app.route("/", consoleRoutes(parts));

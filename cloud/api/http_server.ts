@@ -40,7 +40,11 @@ export const httpLimits: HttpLimits = {
 /** Headers in all: a bearer token and what proxies add. */
 const headerBytesMax = 16 * 1024;
 
-type Handler = (request: Request) => Promise<Response> | Response;
+/** As `Deno.serve` calls one. */
+type Handler = (
+  request: Request,
+  info: { readonly remoteAddr: { readonly hostname: string } },
+) => Promise<Response> | Response;
 
 /** A server that listens. */
 export interface HttpServer {
@@ -164,7 +168,9 @@ async function answer(
   const abort = new AbortController();
   outgoing.once("close", () => abort.abort());
   const request = requestOf(incoming, abort.signal);
-  const response = request ? await handler(request) : new Response("no request of ours\n", { status: 400 });
+  const response = request
+    ? await handler(request, { remoteAddr: { hostname: incoming.socket.remoteAddress ?? "" } })
+    : new Response("no request of ours\n", { status: 400 });
   const headers: [string, string][] = [...response.headers];
   for (const [name, value] of headers) outgoing.appendHeader(name, value);
   // A body that nobody has read is not waited for: the connection ends with the answer.

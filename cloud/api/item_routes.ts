@@ -4,9 +4,11 @@
  * @module
  */
 import type { Context, Hono } from "npm:hono@^4.13.19";
+import { auditedTable } from "../operations/audited_table.ts";
 import { ApiError } from "./errors.ts";
 import { historyOf, keyIn, type TraceContext, whereIs } from "./trace.ts";
 import { listItems, modelNamed } from "./items.ts";
+import type { Noted } from "./operations.ts";
 import { checkQuery, idOf, pageOf, withToken } from "./query.ts";
 import { readObject } from "./request.ts";
 import { deleteItem, type Precondition, putItem, putItems } from "./write.ts";
@@ -17,8 +19,10 @@ const itemsMax = 1_000;
 const waitMaxMs = 10_000;
 
 /** Adds the routes. */
-export function itemRoutes(app: Hono, items: TraceContext): void {
+export function itemRoutes(app: Hono, items: TraceContext, noted: Noted): void {
   const { schema } = items;
+  /** The table as this request may write to it: what is written is noted before. */
+  const writing = (c: Context) => ({ ...items, data: auditedTable(schema, items.data, noted.of(c)) });
   app.get("/api/items/history", async (c) => {
     checkQuery(c, ["model", "key", "next"]);
     const model = modelNamed(schema, c.req.query("model"));
@@ -46,7 +50,7 @@ export function itemRoutes(app: Hono, items: TraceContext): void {
     const at = new Date(items.now()).toISOString();
     const keepsUnknown = keepsUnknownOf(body.unknown), precondition = preconditionOf(c);
     if (body.items === undefined) {
-      const written = await putItem(items, model, body.item, { keepsUnknown, precondition });
+      const written = await putItem(writing(c), model, body.item, { keepsUnknown, precondition });
       c.header("etag", `"${written.digest}"`);
       return c.json({ ...written, at });
     }
@@ -56,13 +60,13 @@ export function itemRoutes(app: Hono, items: TraceContext): void {
     if (!Array.isArray(body.items) || body.items.length > itemsMax) {
       throw new ApiError(400, "invalid", `items is a list of ${itemsMax} at most`);
     }
-    const results = await putItems(items, model, body.items, { keepsUnknown });
+    const results = await putItems(writing(c), model, body.items, { keepsUnknown });
     return c.json({ results, at, failed: results.filter((result) => "error" in result).length });
   });
   app.delete("/api/items", async (c) => {
     const body = await readObject(c.req.raw);
     const { old = null, oldDigest } = await deleteItem(
-      items,
+      writing(c),
       modelNamed(schema, body.model),
       body.item,
       preconditionOf(c),

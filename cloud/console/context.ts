@@ -9,6 +9,7 @@ import type { Schema } from "../../schema/model.ts";
 import type { CloudMetrics } from "../api/metrics.ts";
 import type { ItemsContext } from "../api/items.ts";
 import type { ApiToken } from "../api/tokens.ts";
+import type { Audit } from "../operations/audit.ts";
 import type { Fleet } from "../sync/fleet.ts";
 import type { Registry } from "../sync/registry.ts";
 import type { CloudService } from "../sync/service.ts";
@@ -25,6 +26,8 @@ export interface ConsoleOptions {
   readonly fleet: Fleet;
   readonly items: ItemsContext;
   readonly metrics: CloudMetrics;
+  /** Who did what by a form: noted before it is done. */
+  readonly audit: Pick<Audit, "note">;
   readonly service?: Pick<CloudService, "metrics" | "requestVerify">;
   /** Who may sign in; absent: everybody who reaches it. */
   readonly tokens?: () => readonly ApiToken[];

@@ -31,6 +31,8 @@ export interface Routes {
   readonly options: ConsoleOptions;
 }
 
+/** An answer is with its browser by then. */
+const afterAnswerMs = 500;
 const themes = ["light", "dark"] as const;
 
 /** The console's routes. */
@@ -103,7 +105,10 @@ export function consoleRoutes(options: ConsoleOptions): Hono<ConsoleEnv> {
   });
   app.post("/logout", guarded, signedIn, async (c) => {
     checkForm(await formOf(c), c.get("session"));
-    for (const end of ends.get(c.get("session").formToken) ?? []) end.abort();
+    const streams = [...ends.get(c.get("session").formToken) ?? []];
+    // After the answer: a page that hears of it first leaves for the sign-in page, and the answer that takes the cookie away
+    // is dropped with the page's request.
+    setTimeout(() => streams.forEach((end) => end.abort()), afterAnswerMs);
     deleteCookie(c, cookieName(c), cookieFlags(c));
     return c.redirect(tokens ? "/login" : "/", 303);
   });
@@ -146,12 +151,22 @@ export function consoleRoutes(options: ConsoleOptions): Hono<ConsoleEnv> {
         const form = await formOf(c), session = c.get("session");
         checkForm(form, session);
         if (!session.mayWrite) throw new ApiError(403, "forbidden", `The token "${session.name}" may only read.`);
+        await options.audit.note({ who: session.name, via: "console", action: c.req.path, target: targetOf(form) });
         return show(c, await take(c, form), session);
       });
     },
   };
   for (const { mount } of pageModules) mount(routes);
   return app;
+}
+
+/** What of a form says to whom something is done; contents and secrets have other names. */
+const named: readonly string[] = ["do", "device", "id", "account", "model", "key", "all", "q", "repair"];
+
+function targetOf(form: FormData): string {
+  return [...form].flatMap(([name, value]) =>
+    named.includes(name) && typeof value === "string" && value !== "" ? [`${name}=${value}`] : []
+  ).join(" ");
 }
 
 /** By port, where another worker on this machine has its own: cookies know no ports. */

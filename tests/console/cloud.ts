@@ -25,7 +25,7 @@ export class TestCloud implements AsyncDisposable {
   ): Promise<TestCloud> {
     const dir = new TempDir();
     const cloud = await startCloud({ schema, table: `embedded:${dir.file("cloud.db")}` });
-    return new TestCloud(dir, cloud, `http://127.0.0.1:${cloud.serveHttp(http)}`);
+    return new TestCloud(dir, cloud, `http://127.0.0.1:${await cloud.serveHttp(http)}`);
   }
 
   /** A device that says of itself what it is told to, over the broker. */

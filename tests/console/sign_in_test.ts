@@ -117,7 +117,7 @@ browserTest("live mark: a worker that goes is said with the seconds; one that co
   const { schema } = await import("../../examples/schema.ts");
   await using next = await startCloud({ schema, table: `embedded:${test.dir.file("cloud.db")}` });
   await next.registry.add("new-device", "acme");
-  next.serveHttp({ port: Number(new URL(test.url).port) });
+  await next.serveHttp({ port: Number(new URL(test.url).port) });
   await page.locator("#live[data-state=live]").waitFor();
   // Another life of the worker: the page asks again for what it shows.
   await page.getByRole("link", { name: "new-device" }).waitFor();

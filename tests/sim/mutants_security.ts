@@ -239,4 +239,37 @@ export const security: readonly Mutant[] = [
     `const oldest = this.#waiting.values().next().value!;`,
     `const oldest = socket;`,
   ),
+  // ---- the audit, erasure
+  guarded(
+    "audit: nothing before the act",
+    "nothing is done that can't be noted",
+    "tests/cloud/operations/audit_test.ts",
+    "cloud/operations/audited_table.ts",
+    `await note(\`items.\${op}\`, texts`,
+    `void (\`items.\${op}\`, texts`,
+  ),
+  guarded(
+    "audit: an entry over another",
+    "no entry is put over another",
+    "tests/cloud/operations/audit_test.ts",
+    "cloud/operations/audit.ts",
+    `item, condition: absent }`,
+    `item }`,
+  ),
+  guarded(
+    "erasure: gone over once",
+    "a batch from before the revocation goes as well",
+    "tests/cloud/operations/erasure_test.ts",
+    "cloud/operations/erasure.ts",
+    `if (job.pass === 1) return`,
+    `if (job.pass === 1 && job.list < 0) return`,
+  ),
+  guarded(
+    "erasure: by the name's beginning",
+    "others' and shared ones stay",
+    "tests/cloud/operations/erasure_test.ts",
+    "cloud/operations/erasure.ts",
+    `idOfItem(model, item, "deviceId") === deviceId;`,
+    `String(idOfItem(model, item, "deviceId")).startsWith(deviceId);`,
+  ),
 ];
