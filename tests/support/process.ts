@@ -15,6 +15,39 @@ export const binary: string | undefined = Deno.env.get("TWINTABLE_BINARY");
 /** The one that may load native code, where there is one (`TWINTABLE_FFI_BINARY`). */
 export const ffiBinary: string | undefined = Deno.env.get("TWINTABLE_FFI_BINARY") || undefined;
 
+/** Somebody without rights: the compiled program runs as that user where this process may choose. */
+const unprivileged = 1993;
+
+/** A program and the user that it runs as. */
+export interface Shipped {
+  readonly path: string;
+  readonly user: { readonly uid?: number; readonly gid?: number };
+}
+
+let shipped: Shipped | undefined;
+
+/** The compiled program where another user can get at it; as the user who runs it gets the folder, and what is in it. */
+export function shippedProgram(folder: string): Shipped | undefined {
+  if (binary === undefined) return undefined;
+  if (Deno.build.os !== "linux" || Deno.uid() !== 0) return { path: binary, user: {} };
+  if (!shipped) {
+    // Where it is kept another user may have no way in.
+    const place = Deno.makeTempDirSync({ prefix: "twintable-binary-" });
+    Deno.chmodSync(place, 0o755);
+    Deno.copyFileSync(binary, `${place}/twintable`);
+    globalThis.addEventListener("unload", () => Deno.removeSync(place, { recursive: true }));
+    shipped = { path: `${place}/twintable`, user: { uid: unprivileged, gid: unprivileged } };
+  }
+  giveTo(folder);
+  return shipped;
+}
+
+function giveTo(path: string): void {
+  Deno.chownSync(path, unprivileged, unprivileged);
+  if (!Deno.statSync(path).isDirectory) return;
+  for (const { name, isSymlink } of Deno.readDirSync(path)) if (!isSymlink) giveTo(`${path}/${name}`);
+}
+
 /** The memory settings that the compiled program has: a program run from source is measured with the same. */
 const v8Flags: readonly string[] = [deviceV8Flags];
 
@@ -35,8 +68,10 @@ export class Program implements AsyncDisposable {
   readonly status: Promise<Deno.CommandStatus>;
 
   /** Starts `mod.ts`, or a compiled program, with these arguments, and with these variables beside the environment's. */
-  constructor(args: readonly string[], env: Record<string, string> = {}, compiled?: string) {
-    this.#child = new Deno.Command(compiled ?? Deno.execPath(), {
+  constructor(args: readonly string[], env: Record<string, string> = {}, compiled?: string | Shipped) {
+    const { path, user } = typeof compiled === "string" ? { path: compiled, user: {} } : compiled ?? { user: {} };
+    this.#child = new Deno.Command(path ?? Deno.execPath(), {
+      ...user,
       args: compiled ? [...args] : ["run", "-A", "--no-prompt", ...v8Flags, main, ...args],
       env: { NO_COLOR: "1", ...env },
       stdin: "null",
