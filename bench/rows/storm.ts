@@ -9,8 +9,8 @@ import type { Publisher } from "../../cloud/publishers/port.ts";
 import { ChannelLog } from "../../cloud/sync/channel_log.ts";
 import { Registry } from "../../cloud/sync/registry.ts";
 import { CloudService } from "../../cloud/sync/service.ts";
-import type { DataTable, Table, Tables } from "../../cloud/table/port.ts";
 import type { CursorOf, FromCloud } from "../../protocol.ts";
+import { Limited } from "../../tests/support/limited.ts";
 import { LightDevice, type Timers } from "../../tests/support/light_device.ts";
 import type { Bench, Row } from "../measure.ts";
 import { compiled } from "../schema.ts";
@@ -30,37 +30,6 @@ const timers: Timers = {
   },
 };
 const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
-
-/** Lets requests through one after the other, so many a second. */
-class Limited {
-  requests = 0;
-  #freeMs = 0;
-
-  async turn(): Promise<void> {
-    this.requests++;
-    const now = performance.now();
-    this.#freeMs = Math.max(now, this.#freeMs) + 1000 / requestsPerSecond;
-    await wait(this.#freeMs - now + latencyMs);
-  }
-
-  table(table: Table): Table {
-    return {
-      get: (keys) => this.turn().then(() => table.get(keys)),
-      write: async (writes, options) => {
-        await Promise.all(writes.map(() => this.turn()));
-        return await table.write(writes, options);
-      },
-      query: (query) => this.turn().then(() => table.query(query)),
-      scan: (options) => this.turn().then(() => table.scan(options)),
-      close: () => table.close(),
-    };
-  }
-
-  tables({ data, log }: Tables): Tables {
-    const limited: DataTable = Object.assign(this.table(data), { stream: data.stream.bind(data) });
-    return { data: limited, log: this.table(log) };
-  }
-}
 
 /** A writer that is connected: how long until its change is acknowledged and has come back. */
 class Writer {
@@ -96,7 +65,7 @@ class Writer {
 
 /** The cloud over the limited table, with whoever listens by device. */
 class Rig implements AsyncDisposable {
-  readonly limited = new Limited();
+  readonly limited = new Limited(requestsPerSecond, latencyMs);
   readonly listeners = new Map<string, { receive(message: FromCloud): void }>();
   readonly service: CloudService;
   readonly #tables = openEmbedded(":memory:", { schema: compiled, now: Date.now });

@@ -3,6 +3,7 @@
  * and one whose table is unreachable, then throttles. `TWINTABLE_LONG=1` runs them as long as issue 4 asks: a minute, and 30 s.
  */
 import assert from "node:assert/strict";
+import process from "node:process";
 import { emulators } from "../support/dynamo.ts";
 import { FaultProxy } from "../support/fault_proxy.ts";
 import { type Mosquitto, mosquittoMissing, startMosquitto } from "../support/mosquitto.ts";
@@ -26,6 +27,8 @@ const unreachableMs = long ? 30_000 : 6_000;
  * the worker's heap may have.
  */
 const rows = 300, rowBytes = 120_000, heapMb = 144;
+/** How long a frozen worker is looked at: longer than the broker takes to give it up. */
+const frozenWatchMs = 25_000;
 const internal = { username: "twintable-cloud", password: "internal" };
 const deviceIds = ["d1", "d2", "d3"];
 const awsEnv = {
@@ -210,6 +213,43 @@ test("of two, one is killed with -9 again and again under load: nothing is lost,
     await Promise.all([load, cloudLoad]);
     for (const device of devices) await device.agent.close();
     for (const worker of workers) await worker.kill();
+  }
+});
+
+test("one that is frozen (SIGSTOP) costs 15 s and a repetition at most: the broker gives it up, the other has all of it", async () => {
+  await using site = await new Site().open();
+  await using frozen = await site.worker();
+  await using other = await site.worker();
+  const devices = await Promise.all(deviceIds.map((id) => site.device(id)));
+  try {
+    for (const device of devices) await device.settle(60_000);
+    process.kill(frozen.pid, "SIGSTOP");
+    const began = Date.now();
+    let oldestMs = 0, written = 0, down = 0;
+    const waiting = (device: Device) =>
+      device.query("SELECT min(time) AS oldest FROM _outbox")[0]!.oldest as number | bigint | null;
+    while (Date.now() - began < frozenWatchMs) {
+      for (const device of devices) {
+        device.exec(`INSERT INTO Sample(id, n) VALUES ('f${String(written).padStart(6, "0")}', ${written})`);
+        const oldest = waiting(device);
+        if (oldest !== null) oldestMs = Math.max(oldestMs, Date.now() - Number(oldest));
+      }
+      written++;
+      for (const id of deviceIds) await site.put(id, `frozen${down % 5}`, down);
+      down++;
+      await pause(250);
+    }
+    for (const device of devices) await device.agent.flush({ timeoutMs: 30_000 });
+    await site.converged(devices, 30_000);
+    console.log(`${written} rounds; a change waited for ${(oldestMs / 1000).toFixed(1)} s at most`);
+    // One and a half keep-alives of 10 s, and the wait for an answer that had begun by then; before, 90 s and that.
+    assert.ok(oldestMs > 1_000, "some went to the frozen one");
+    assert.ok(oldestMs < 45_000, `${oldestMs} ms`);
+    assert.equal(other.exited, undefined, other.stderr.slice(-2000));
+    assert.equal(await site.samples(), written * devices.length);
+  } finally {
+    process.kill(frozen.pid, "SIGCONT");
+    for (const device of devices) await device.agent.close();
   }
 });
 
