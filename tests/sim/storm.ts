@@ -14,6 +14,8 @@ const requestMs = 1000;
 const slowMs = 10_000;
 /** Requests and publishes that answer one channel's question: the floor, the last entry, two reads of a run, the page. */
 const stepsAChannel = 5;
+/** Requests that answer one part of a verification, which a device may begin as soon as it is caught up: the whole range's pages. */
+const stepsACompare = 10;
 /** A catch-up of several pages, and what is written meanwhile, is more work: so many questions a channel. */
 const questionsMax = 2;
 
@@ -31,10 +33,11 @@ export async function storm(world: World): Promise<void> {
     device.connect();
   }
   const channels = world.devices.reduce((sum, { twin }) => sum + twin.downlink.channels.length, 0);
-  const answers = { all: 0, wasted: 0 };
+  const answers = { all: 0, wasted: 0, compares: new Set<string>() };
   const workMs = channels * stepsAChannel * questionsMax * requestMs;
-  const began = world.now, deadline = began + Math.max(3 * workMs, slowMs);
-  while (world.now < deadline) {
+  const began = world.now;
+  const deadline = () => began + Math.max(3 * (workMs + answers.compares.size * stepsACompare * requestMs), slowMs);
+  while (world.now < deadline()) {
     world.now += requestMs;
     await passMessages(world, answers);
     if (world.cloud.gate.pending.length > 0) await world.step(0);
@@ -55,11 +58,15 @@ function judge({ all, wasted }: { all: number; wasted: number }): void {
 }
 
 /** The network is fast: what is under way arrives. */
-async function passMessages(world: World, answers: { all: number; wasted: number }): Promise<void> {
+async function passMessages(
+  world: World,
+  answers: { all: number; wasted: number; readonly compares: Set<string> },
+): Promise<void> {
   while (world.parcels.length > 0) {
     const { to, device, payloads } = world.parcels[0]!;
     const decoder = new Decoder({ now: () => world.now });
-    const message = to === "device" ? payloads.map((p) => decoder.accept(p, "down")).at(-1) : undefined;
+    const message = payloads.map((p) => to === "device" ? decoder.accept(p, "down") : decoder.accept(p, "up")).at(-1);
+    if (message?.type === "compare") answers.compares.add(message.request);
     const isAnswer = message?.type === "page" || message?.type === "snapshot";
     device.handOver();
     const { counters } = device.twin.context, ignored = counters.ignored;
