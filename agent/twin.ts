@@ -56,6 +56,8 @@ const hearAgainMs = 60_000;
 const capacityMs = 1_000;
 /** History is trimmed and expired rows are purged this often. */
 const housekeepingMs = 60_000;
+/** Rarely: where it is still the broker that does not pass it on, the question holds up others for half a minute. */
+const unreadMs = 3_600_000;
 
 /** What a twin is made of. */
 export interface TwinOptions {
@@ -80,6 +82,8 @@ export class Twin {
   #applied: AppliedChange[] = [];
   #outgoing: FromDevice[] = [];
   #nextSyncMs = Infinity;
+  /** When what could not be read is asked for again, besides at each connect. */
+  #nextUnreadMs = 0;
   #nextHousekeepingMs = 0;
   #nextCapacityMs = 0;
   readonly #purgePositions: Map<string, RowId> = new Map();
@@ -364,6 +368,7 @@ export class Twin {
     if (store.getMeta(asideRetryFact) === undefined) return;
     this.context.asides.all();
     this.#retryAsides();
+    if (this.#connected) this.downlink.askUnread();
     store.tx(() => store.setMeta(asideRetryFact, undefined));
   }
 
@@ -441,6 +446,10 @@ export class Twin {
       if (now >= this.#nextSyncMs) {
         this.#planSync();
         this.downlink.sync(undefined, false);
+      }
+      if (now >= this.#nextUnreadMs) {
+        this.#nextUnreadMs = now + unreadMs;
+        this.downlink.askUnread();
       }
       if (this.uplink.silence.wantsProof()) this.downlink.sync(undefined, false);
       due = Math.min(due, this.downlink.tick(), this.#nextSyncMs, this.verify.tick(), this.listCheck.tick());

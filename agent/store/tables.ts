@@ -110,6 +110,8 @@ export const laterColumns: readonly { readonly table: string; readonly name: str
   { table: "_sync_items", name: "era", sql: "era INTEGER" },
   { table: "_sync_items", name: "at", sql: "at INTEGER" },
   { table: "_sync_items", name: "offer", sql: "offer TEXT" },
+  // Of an item that could not be read: its model's number, where that is known.
+  { table: "_sync_aside", name: "unread", sql: "unread INTEGER" },
 ];
 
 /** Indexes over {@link laterColumns}: made when these are there. */

@@ -111,13 +111,25 @@ export class Asides {
 
   /**
    * Notes that the cloud's item of a key can't be read (rule D4). Its row stays as it is; what comes of the key next takes the
-   * note's place. Without a model: there is nothing to try again.
+   * note's place. `model` stays empty: there is nothing to try again here, but where it is known the key is asked for again.
    */
-  unreadable([hash, sort]: Key, reason: string, timeMs: number): void {
+  unreadable([hash, sort]: Key, reason: string, timeMs: number, model?: Model): void {
     this.store.db.sql(
-      "INSERT OR REPLACE INTO _sync_aside(hash, sort, error, time) VALUES (?, ?, ?, ?)",
-    ).run(hash, sort, reason, Math.round(timeMs));
+      "INSERT OR REPLACE INTO _sync_aside(hash, sort, error, time, unread) VALUES (?, ?, ?, ?, ?)",
+    ).run(hash, sort, reason, Math.round(timeMs), model ? this.store.number(model) : null);
     this.#maybeAny = true;
+  }
+
+  /** Keys whose item could not be read, and may be readable by now. */
+  unread(limit: number): { readonly key: Key; readonly model: Model }[] {
+    if (!this.#maybeAny) return [];
+    const rows = this.store.db.sql("SELECT hash, sort, unread FROM _sync_aside WHERE unread IS NOT NULL LIMIT ?").all(
+      limit,
+    );
+    return rows.flatMap(({ hash, sort, unread }) => {
+      const model = this.store.modelByNumber(Number(unread));
+      return model ? [{ key: [hash as string, sort as string] as const, model }] : [];
+    });
   }
 
   /** The key has another version now: what waited is superseded. */

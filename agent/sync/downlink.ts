@@ -30,6 +30,7 @@ import { Candidates, type Marked } from "./candidates.ts";
 import type { Context } from "./context.ts";
 import { Incoming } from "./incoming.ts";
 import { keyText } from "./items.ts";
+import { fetchKeysMax } from "../../protocol.ts";
 import { Faulty } from "./faulty.ts";
 import { offerWhatOnlyGoesUp } from "./heal.ts";
 import { planListCheck } from "./list_check.ts";
@@ -139,6 +140,7 @@ export class Downlink {
   connected(): void {
     this.disconnected();
     this.sync();
+    this.askUnread();
     this.fetch();
   }
 
@@ -232,10 +234,25 @@ export class Downlink {
       store.tx(() => {
         if (!record || record.recheck !== request.serials.get(keyText(key))) return;
         record.recheck = undefined;
-        this.#incoming.unreadable(key, reason);
+        this.#incoming.unreadable(key, reason, record.model);
         records.save(record);
       });
     }
+    this.fetch();
+  }
+
+  /** Asks again for what could not be read: the cause may be gone. Must not run inside a transaction. */
+  askUnread(): void {
+    const { store, asides, records } = this.context, unread = asides.unread(fetchKeysMax);
+    if (unread.length === 0) return;
+    store.tx(() => {
+      for (const { key, model } of unread) {
+        const record = records.open(model, key);
+        if (record.recheck !== undefined) continue;
+        records.mark(record);
+        records.save(record);
+      }
+    });
     this.fetch();
   }
 
@@ -485,7 +502,7 @@ export class Downlink {
           record.recheck = undefined;
           record.awaiting = false;
           const fault = entry.unreadable ?? this.#faulty.of(entry);
-          if (fault !== undefined) this.#incoming.unreadable(entry.key, fault);
+          if (fault !== undefined) this.#incoming.unreadable(entry.key, fault, record.model);
           else if (entry.current || !this.#lacks.isSilent(record.model, message)) {
             this.#faulty.begin(entry);
             this.#incoming.fetched(record, entry);
@@ -542,7 +559,11 @@ export class Downlink {
         for (const entry of entries) {
           const fault = this.#faulty.of(entry);
           if (fault !== undefined) {
-            this.#incoming.unreadable(entry.key, fault);
+            this.#incoming.unreadable(
+              entry.key,
+              fault,
+              this.context.store.schema.models.get(entry.current?.model ?? ""),
+            );
             continue;
           }
           this.#faulty.begin(entry);

@@ -101,10 +101,10 @@ export class Incoming {
   }
 
   /** What can't be read says nothing of its item, not that it is absent either: it is set aside, and delays only itself. */
-  unreadable(key: Key, reason: string): void {
-    const { asides, clock, counters } = this.#context;
+  unreadable(key: Key, reason: string, model?: Model): void {
+    const { asides, clock, counters, records } = this.#context;
     counters.ignored++;
-    asides.unreadable(key, reason, clock.nowMs());
+    asides.unreadable(key, reason, clock.nowMs(), records.get(key)?.model ?? this.#modelByKey(key) ?? model);
   }
 
   /**

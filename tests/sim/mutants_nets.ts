@@ -105,4 +105,12 @@ export const nets: readonly Mutant[] = [
     `const text = utf8Of(bytes), plain`,
     `const text = new TextDecoder().decode(bytes), plain`,
   ),
+  guarded(
+    "D4: never asked for again",
+    "D4: what could not be read is asked for again by its key, at each connect and now and then",
+    `${pages}#asked for again after`,
+    "agent/sync/aside.ts",
+    `WHERE unread IS NOT NULL LIMIT ?`,
+    `WHERE unread IS NULL LIMIT ?`,
+  ),
 ];

@@ -64,7 +64,7 @@ for (const way of ["a snapshot", "the log"] as const) {
       rig.device.disconnect();
     }
     await fill(rig, (i) => "x".repeat(i === 40 ? 3000 : 100));
-    await rig.pass(60 * minuteMs);
+    await rig.pass(45 * minuteMs);
     assert.deepEqual(shown(rig), { rows: items - 1, aside: [`own#${nameOf(40)}`], settled: true });
   });
 
@@ -123,3 +123,18 @@ Deno.test("pages: what can be read again comes in whole pages again", async () =
   );
   assert.ok(limits.length > 0 && limits.every((limit) => limit === undefined || limit > 1), JSON.stringify(limits));
 });
+
+for (const how of ["a new connection", "time"] as const) {
+  Deno.test(`pages: what could not be read is asked for again after ${how}, and comes if it can be read by then`, async () => {
+    await using rig = new SkewRig(schema, schema, 1, { unansweredMax: 2, tellFrom: 1 });
+    let garbled = true;
+    rig.spoils = (message) => garbled && JSON.stringify(message).includes("POISON") ? "garbled" : undefined;
+    await fill(rig, (i) => i === 9 ? "POISON" : "text");
+    await rig.pass(20 * minuteMs);
+    assert.deepEqual(shown(rig).aside, [`own#${nameOf(9)}`]);
+    garbled = false;
+    if (how === "a new connection") rig.device.disconnect();
+    await rig.pass(how === "time" ? 70 * minuteMs : minuteMs);
+    assert.deepEqual(shown(rig), { rows: items, aside: [], settled: true });
+  });
+}
