@@ -27,6 +27,7 @@ import { alteredObjects, tableIsWhole } from "./objects.ts";
 import { type Bypass, findBypass, notice, type Noticed, restoreState } from "./bypass.ts";
 import { onboard, refuseForeign, refuseOthers } from "./onboard.ts";
 import { comesDown, goesUp } from "../sync/items.ts";
+import { bringUnsentBack, lastKept, noteUnsent } from "./unsent.ts";
 import { carryOver, fillNewFields, letGo, needsSnapshot, presentSchema, refuseImpossible } from "./transition.ts";
 import { triggersSql } from "../store/triggers.ts";
 
@@ -164,12 +165,17 @@ function migrateModel(run: Run, number: number, model: Model): boolean {
   if (present.length > 0 && old) refuseImpossible(db, number, model, old, before!.typeField !== run.schema.typeField);
   const isAsWanted = known === wanted || known === formerSql(model, identity);
   const changed = !isAsWanted || !tableIsWhole(db, model, identity);
+  const keptBefore = lastKept(db);
   let returned: Field[] = [];
   if (present.length === 0) createTable(run, number, model);
   else if (changed) returned = rebuildTable(run, number, model, old, present, known);
   if (loneKeyField(model)) db.exec(`DROP INDEX IF EXISTS ${ident(ownName(model, "item"))}`);
   carryOver(db, number, model, old, returned);
-  if (changed) fillNewFields(db, number, model, old, identity);
+  if (changed) {
+    fillNewFields(db, number, model, old, identity);
+    noteUnsent(db, number, model, old, keptBefore);
+    bringUnsentBack(db, number, model);
+  }
   let snapshot = needsSnapshot(model, old, changed);
   if (present.length > 0 && known !== undefined) {
     const noticed = notice(db, number, model, identity, bypassed, run.basesLost);

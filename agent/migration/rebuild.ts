@@ -315,13 +315,13 @@ class Misfits {
 }
 
 /** Reads a value of any type whole, as columns.ts does: the driver cuts a text at a NUL and refuses an integer beyond 2^53. */
-function exactSql(column: string): string {
+export function exactSql(column: string): string {
   return `typeof(${column}) AS type, CASE typeof(${column}) WHEN 'text' THEN CAST(${column} AS BLOB)
        WHEN 'integer' THEN CAST(${column} AS TEXT) ELSE ${column} END AS value`;
 }
 
 /** The value of a row that {@link exactSql} read. */
-function exact({ type, value = null }: SqlRow): SqlValue {
+export function exact({ type, value = null }: SqlRow): SqlValue {
   if (type === "text") return textOf(value);
   if (type !== "integer") return value;
   const integer = BigInt(String(value));

@@ -105,6 +105,8 @@ export function outboxIndexesSql(models: ReadonlyMap<number, Model>): string[] {
 export const laterColumns: readonly { readonly table: string; readonly name: string; readonly sql: string }[] = [
   { table: "_sync_flag", name: "full", sql: `"full" INTEGER NOT NULL DEFAULT 0` },
   { table: "_sync_kept", name: "key", sql: "key TEXT" },
+  // Of a value that waited to be sent: what the cloud had under its attribute, as JSON.
+  { table: "_sync_kept", name: "base", sql: "base TEXT" },
   { table: "_sync_items", name: "swept", sql: "swept INTEGER" },
   { table: "_sync_items", name: "prior", sql: "prior TEXT" },
   { table: "_sync_items", name: "era", sql: "era INTEGER" },

@@ -59,6 +59,8 @@ export const weights = {
   clockKill: 0,
   hide: 0,
   storm: 0,
+  version: 0,
+  hush: 0,
 };
 
 /** One of them. */
@@ -129,6 +131,10 @@ export async function act(world: World, action: Action): Promise<void> {
       return;
     case "storm":
       return await storm(world);
+    case "version":
+      return world.changeVersion(device);
+    case "hush":
+      return world.changeHush();
     case "keep":
       return await cloud.keep();
     case "restore":

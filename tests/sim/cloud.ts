@@ -9,7 +9,7 @@ import type { Publisher } from "../../cloud/publishers/port.ts";
 import type { Registry } from "../../cloud/sync/registry.ts";
 import { ChannelLog } from "../../cloud/sync/channel_log.ts";
 import { CloudService } from "../../cloud/sync/service.ts";
-import type { DataTable, StreamOptions, StreamRecord, Tables, Write } from "../../cloud/table/port.ts";
+import type { DataTable, StreamOptions, StreamRecord, Table, Tables, Write } from "../../cloud/table/port.ts";
 import type { FromDevice, Key } from "../../protocol.ts";
 import { keyOf, modelOf } from "../../schema.ts";
 import type { Model, Schema } from "../../schema/model.ts";
@@ -24,6 +24,10 @@ export interface CloudOptions {
   readonly schema: Schema;
   /** The version of the schema that workers get who start after {@link SimCloud.upgrade}. */
   readonly nextSchema?: Schema;
+  /** The version before that, to which the cloud may go back. */
+  readonly formerSchema?: Schema;
+  /** Reads fail between two items, too. */
+  readonly misread?: boolean;
   readonly table: "embedded" | "double";
   readonly workers: number;
   /** Workers that read the stream; the first ones. */
@@ -167,18 +171,30 @@ export class SimCloud {
   #tablesOf(owner: number, turn: () => Promise<void>): Tables {
     const fault = () => this.#fault();
     const hiding = (data: DataTable) => this.#hiding(data);
-    const access = { owner, turn, fault, checkpointTurn: turn, chunk: 2 };
+    const access = { owner, turn, fault, checkpointTurn: turn, chunk: this.options.misread ? 1 : 2 };
     if (this.#double) {
       const view = this.#double.view(access);
       return { log: view.log, data: hiding(view.data) };
     }
     const { data, log } = this.raw;
     return {
-      data: hiding(Object.assign(gated(data, turn, fault), {
+      data: hiding(Object.assign(this.#oneByOne(gated(data, turn, fault)), {
         stream: (options?: StreamOptions) => this.stream.reading({ ...access, ...options }),
       })),
       log: gated(log, turn, fault),
     };
+  }
+
+  /** Reads items one by one, so that one may fail after another was read. */
+  #oneByOne(table: Table): Table {
+    if (!this.options.misread) return table;
+    const get = table.get.bind(table);
+    const each = async (keys: readonly Key[]) => {
+      const items: (Item | undefined)[] = [];
+      for (const key of keys) items.push(...await get([key]));
+      return items;
+    };
+    return { ...table, get: each };
   }
 
   /** The table as a worker sees it, whose secondary indexes miss some items. */
@@ -227,6 +243,22 @@ export class SimCloud {
     if (!nextSchema || nextSchema === this.#schema) return false;
     this.#schema = nextSchema;
     return true;
+  }
+
+  /** Workers that start from now on have the other version of the schema. */
+  changeVersion(): void {
+    const { nextSchema, formerSchema } = this.options;
+    this.#schema = this.#schema === nextSchema ? formerSchema! : nextSchema!;
+  }
+
+  /** All workers end, and others start with the newest schema. */
+  allNewest(): void {
+    this.#schema = this.options.nextSchema!;
+    this.workers.forEach(({ id }, index) => {
+      this.gate.kill(id);
+      for (const reader of this.stream.readers.filter(({ owner }) => owner === id)) this.stream.remove(reader);
+      this.workers[index] = this.#newWorker(index < this.options.tailers);
+    });
   }
 
   /** A reader takes the next records. */

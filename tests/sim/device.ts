@@ -286,9 +286,10 @@ export class SimDevice {
     this.start();
   }
 
-  /** A start with another version of the schema, on the database as it is. */
-  upgrade(schema: Schema): void {
+  /** A start with another version of the schema, on the database as it is. `dated`: what it queues has the simulated time. */
+  upgrade(schema: Schema, dated = false): void {
     const path = this.#copyOut(), before = this.schema;
+    const head = this.store.db.sql("SELECT coalesce(max(seq), 0) AS seq FROM _outbox").get()!.seq;
     this.online = false;
     this.store.close();
     this.schema = schema;
@@ -300,6 +301,9 @@ export class SimDevice {
       this.#open(path);
       this.start();
       throw error;
+    }
+    if (dated) {
+      this.store.db.sql("UPDATE _outbox SET time = ? WHERE seq > ?").run(Math.round(this.wallMs()), Number(head));
     }
     this.start();
   }

@@ -38,6 +38,14 @@ export interface Family {
   readonly versions?: boolean;
   readonly restores?: boolean;
   readonly expiring?: boolean;
+  /** Items have an attribute that is unique on a device, and of which there are few values. */
+  readonly unique?: boolean;
+  /** Reads of a table fail in the middle of a page. */
+  readonly misread?: boolean;
+  /** Versions of the schema go back as well. */
+  readonly back?: boolean;
+  /** The broker swallows messages, or damages them, without a word. */
+  readonly silent?: boolean;
   /** Items in a page at most. */
   readonly pageItems?: number;
   /** Local and cloud writes at most; a run's own share is drawn from it. */
@@ -230,6 +238,33 @@ export const families: Readonly<Record<string, Family>> = {
     skewless: true,
     writesMax: 20,
   },
+  aside: {
+    weights: { write: 14, ext: 12, off: 2, on: 5, tick: 6, crash: 3, fresh: 2, trim: 2, stream: 14 },
+    models: (m) => m.sync !== "up",
+    names: ["a", "b"],
+    unique: true,
+    writesMax: 24,
+  },
+  misread: {
+    weights: { trouble: 10, fresh: 8, reset: 3, tick: 6, trim: 3, off: 2, on: 4, ext: 8, crash: 2, lose: 1 },
+    models: (m) => m.sync !== "up",
+    misread: true,
+    pageItems: 1,
+    writesMax: 20,
+  },
+  skew: {
+    weights: { version: 8, crash: 2, crashWorker: 6, ext: 8, tick: 6, off: 2, on: 5, fresh: 1, power: 0, copy: 0 },
+    versions: true,
+    back: true,
+    writesMax: 20,
+  },
+  silence: {
+    weights: { hush: 5, write: 14, ext: 8, tick: 14, off: 1, on: 5, fresh: 2, clock: 0, drop: 1, forge: 0 },
+    silent: true,
+    skewless: true,
+    writesMax: 24,
+    stepsMax: 300,
+  },
 };
 
 /** The family that a seed means where none is named. */
@@ -250,6 +285,8 @@ const later: readonly Action[] = [
   "clockKill",
   "hide",
   "storm",
+  "version",
+  "hush",
 ];
 
 /** A run, before it is made. */
@@ -324,6 +361,10 @@ function setupOf(random: Random, family: Family): Setup {
     ]),
     ...(family.pageItems === undefined ? {} : { batchChangesMax: family.pageItems }),
     ...(family.expiring ? { expiring: true } : {}),
+    ...(family.unique ? { unique: true } : {}),
+    ...(family.misread ? { misread: true } : {}),
+    ...(family.back ? { back: true } : {}),
+    ...(family.silent ? { silent: true } : {}),
   };
 }
 

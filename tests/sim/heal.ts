@@ -18,6 +18,12 @@ export async function heal(world: World): Promise<void> {
   world.cloud.trouble = 0;
   world.cloud.hidden.clear();
   world.brokerDownUntilMs = 0;
+  if (world.config.back) world.allNewest();
+  if (world.hush) {
+    world.hush = undefined;
+    // What could not be read is asked for again with a new connection.
+    for (const device of world.devices) device.disconnect();
+  }
   world.parcels.push(...world.copies.splice(0));
   for (const device of world.devices) {
     device.mute = device.deaf = false;

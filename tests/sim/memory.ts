@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { splitBatchesMax } from "../../agent/sync/silence.ts";
 import type { SimDevice } from "./device.ts";
 import { names, poisonName } from "./workload.ts";
 import { Violation, type World } from "./world.ts";
@@ -19,7 +20,7 @@ function bounded({ name, twin }: SimDevice, keysMax: number): void {
   const changes = [...batches.values()].reduce((sum, { flights }) => sum + flights.length, 0);
   const bounds = [
     ["keys that wait to be sent", outbox.waiting.size, keysMax],
-    ["batches in flight", batches.size, limits.windowBatches],
+    ["batches in flight", batches.size, limits.unansweredMax === Infinity ? limits.windowBatches : splitBatchesMax],
     ["changes in flight", changes, keysMax],
   ] as const;
   for (const [what, count, most] of bounds) {

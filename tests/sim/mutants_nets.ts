@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { guarded, type Mutant } from "./mutant.ts";
+import { guarded, type Mutant, one } from "./mutant.ts";
 
 const pages = "tests/skew/pages_test.ts", portions = "agent/sync/portions.ts";
 
@@ -112,5 +112,38 @@ export const nets: readonly Mutant[] = [
     "agent/sync/aside.ts",
     `WHERE unread IS NOT NULL LIMIT ?`,
     `WHERE unread IS NULL LIMIT ?`,
+  ),
+  // What the families `aside`, `misread`, `skew` and `silence` find.
+  one(
+    "aside never tried again (simulation)",
+    "6.7: what is set aside is tried again when what stands in its way goes",
+    "aside",
+    "agent/sync/aside.ts",
+    `if (!this.#fits(one)) continue;`,
+    `continue;`,
+  ),
+  one(
+    "a page of what was read before the error (simulation)",
+    "C1, C4: a read that failed makes no page",
+    "misread",
+    "cloud/sync/snapshot.ts",
+    `error.code === "invalid") return undefined;\n    throw error;`,
+    `error.code === "invalid") return undefined;\n    return { items: [] };`,
+  ),
+  one(
+    "unsent goes with its column",
+    "E3: what waits of a field that the schema lost is sent when the field is back",
+    "skew",
+    "agent/migration/unsent.ts",
+    `if (field) note.run(`,
+    `if (!field) note.run(`,
+  ),
+  one(
+    "D4: what is named is an absence (simulation)",
+    "D4: an entry that only names its item is a recheck",
+    "silence",
+    "agent/sync/incoming.ts",
+    `else if (unsettled || entry.named !== undefined) {`,
+    `else if (unsettled) {`,
   ),
 ];

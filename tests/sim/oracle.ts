@@ -40,6 +40,7 @@ function converged(world: World, device: SimDevice, model: Model, name: string, 
   // A model that only syncs up is the device's own: what others write to it never comes down.
   if (model.sync === "up" && !world.config.alone) return;
   const key = world.keyText(device.identity, model, name), there = table.get(key);
+  if (world.config.unique && waitsFairly(device, model, key, there)) return;
   const item = there && world.isExpired(there, world.now) ? undefined : there;
   const updated = model.updatedField ? `"${model.updatedField}"` : "NULL";
   const own = device.schema.models.get(model.name)!, knowsX = world.knowsX(device);
@@ -60,6 +61,10 @@ function converged(world: World, device: SimDevice, model: Model, name: string, 
   if (!same) {
     throw new Violation(`I1 ${device.name} ${key}: device ${JSON.stringify(row)} table ${JSON.stringify(item)}`);
   }
+  if (world.config.unique) {
+    const u = device.store.db.sql(`SELECT u FROM "${model.name}" WHERE name = ?`).get(name)?.u ?? null;
+    if (u !== (item?.u ?? null)) throw new Violation(`I1 ${device.name} ${key}: u ${u}, table ${JSON.stringify(item)}`);
+  }
   if (world.config.odd) oddlyEqual(device, model, name, key, item);
   if (model.sync !== "both") return;
   const record = row && device.store.rows(own).keyById(Number(row._id));
@@ -70,6 +75,31 @@ function converged(world: World, device: SimDevice, model: Model, name: string, 
     throw new Violation(
       `I1 ${device.name} ${key}: base ${JSON.stringify({ base, version })} table ${JSON.stringify(item)}`,
     );
+  }
+}
+
+/** An item waits only as it is, and only because another row has its value. @throws Violation */
+function waitsFairly({ name, store }: SimDevice, model: Model, key: string, there: Item | undefined): boolean {
+  const [hash, sort] = key.split("|");
+  const aside = store.db.sql("SELECT item, error FROM _sync_aside WHERE hash = ? AND sort = ?").get(hash!, sort!);
+  if (!aside) return false;
+  const item = aside.item === null ? undefined : JSON.parse(String(aside.item)) as Item;
+  const isAsItIs = item !== undefined && there !== undefined &&
+    ["v", "w", "u"].every((field) => jsonEquals(item[field] ?? null, there[field] ?? null));
+  const isTaken = typeof item?.u === "string" &&
+    store.db.sql(`SELECT 1 FROM "${model.name}" WHERE u = ? AND name IS NOT ?`).get(item.u, String(item.name)) !==
+      undefined;
+  if (isAsItIs && isTaken) return true;
+  throw new Violation(`6.7 ${name} ${key}: ${aside.item} waits (${aside.error}), table ${JSON.stringify(there)}`);
+}
+
+/** 6.7: once nothing stands in the way nothing waits. @throws Violation */
+export function nothingAside({ devices, config }: World): void {
+  for (const { name, store } of devices) {
+    for (const { hash, sort, model, item, error } of store.db.sql("SELECT * FROM _sync_aside").all()) {
+      const known = model === null ? undefined : config.models.find((m) => store.number(m) === model);
+      if (known) throw new Violation(`6.7 ${name} ${hash}|${sort}: ${item} still waits: ${error}`);
+    }
   }
 }
 

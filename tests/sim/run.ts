@@ -8,7 +8,7 @@ import { act, type Step } from "./actions.ts";
 import type { Plan } from "./families.ts";
 import { drain, heal, probe } from "./heal.ts";
 import { withinMemory } from "./memory.ts";
-import { check } from "./oracle.ts";
+import { check, nothingAside } from "./oracle.ts";
 import { Random } from "./random.ts";
 import { Trace } from "./trace.ts";
 import { Violation, World } from "./world.ts";
@@ -61,6 +61,13 @@ export async function run(plan: Plan, { folder, steps = plan.steps, trace }: Run
     world.random = new Random(plan.seed);
     await heal(world);
     await check(world);
+    if (plan.setup.unique) {
+      trace?.("values of their own");
+      await world.unclash();
+      await heal(world);
+      await check(world);
+      nothingAside(world);
+    }
     trace?.("one more write");
     await probe(world);
     await check(world);

@@ -52,9 +52,11 @@ export interface Variant {
   readonly newer?: boolean;
   /** Items may have an expiry time. */
   readonly expiring?: boolean;
+  /** Items may have an attribute `u`, of which a device has each value once. */
+  readonly unique?: boolean;
 }
 
-function fieldsOf(name: string, { scope, indexed }: SimModel, { refusing, newer, expiring, odd }: Variant) {
+function fieldsOf(name: string, { scope, indexed }: SimModel, { refusing, newer, expiring, odd, unique }: Variant) {
   const own = `${name.toLowerCase()}#\${name}`;
   return {
     pk: { type: "string", value: indexed ? indexedHashes[scope] : hashes[scope] },
@@ -68,6 +70,7 @@ function fieldsOf(name: string, { scope, indexed }: SimModel, { refusing, newer,
     ...(newer ? { x: { type: "string" } } : {}),
     ...(odd ? { o: { type: "object" } } : {}),
     ...(expiring ? { expires: { type: "date", ttl: true } } : {}),
+    ...(unique ? { u: { type: "string", unique: true } } : {}),
   };
 }
 
@@ -75,10 +78,10 @@ const compiled = new Map<string, Schema>();
 
 /** The compiled schema of some models; equal arguments give the same one. */
 export function simSchema(names: readonly string[], variant: Variant): Schema {
-  const { timed, refusing = false, newer = false, expiring = false, odd = false } = variant;
-  const key = [...names, timed, refusing, newer, expiring, odd].join();
+  const { timed, refusing = false, newer = false, expiring = false, odd = false, unique = false } = variant;
+  const key = [...names, timed, refusing, newer, expiring, odd, unique].join();
   let schema = compiled.get(key);
-  if (!schema) compiled.set(key, schema = compile(names, { timed, refusing, newer, expiring, odd }));
+  if (!schema) compiled.set(key, schema = compile(names, { timed, refusing, newer, expiring, odd, unique }));
   return schema;
 }
 

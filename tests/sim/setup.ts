@@ -46,6 +46,12 @@ export interface Setup extends Omit<CloudOptions, "schema"> {
   readonly still: boolean;
   /** Items may have an expiry time; devices and the cloud delete them when it has come. */
   readonly expiring?: boolean;
+  /** Items have an attribute `u`, unique on a device, of few values: some wait for others to go. */
+  readonly unique?: boolean;
+  /** Devices and clouds change to another version of the schema and back. */
+  readonly back?: boolean;
+  /** The broker swallows or damages messages without a word. */
+  readonly silent?: boolean;
   /** One device is the only writer. */
   readonly alone: boolean;
   /** Devices take messages of one moment together. */
@@ -67,17 +73,17 @@ export interface Config extends Setup {
 
 /** What follows from a setup. */
 export function configOf(setup: Setup): Config {
-  const { modelNames, timed, refusing, newer, expiring, odd } = setup;
-  const schema = simSchema(modelNames, { timed, expiring, odd }),
-    newerSchema = simSchema(modelNames, { timed, expiring, odd, newer: true });
-  const cloudSchema = simSchema(modelNames, { timed, expiring, odd, refusing, newer: newer?.cloud });
-  const nextSchema = newer && simSchema(modelNames, { timed, expiring, odd, refusing, newer: true });
+  const { modelNames, timed, refusing, newer, expiring, odd, unique } = setup, kind = { timed, expiring, odd, unique };
+  const schema = simSchema(modelNames, kind), newerSchema = simSchema(modelNames, { ...kind, newer: true });
+  const cloudSchema = simSchema(modelNames, { ...kind, refusing, newer: newer?.cloud });
+  const nextSchema = newer && simSchema(modelNames, { ...kind, refusing, newer: true });
   return {
     ...setup,
     schema,
     newerSchema,
     cloudSchema,
     nextSchema,
+    formerSchema: newer && setup.back ? simSchema(modelNames, { ...kind, refusing }) : undefined,
     models: modelNames.map((name) => schema.models.get(name)!),
   };
 }

@@ -8,7 +8,16 @@
 import { entryKeysMax } from "../../cloud/sync/fan_out.ts";
 import type { Target } from "../../cloud/publishers/port.ts";
 import type { StreamRecord } from "../../cloud/table/port.ts";
-import { type Ack, type Change, Decoder, encode, type FromCloud, type FromDevice, type Up } from "../../protocol.ts";
+import {
+  type Ack,
+  type Change,
+  Decoder,
+  encode,
+  type FromCloud,
+  type FromDevice,
+  ProtocolError,
+  type Up,
+} from "../../protocol.ts";
 import { channelsOf, isExpired, keyOf, SyncError } from "../../schema.ts";
 import { parseUntagged } from "../../schema/json.ts";
 import type { Identity, Model } from "../../schema/model.ts";
@@ -23,11 +32,35 @@ import type { Trace } from "./trace.ts";
 import { cloudItem, type Commit, type Effect, oddText, poisonName, writeLocally } from "./workload.ts";
 
 const hourMs = 3_600_000;
+/** Values of the unique attribute. */
+const uniques = ["u1", "u2"];
 
 /** A violated invariant. */
 export class Violation extends Error {}
 
 type Parcel = { readonly to: "cloud" | "device"; readonly device: SimDevice; readonly payloads: Uint8Array[] };
+
+/** What a broker does to messages: those of a topic, or those of more than so many bytes. */
+export interface Hush {
+  readonly kind: "up" | "sync" | "large up" | "large down" | "damaged";
+  readonly bytes: number;
+}
+
+function fateOf(
+  hush: Hush | undefined,
+  to: Parcel["to"],
+  type: string,
+  bytes: number,
+): "swallowed" | "damaged" | undefined {
+  if (!hush) return undefined;
+  const isLarge = bytes > hush.bytes;
+  if (to === "device") {
+    if (!isLarge || type === "ack") return undefined;
+    return hush.kind === "large down" ? "swallowed" : hush.kind === "damaged" ? "damaged" : undefined;
+  }
+  if (type !== "up") return hush.kind === "sync" ? "swallowed" : undefined;
+  return hush.kind === "up" || (hush.kind === "large up" && isLarge) ? "swallowed" : undefined;
+}
 
 /** One change of the table. */
 export interface History {
@@ -73,6 +106,8 @@ export class World {
   /** The changes of each batch, by device and id. */
   readonly batches: Map<string, readonly Change[]> = new Map();
   messages = 0;
+  /** What the broker swallows or damages, where it does. */
+  hush: Hush | undefined;
   /** Until then there is no broker. */
   brokerDownUntilMs = 0;
   /** Counts of what was injected, by kind. */
@@ -105,7 +140,7 @@ export class World {
           identity,
           skewMs,
           folder,
-          { batchChangesMax: config.batchChangesMax },
+          { batchChangesMax: config.batchChangesMax, ...(config.silent ? { unansweredMax: 2 } : {}) },
         ),
       );
     }
@@ -135,7 +170,16 @@ export class World {
 
   #post(to: Parcel["to"], device: SimDevice, message: FromCloud | FromDevice): void {
     this.messages++;
-    const parcel = { to, device, payloads: encode(message) };
+    const parcel: Parcel = { to, device, payloads: encode(message) };
+    if (this.config.silent) {
+      const bytes = parcel.payloads.reduce((sum, { length }) => sum + length, 0);
+      const fate = fateOf(this.hush, to, message.type, bytes);
+      if (fate === "swallowed") return this.count("message swallowed");
+      if (fate === "damaged") {
+        this.count("message damaged");
+        parcel.payloads[0] = parcel.payloads[0]!.subarray(0, -1);
+      }
+    }
     this.parcels.push(parcel);
     if (this.config.copies > 0 && this.random.chance(this.config.copies)) this.copies.push(parcel);
   }
@@ -255,9 +299,28 @@ export class World {
     const { to, device, payloads } = keep ? this.parcels[index]! : this.parcels.splice(index, 1)[0]!;
     this.trace?.delivered(to, device, payloads[0]!);
     const decoder = new Decoder({ now: () => this.now });
-    if (to === "device") { for (const payload of payloads) device.receive(decoder.accept(payload, "down")!); }
+    if (to === "device") { for (const payload of payloads) this.#receive(device, decoder, payload); }
     else for (const payload of payloads) this.#arrive(device, decoder.accept(payload, "up")!);
     await idle();
+  }
+
+  #receive(device: SimDevice, decoder: Decoder, payload: Uint8Array): void {
+    try {
+      device.receive(decoder.accept(payload, "down")!);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      device.receiveUnreadable(error);
+    }
+  }
+
+  /** What the broker does from now on. */
+  changeHush(): void {
+    const { random } = this, bytes = random.pick([300, 600, 1200]);
+    const kind = random.pick(
+      [undefined, undefined, "up", "sync", "large up", "large down", "large down", "damaged"] as const,
+    );
+    this.hush = kind && { kind, bytes };
+    if (kind) this.count(`silence: ${kind}`);
   }
 
   /** A message reaches the cloud, which can't read some: of a real one the decoder says so, and whose batch it is. */
@@ -334,6 +397,32 @@ export class World {
       writeLocally(device, model, ++this.#values, this.random, { ...this.config, knowsX: this.knowsX(device) }),
       this.config.expiring,
     );
+    if (this.config.unique) this.#giveUnique(device, model);
+  }
+
+  /** An application gives some row a value that another one may have: then SQLite refuses it. */
+  #giveUnique(device: SimDevice, model: Model): void {
+    const { random, config } = this, name = random.pick(config.names), u = random.pick([null, ...uniques]);
+    if (random.chance(0.4)) return;
+    try {
+      device.write(model, (db) => db.sql(`UPDATE "${model.name}" SET u = ? WHERE name = ?`).run(u, name));
+    } catch (error) {
+      if (!/UNIQUE constraint/.test(String(error))) throw error;
+      return this.count("unique value refused");
+    }
+    this.committed(device, model, [{ name, set: {}, whole: false, removed: false }]);
+  }
+
+  /** A cloud application gives each item a value of its own: nothing stands in another's way any more. */
+  async unclash(): Promise<void> {
+    for (const [key, item] of await this.cloud.items()) {
+      const model = this.cloud.modelOf(item);
+      if (!model || item.u === undefined) continue;
+      this.#raw = "bump";
+      const updated: Item = model.updatedField ? { updated: new Date(this.now).toISOString() } : {};
+      await this.cloud.put({ ...item, ...updated, u: `of ${key}` });
+      this.#raw = undefined;
+    }
   }
 
   /** Rows that were written get an expiry time, or another one. */
@@ -422,14 +511,15 @@ export class World {
     const old = await cloud.get(key);
     if (kind === "delete" && !old) return;
     if (!old && (kind === "update" || kind === "bump")) kind = "put";
-    const set: Item = { ...(random.chance(0.7) ? { v: value } : { w: `w${value}` }), ...this.#oddItem() };
+    const u: Item = config.unique && random.chance(0.6) ? { u: random.pick(uniques) } : {};
+    const set: Item = { ...u, ...(random.chance(0.7) ? { v: value } : { w: `w${value}` }), ...this.#oddItem() };
     const updatedMs = kind === "future" ? this.now + 48 * 3_600_000 : this.now;
     const unknown = random.chance(0.5) ? { x: `x${value}` } : undefined;
     const expiry = config.expiring && random.chance(0.8)
       ? { expires: Math.ceil((this.now + random.pick([60_000, hourMs, hourMs, 100 * hourMs])) / 1000) }
       : undefined;
     const fresh = (ms: number) =>
-      cloudItem(config.schema, model, device.identity, { name, v: value, ...unknown, ...expiry }, ms);
+      cloudItem(config.schema, model, device.identity, { name, v: value, ...unknown, ...expiry, ...u }, ms);
     this.#raw = kind;
     if (kind === "delete") await cloud.delete(key);
     else if (kind === "stamped") {
@@ -460,6 +550,27 @@ export class World {
     this.#raw = "put";
     await cloud.put({ ...good, ...random.pick(bad) });
     this.#raw = undefined;
+  }
+
+  /** A device starts with the other version of the schema, or the cloud's next workers do. */
+  changeVersion(device: SimDevice): void {
+    const { newerSchema, schema } = this.config;
+    if (this.random.chance(0.4)) {
+      this.count("schema of the cloud changed");
+      return this.cloud.changeVersion();
+    }
+    this.count("schema of a device changed");
+    device.upgrade(device.schema === newerSchema ? schema : newerSchema, true);
+    device.connect();
+  }
+
+  /** In the end everybody has the newest version: what waits for it goes. */
+  allNewest(): void {
+    this.cloud.allNewest();
+    for (const device of this.devices) {
+      if (device.schema !== this.config.newerSchema) device.upgrade(this.config.newerSchema, true);
+      device.connect();
+    }
   }
 
   /** A device starts with the next version of the schema, or the cloud's next workers do. */

@@ -43,3 +43,35 @@ Deno.test("flight: what was written, removed by the cloud and not acknowledged s
   assert.equal((await rig.items()).size, 0, "nobody brought it back");
   assert.deepEqual(rig.rows("SELECT name FROM Own"), []);
 });
+
+for (const meanwhile of ["nobody", "the cloud"] as const) {
+  Deno.test(`flight: a value that waited when its column went comes back with it, where ${meanwhile} wrote it since`, async () => {
+    await using rig = new SkewRig(newer, newer);
+    rig.sql("Own", "INSERT INTO Own(name, v, x) VALUES ('a', 1, 'first')");
+    await rig.pass();
+    // Written offline; then the device goes back to the older schema, which has no such column.
+    rig.device.disconnect();
+    rig.sql("Own", "UPDATE Own SET x = 'unsent' WHERE name = 'a'");
+    rig.deployDevice(older);
+    await rig.pass();
+    rig.sql("Own", "UPDATE Own SET v = 2 WHERE name = 'a'");
+    await rig.pass();
+    assert.deepEqual((await rig.itemsOf("Own")).a, { name: "a", v: 2, x: "first", ...dates(await rig.itemsOf("Own")) });
+    if (meanwhile === "the cloud") await rig.put("Own", { deviceId: "D0", name: "a", v: 3, x: "newer" });
+    await rig.pass();
+    rig.deployDevice(newer);
+    await rig.pass();
+    const { x } = (await rig.itemsOf("Own")).a!;
+    const conflicts = rig.rows("SELECT item, why FROM _conflicts").filter(({ item }) =>
+      String(item).includes("unsent")
+    );
+    if (meanwhile === "nobody") assert.deepEqual([x, conflicts], ["unsent", []]);
+    else assert.deepEqual([x, conflicts.map(({ why }) => why)], ["newer", ["stale"]]);
+    assert.deepEqual(rig.rows("SELECT x FROM Own"), [{ x }]);
+    assert.equal(rig.rows("SELECT 1 FROM _sync_kept").length, 0);
+  });
+}
+
+function dates({ a }: Record<string, Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(a!).filter(([name]) => name === "created" || name === "updated"));
+}
