@@ -9,9 +9,9 @@ import type { Publisher } from "../../cloud/publishers/port.ts";
 import type { Registry } from "../../cloud/sync/registry.ts";
 import { ChannelLog } from "../../cloud/sync/channel_log.ts";
 import { CloudService } from "../../cloud/sync/service.ts";
-import type { DataTable, StreamOptions, StreamRecord, Table, Tables, Write } from "../../cloud/table/port.ts";
+import type { DataTable, StreamOptions, StreamRecord, Tables, Write } from "../../cloud/table/port.ts";
 import type { FromDevice, Key } from "../../protocol.ts";
-import { keyOf, modelOf } from "../../schema.ts";
+import { keyOf, modelOf, SyncError } from "../../schema.ts";
 import type { Model, Schema } from "../../schema/model.ts";
 import type { Item } from "../../schema/values.ts";
 import { Double, type Fault } from "./double.ts";
@@ -50,6 +50,8 @@ export interface CloudWorld {
   readonly publisher: Publisher;
   /** A change of the table was made. */
   changed(record: StreamRecord): void;
+  /** A read failed. */
+  misread?(): void;
   /** Something failed where it never should. */
   failed(what: string): void;
 }
@@ -78,6 +80,8 @@ export class SimCloud {
   readonly gate = new Gate();
   stream: SimStream;
   readonly workers: Worker[] = [];
+  /** How likely a read of an item, or of a part of a list, is to fail. */
+  misreads: number;
   /** How likely a request is to fail, while the table is said to be troubled. */
   trouble = 0;
   /** Past the gate, at once, without faults: for raw writers and oracles. */
@@ -96,6 +100,7 @@ export class SimCloud {
   constructor(readonly world: CloudWorld, readonly options: CloudOptions) {
     const { schema, shards, lagMaxMs, table } = options;
     this.#schema = schema;
+    this.misreads = options.misread ? 0.3 : 0;
     this.stream = new SimStream({ shards, manual: true });
     const now = () => world.now, changed = (record: StreamRecord) => world.changed(record);
     if (table === "double") {
@@ -171,34 +176,45 @@ export class SimCloud {
   #tablesOf(owner: number, turn: () => Promise<void>): Tables {
     const fault = () => this.#fault();
     const hiding = (data: DataTable) => this.#hiding(data);
-    const access = { owner, turn, fault, checkpointTurn: turn, chunk: this.options.misread ? 1 : 2 };
+    const access = { owner, turn, fault, checkpointTurn: turn, chunk: 2 };
     if (this.#double) {
       const view = this.#double.view(access);
       return { log: view.log, data: hiding(view.data) };
     }
     const { data, log } = this.raw;
     return {
-      data: hiding(Object.assign(this.#oneByOne(gated(data, turn, fault)), {
+      data: hiding(Object.assign(gated(data, turn, fault), {
         stream: (options?: StreamOptions) => this.stream.reading({ ...access, ...options }),
       })),
       log: gated(log, turn, fault),
     };
   }
 
-  /** Reads items one by one, so that one may fail after another was read. */
-  #oneByOne(table: Table): Table {
-    if (!this.options.misread) return table;
-    const get = table.get.bind(table);
-    const each = async (keys: readonly Key[]) => {
+  /** Reads items one by one, each of which may fail after others were read. */
+  #misreading(data: DataTable): void {
+    const get = data.get.bind(data), query = data.query.bind(data);
+    const mayFail = () => {
+      if (!this.world.random.chance(this.misreads)) return;
+      this.world.misread?.();
+      throw new SyncError("io", "disk I/O error", { retryable: true });
+    };
+    data.get = async (keys) => {
       const items: (Item | undefined)[] = [];
-      for (const key of keys) items.push(...await get([key]));
+      for (const key of keys) {
+        mayFail();
+        items.push(...await get([key]));
+      }
       return items;
     };
-    return { ...table, get: each };
+    data.query = async (options) => {
+      mayFail();
+      return await query(options);
+    };
   }
 
   /** The table as a worker sees it, whose secondary indexes miss some items. */
   #hiding(data: DataTable): DataTable {
+    if (this.options.misread) this.#misreading(data);
     const query = data.query.bind(data);
     data.query = async (options) => {
       const page = await query(options);

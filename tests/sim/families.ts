@@ -246,11 +246,11 @@ export const families: Readonly<Record<string, Family>> = {
     writesMax: 24,
   },
   misread: {
-    weights: { trouble: 10, fresh: 8, reset: 3, tick: 6, trim: 3, off: 2, on: 4, ext: 8, crash: 2, lose: 1 },
+    weights: { trouble: 6, fresh: 4, reset: 10, tick: 8, trim: 3, off: 2, on: 6, ext: 8, crash: 2, lose: 1 },
     models: (m) => m.sync !== "up",
     misread: true,
     pageItems: 1,
-    writesMax: 20,
+    writesMax: 12,
   },
   skew: {
     weights: { version: 8, crash: 2, crashWorker: 6, ext: 8, tick: 6, off: 2, on: 5, fresh: 1, power: 0, copy: 0 },
@@ -259,7 +259,7 @@ export const families: Readonly<Record<string, Family>> = {
     writesMax: 20,
   },
   silence: {
-    weights: { hush: 5, write: 14, ext: 8, tick: 14, off: 1, on: 5, fresh: 2, clock: 0, drop: 1, forge: 0 },
+    weights: { hush: 3, write: 10, ext: 8, tick: 40, off: 1, on: 5, fresh: 2, clock: 0, drop: 1, forge: 0 },
     silent: true,
     skewless: true,
     writesMax: 24,

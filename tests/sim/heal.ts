@@ -11,6 +11,8 @@ import { Violation, type World } from "./world.ts";
 /** Virtual time between rounds: longer than any wait of the agent, so that a few rounds settle everything. */
 const roundMs = 31_000;
 const roundsMax = 80;
+/** So long a broker that swallows messages goes on to: less and less is asked for meanwhile. */
+const silentRounds = 14;
 const stepsMax = 6000;
 
 /** Brings the world to rest. @throws Violation where it finds none */
@@ -19,11 +21,6 @@ export async function heal(world: World): Promise<void> {
   world.cloud.hidden.clear();
   world.brokerDownUntilMs = 0;
   if (world.config.back) world.allNewest();
-  if (world.hush) {
-    world.hush = undefined;
-    // What could not be read is asked for again with a new connection.
-    for (const device of world.devices) device.disconnect();
-  }
   world.parcels.push(...world.copies.splice(0));
   for (const device of world.devices) {
     device.mute = device.deaf = false;
@@ -32,9 +29,19 @@ export async function heal(world: World): Promise<void> {
     device.connect();
   }
   for (let round = 0; round < roundsMax; round++) {
+    // Reads go on failing for a while: most of what was missed is asked for now.
+    if (round === 3) world.cloud.misreads = 0;
+    if (round === silentRounds && world.hush) {
+      world.hush = undefined;
+      // What could not be read is asked for again with a new connection.
+      for (const device of world.devices) {
+        device.disconnect();
+        device.connect();
+      }
+    }
     await drain(world);
     world.now += roundMs;
-    let busy = false;
+    let busy = world.hush !== undefined;
     for (const device of world.devices) {
       if (!device.twin.settled || device.twin.listCheck.pending) busy = true;
       device.tick();

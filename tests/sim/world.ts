@@ -158,6 +158,10 @@ export class World {
     this.history.set(key, list);
   }
 
+  misread(): void {
+    this.count("read that fails");
+  }
+
   failed(what: string): void {
     this.fault ??= new Violation(what);
   }
