@@ -96,6 +96,7 @@ const models: readonly MadeModel[] = [
     policy: "cloud",
     key: ["name"],
     timestamps: false,
+    keep: false,
     indexed: false,
     fields: [],
   },
@@ -107,6 +108,7 @@ const models: readonly MadeModel[] = [
     policy: "newest",
     key: ["id"],
     timestamps: false,
+    keep: false,
     indexed: false,
     fields: [],
   },
@@ -203,7 +205,13 @@ Deno.test({
     using dir = new TempDir();
     const plan = {
       ...planRound(3, means, []),
-      ...{ devices: [{ id: "d1", account: "acme" }], schema: { models, json, iso: true }, next: undefined, steps: 12 },
+      ...{
+        devices: [{ id: "d1", account: "acme" }],
+        schema: { models, json, iso: true },
+        next: undefined,
+        outboxMax: undefined,
+        steps: 12,
+      },
     };
     const result = await runRound(plan, dir.path, means, undefined, async (system) => {
       const [device] = system.devices, cloud = `${dir.path}/cloud.db`;

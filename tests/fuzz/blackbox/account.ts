@@ -5,11 +5,10 @@
  * @module
  */
 import type { AvItem } from "./canon.ts";
-import { type Finding, isExpiring, isInScope } from "./compare.ts";
-import { type MadeModel, type MadeSchema, renderKey } from "./made_schema.ts";
-import { type DeviceState, type KeptRow, type LogEntry, seenOf, type TableState, tokenOf } from "./observe.ts";
+import { type Finding, isExpiring, isInScope, isUnreadable, keyOfKept } from "./compare.ts";
+import type { MadeModel, MadeSchema } from "./made_schema.ts";
+import { type DeviceState, type LogEntry, seenOf, type TableState, tokenOf } from "./observe.ts";
 import { outOfOrder } from "./order.ts";
-import { keyText } from "./table.ts";
 import type { Intent } from "./writes.ts";
 
 /** What was done, as the journal has it. */
@@ -39,11 +38,14 @@ export function account(books: Books): { findings: Finding[]; fates: Fates } {
   const findings: Finding[] = [], fates: Fates = {};
   for (const device of books.devices) {
     findings.push(...ledger(books, device));
+    // Rows of `keep: newest` models that gave way unsent: the device says how many.
+    let dropped = Number(device.status.dropped ?? 0);
     for (const entry of device.log) {
       const model = books.schema.models.find(({ name }) => name === entry.model)!;
       for (const [key, token] of entry.after) {
         if (token === null || entry.before.get(key) === token) continue;
-        const fate = fateOf(books, device, model, entry, key, token);
+        let fate = fateOf(books, device, model, entry, key, token);
+        if (fate === undefined && model.keep && dropped-- > 0) fate = "gave way at the cap";
         fates[fate ?? "lost"] = (fates[fate ?? "lost"] ?? 0) + 1;
         if (fate === undefined) findings.push(lost(books, device, model, entry, key, token));
       }
@@ -100,7 +102,10 @@ function fateOf(
   }
   if (tokenOf(table.items.get(key)) === token) return "stands";
   if (table.history.get(key)?.some((item) => tokenOf(item) === token)) return "overwritten in the table";
-  const kept = device.kept.find((row) => row.token === token && row.model === model.name);
+  // Of a row that can't be read no copy can be kept: its key is.
+  const kept = device.kept.find((row) =>
+    row.model === model.name && (row.token === token || (isUnreadable(row) && keyOfKept(model, device, row) === key))
+  );
   if (kept) return kept.table;
   return isNext ? "changed on" : undefined;
 }
@@ -144,27 +149,20 @@ function fateOfRemoval(
   return isRefused ? "made anew and rejected" : undefined;
 }
 
-function keyOfKept(model: MadeModel, { id, account }: DeviceState, { key }: KeptRow): string {
-  const { hash, sort } = renderKey(model, { deviceId: id, accountId: account, ...key });
-  return keyText(hash, sort);
-}
-
-const textBytesMax = 300_000;
-
 /** What was rejected is what the cloud must refuse: nothing innocent with it. */
 function innocent({ schema, deeds }: Books, device: DeviceState): Finding[] {
-  const isLarge = (model: string) =>
-    [...deeds.intents.values()].some((intent) => intent.model === model && intent.refused);
-  return device.kept.filter(({ table }) => table === "_rejected").filter((row) => {
+  // A value that a row got stays in it, whatever is written besides; a changed key takes it along.
+  const keys = new Set<string>(), moved = new Set<string>();
+  for (const { model, before, after } of device.log) {
+    for (const [key, token] of after) {
+      const intent = before.get(key) === token ? undefined : deeds.intents.get(token ?? "");
+      if (intent?.refused) keys.add(key);
+      if (intent?.moved) moved.add(model);
+    }
+  }
+  return device.kept.filter((row) => {
     const model = schema.models.find(({ name }) => name === row.model);
-    const item = JSON.parse(row.item ?? "{}") as Record<string, unknown>;
-    const isBad = model?.fields.some(({ judged, name, attribute }) =>
-      judged && [item[name], item[attribute]].some((text) => typeof text === "string" && !/^[^@]+@[^@]+$/.test(text))
-    );
-    // DynamoDB has no map with a member of no name.
-    const isNameless = (row.item ?? "").includes('"":') && /empty name/.test(row.reason);
-    return !isBad && !isNameless && (row.item ?? "").length < textBytesMax &&
-      !(row.why === "too-large" && isLarge(row.model));
+    return row.table === "_rejected" && !moved.has(row.model) && !(model && keys.has(keyOfKept(model, device, row)));
   }).map((row) => ({
     kind: "rejected",
     sentence: `${device.id} ${row.model} ${

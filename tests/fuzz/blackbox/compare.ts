@@ -3,14 +3,24 @@
  *
  * @module
  */
-import type { MadeModel, MadeSchema } from "./made_schema.ts";
-import { type DeviceState, type Seen, seenOf, type TableState } from "./observe.ts";
+import { type MadeModel, type MadeSchema, renderKey } from "./made_schema.ts";
+import { type DeviceState, type KeptRow, type Seen, seenOf, type TableState } from "./observe.ts";
+import { keyText } from "./table.ts";
 import type { AvItem } from "./canon.ts";
 
 /** What is wrong: of which kind, and in a sentence. */
 export interface Finding {
   readonly kind: string;
   readonly sentence: string;
+}
+
+/** A rejected row that could not be read: it stays as it was written. */
+export const isUnreadable = ({ table, item, op }: KeptRow) => table === "_rejected" && item === null && op !== "remove";
+
+/** The key of a kept row. */
+export function keyOfKept(model: MadeModel, { id, account }: DeviceState, { key }: KeptRow): string {
+  const { hash, sort } = renderKey(model, { deviceId: id, accountId: account, ...key });
+  return keyText(hash, sort);
 }
 
 /** What expires sooner than this after now may be there on one side only. */
@@ -44,6 +54,12 @@ export function differences(schema: MadeSchema, device: DeviceState, table: Tabl
   for (const model of schema.models) {
     if (model.enable !== "both" || (model.sync !== "both" && model.sync !== "down")) continue;
     const rows = device.rows.get(model.name) ?? new Map<string, Seen>();
+    // They stay as the application wrote them, and the device says so.
+    const unreadable = new Set(
+      device.kept.filter((row) => row.model === model.name && isUnreadable(row)).map((row) =>
+        keyOfKept(model, device, row)
+      ),
+    );
     const items = new Map(
       [...table.items].filter(([, item]) => typeOf(item) === model.name && isInScope(model, item, device))
         .map(([key, item]) => [key, seenOf(model, schema.iso, item)]),
@@ -51,7 +67,7 @@ export function differences(schema: MadeSchema, device: DeviceState, table: Tabl
     for (const key of new Set([...rows.keys(), ...items.keys()])) {
       const row = rows.get(key), item = items.get(key);
       if ((row && isExpiring(model, row, nowMs)) || (item && isExpiring(model, item, nowMs))) continue;
-      if (device.aside.has(key)) continue;
+      if (device.aside.has(key) || unreadable.has(key)) continue;
       const what = different(model, row, item);
       if (what) found.push({ kind: "different", sentence: `${device.id} ${model.name} ${key}: ${what}` });
     }

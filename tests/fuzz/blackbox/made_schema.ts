@@ -47,6 +47,8 @@ export interface MadeModel {
   /** The fields that tell its items apart: `name`, `zone` and `n`, or an `id` that generates itself. */
   readonly key: readonly ("name" | "zone" | "n" | "id")[];
   readonly timestamps: boolean;
+  /** `keep: "newest"`: at the cap its oldest unsent rows give way. */
+  readonly keep: boolean;
   /** It is listed by a secondary index. */
   readonly indexed: boolean;
   readonly fields: readonly MadeField[];
@@ -114,7 +116,8 @@ function makeModel(
     fields.push({ name: "slot", attribute: "slot", type: "number", unique: true });
   }
   if (random.chance(0.25)) fields.push({ name: "expires", attribute: "expires", type: "date", ttl: true, iso });
-  return { name, scope, sync, enable, policy, key, timestamps, indexed: random.chance(0.2), fields };
+  const indexed = random.chance(0.2), keep = sync === "up" && random.chance(0.5);
+  return { name, scope, sync, enable, policy, key, timestamps, keep, indexed, fields };
 }
 
 function makeField(random: Random, name: string, iso: boolean): MadeField {
@@ -211,7 +214,10 @@ function schemaJson(
     params: { isoDates: iso, timestamps },
     models: Object.fromEntries(entries),
     process: Object.fromEntries(
-      models.map(({ name, sync, enable, policy }) => [name, { sync, enable, conflict: policy }]),
+      models.map(({ name, sync, enable, policy, keep }) => [
+        name,
+        { sync, enable, conflict: policy, ...(keep ? { keep: "newest" } : {}) },
+      ]),
     ),
   };
 }

@@ -42,6 +42,8 @@ export interface Plan {
   /** Who comes to it first. */
   readonly cloudFirst: boolean;
   readonly faults: readonly FaultKind[];
+  /** Changes that may wait on a device. */
+  readonly outboxMax: number | undefined;
   /** Transactions of each application, and writes of each cloud writer. */
   readonly steps: number;
 }
@@ -69,20 +71,21 @@ export function planRound(seed: number, means: Means, only: readonly FaultKind[]
   const schema = makeSchema(random, random.between(3, 5));
   const next = random.chance(0.35) ? upgraded(random, schema) : undefined;
   const cloudFirst = random.chance(0.5);
+  const outboxMax = random.chance(0.15) ? random.between(10, 60) : undefined;
   const all = faultKinds.filter((kind) =>
     (kind !== "clock" || means.faketime) && (kind !== "disk" || means.disk) && (kind !== "upgrade" || next)
   );
   const chosen = shuffled(random, all).slice(0, random.between(2, 6)).filter((kind) => only.includes(kind));
   const faults = next && only.includes("upgrade") ? [...new Set<FaultKind>([...chosen, "upgrade"])] : chosen;
   return {
-    ...{ seed, table, broker, workers, devices, schema, cloudFirst, faults, steps },
+    ...{ seed, table, broker, workers, devices, schema, cloudFirst, outboxMax, faults, steps },
     next: faults.includes("upgrade") ? next : undefined,
   };
 }
 
 /** A plan in a few words. */
-export function described({ table, broker, workers, devices, faults, schema }: Plan): string {
+export function described({ table, broker, workers, devices, faults, schema, outboxMax }: Plan): string {
   const models = schema.models.map(({ name, sync, scope, policy }) => `${name}:${sync}/${scope}/${policy}`).join(" ");
   return `${table} table, ${broker} broker, ${workers} worker${workers > 1 ? "s" : ""}, ${devices.length} devices, ` +
-    `faults ${faults.join(",") || "none"}, models ${models}`;
+    `${outboxMax ? `outbox of ${outboxMax}, ` : ""}faults ${faults.join(",") || "none"}, models ${models}`;
 }

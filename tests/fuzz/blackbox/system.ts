@@ -197,7 +197,13 @@ export class System implements AsyncDisposable {
       [
         ...["agent", "--device", device.id, "--account", device.account, "--db", device.path],
         ...["--schema", this.#schemaFile(device.version), "--mqtt", `mqtt://127.0.0.1:${device.proxy.port}`],
-        ...["--password", device.token, "--synchronous", "normal"],
+        ...[
+          "--password",
+          device.token,
+          "--synchronous",
+          "normal",
+          ...(this.plan.outboxMax ? ["--outbox-max", String(this.plan.outboxMax)] : []),
+        ],
       ],
       device.clock?.env ?? {},
       /agent .*: /,

@@ -6,7 +6,7 @@
  */
 import type { Random } from "../../sim/random.ts";
 import { type Av, canonOfAttribute } from "./canon.ts";
-import type { MadeField } from "./made_schema.ts";
+import type { FieldType, MadeField } from "./made_schema.ts";
 
 /** A value. */
 export interface OddValue {
@@ -194,3 +194,39 @@ function dateOf(random: Random, field: MadeField, nowMs: number): Omit<OddValue,
 
 /** A text that makes an item larger than DynamoDB takes. */
 export const tooLargeSql = "substr(hex(zeroblob(220000)), 1, 420000)";
+
+const wrong: Record<FieldType, readonly string[]> = {
+  string: ["CAST(x'c328' AS TEXT)", "7", "x'00'"],
+  number: [
+    "'abc'",
+    "'1e300'",
+    "1e300",
+    "9e999",
+    "x'00'",
+    "'0x10'",
+    "'12345678901234567890123456789012345678901234567890'",
+  ],
+  boolean: ["2", "'1'", "0.5"],
+  date: ["'yesterday'", "'2020-02-30'", "1e20", "'2020-01-01 10:00'", "-1"],
+  object: [
+    "'[1]'",
+    "'5'",
+    '\'{"a":"text","b":5}\'',
+    "'not json'",
+    '\'{"a":1,"a":2}\'',
+    "x'7b7d'",
+    "'{a:1}'",
+    "'{\"a\":1e999}'",
+  ],
+  array: ["'{}'", "'[1'", "'null'", "'[1e400]'"],
+  set: ["'[]'", `'["x"]'`, "'[1]'", "'[null]'", `'["a","a"]'`, `'[1,"a"]'`, "'{}'", "'[[1]]'"],
+  binary: ["'text'", "5", "zeroblob(0)"],
+};
+
+/**
+ * An SQL expression that a field may not take: SQLite refuses it, or the cloud, or both take it. Whatever it is: the row is
+ * equal on both sides then, or it alone is rejected.
+ */
+export function wrongSql(random: Random, { type }: MadeField): string {
+  return random.pick(wrong[type]);
+}

@@ -10,7 +10,7 @@
  */
 import type { Random } from "../../sim/random.ts";
 import type { MadeModel } from "./made_schema.ts";
-import { makeValue, textSql, tooLargeSql } from "./values.ts";
+import { makeValue, textSql, tooLargeSql, wrongSql } from "./values.ts";
 
 /** A write as it was meant: by its token what became of it is judged. */
 export interface Intent {
@@ -22,6 +22,8 @@ export interface Intent {
   readonly fields: Readonly<Record<string, string | null>>;
   /** The cloud must refuse it, or may. */
   readonly refused?: boolean;
+  /** It took a row of another key along, with what that has. */
+  readonly moved?: boolean;
   /** When it was made, ms on the real clock. */
   readonly time: number;
 }
@@ -137,7 +139,7 @@ function makeStatements(
     case "remove":
       return [`DELETE FROM ${table} WHERE ${where}`];
     case "rename": {
-      meant();
+      meant({ moved: true });
       const other = keyOf(random, model);
       const moved = keyColumns.map((column, i) => `${column} = ${other[i]}`).join(", ");
       return [`UPDATE OR ${random.pick(["IGNORE", "REPLACE"])} ${table} SET ${moved}, ${set} WHERE ${where}`];
@@ -191,8 +193,13 @@ function makeRow(random: Random, model: MadeModel, token: string, nowMs: number)
   let refused = false;
   for (const field of model.fields) {
     if (random.chance(0.35)) continue;
-    const value = makeValue(random, field, nowMs);
     columns.push(ident(field.name));
+    if (random.chance(0.02)) {
+      values.push(wrongSql(random, field));
+      refused = true;
+      continue;
+    }
+    const value = makeValue(random, field, nowMs);
     values.push(value.sql);
     fields[field.name] = value.canon;
     refused ||= value.refused ?? false;
