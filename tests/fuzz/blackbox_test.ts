@@ -210,6 +210,7 @@ Deno.test({
         schema: { models, json, iso: true },
         next: undefined,
         outboxMax: undefined,
+        payloadMax: undefined,
         steps: 12,
       },
     };

@@ -7,6 +7,7 @@ import type { Random } from "../../sim/random.ts";
 import { type DiskFault, spoilDisk } from "../../support/bad_disk.ts";
 import { networkFaults } from "../../support/chaos_proxy.ts";
 import type { App } from "./apps.ts";
+import { badLine } from "./logs.ts";
 import type { FaultKind } from "./plan.ts";
 import type { FuzzDevice, Part, System } from "./system.ts";
 
@@ -83,14 +84,38 @@ const faults: Record<FaultKind, Fault> = {
       ? [system.workers, system.devices]
       : [system.devices, system.workers];
     const part = random.pick((isDone(first) ? second : first).filter(({ version }) => version === "now"));
-    await upgrade(system, part);
+    await change(system, part, "next");
     return `${part.name} has the next schema`;
+  },
+  async rollback(system, random) {
+    const part = random.pick([...system.workers, ...system.devices]);
+    await change(system, part, part.version === "next" ? "now" : "next");
+    return `${part.name} has the schema ${part.version}`;
+  },
+  async commands(system, random) {
+    const device = random.pick(system.devices), copy = `${system.dir}/copy-${random.below(1e9)}.db`;
+    const command = random.pick([
+      ["status", "--check"],
+      ["verify", "--repair", "--timeout", "20"],
+      ["backup", "--to", copy],
+      ["aside", "retry"],
+      ["conflicts", "list"],
+      ["rejected", "list", "--json"],
+    ]);
+    const { code, said } = await system.deviceCommand([...command, "--db", device.path]);
+    const bad = badLine(said);
+    if (bad !== undefined || (code !== 0 && code !== 1)) {
+      system.journal.complain(`${command.join(" ")} of ${device.id} ended with ${code}: ${bad ?? said}`);
+    }
+    return `${command.join(" ")} of ${device.id} ended with ${code}`;
   },
 };
 
-async function upgrade(system: System, part: Part): Promise<void> {
+async function change(system: System, part: Part, version: Part["version"]): Promise<void> {
   await system.end(part);
-  part.version = "next";
+  // What applications count on is what both versions have.
+  part.known = "now";
+  part.version = version;
   await start(system, part);
 }
 
@@ -128,5 +153,5 @@ export async function mend(system: System): Promise<void> {
   const order = system.plan.cloudFirst
     ? [...system.workers, ...system.devices]
     : [...system.devices, ...system.workers];
-  for (const part of order) if (part.version === "now") await upgrade(system, part);
+  for (const part of order) if (part.version === "now") await change(system, part, "next");
 }

@@ -79,18 +79,32 @@ export function makeSchema(random: Random, count: number): MadeSchema {
   return { models, iso, json: schemaJson(models, { version: "1.0.0", iso, timestamps }) };
 }
 
-/** The next version of a schema: some models have a field more, and there is a model more. */
+/** The next version of a schema: some models are changed in a way that keeps their rows, and there is a model more. */
 export function upgraded(random: Random, { models, iso }: MadeSchema): MadeSchema {
   const timestamps = models[0]!.timestamps;
-  const more = models.map((model, i) => {
-    if (i > 0 && random.chance(0.5)) return model;
-    const field: MadeField = random.chance(0.5)
-      ? { name: "later", attribute: "later", type: "number", required: true, fallback: "n:5e0" }
-      : { name: "later", attribute: "later", type: "object" };
-    return { ...model, fields: [...model.fields, field] };
-  });
-  const next = [...more, makeModel(random, "Later", 9, { iso, timestamps })];
+  const changed = models.map((model, i) => i > 0 && random.chance(0.4) ? model : changedModel(random, model));
+  const next = [...changed, makeModel(random, "Later", 9, { iso, timestamps })];
   return { models: next, iso, json: schemaJson(next, { version: "1.1.0", iso, timestamps }) };
+}
+
+function changedModel(random: Random, model: MadeModel): MadeModel {
+  const withField = (field: MadeField): MadeModel => ({ ...model, fields: [...model.fields, field] });
+  const kind = random.pick(["required", "field", "enum", "policy", "direction"] as const);
+  switch (kind) {
+    case "required":
+      return withField({ name: "later", attribute: "later", type: "number", required: true, fallback: "n:5e0" });
+    case "enum": {
+      const widened = (field: MadeField) => field.enum ? { ...field, enum: [...field.enum, "dimmed"] } : field;
+      return { ...model, fields: model.fields.map(widened) };
+    }
+    case "policy":
+      return { ...model, policy: random.pick(["newest", "cloud", "device", "merge"] as const) };
+    case "direction":
+      // What stayed on the device so far is sent.
+      return model.sync === "none" && model.enable !== "cloud" ? { ...model, sync: "both", enable: "both" } : model;
+    default:
+      return withField({ name: "later", attribute: "later", type: "object" });
+  }
 }
 
 export function shuffled<T>(random: Random, list: readonly T[]): T[] {

@@ -20,6 +20,8 @@ export const faultKinds = [
     "disk",
     "reopen",
     "upgrade",
+    "rollback",
+    "commands",
   ],
 ] as const;
 
@@ -44,6 +46,8 @@ export interface Plan {
   readonly faults: readonly FaultKind[];
   /** Changes that may wait on a device. */
   readonly outboxMax: number | undefined;
+  /** Of one MQTT message from a device. */
+  readonly payloadMax: number | undefined;
   /** Transactions of each application, and writes of each cloud writer. */
   readonly steps: number;
 }
@@ -66,6 +70,7 @@ export function planRound(seed: number, means: Means, only: readonly FaultKind[]
   const broker = isMosquitto && means.mosquitto ? "mosquitto" : "embedded";
   // One process serves an embedded table; an embedded broker is its worker's.
   const workers = table !== "embedded" && broker === "mosquitto" && twoWorkers ? 2 : 1;
+  const payloadMax = random.chance(0.2) ? random.pick([1024, 5000]) : undefined;
   const count = random.between(2, 4);
   const devices = Array.from({ length: count }, (_, i) => ({ id: `d${i + 1}`, account: i === 3 ? "bolt" : "acme" }));
   const schema = makeSchema(random, random.between(3, 5));
@@ -73,13 +78,14 @@ export function planRound(seed: number, means: Means, only: readonly FaultKind[]
   const cloudFirst = random.chance(0.5);
   const outboxMax = random.chance(0.15) ? random.between(10, 60) : undefined;
   const all = faultKinds.filter((kind) =>
-    (kind !== "clock" || means.faketime) && (kind !== "disk" || means.disk) && (kind !== "upgrade" || next)
+    (kind !== "clock" || means.faketime) && (kind !== "disk" || means.disk) &&
+    ((kind !== "upgrade" && kind !== "rollback") || next)
   );
   const chosen = shuffled(random, all).slice(0, random.between(2, 6)).filter((kind) => only.includes(kind));
   const faults = next && only.includes("upgrade") ? [...new Set<FaultKind>([...chosen, "upgrade"])] : chosen;
   return {
-    ...{ seed, table, broker, workers, devices, schema, cloudFirst, outboxMax, faults, steps },
-    next: faults.includes("upgrade") ? next : undefined,
+    ...{ seed, table, broker, workers, devices, schema, cloudFirst, outboxMax, payloadMax, faults, steps },
+    next: faults.some((kind) => kind === "upgrade" || kind === "rollback") ? next : undefined,
   };
 }
 

@@ -202,6 +202,7 @@ export class System implements AsyncDisposable {
           device.token,
           "--synchronous",
           "normal",
+          ...(this.plan.payloadMax ? ["--payload-max", String(this.plan.payloadMax)] : []),
           ...(this.plan.outboxMax ? ["--outbox-max", String(this.plan.outboxMax)] : []),
         ],
       ],

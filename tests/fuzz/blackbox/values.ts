@@ -47,6 +47,7 @@ const texts = [
     "2020-01-01",
     "%s%n",
     "a".repeat(3000),
+    "0123456789".repeat(4000),
   ],
 ];
 const numbers = [

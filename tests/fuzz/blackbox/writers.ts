@@ -17,7 +17,7 @@ const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve,
 
 /** What SQLite tells an application that asks for what the schema does not allow, or while somebody else writes. */
 const expectedErrors =
-  /constraint failed|is read-only on the device|refused by Twintable|database is locked|validate|does not match|not allowed|must be/i;
+  /constraint failed|cannot store|is read-only on the device|refused by Twintable|database is locked|validate|does not match|not allowed|must be/i;
 
 /** The models that an application may write on a device. */
 export function writableOn(system: System, device: FuzzDevice): MadeModel[] {
