@@ -159,9 +159,9 @@ async function verified(system: System): Promise<Finding[]> {
   const names = models.map(({ name }) => name).join(",");
   await Promise.all(system.devices.map(async (device) => {
     const args = ["verify", "--db", device.path, "--model", names, "--timeout", "60", "--json"];
-    const { code, said } = await system.deviceCommand(args);
+    const { code, printed, said } = await system.deviceCommand(args);
     system.journal.note("verify", { device: device.id, code, said });
-    if (code === 0 || (code === 1 && onlySetAside(said))) return;
+    if (code === 0 || (code === 1 && onlySetAside(printed))) return;
     found.push({ kind: "verify", sentence: `verify of ${device.id} ended with ${code}: ${said.slice(0, 1500)}` });
   }));
   return found;

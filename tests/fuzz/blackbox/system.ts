@@ -287,10 +287,10 @@ export class System implements AsyncDisposable {
   }
 
   /** Runs a command on a device's file. */
-  async deviceCommand(args: string[]): Promise<{ code: number; said: string }> {
+  async deviceCommand(args: string[]): Promise<{ code: number; printed: string; said: string }> {
     const program = new Program(args, {}, binary);
     const code = await program.ended();
-    return { code, said: program.stdout + program.stderr };
+    return { code, printed: program.stdout, said: program.stdout + program.stderr };
   }
 
   /** All processes' output, as files in the folder. */
