@@ -12,6 +12,7 @@ import {
   askVerify,
   type Difference,
   differences,
+  nextVerify,
   type VerifyOptions,
   type VerifyReport,
   verifyReport,
@@ -122,7 +123,11 @@ async function byAgent(flags: VerifyFlags, options: VerifyOptions, driver: Drive
       const rows = Object.values(models).reduce((sum, model) => sum + model.rows, 0);
       if (state === "done") return undefined;
       if (!isLeased(path)) throw new CommandError(`the agent on ${path} has ended; its next start goes on with this`);
-      return state === "waiting" ? "waiting for the agent, which is not connected" : `${rows} rows compared`;
+      if (state !== "waiting") return `${rows} rows compared`;
+      const { id: first } = nextVerify(db) ?? { id };
+      return first < id
+        ? "waiting for a verification before this one"
+        : "waiting for the agent, which is not connected";
     });
     return { ...verifyReport(db, id), found: differences(db) };
   } finally {

@@ -8,6 +8,7 @@
  * | equal | differ | a change of the table that never arrived | a fetch |
  * | of a model that only comes down | – | the table is right | a fetch |
  * | of a model that only syncs up | – | the device is right | a hint in the outbox |
+ * | of such a model, in account or global scope | the item is another one, the row as acknowledged | none: another device's |
  *
  * A key with changes under way is not judged: what differs there is on its way.
  *
@@ -116,8 +117,19 @@ export function judgeUp(
   const own = row && rowDigest(context, model, row);
   // A row that is gone or has expired says nothing about the table: devices purge what they have sent.
   if (!row || own === undefined || own === digest) return "equal";
+  // Several devices write such an item, and none is told of the others: this one is another's, newer than what was acknowledged.
+  const record = isTracked(model) ? context.records.open(model, key) : undefined;
+  const isAcknowledged = record?.base !== undefined && context.store.rows(model).equals(row, record.base);
+  if (isAcknowledged && digest !== undefined) return "equal";
   const named = keyAttributesOf(model, row.item);
-  const mend = () => context.outbox.append(model, key, named, context.clock.clock.wallMs());
+  const mend = () => {
+    // As it was acknowledged nothing would be sent of it.
+    if (isAcknowledged) {
+      record!.base = record!.version = undefined;
+      context.records.save(record!);
+    }
+    context.outbox.append(model, key, named, context.clock.clock.wallMs());
+  };
   return digest === undefined
     ? { key: named, what: "only on the device", detail: "the table does not have it", mend }
     : { key: named, what: "differs", detail: "the table's item is another one", mend };

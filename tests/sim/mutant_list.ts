@@ -18,6 +18,7 @@ import { values } from "./mutants_values.ts";
 import { restore } from "./mutants_restore.ts";
 import { skew } from "./mutants_skew.ts";
 import { signals } from "./mutants_signals.ts";
+import { fuzzed } from "./mutants_fuzz.ts";
 import { storms } from "./mutants_storm.ts";
 
 const uplink = "agent/sync/uplink.ts", answers = "agent/sync/answers.ts", incoming = "agent/sync/incoming.ts";
@@ -682,6 +683,7 @@ export const mutants: readonly Mutant[] = [
   ...skew,
   ...restore,
   ...storms,
+  ...fuzzed,
   ...nets,
   ...signals,
 ];

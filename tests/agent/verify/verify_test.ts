@@ -150,6 +150,29 @@ Deno.test("verify: of a model that only syncs up the device's rows are sent agai
   });
 });
 
+Deno.test("verify: of a model that several devices send up, another's newer item is no difference, and what is one is mended", async () => {
+  using dir = new TempDir();
+  const shared = { ...e2eSchema, process: { ...e2eSchema.process, Site: { sync: "up" } } } as unknown as OneTableSchema;
+  const schema = compileSchema(shared);
+  await using cloud = await openTestCloud({ schema });
+  await using device = await openDevice(dir, cloud, { limits, schema });
+  await using other = await openDevice(dir, cloud, { limits, schema, device: "dev-2" });
+  device.exec("INSERT INTO Site(name, value) VALUES ('a', 1), ('b', 1), ('c', 1)");
+  await device.settle();
+  other.exec("INSERT INTO Site(name, value) VALUES ('a', 2)");
+  await other.settle();
+  await cloud.remove("Site", { name: "b" }, identity);
+  behind(device, "UPDATE Site SET value = 7 WHERE name = 'c'");
+  // What can't be mended would be waited for, for a minute and a half.
+  const report = await device.agent.verify({ models: ["Site"], repair: true, timeoutMs: 20_000 });
+  assert.deepEqual(report.found.map(({ key, what, mended }) => [key.name, what, mended]), [
+    ["b", "only on the device", true],
+    ["c", "differs", true],
+  ]);
+  assert.deepEqual((await cloud.items("Site")).map(({ name, value }) => [name, value]), [["a", 2], ["b", 1], ["c", 7]]);
+  assert.equal((await device.agent.verify({ models: ["Site"], ...patient })).differences, 0);
+});
+
 Deno.test("verify: where both sides changed, the policy decides and the loser is kept", async () => {
   await twinned("Cloudy", async (cloud, device) => {
     // The base that the device remembers is neither the row nor the table's item.

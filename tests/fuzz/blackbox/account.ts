@@ -185,6 +185,7 @@ function notRevived({ schema, table }: Books): Finding[] {
   return [...table.items].filter(([key, item]) => {
     const model = modelOf(schema, item), token = tokenOf(item);
     if (model?.sync !== "both" || (model.policy !== "newest" && model.policy !== "cloud")) return false;
+    if (schema.changed?.includes(model.name)) return false;
     const tokens = (table.history.get(key) ?? []).map((version) => version && tokenOf(version));
     const first = tokens.indexOf(token);
     return first >= 0 && tokens.slice(first).some((other) => other !== token);

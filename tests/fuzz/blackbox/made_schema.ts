@@ -60,6 +60,8 @@ export interface MadeSchema {
   /** As a file has it. */
   readonly json: Record<string, unknown>;
   readonly iso: boolean;
+  /** Models whose policy was another one in the version before. */
+  readonly changed?: readonly string[];
 }
 
 const modelNames = ["Setting", "Order", "Group", "Values", "Table", "T_1", "Index", "Probe", "Trigger", "Case", "Log"];
@@ -84,7 +86,9 @@ export function upgraded(random: Random, { models, iso }: MadeSchema): MadeSchem
   const timestamps = models[0]!.timestamps;
   const changed = models.map((model, i) => i > 0 && random.chance(0.4) ? model : changedModel(random, model));
   const next = [...changed, makeModel(random, "Later", 9, { iso, timestamps })];
-  return { models: next, iso, json: schemaJson(next, { version: "1.1.0", iso, timestamps }) };
+  const policies = new Map(models.map(({ name, policy }) => [name, policy]));
+  const moved = changed.filter(({ name, policy }) => policy !== policies.get(name)).map(({ name }) => name);
+  return { models: next, iso, changed: moved, json: schemaJson(next, { version: "1.1.0", iso, timestamps }) };
 }
 
 function changedModel(random: Random, model: MadeModel): MadeModel {

@@ -23,7 +23,10 @@ export function outOfOrder(books: Books): Finding[] {
       const old = versions[i - 1], token = tokenOf(item), before = tokenOf(old);
       const device = books.devices.find(({ id }) => id === books.deeds.intents.get(token ?? "")?.by);
       const model = item && modelOf(books.schema, item);
-      if (!old || !device || !model || model.sync !== "both" || token === null || before === null || token === before) {
+      if (
+        !old || !device || !model || model.sync !== "both" || books.schema.changed?.includes(model.name) ||
+        token === null || before === null || token === before
+      ) {
         return;
       }
       if (isExpiring(model, seenOf(model, books.schema.iso, old), books.nowMs)) return;

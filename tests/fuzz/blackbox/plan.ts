@@ -76,7 +76,7 @@ export function planRound(seed: number, means: Means, only: readonly FaultKind[]
   const schema = makeSchema(random, random.between(3, 5));
   const next = random.chance(0.35) ? upgraded(random, schema) : undefined;
   const cloudFirst = random.chance(0.5);
-  const outboxMax = random.chance(0.15) ? random.between(10, 60) : undefined;
+  const outboxMax = random.chance(0.15) ? random.between(100, 150) : undefined;
   const all = faultKinds.filter((kind) =>
     (kind !== "clock" || means.faketime) && (kind !== "disk" || means.disk) &&
     ((kind !== "upgrade" && kind !== "rollback") || next)
