@@ -211,6 +211,7 @@ Deno.test({
         next: undefined,
         outboxMax: undefined,
         payloadMax: undefined,
+        chores: false,
         steps: 12,
       },
     };

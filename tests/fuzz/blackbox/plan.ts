@@ -46,6 +46,8 @@ export interface Plan {
   readonly faults: readonly FaultKind[];
   /** Changes that may wait on a device. */
   readonly outboxMax: number | undefined;
+  /** Applications also do what programs that share a file do: VACUUM, indexes, columns and triggers of their own. */
+  readonly chores: boolean;
   /** Of one MQTT message from a device. */
   readonly payloadMax: number | undefined;
   /** Transactions of each application, and writes of each cloud writer. */
@@ -71,6 +73,7 @@ export function planRound(seed: number, means: Means, only: readonly FaultKind[]
   // One process serves an embedded table; an embedded broker is its worker's.
   const workers = table !== "embedded" && broker === "mosquitto" && twoWorkers ? 2 : 1;
   const payloadMax = random.chance(0.2) ? random.pick([1024, 5000]) : undefined;
+  const chores = random.chance(0.35);
   const count = random.between(2, 4);
   const devices = Array.from({ length: count }, (_, i) => ({ id: `d${i + 1}`, account: i === 3 ? "bolt" : "acme" }));
   const schema = makeSchema(random, random.between(3, 5));
@@ -84,14 +87,16 @@ export function planRound(seed: number, means: Means, only: readonly FaultKind[]
   const chosen = shuffled(random, all).slice(0, random.between(2, 6)).filter((kind) => only.includes(kind));
   const faults = next && only.includes("upgrade") ? [...new Set<FaultKind>([...chosen, "upgrade"])] : chosen;
   return {
-    ...{ seed, table, broker, workers, devices, schema, cloudFirst, outboxMax, payloadMax, faults, steps },
+    ...{ seed, table, broker, workers, devices, schema, cloudFirst, outboxMax, payloadMax, chores, faults, steps },
     next: faults.some((kind) => kind === "upgrade" || kind === "rollback") ? next : undefined,
   };
 }
 
 /** A plan in a few words. */
-export function described({ table, broker, workers, devices, faults, schema, outboxMax }: Plan): string {
+export function described({ table, broker, workers, devices, faults, schema, outboxMax, chores }: Plan): string {
   const models = schema.models.map(({ name, sync, scope, policy }) => `${name}:${sync}/${scope}/${policy}`).join(" ");
   return `${table} table, ${broker} broker, ${workers} worker${workers > 1 ? "s" : ""}, ${devices.length} devices, ` +
-    `${outboxMax ? `outbox of ${outboxMax}, ` : ""}faults ${faults.join(",") || "none"}, models ${models}`;
+    `${chores ? "chores, " : ""}${outboxMax ? `outbox of ${outboxMax}, ` : ""}faults ${
+      faults.join(",") || "none"
+    }, models ${models}`;
 }

@@ -11,7 +11,7 @@ import { type MadeModel, renderKey } from "./made_schema.ts";
 import { keyOfItem } from "./table.ts";
 import type { FuzzDevice, System } from "./system.ts";
 import { makeValue } from "./values.ts";
-import { appLogSql, type Intent, keyValues, makeTransaction, Tokens } from "./writes.ts";
+import { appLogSql, type Intent, keyValues, makeChore, makeTransaction, Tokens } from "./writes.ts";
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
@@ -30,6 +30,7 @@ export async function runApp(system: System, device: FuzzDevice, app: App, seed:
   const committed = journal.committed.get(device.id) ?? new Set();
   journal.committed.set(device.id, committed);
   for (let step = 0; step < plan.steps; step++) {
+    if (plan.chores && random.chance(0.08)) await runChore(system, device, app, random);
     const transaction = makeTransaction(random, writableOn(system, device), tokens, Date.now());
     journal.meant(transaction.intents);
     const outcome = await app.run(transaction.statements);
@@ -57,6 +58,18 @@ export async function runApp(system: System, device: FuzzDevice, app: App, seed:
   }
 }
 
+/** Refused where it was done before, or while others have the file in use. */
+const expectedOfChores = /duplicate column name|locked|SQL statements in progress/;
+
+async function runChore(system: System, device: FuzzDevice, app: App, random: Random): Promise<void> {
+  const chore = makeChore(random, writableOn(system, device)), outcome = await app.run([chore]);
+  system.journal.note("chore", { device: device.id, chore, outcome });
+  system.journal.count("chores");
+  if ("error" in outcome && !expectedOfChores.test(outcome.error)) {
+    system.journal.complain(`${device.id}: ${chore}: ${outcome.error}`);
+  }
+}
+
 /** The applications of a device. */
 export function appsOf(device: FuzzDevice): App[] {
   const env = device.clock?.env ?? {};
@@ -65,7 +78,7 @@ export function appsOf(device: FuzzDevice): App[] {
 
 /** Makes the applications' own table on a device. */
 export async function prepareDevice(device: FuzzDevice, app: App): Promise<void> {
-  const outcome = await app.run([appLogSql]);
+  const outcome = await app.run(appLogSql);
   if (!("done" in outcome)) throw new Error(`${device.id}: ${JSON.stringify(outcome)}`);
 }
 

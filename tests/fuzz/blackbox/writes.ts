@@ -43,9 +43,11 @@ const zones = ["north", "süd"] as const;
 
 export const ident = (name: string) => `"${name.replaceAll('"', '""')}"`;
 
-/** Makes the application's own table. */
-export const appLogSql =
-  `CREATE TABLE IF NOT EXISTS app_log(n INTEGER PRIMARY KEY AUTOINCREMENT, tx TEXT, model TEXT, before TEXT, after TEXT)`;
+/** Makes the application's own tables. */
+export const appLogSql = [
+  "CREATE TABLE IF NOT EXISTS app_noted(n INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER)",
+  `CREATE TABLE IF NOT EXISTS app_log(n INTEGER PRIMARY KEY AUTOINCREMENT, tx TEXT, model TEXT, before TEXT, after TEXT)`,
+];
 
 function rowsSql(model: string): string {
   return `(SELECT json_group_array(json_array(pk, sk, v)) FROM ${ident(model)})`;
@@ -228,4 +230,21 @@ export function keyValues(random: Random, { key }: MadeModel): Record<string, st
       ? `id${random.below(40)}`
       : random.pick(sharedNames),
   ]));
+}
+
+/**
+ * What programs that share a file do besides: statements outside of a transaction. Each is harmless to whoever reads
+ * docs/device-database.md, and may fail while others write.
+ */
+export function makeChore(random: Random, models: readonly MadeModel[]): string {
+  const table = ident(random.pick(models).name);
+  return random.pick([
+    ...["VACUUM", "ANALYZE", "REINDEX", "PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA optimize", "PRAGMA integrity_check"],
+    `CREATE INDEX IF NOT EXISTS app_by_v ON ${table}(v)`,
+    `ALTER TABLE ${table} ADD COLUMN app_note TEXT`,
+    `CREATE TRIGGER IF NOT EXISTS app_notes AFTER INSERT ON ${table} BEGIN
+      INSERT INTO app_noted(at) VALUES (new._id); DELETE FROM app_noted WHERE n < new._id - 100; END`,
+    "DROP TRIGGER IF EXISTS app_notes",
+    `SELECT count(*) FROM ${table} AS a, ${table} AS b`,
+  ]);
 }
