@@ -85,7 +85,11 @@ export function makeTransaction(
     `UPDATE app_log SET after = ${rowsSql(name)} WHERE tx = ${tx} AND model = ${textSql(name)}`
   );
   const last = random.chance(0.08) ? "ROLLBACK" : "COMMIT";
-  return { id, models: names, intents, statements: ["BEGIN IMMEDIATE", ...begun, ...body, ...ended, last] };
+  // One that is refused taints the rows of the others: they write to the same ones.
+  const all = intents.some(({ refused }) => refused)
+    ? intents.map((intent) => ({ ...intent, refused: true }))
+    : intents;
+  return { id, models: names, intents: all, statements: ["BEGIN IMMEDIATE", ...begun, ...body, ...ended, last] };
 }
 
 function makeStatements(
