@@ -186,9 +186,11 @@ function notRevived({ schema, table }: Books): Finding[] {
     const model = modelOf(schema, item), token = tokenOf(item);
     if (model?.sync !== "both" || (model.policy !== "newest" && model.policy !== "cloud")) return false;
     if (schema.changed?.includes(model.name)) return false;
-    const tokens = (table.history.get(key) ?? []).map((version) => version && tokenOf(version));
-    const first = tokens.indexOf(token);
-    return first >= 0 && tokens.slice(first).some((other) => other !== token);
+    const versions = table.history.get(key) ?? [];
+    const since = versions.slice(versions.findIndex((version) => tokenOf(version) === token));
+    // Of a removal that shows no version a device that never heard of its own create can't say what it removed (rules 7.3).
+    const isUnknown = since.some((version, i) => i > 0 && !version && since[i - 1] && !since[i - 1]!._stamp);
+    return !isUnknown && since.some((version) => tokenOf(version) !== token);
   }).map(([key, item]) => ({
     kind: "revived",
     sentence: `${key}: ${tokenOf(item)} had been overwritten or removed, and is back`,
