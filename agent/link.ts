@@ -89,7 +89,7 @@ export class MqttLink implements Transport {
         this.#handlers?.connected();
       },
       down: (reason) => this.#handlers?.disconnected(reason),
-      message: (_topic, payload) => this.#receive(payload),
+      message: (topic, payload) => this.#receive(topic, payload),
     });
   }
 
@@ -187,7 +187,7 @@ export class MqttLink implements Transport {
     });
   }
 
-  #receive(payload: Uint8Array): void {
+  #receive(topic: string, payload: Uint8Array): void {
     this.counters.receivedBytes += payload.length;
     let message;
     try {
@@ -200,6 +200,11 @@ export class MqttLink implements Transport {
       return;
     }
     if (!message) return;
+    if (message.type === "order" && topic !== this.#topics.down(this.options.identity.deviceId)) {
+      // Only workers can publish on a device's own topic.
+      this.counters.malformed++;
+      return this.#log.warn("dropped an order on {topic}, which is not this device's own", { topic });
+    }
     this.counters.received++;
     this.#handlers?.message(message);
   }

@@ -11,7 +11,7 @@
  *
  * @module
  */
-import type { FromCloud, FromDevice } from "../protocol.ts";
+import type { FromCloud, FromDevice, Order } from "../protocol.ts";
 import { SyncError } from "../schema.ts";
 import { tellApplied } from "./sync/answers.ts";
 import { Asides } from "./sync/aside.ts";
@@ -34,6 +34,7 @@ import type { Store } from "./store/store.ts";
 import { asideRetryFact } from "./store/tables.ts";
 import type { RowId } from "./sqlite/driver.ts";
 import type { UpTopic } from "./sync/silence.ts";
+import { Orders } from "./upkeep/orders.ts";
 import { Tells } from "./sync/tells.ts";
 import { Uplink } from "./sync/uplink.ts";
 import { Verify } from "./verify/verify.ts";
@@ -52,6 +53,8 @@ const clockCheckMs = 1_000;
 const roundTripMaxMs = 5_000;
 /** Within so much time of hearing that the cloud has another schema a device asks what that sends down. */
 const hearAgainMs = 60_000;
+/** The next portion of an order is done after so long: others have their turn. */
+const orderStepMs = 100;
 /** The outbox is held against its cap this often. */
 const capacityMs = 1_000;
 /** History is trimmed and expired rows are purged this often. */
@@ -104,6 +107,9 @@ export class Twin {
   readonly #wal: WalWatch;
   readonly #kept: KeptWatch;
   readonly #tells: Tells;
+  readonly #orders: Orders;
+  /** Orders that have come and are not taken yet: they must not begin inside the transaction of their message. */
+  readonly #ordered: Order[] = [];
 
   constructor(readonly options: TwinOptions) {
     const { store, random } = options;
@@ -155,6 +161,16 @@ export class Twin {
     this.listCheck = new ListCheck(this.context, this.downlink);
     this.capacity = new Capacity(this.context);
     this.#kept = new KeptWatch(this.context);
+    this.#orders = new Orders({
+      store,
+      nowMs: () => store.now(),
+      monotonicMs: () => clock.monotonicMs(),
+      tell: (ordered) => void this.#send(ordered),
+      resync: () => this.downlink.connected(),
+      caughtUp: () => this.#connected && this.downlink.caughtUp,
+      noticeVerify: () => this.verify.notice(),
+      wrote: () => this.uplink.pump(),
+    });
     this.#tells = new Tells(
       () => clock.monotonicMs(),
       () => this.downlink.cursors(),
@@ -260,7 +276,7 @@ export class Twin {
       this.#checkClock();
       for (const message of messages) {
         this.#learnTime(message);
-        if (message.type !== "verify") this.#hear(message.schema);
+        if (message.type !== "verify" && message.type !== "order") this.#hear(message.schema);
         this.uplink.silence.heard(message.type);
         if (message.type !== "changes") this.downlink.answered();
       }
@@ -272,6 +288,16 @@ export class Twin {
         this.#endWaits();
         this.uplink.pump();
       });
+    });
+    this.#obey();
+  }
+
+  /** Takes the orders that have come, and does a portion of those under way. Not inside a transaction. */
+  #obey(): void {
+    if (this.#ordered.length === 0 && !this.#orders.any) return;
+    this.#guard(() => {
+      for (const order of this.#ordered.splice(0)) this.#orders.take(order);
+      this.#orders.step();
     });
   }
 
@@ -321,6 +347,9 @@ export class Twin {
         break;
       case "digests":
         if (!this.listCheck.digests(message)) this.verify.digests(message);
+        break;
+      case "order":
+        this.#ordered.push(message);
         break;
       case "verify": {
         const { request, repair, keysPerSecond } = message;
@@ -387,7 +416,8 @@ export class Twin {
    */
   #learnTime(message: FromCloud): void {
     const { clock } = this.context;
-    if (message.type === "verify" || message.type === "digests" || message.type === "later") return;
+    if (message.type === "verify" || message.type === "order" || message.type === "digests") return;
+    if (message.type === "later") return;
     const asked: { readonly firstMs?: number; readonly ahead?: boolean } | undefined = message.type === "changes"
       ? undefined
       : message.type === "ack" || message.type === "refused"
@@ -458,6 +488,8 @@ export class Twin {
       this.uplink.silence.tell(this.downlink.repeats);
       due = Math.min(due, this.uplink.nextDueMs(), this.#tells.dueMs);
     });
+    this.#obey();
+    if (this.#orders.any) due = Math.min(due, now + orderStepMs);
     return Math.max(due, now + 1);
   }
 

@@ -242,6 +242,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
     const service = new CloudService({
       observer: bothObservers(metrics, watcher),
       watched: () => feed.wanted,
+      bus: publisher.bus,
       schema,
       tables,
       publisher,
@@ -250,6 +251,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
       random,
       retentionMs: options.retentionMs,
     });
+    closers.push(() => service.orders.close());
     const stopped = new AbortController();
     closers.push(() => stopped.abort());
     const receiver = new MqttReceiver({

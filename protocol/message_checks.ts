@@ -29,6 +29,8 @@ import {
   type Later,
   type Mark,
   type OfTable,
+  type Order,
+  type Ordered,
   type Page,
   type Probe,
   probeKeysMax,
@@ -451,6 +453,35 @@ function verifyOf(fields: Fields): Verify {
   return { ...verify, keysPerSecond: wholeOf(fields.keysPerSecond, "keysPerSecond") };
 }
 
+const orderKinds = ["sync", "verify", "retry", "restore", "drop", "kept"] as const;
+const keptNames = ["rejected", "conflicts", "aside"] as const;
+
+function orderOf(fields: Fields): Order {
+  const { table, id, model, force, after, limit, repair, keysPerSecond } = fields;
+  return {
+    type: "order",
+    order: idOf(fields.order, "order"),
+    do: oneOf(fields.do, "do", orderKinds),
+    ...(table === undefined ? {} : { table: oneOf(table, "table", keptNames) }),
+    ...(id === undefined ? {} : { id: wholeOf(id, "id") }),
+    ...(model === undefined ? {} : { model: modelOf(model, "model") }),
+    ...(force === undefined ? {} : { force: flagOf(force, "force") }),
+    ...(after === undefined ? {} : { after: wholeOf(after, "after") }),
+    ...(limit === undefined ? {} : { limit: wholeOf(limit, "limit") }),
+    ...(repair === undefined ? {} : { repair: flagOf(repair, "repair") }),
+    ...(keysPerSecond === undefined ? {} : { keysPerSecond: wholeOf(keysPerSecond, "keysPerSecond") }),
+  };
+}
+
+function orderedOf(fields: Fields): Ordered {
+  return {
+    type: "ordered",
+    order: idOf(fields.order, "order"),
+    state: oneOf(fields.state, "state", ["running", "done", "failed"]),
+    report: attributesOf(fields.report, "report"),
+  };
+}
+
 function timeMessageOf(fields: Fields): Time {
   return { type: "time", request: idOf(fields.request, "request"), ...restoredOf(fields), ...ofTableOf(fields) };
 }
@@ -466,7 +497,7 @@ function laterOf(fields: Fields): Later {
 
 /** The message of a device in parsed fields. @throws {ProtocolError} */
 export function fromDeviceOf(fields: Fields): FromDevice {
-  switch (oneOf(fields.type, "type", ["up", "sync", "fetch", "compare", "probe", "verified"])) {
+  switch (oneOf(fields.type, "type", ["up", "sync", "fetch", "compare", "probe", "verified", "ordered"])) {
     case "up":
       return upOf(fields);
     case "sync":
@@ -479,6 +510,8 @@ export function fromDeviceOf(fields: Fields): FromDevice {
       return probeOf(fields);
     case "verified":
       return verifiedOf(fields);
+    case "ordered":
+      return orderedOf(fields);
   }
 }
 
@@ -496,6 +529,7 @@ export function fromCloudOf(fields: Fields): FromCloud {
       "later",
       "digests",
       "verify",
+      "order",
     ])
   ) {
     case "ack":
@@ -518,5 +552,7 @@ export function fromCloudOf(fields: Fields): FromCloud {
       return digestsOf(fields);
     case "verify":
       return verifyOf(fields);
+    case "order":
+      return orderOf(fields);
   }
 }

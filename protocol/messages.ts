@@ -427,10 +427,61 @@ export interface Verify {
   readonly keysPerSecond?: number;
 }
 
+/** What a device may be told to do; see {@link Order}. */
+export type OrderKind = "sync" | "verify" | "retry" | "restore" | "drop" | "kept";
+
+/** The tables of what a device keeps for people. */
+export type KeptName = "rejected" | "conflicts" | "aside";
+
+/**
+ * Tells a device to do something; answered by `ordered`, as often as it comes: what is done is not done again. Only on the
+ * device's own topic. Sent to devices that say in their report that they understand it.
+ *
+ * `sync`: ask for every channel. `verify`: as {@link Verify}. `retry`: put rejected changes back as local writes, or try again
+ * what is set aside. `restore`: put versions that lost a conflict back as local writes. `drop`: forget either. `kept`: list
+ * them, which changes nothing.
+ */
+export interface Order {
+  /** Which message it is. */
+  readonly type: "order";
+  /** The order's id. */
+  readonly order: string;
+  /** What to do. */
+  readonly do: OrderKind;
+  /** Of `retry`, `restore`, `drop`, `kept`: in which table. */
+  readonly table?: KeptName;
+  /** This one alone; absent: all of the table, or of the model. */
+  readonly id?: number;
+  /** Of this model only. */
+  readonly model?: string;
+  /** Of `retry` and `restore`: although the row was written again since. */
+  readonly force?: boolean;
+  /** Of `kept`: behind this number. */
+  readonly after?: number;
+  /** Of `kept`: so many at most. */
+  readonly limit?: number;
+  /** Of `verify`. */
+  readonly repair?: boolean;
+  /** Of `verify`. */
+  readonly keysPerSecond?: number;
+}
+
+/** What became of an order so far. */
+export interface Ordered {
+  /** Which message it is. */
+  readonly type: "ordered";
+  /** The order's id. */
+  readonly order: string;
+  /** `running`: more is told later. */
+  readonly state: "running" | "done" | "failed";
+  /** What came of it: counts, rows, a `reason`. The device's own JSON. */
+  readonly report: Attributes;
+}
+
 /** A message of a device. */
-export type FromDevice = Up | Sync | Fetch | Compare | Probe | Verified;
+export type FromDevice = Up | Sync | Fetch | Compare | Probe | Verified | Ordered;
 /** A message of the cloud. */
-export type FromCloud = Ack | Refused | Changes | Page | SnapshotPage | Items | Time | Later | Digests | Verify;
+export type FromCloud = Ack | Refused | Changes | Page | SnapshotPage | Items | Time | Later | Digests | Verify | Order;
 /** A message of either. */
 export type Message = FromDevice | FromCloud;
 

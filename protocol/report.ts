@@ -49,6 +49,8 @@ export interface DeviceReport {
   readonly up?: number;
   /** Entries that it applied. */
   readonly down?: number;
+  /** 1: it understands orders. */
+  readonly orders?: number;
 }
 
 const reportBytesMax = 800;
@@ -65,6 +67,7 @@ const numbers = [
   "skew",
   "up",
   "down",
+  "orders",
 ] as const;
 /** What is left out first, where even cut texts are too much. */
 const leastImportant = ["runtime", "sqlite", "error", "up", "down", "free", "db", "skew", "at", "schema"] as const;

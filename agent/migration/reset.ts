@@ -26,7 +26,16 @@ const stateTables = [
   "_sync_models",
 ];
 /** `_sync` itself stays with them, emptied: it says that the names of what is kept are Twintable's. */
-const keptTables = ["_sync", "_rejected", "_conflicts", "_changes", "_sync_kept", "_verify", "_sync_verify"];
+const keptTables = [
+  "_sync",
+  "_rejected",
+  "_conflicts",
+  "_changes",
+  "_sync_kept",
+  "_verify",
+  "_sync_verify",
+  "_sync_orders",
+];
 
 /** How many changes the cloud has not acknowledged: what a reset would lose, or send again. */
 export function unsentEntries(db: Database): number {

@@ -29,7 +29,7 @@ export class Reporter {
   constructor(private readonly twin: Twin, private readonly path: string) {
     const { store } = twin.context;
     const sqlite = String(store.db.sql("SELECT sqlite_version() AS version").get()!.version);
-    this.#fixed = { agent: config.version, schema: store.schema.version, sqlite, runtime: runtimeName() };
+    this.#fixed = { agent: config.version, schema: store.schema.version, sqlite, runtime: runtimeName(), orders: 1 };
   }
 
   /** The report, if one is due; undefined: not yet. */

@@ -6,7 +6,6 @@
  * @module
  */
 import { type Context, Hono } from "npm:hono@^4.13.19";
-import { isId } from "../../schema.ts";
 import type { Schema } from "../../schema/model.ts";
 import { Audit } from "../operations/audit.ts";
 import { Erasure } from "../operations/erasure.ts";
@@ -23,7 +22,8 @@ import { ApiError, errorResponse } from "./errors.ts";
 import { listUnidentified } from "./unidentified.ts";
 import type { ItemsContext } from "./items.ts";
 import { itemRoutes } from "./item_routes.ts";
-import { checkQuery, pageOf, withToken } from "./query.ts";
+import { checkQuery, knownDevice, pageOf, withToken } from "./query.ts";
+import { deviceRoutes } from "./device_routes.ts";
 import { queryFleet } from "./devices.ts";
 import type { Feed } from "../feed/feed.ts";
 import { feedRoutes } from "./feed_routes.ts";
@@ -59,6 +59,7 @@ export interface HandlerOptions {
     | "historyLost"
     | "requestVerify"
     | "askWhere"
+    | "orders"
   >;
   /** What `/metrics` shows beside counters: the service's observer. */
   readonly metrics?: CloudMetrics;
@@ -175,6 +176,7 @@ export function createHandler(options: HandlerOptions): (request: Request, info?
     if (!info) throw new ApiError(404, "not-found", `there is no device "${c.req.param("device")}"`);
     return c.json({ ...info, ...stateOf(info, options.now()) });
   });
+  deviceRoutes(app, { registry, orders: service?.orders });
   app.post("/api/devices/:device/verify", async (c) => {
     const deviceId = await knownDevice(registry, c.req.param("device"));
     const { repair = false, keysPerSecond } = await readObject(c.req.raw);
@@ -236,12 +238,4 @@ export function createHandler(options: HandlerOptions): (request: Request, info?
 function addressOf(info: RequestInfo | undefined): string | undefined {
   const { remoteAddr } = info ?? {};
   return remoteAddr && "hostname" in remoteAddr ? remoteAddr.hostname : undefined;
-}
-
-/** @throws ApiError 404 where the registry knows no such device */
-async function knownDevice(registry: Registry, deviceId: string): Promise<string> {
-  if (!isId(deviceId) || !await registry.identityOf(deviceId)) {
-    throw new ApiError(404, "not-found", `there is no device "${deviceId}"`);
-  }
-  return deviceId;
 }

@@ -5,6 +5,7 @@
  */
 import type { Context } from "npm:hono@^4.13.19";
 import { isId } from "../../schema.ts";
+import type { Registry } from "../sync/registry.ts";
 import { ApiError } from "./errors.ts";
 
 /** Items, or devices, of a page: by default, and at most. */
@@ -53,4 +54,12 @@ function decodeToken(text: string): string {
     // Whatever atob dislikes: it is not a token of ours.
     throw new ApiError(400, "invalid", "next is not a token of a page");
   }
+}
+
+/** @throws ApiError 404 where the registry knows no such device */
+export async function knownDevice(registry: Registry, deviceId: string): Promise<string> {
+  if (!isId(deviceId) || !await registry.identityOf(deviceId)) {
+    throw new ApiError(404, "not-found", `there is no device "${deviceId}"`);
+  }
+  return deviceId;
 }

@@ -8,7 +8,19 @@
  * @module
  */
 import { Log } from "../../protocol/log.ts";
-import type { Ack, Compare, Fetch, FromCloud, FromDevice, Probe, Refused, Sync, Up, Verified } from "../../protocol.ts";
+import type {
+  Ack,
+  Compare,
+  Fetch,
+  FromCloud,
+  FromDevice,
+  Ordered,
+  Probe,
+  Refused,
+  Sync,
+  Up,
+  Verified,
+} from "../../protocol.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Identity } from "../../schema/model.ts";
 import { answerFetch, answerSync, type CatchUpContext } from "./catch_up.ts";
@@ -21,6 +33,7 @@ import { AskLimit } from "./ask_limit.ts";
 import { Budget, type Rate } from "../budget.ts";
 import { FairQueue, type Task } from "./fair_queue.ts";
 import type { ChannelLog } from "./channel_log.ts";
+import type { Orders } from "./orders.ts";
 import { Parking } from "./parking.ts";
 import type { Moment } from "./shared_read.ts";
 import type { Spread } from "./spread.ts";
@@ -36,6 +49,7 @@ export interface AnsweringContext extends CatchUpContext {
   readonly registry: Registry;
   readonly publisher: Publisher;
   readonly metrics: Counters;
+  readonly orders: Pick<Orders, "answered" | "deliver">;
   readonly spread: Pick<Spread, "keep">;
   readonly observer: Observer;
   /** A monotonic clock, ms. */
@@ -165,6 +179,8 @@ export class Answering {
         return this.#takeUp(work, message);
       case "sync":
         return this.#takeSyncWhenReady(work, message);
+      case "ordered":
+        return this.#takeAsk(work, message.order);
       default:
         return this.#takeAsk(work, message.request);
     }
@@ -359,7 +375,7 @@ export class Answering {
   }
 
   async #noteNow(deviceId: string): Promise<void> {
-    await this.context.registry.touch(deviceId);
+    if (await this.context.registry.touch(deviceId)) await this.context.orders.deliver(deviceId);
     await this.context.spread.keep();
   }
 
@@ -387,6 +403,8 @@ export class Answering {
         return this.#probe(identity, message);
       case "verified":
         return this.#verified(identity, message);
+      case "ordered":
+        return this.#ordered(identity, message);
     }
   }
 
@@ -453,6 +471,11 @@ export class Answering {
 
   async #verified({ deviceId }: Identity, { request, report }: Verified): Promise<FromCloud[]> {
     await this.context.registry.keepReport(deviceId, request, report);
+    return [];
+  }
+
+  async #ordered({ deviceId }: Identity, message: Ordered): Promise<FromCloud[]> {
+    await this.context.orders.answered(deviceId, message);
     return [];
   }
 

@@ -319,9 +319,14 @@ export class Registry {
   }
 
   /** Notes that a message of the device came; or that it came or went, where `connected` says so. See `presence.ts`. */
-  async touch(deviceId: string, connected?: boolean, report?: DeviceReport): Promise<void> {
-    if (connected === undefined) await this.#presence.heard(deviceId);
-    else await this.#presence.connected(deviceId, connected, report);
+  async touch(deviceId: string, connected?: boolean, report?: DeviceReport): Promise<boolean> {
+    if (connected === undefined) return await this.#presence.heard(deviceId);
+    return await this.#presence.connected(deviceId, connected, report);
+  }
+
+  /** Notes that a device has orders, so that whoever hears of it looks; or that it has none any more. */
+  async expectOrders(deviceId: string, has: boolean): Promise<void> {
+    await this.#presence.expectOrders(deviceId, has);
   }
 
   /** What is known of one device; undefined if there is none of this name. Two reads. */

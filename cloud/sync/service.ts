@@ -15,6 +15,8 @@ import { backoffMs } from "../../protocol/backoff.ts";
 import { pause, tableBackoff } from "./bounded.ts";
 import { defaultPageLimits } from "./catch_up.ts";
 import { ChannelLog } from "./channel_log.ts";
+import type { Bus } from "../feed/bus.ts";
+import { Orders } from "./orders.ts";
 import { Spread } from "./spread.ts";
 import { type Publisher, targetOf } from "../publishers/port.ts";
 import { Registry } from "./registry.ts";
@@ -49,6 +51,8 @@ export interface ServiceOptions {
   readonly answering?: AnsweringOptions;
   /** Waits; default by timers. The simulation hands in its own. */
   readonly pause?: (ms: number, signal?: AbortSignal) => Promise<void>;
+  /** The way to other workers; absent: this is the only one, or a handler. */
+  readonly bus?: Bus;
   /** Told of what is done and how long it took; default: nobody. */
   readonly observer?: Observer;
   /** Whether somebody watches where changes get: then devices are asked to say when they have them. Default: nobody. */
@@ -71,6 +75,8 @@ export class CloudService {
    * @internal
    */
   readonly log: ChannelLog;
+  /** What devices are told to do. */
+  readonly orders: Orders;
   readonly #options: ServiceOptions;
   readonly #answering: Answering;
   readonly #passing: StreamPassing;
@@ -94,7 +100,8 @@ export class CloudService {
     const { data } = tables, metrics = this.#metrics, limits = options.limits ?? defaultPageLimits;
     const spread = this.#spread = new Spread(tables.log, registry, now);
     const shared = { schema, data, log, publisher, metrics, spread, now, random, observer };
-    this.#answering = new Answering({ ...shared, registry, limits, monotonicMs }, answering);
+    const orders = this.orders = new Orders({ table: tables.log, registry, publisher, now, random, bus: options.bus });
+    this.#answering = new Answering({ ...shared, registry, orders, limits, monotonicMs }, answering);
     this.#passing = new StreamPassing({
       ...shared,
       pause: options.pause ?? pause,
@@ -169,7 +176,8 @@ export class CloudService {
     // The answer to a `tell` is no news of whether the device is there: it is heard by who asked.
     if (at && !report) return;
     try {
-      if (await this.registry.identityOf(deviceId)) await this.registry.touch(deviceId, online, report);
+      if (!await this.registry.identityOf(deviceId)) return;
+      if (await this.registry.touch(deviceId, online, report)) await this.orders.deliver(deviceId);
     } catch (error) {
       logger.warn("the presence of {deviceId} could not be noted: {error}", { deviceId, error });
     }

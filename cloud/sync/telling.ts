@@ -16,6 +16,7 @@ export function telling(publisher: Publisher, { fingerprint }: Schema, log: Pick
   const told = async (message: FromCloud): Promise<FromCloud> => {
     switch (message.type) {
       case "verify":
+      case "order":
         return message;
       case "ack":
       case "items":

@@ -40,6 +40,31 @@ function linkTo(port: number, options: Partial<ConstructorParameters<typeof Mqtt
   return { link, events, messages };
 }
 
+Deno.test({
+  name: "link: an order on another topic than the device's own is dropped",
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async () => {
+    const server = await broker();
+    const { link, messages } = linkTo(server.port);
+    const client = await worker(server.port);
+    try {
+      await until("the link is up", () => link.connected);
+      const { down, account, all } = topics(),
+        order = (n: number): FromCloud => ({ type: "order", order: `o/${n}`, do: "sync" });
+      for (const [n, topic] of [account("acme"), all, down("dev-1")].entries()) {
+        await client.publishAsync(topic, encode(order(n))[0] as never, { qos: 1 });
+      }
+      await until("the last has come", () => messages.length > 0);
+      assert.deepEqual([messages, link.counters.malformed], [[order(2)], 2]);
+    } finally {
+      await client.endAsync(true);
+      await link.close();
+      await server.close();
+    }
+  },
+});
+
 function worker(port: number): Promise<mqtt.MqttClient> {
   return mqtt.connectAsync({
     host: "127.0.0.1",

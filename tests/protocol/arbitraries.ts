@@ -137,6 +137,12 @@ export const fromDevice: fc.Arbitrary<FromDevice> = fc.oneof(
     keys: fc.array(key, { maxLength: 5 }),
   }),
   fc.record({ type: fc.constant("verified" as const), request: numbered, report: attributes }),
+  fc.record({
+    type: fc.constant("ordered" as const),
+    order: numbered,
+    state: fc.constantFrom("running" as const, "done" as const, "failed" as const),
+    report: attributes,
+  }),
 );
 
 const run = fc.tuple(fc.nat(), fc.nat()).map(([from, more]) => ({ from, to: from + more }));
@@ -187,4 +193,17 @@ export const fromCloud: fc.Arbitrary<FromCloud> = fc.oneof(
     repair: fc.boolean(),
     keysPerSecond: whole,
   }, { requiredKeys: ["type", "request", "repair"] }),
+  fc.record({
+    type: fc.constant("order" as const),
+    order: numbered,
+    do: fc.constantFrom("sync" as const, "verify" as const, "retry" as const, "drop" as const, "kept" as const),
+    table: fc.constantFrom("rejected" as const, "conflicts" as const, "aside" as const),
+    id: whole,
+    model: name,
+    force: fc.boolean(),
+    after: whole,
+    limit: whole,
+    repair: fc.boolean(),
+    keysPerSecond: whole,
+  }, { requiredKeys: ["type", "order", "do"] }),
 );

@@ -197,8 +197,8 @@ export const outside: readonly Mutant[] = [
     "a device that is heard of costs a write each five minutes",
     "tests/cloud/sync/registry_test.ts",
     "cloud/sync/presence.ts",
-    `if (seen > now - freshMs) return void this.#looked.set(deviceId, seen);`,
-    ``,
+    `if (seen > now - freshMs) this.#looked.set(deviceId, seen);`,
+    `if (false) this.#looked.set(deviceId, seen);`,
   ),
   // ---- parts of large messages
   guarded(
