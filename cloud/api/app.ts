@@ -176,7 +176,7 @@ export function createHandler(options: HandlerOptions): (request: Request, info?
     if (!info) throw new ApiError(404, "not-found", `there is no device "${c.req.param("device")}"`);
     return c.json({ ...info, ...stateOf(info, options.now()) });
   });
-  deviceRoutes(app, { registry, orders: service?.orders });
+  deviceRoutes(app, { registry, noted, orders: service?.orders });
   app.post("/api/devices/:device/verify", async (c) => {
     const deviceId = await knownDevice(registry, c.req.param("device"));
     const { repair = false, keysPerSecond } = await readObject(c.req.raw);

@@ -8,12 +8,15 @@ import type { KeptName } from "../../protocol.ts";
 import type { OrderContent, Orders } from "../sync/orders.ts";
 import type { Registry } from "../sync/registry.ts";
 import { ApiError } from "./errors.ts";
+import type { Noted } from "./operations.ts";
 import { checkQuery, knownDevice, pageOf } from "./query.ts";
 import { readObject } from "./request.ts";
 
 /** What the routes work on. */
 export interface DeviceRoutes {
   readonly registry: Registry;
+  /** What is ordered is noted before. */
+  readonly noted: Noted;
   /** Absent: nothing is published here. */
   readonly orders?: Pick<Orders, "give" | "list" | "ask">;
 }
@@ -28,15 +31,16 @@ const tablesOf: Readonly<Record<string, readonly KeptName[]>> = {
 };
 
 /** Adds the routes. */
-export function deviceRoutes(app: Hono, { registry, orders }: DeviceRoutes): void {
+export function deviceRoutes(app: Hono, { registry, orders, noted }: DeviceRoutes): void {
   const reached = () => {
     if (!orders) throw new ApiError(503, "config", "nothing is published here: a publisher is missing");
     return orders;
   };
   app.post("/api/devices/:device/orders", async (c) => {
     const deviceId = await knownDevice(registry, c.req.param("device"));
-    const content = orderOf(await readObject(c.req.raw));
-    return c.json({ order: await reached().give(deviceId, content) }, 202);
+    const content = orderOf(await readObject(c.req.raw)), orders = reached();
+    await noted.begin(c, `device.order ${content.do}${content.table ? ` ${content.table}` : ""}`, deviceId);
+    return c.json({ order: await orders.give(deviceId, content) }, 202);
   });
   app.get("/api/devices/:device/orders", async (c) => {
     checkQuery(c, ["limit"]);

@@ -18,6 +18,7 @@ import type { Identity, Model, Schema } from "../../schema/model.ts";
 import type { Attributes, Item } from "../../schema/values.ts";
 import { pause } from "../sync/bounded.ts";
 import { bucketKey } from "../sync/buckets.ts";
+import { ordersHash } from "../sync/orders.ts";
 import type { Registry } from "../sync/registry.ts";
 import { isPrimary } from "../sync/snapshot.ts";
 import type { ItemPage, Query, Table, Tables } from "../table/port.ts";
@@ -187,9 +188,19 @@ export class Erasure {
     return lists;
   }
 
-  /** What the log table holds of the device: its channel's log and floor, its last reports. @returns how many log entries */
+  /** What the log table holds of the device: its channel's log and floor, its orders, its last reports. @returns how many log entries */
   async #eraseRows(deviceId: string): Promise<number> {
-    const { tables: { log } } = this.options, hash = `log#device:${deviceId}`;
+    const { tables: { log } } = this.options;
+    await this.#eraseHash(ordersHash(deviceId));
+    const count = await this.#eraseHash(`log#device:${deviceId}`);
+    // The floor last: without it an appender would begin at 1, below what a cursor knows.
+    await deleteAll(log, [[`floor#device:${deviceId}`, "floor"], ["verified", deviceId]], this.#pause);
+    return count;
+  }
+
+  /** Everything under a hash value. @returns how many rows */
+  async #eraseHash(hash: string): Promise<number> {
+    const { tables: { log } } = this.options;
     let count = 0;
     let after: string | undefined;
     do {
@@ -198,8 +209,6 @@ export class Erasure {
       count += page.items.length;
       after = page.next;
     } while (after !== undefined);
-    // The floor last: without it an appender would begin at 1, below what a cursor knows.
-    await deleteAll(log, [[`floor#device:${deviceId}`, "floor"], ["verified", deviceId]], this.#pause);
     return count;
   }
 

@@ -20,7 +20,7 @@ import type { Publisher } from "../publishers/port.ts";
 import { absent, equals } from "../table/condition.ts";
 import type { Table } from "../table/port.ts";
 import { pause } from "./bounded.ts";
-import type { Registry } from "./registry.ts";
+import type { DeviceInfo, Registry } from "./registry.ts";
 
 /** What a device is to do. */
 export type OrderContent = Omit<Order, "type" | "order">;
@@ -118,10 +118,8 @@ export class Orders {
 
   /** A device's orders, the newest first. */
   async list(deviceId: string, limit = 50): Promise<StoredOrder[]> {
-    const { registry } = this.#context;
-    const items = await this.#items(deviceId, limit), orders = items.map(orderOf);
-    if (!orders.some(({ state }) => state === "waiting")) return orders;
-    const info = await registry.info(deviceId), { agent, orders: understands } = info?.report ?? {};
+    const info = await this.#context.registry.info(deviceId), { agent, orders: understands } = info?.report ?? {};
+    const orders = (await this.#items(deviceId, limit, info)).map(orderOf);
     const why = info?.report === undefined
       ? "the device has not reported yet"
       : understands !== 1
@@ -136,11 +134,11 @@ export class Orders {
   async deliver(deviceId: string): Promise<void> {
     const { registry } = this.#context;
     try {
-      const open = (await this.#items(deviceId, listedMax)).filter(({ state }) =>
+      const info = await registry.info(deviceId);
+      const open = (await this.#items(deviceId, listedMax, info)).filter(({ state }) =>
         state === "waiting" || state === "running"
       );
       if (open.length === 0) return await registry.expectOrders(deviceId, false);
-      const info = await registry.info(deviceId);
       // To an older agent it is a message that it can't read: it would say so in its log each time.
       if (info?.report?.orders !== 1) return;
       for (const item of open.reverse()) await this.#send(deviceId, Number(item.sort), contentOf(item));
@@ -204,10 +202,12 @@ export class Orders {
     await this.#context.publisher.publish({ device: deviceId }, { type: "order", order, ...content });
   }
 
-  async #items(deviceId: string, limit: number): Promise<readonly Item[]> {
-    const { table, now } = this.#context;
-    const { items } = await table.query({ index: "primary", hash: `orders#${deviceId}`, reverse: true, limit });
-    return items.filter(({ expires }) => Number(expires) * 1000 > now());
+  /** Not those of a device of the same name that was removed. */
+  async #items(deviceId: string, limit: number, info: DeviceInfo | undefined): Promise<readonly Item[]> {
+    const { table, now } = this.#context, hash = ordersHash(deviceId);
+    const { items } = await table.query({ index: "primary", hash, reverse: true, limit });
+    const sinceMs = info?.createdMs ?? Infinity;
+    return items.filter(({ expires, at }) => Number(expires) * 1000 > now() && Number(at) >= sinceMs);
   }
 
   /** An answer to whoever asked, at another instance of the handler. */
@@ -231,7 +231,12 @@ function idOf(number: number): string {
 }
 
 function keyOf(deviceId: string, number: number): { hash: string; sort: string } {
-  return { hash: `orders#${deviceId}`, sort: String(number).padStart(16, "0") };
+  return { hash: ordersHash(deviceId), sort: String(number).padStart(16, "0") };
+}
+
+/** Where a device's orders stand in the log table. */
+export function ordersHash(deviceId: string): string {
+  return `orders#${deviceId}`;
 }
 
 function contentOf(item: Item): OrderContent {

@@ -91,6 +91,11 @@ async function whole(gives: Cloud, url: string, password: string): Promise<void>
 Deno.test("orders: a device carries them out when it comes, and says what it keeps", async () => {
   await using cloud = await startCloud({ schema, table: "embedded::memory:", http: {} });
   await whole(cloud, `mqtt://127.0.0.1:${cloud.mqttPort}`, await cloud.registry.add("d-1", "acme"));
+  // A device of the same name that is registered anew gets none of the orders of before.
+  assert.ok((await call(cloud, "POST", "orders", { do: "sync" })).json.order);
+  await cloud.registry.revoke("d-1");
+  await cloud.registry.add("d-1", "acme");
+  assert.deepEqual((await call(cloud, "GET", "orders")).json.orders, []);
   for (
     const [body, why] of [
       [{ do: "rotate" }, /do is sync/],
