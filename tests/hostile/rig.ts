@@ -100,7 +100,7 @@ export class Peer {
   async ask(message: FromDevice, timeoutMs = 60_000): Promise<number> {
     const begun = performance.now();
     this.tell(message);
-    const name = message.type === "up" ? message.batch : message.request;
+    const name = message.type === "up" ? message.batch : message.type === "ordered" ? message.order : message.request;
     const isAnswer = (got: FromCloud) =>
       ("batch" in got && got.batch === name) || ("request" in got && got.request === name);
     let toldMs = begun;

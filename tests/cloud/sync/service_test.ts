@@ -436,7 +436,7 @@ Deno.test("service: batches are written while catch-ups wait for the table", asy
   await service.log.tableEpoch();
   const known = new Map([["d1", { deviceId: "d1", accountId: "acme" }]]);
   service.registry.identityOf = (deviceId) => Promise.resolve(known.get(deviceId));
-  service.registry.touch = () => Promise.resolve();
+  service.registry.touch = () => Promise.resolve(false);
   stop();
   const waiting = [1, 2, 3].map((n) => service.receive("d1", syncOf(n)));
   await service.receive("d1", create(fixture, "x"));
