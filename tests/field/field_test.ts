@@ -44,7 +44,7 @@ function probe(script: string, modules: string[], wanted: Record<string, string>
     async fn() {
       await using twinned = new Twinned(compiled);
       await twinned.settle();
-      assert.match(run(script, twinned.path), /^ok/);
+      assert.match(run(script, twinned.path), /^ok/m);
       await twinned.settle();
       const items = (await twinned.items()).filter((item) => item._type === "Setting");
       assert.deepEqual(Object.fromEntries(items.map(({ name, value }) => [name, value])), wanted);
@@ -59,6 +59,9 @@ function probe(script: string, modules: string[], wanted: Record<string, string>
 probe("django_orm.py", ["django"], { django: "4", other: "6" });
 probe("sqlalchemy_orm.py", ["sqlalchemy"], { alchemy: "3" });
 probe("peewee_orm.py", ["peewee"], { peewee: "3", other: "5" });
+probe("django_migrate.py", ["django"], { migrated: "2" });
+probe("alembic_autogenerate.py", ["alembic", "sqlalchemy"], { autogenerate: "1" });
+probe("peewee_migrate.py", ["peewee"], { peewee: "1" });
 
 Deno.test({
   name: "field: alembic_batch.py is refused before it can drop a table and its triggers; adding a column needs no copy",
