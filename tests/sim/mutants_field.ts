@@ -58,4 +58,31 @@ export const field: readonly Mutant[] = [
     `field: { type: "number", required: true },
       note: "a counter`,
   ),
+  guarded(
+    "the former time returned",
+    "UPDATE … RETURNING gives the time that the row has then",
+    "tests/agent/store/capture_test.ts#RETURNING",
+    "agent/store/triggers.ts",
+    `  return [
+    before,
+    trigger(model, "update",`,
+    `  return [
+    trigger(model, "update",`,
+  ),
+  guarded(
+    "an ignored UPDATE moves the time",
+    "an UPDATE that is ignored for another row's sake leaves no trace in the row",
+    "tests/agent/store/capture_test.ts#RETURNING",
+    "agent/store/triggers.ts",
+    'const when = `${isLeft} AND NOT ${rekeyedSql(model)}${clashes.join("")}`;',
+    "const when = `${isLeft} AND NOT ${rekeyedSql(model)}`;",
+  ),
+  guarded(
+    "a time of its own is not captured",
+    "an UPDATE that sets updated itself is captured as any other",
+    "tests/agent/store/capture_test.ts#RETURNING",
+    "agent/store/triggers.ts",
+    `    trigger(model, "updated", \`AFTER UPDATE OF \${column}\`, undefined, [entry]),`,
+    ``,
+  ),
 ];

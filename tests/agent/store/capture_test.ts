@@ -92,11 +92,68 @@ for (const process of ["sqlite3", "python3"] as const) {
     run(file, "INSERT INTO Setting(name) VALUES ('a')");
     clear(store);
     run(file, "UPDATE Setting SET name = 'b'");
-    assert.deepEqual(entries(store), [["Setting", 3, '{"name":"a"}'], ["Setting", 2, 1]]);
+    // The row itself is told twice: once more where `updated` is set behind its back.
+    assert.deepEqual(entries(store).slice(0, 2), [["Setting", 3, '{"name":"a"}'], ["Setting", 2, 1]]);
+    assert.deepEqual(entries(store).slice(2), [["Setting", 2, 1]]);
     assert.deepEqual(store.rows(setting).keyById(1), ["device#dev-1", "setting#b"]);
     clear(store);
     run(file, "UPDATE Setting SET _id = 9");
-    assert.deepEqual(entries(store), [["Setting", 3, '{"name":"b"}'], ["Setting", 2, 9]]);
+    assert.deepEqual(entries(store).slice(0, 2), [["Setting", 3, '{"name":"b"}'], ["Setting", 2, 9]]);
+    assert.deepEqual(entries(store).slice(2), [["Setting", 2, 9]]);
+  });
+
+  testIt(`capture: UPDATE … RETURNING by ${process} gives the time that the row has then, and is one entry`, () => {
+    using file = new StoreFile();
+    const store = file.open();
+    const old = "2020-01-01T00:00:00.000Z";
+    const age = () => {
+      store.tx(() =>
+        store.applying(() => {
+          store.aim(setting);
+          store.db.exec(`UPDATE Setting SET updated = '${old}'`);
+        })
+      );
+      clear(store);
+    };
+    const updated = (name = "a") => file.shell(`SELECT updated FROM Setting WHERE name = '${name}'`);
+    // What the statement returns stands in a table of its own: both processes can say that, in one way.
+    file.shell("INSERT INTO Setting(name, slot) VALUES ('a', 1), ('b', 2); CREATE TABLE told(at)");
+    const returned = (sql: string) =>
+      process === "sqlite3"
+        ? file.shell(sql)
+        : file.python(`print("\\n".join(row[0] for row in db.execute(${JSON.stringify(sql)}).fetchall()))`);
+    for (
+      const sql of [
+        "UPDATE Setting SET value = 'x' WHERE name = 'a' RETURNING updated",
+        "UPDATE Setting SET slot = 7 WHERE name = 'a' RETURNING updated",
+        "INSERT INTO Setting(name, value) VALUES ('a', 'y') ON CONFLICT(name) DO UPDATE SET value = 'y' RETURNING updated",
+        "UPDATE Setting SET value = s.value FROM (SELECT 'z' AS value) AS s WHERE name = 'a' RETURNING updated",
+      ]
+    ) {
+      age();
+      const time = returned(sql);
+      assert.equal(time, updated(), sql);
+      assert.notEqual(time, old, sql);
+      assert.deepEqual(entries(store).filter(([, kind]) => kind === 2), [["Setting", 2, 1]], sql);
+    }
+    // What the application sets is what it gets, and is one entry, too.
+    age();
+    const own = "2021-02-03T04:05:06.000Z";
+    assert.equal(
+      returned(`UPDATE Setting SET value = 'q', updated = '${own}' WHERE name = 'a' RETURNING updated`),
+      own,
+    );
+    assert.equal(updated(), own);
+    assert.deepEqual(entries(store), [["Setting", 2, 1]]);
+    // A statement that is ignored moves no time.
+    age();
+    assert.equal(returned("UPDATE OR IGNORE Setting SET slot = 2 WHERE name = 'a' RETURNING updated"), "");
+    assert.equal(returned("UPDATE OR IGNORE Setting SET name = 'b' WHERE name = 'a' RETURNING updated"), "");
+    assert.deepEqual([updated("a"), updated("b")], [old, old]);
+    // One that evicts another row does, if not by what it returns.
+    returned("UPDATE OR REPLACE Setting SET slot = 2 WHERE name = 'a' RETURNING updated");
+    assert.notEqual(updated(), old);
+    assert.deepEqual(entries(store).filter(([, kind]) => kind === 2).at(-1), ["Setting", 2, 1]);
   });
 }
 

@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import { missingTools } from "../../support/tools.ts";
 
 /** What is installed. Majors, so that a probe tells what a new minor breaks. */
-const packages = ["better-sqlite3@12", "drizzle-orm@0", "drizzle-kit@0", "kysely@0", "knex@3", "typeorm@0", "prisma@7"]
+const packages = ["better-sqlite3@12", "drizzle-orm@0", "drizzle-kit@0", "kysely@0", "knex@3", "typeorm@1", "prisma@7"]
   .concat(["@prisma/client@7", "@prisma/adapter-better-sqlite3@7"]);
 
 function usualFolder(): string {
