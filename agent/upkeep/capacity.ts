@@ -24,6 +24,8 @@ const roomShare = 0.9;
 const dropChunk = 2_000;
 /** A look that found nothing to coalesce is repeated after so long. */
 const coalesceAgainMs = 60_000;
+/** Such looks in a row, while each finds something. */
+const coalesceRounds = 3;
 /** Transactions of that in one round. */
 const chunksMax = 50;
 /** A large outbox takes SQLite long to count: then it is counted this often only. */
@@ -74,8 +76,14 @@ export class Capacity {
     if (!near || now < this.#nextCountMs) return false;
     this.#nextCountMs = span > largeOutbox ? now + largeCountMs : 0;
     let fill = this.#fill(span);
-    let dropped = fill.outbox >= roomShare ? this.#coalesce(now) : 0;
-    if (dropped > 0) fill = this.#fill(this.#span());
+    let dropped = 0;
+    // What one round leaves may cover more in the next: updates between which only ignored inserts stood.
+    for (let round = 0; round < coalesceRounds && fill.outbox >= roomShare; round++) {
+      const gone = this.#coalesce(now);
+      if (gone === 0) break;
+      dropped += gone;
+      fill = this.#fill(this.#span());
+    }
     if (Math.max(fill.outbox, fill.size) >= 1 && this.#keeping.size > 0) {
       this.#context.stuck.begin("capacity");
       const from: Positions = { entry: 0, rows: new Map() };

@@ -85,4 +85,12 @@ export const field: readonly Mutant[] = [
     `    trigger(model, "updated", \`AFTER UPDATE OF \${column}\`, undefined, [entry]),`,
     ``,
   ),
+  guarded(
+    "one look at what is covered",
+    "updates between which inserts were ignored are one change before anything is refused",
+    "tests/agent/upkeep/coalesce_test.ts",
+    "agent/upkeep/capacity.ts",
+    `const coalesceRounds = 3;`,
+    `const coalesceRounds = 1;`,
+  ),
 ];

@@ -36,6 +36,18 @@ Deno.test("coalesce: inserts that are ignored fill nothing", () => {
   assert.deepEqual([status(device).full, status(device).outbox], [0, 0]);
 });
 
+Deno.test("coalesce: updates with ignored inserts between them are one change at the first look", () => {
+  using device = new Scripted({ limits: { outboxMax: 1_000 } });
+  device.sql("INSERT INTO Slot(name, slot) VALUES ('a', 's')");
+  for (let i = 0; i < 1_100; i++) {
+    device.store.db.exec(
+      `UPDATE Slot SET slot = 's${i}' WHERE name = 'a'; INSERT OR IGNORE INTO Slot(name) VALUES ('a')`,
+    );
+  }
+  device.pass(1_000);
+  assert.deepEqual([status(device).full, status(device).outbox], [0, 2]);
+});
+
 const steps = fc.array(
   fc.tuple(
     fc.constantFrom("insert", "update", "replace", "ignore", "delete", "move"),
