@@ -10,13 +10,13 @@ import { compileSchema } from "../../schema.ts";
 import { compiled, exampleSchema, StoreFile } from "../agent/store_fixture.ts";
 import { identity, Twinned, type TwinnedOptions } from "../property/twinned.ts";
 import { SkippingClock } from "../support/clock.ts";
-import { toolsMissing } from "../support/tools.ts";
+import { missingTools, skipped, toolsMissing } from "../support/tools.ts";
 
 const ignore = toolsMissing("python3");
 
-function python(script: string, path: string): void {
+function python(script: string, path: string, program = "python3"): void {
   const file = fileURLToPath(new URL(`probes/${script}`, import.meta.url));
-  const { success, stdout, stderr } = new Deno.Command("python3", {
+  const { success, stdout, stderr } = new Deno.Command(program, {
     args: [file, path],
     stdout: "piped",
     stderr: "piped",
@@ -249,5 +249,36 @@ Deno.test({
     assert.deepEqual(fresh.map(({ _id }) => _id), [4, 5]);
     for (const { id } of fresh) assert.match(String(id), /^[0-9A-Z]{26}$/);
     assert.equal(again.db.prepare("SELECT count(DISTINCT row) AS n FROM _outbox").get()!.n, 5);
+  },
+});
+
+/** Debian's own Python has its packages. */
+const withPackages = "/usr/bin/python3";
+
+function missingPeewee(): string | undefined {
+  const tool = missingTools("python3");
+  if (tool !== undefined) return tool;
+  try {
+    const { success } = new Deno.Command(withPackages, { args: ["-c", "import peewee"], stderr: "null" }).outputSync();
+    return success ? undefined : `this machine's ${withPackages} has no peewee`;
+  } catch {
+    return `this machine has no ${withPackages}`;
+  }
+}
+
+Deno.test({
+  name: "field: counter_orm.py: an ORM goes on inserting without an id into a table whose rows SQLite counted",
+  ignore: skipped(missingPeewee()),
+  fn() {
+    using file = new StoreFile();
+    python("local_times.py", file.path);
+    const schema = compileSchema(logged);
+    file.open({ schema }).close();
+    python("counter_orm.py", file.path, withPackages);
+    const store = file.open({ schema });
+    const rows = store.db.prepare("SELECT _id, id, cpu FROM Telemetry WHERE cpu > 30 ORDER BY _id").all();
+    assert.deepEqual(rows.map(({ _id, cpu }) => [_id, cpu]), [[4, 30.5], [5, 32.5]]);
+    for (const { id } of rows) assert.match(String(id), /^[0-9A-Z]{26}$/);
+    assert.equal(store.db.prepare("SELECT count(DISTINCT row) AS n FROM _outbox").get()!.n, 5);
   },
 });
