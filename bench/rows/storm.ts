@@ -161,7 +161,7 @@ export const storm: Bench = {
     const each = (rig.limited.requests - before) / alone.length;
     // The first change of each makes its log, and reads who it is.
     await whileWriting(writers, wait(warmMs));
-    const quiet = await whileWriting(writers, wait(quietMs));
+    const quiet = await whileWriting(writers, wait(quick ? quietMs / 3 : quietMs));
     const began = performance.now();
     const through = (async () => {
       for (const device of devices) setTimeout(() => device.connected(), 1000 * Math.random());
