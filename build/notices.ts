@@ -5,7 +5,8 @@
  */
 import { join } from "node:path";
 
-interface Listed {
+/** A package of the listing. */
+export interface Listed {
   readonly name: string;
   readonly version: string;
   /** Keys of other packages in the listing. */
