@@ -5,7 +5,7 @@
  *
  * By `node:http`, because `Deno.serve` has no such limits: a client that sends half a header holds a descriptor for ever.
  *
- *     accepted ─▶ waiting (10 s to a whole header; the oldest gives way) ─▶ under way (60 s) ─▶ waiting (keep-alive, 60 s)
+ *     accepted ─▶ waiting (10 s to a whole header; the oldest gives way) ─▶ under way (60 s) ─▶ waiting (keep-alive, 75 s)
  *
  * @module
  */
@@ -32,7 +32,8 @@ export interface HttpLimits {
 export const httpLimits: HttpLimits = {
   headersMs: 10_000,
   requestMs: 60_000,
-  idleMs: 60_000,
+  // Longer than load balancers keep theirs: 60 s, mostly.
+  idleMs: 75_000,
   unreadMs: 30_000,
   connections: 2_000,
   perAddress: 1_000,

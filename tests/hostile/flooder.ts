@@ -112,16 +112,41 @@ async function connections(
   throw new Error("unreachable");
 }
 
-/** 5,000 connections: silent ones, halves of a CONNECT, floods of nonsense. */
-const misbehave = (connection: RawConnection, at: number): Promise<void> => {
-  const whole = connectPacket({ clientId: device, username: device, password: "wrong" });
-  if (at % 3 === 1) connection.send(whole.subarray(0, 10 + at % 20));
-  if (at % 3 === 2) connection.send(new Uint8Array(1_000).fill(at % 256));
-  return Promise.race([connection.closed, pause(30_000).then(() => {})]);
+/** What each of 5,000 connections does. */
+const misbehaviour: readonly ((connection: RawConnection, at: number) => void)[] = [
+  // Nothing at all.
+  () => {},
+  // Half a CONNECT, which never comes to an end.
+  (connection, at) => connection.send(wrong.subarray(0, 10 + at % 20)),
+  // No MQTT.
+  (connection, at) => connection.send(new Uint8Array(1_000).fill(at % 256)),
+  // A packet that is said to have 256 MB.
+  (connection) => connection.send(Uint8Array.from([0x10, 0xff, 0xff, 0xff, 0x7f])),
+  // A PUBLISH before any CONNECT.
+  (connection) => connection.send(publishPacket(`tt/d/${device}/up`, "x".repeat(3_000))),
+  // A CONNECT, byte by byte.
+  (connection) => {
+    let sent = 0;
+    const timer = setInterval(() => {
+      if (connection.isClosed || sent === wrong.length) return clearInterval(timer);
+      connection.send(wrong.subarray(sent, ++sent));
+    }, 500);
+  },
+];
+const wrong = connectPacket({ clientId: device, username: device, password: "wrong" });
+let opened = 0, open = 0, most = 0;
+const misbehave = async (connection: RawConnection, at: number): Promise<void> => {
+  opened++;
+  most = Math.max(most, ++open);
+  misbehaviour[at % misbehaviour.length]!(connection, at);
+  await Promise.race([connection.closed, pause(30_000)]);
+  open--;
 };
 
-if (kind === "connections") await connections(5_000, misbehave);
-else if (kind === "guesses") {
+if (kind === "connections") {
+  setInterval(() => console.log(JSON.stringify({ opened, most })), 250);
+  await connections(5_000, misbehave);
+} else if (kind === "guesses") {
   await connections(64, async (connection, at) => {
     connection.send(connectPacket({ clientId: `guess-${at}`, username: `guess-${at}`, password: `${++n}` }));
     await connection.next(2);

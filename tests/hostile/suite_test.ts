@@ -79,7 +79,12 @@ async function suite(rig: Rig): Promise<void> {
   assert.ok(!/failed: |the stream loop ended|uncaught/i.test(rig.log()), rig.log().slice(-2_000));
   for (const line of rig.log().split("\n")) assert.ok(line.length <= 2_100);
   const memory = await rig.memory();
-  console.log(`    ${list.length} attempts; the worker's memory at most ${memory.most.toFixed(0)} MB`);
+  const [onUp, onSync] = ["up", "sync"].map((kind) => list.filter((one) => one.kind === kind).length);
+  console.log(
+    `    ${list.length} distinct attempts (${onUp} on up, ${onSync} on sync); the worker's memory at most ${
+      memory.most.toFixed(0)
+    } MB`,
+  );
   assert.ok(memory.now < 250, `the worker has ${memory.now} MB`);
   for (const peer of [good, victim, spy]) await peer.connection.close();
 }
