@@ -27,6 +27,7 @@ import {
 } from "./access.ts";
 import { Connections, Devices } from "./connections.ts";
 import { recheck } from "./recheck.ts";
+import { firstPacket } from "./first_packet.ts";
 import { BrokerSocket } from "./socket.ts";
 import { Takeovers } from "./takeovers.ts";
 
@@ -265,12 +266,12 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       return;
     }
     socket.setNoDelay(true);
-    // Who says nothing is no client yet, and costs a socket alone.
+    // Who has not sent a whole CONNECT is no client yet, and costs a socket and some bytes alone.
     const silent = setTimeout(() => socket.destroy(), options.connectTimeoutMs ?? connectTimeoutMs);
     socket.once("close", () => clearTimeout(silent));
-    socket.once("readable", () => {
+    firstPacket(socket, () => {
       clearTimeout(silent);
-      if (!socket.destroyed) aedes.handle(Object.assign(new BrokerSocket(socket, limits), { internalOnly }));
+      aedes.handle(Object.assign(new BrokerSocket(socket, limits), { internalOnly }));
     });
   };
   const servers: net.Server[] = [];
