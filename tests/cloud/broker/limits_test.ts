@@ -60,14 +60,17 @@ test(
   },
 );
 
+let isAsked = false;
 test("a device that is cut while it is being let in has to show its credentials again", {
   authenticate: async (deviceId) => {
+    isAsked = true;
     await new Promise((resolve) => setTimeout(resolve, 200));
     return { deviceId, accountId: "acme" };
   },
 }, async (broker) => {
+  isAsked = false;
   const connecting = RawConnection.connect(broker.port, device("dev-1"));
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  await until("its credentials are looked up", () => isAsked);
   broker.disconnect("dev-1");
   const { code, connection } = await connecting;
   assert.equal(code, 3);
