@@ -1,6 +1,7 @@
 /**
  * An agent's life on its file: a link to it is the file, a file that is replaced under it ends it with a sentence, and a
- * closed agent says so to every caller instead of crashing the program that embeds it.
+ * closed agent says so to every caller instead of crashing the program that embeds it. Made after WiseLibs/better-sqlite3#1237
+ * (no error where the files are deleted under a program in WAL mode: all that it writes is lost).
  */
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";

@@ -1,7 +1,8 @@
 /**
  * The trap of POSIX locks: when a process closes any descriptor on a file, it loses every lock that it holds on it. An agent
  * that opens, reads, copies or watches its database besides SQLite loses SQLite's own locks, and another process may then
- * delete the WAL under it: a committed row vanishes. No way of the agent does that, whatever it goes through.
+ * delete the WAL under it: a committed row vanishes. No way of the agent does that, whatever it goes through. Made after
+ * get-bb/bb#2190 (a plugin opened the database by another SQLite in one process: weeks of writes were gone).
  */
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";

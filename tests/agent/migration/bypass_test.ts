@@ -1,6 +1,7 @@
 /**
  * Tables that a migration tool makes anew behind the triggers, and agent's tables that somebody drops: what was written is
- * sent, what waited still goes, and nothing is taken back before the rows were compared with what is known of them.
+ * sent, what waited still goes, and nothing is taken back before the rows were compared with what is known of them. Made after
+ * knex/knex#6142 and cakephp/phinx#988 (all triggers are lost, without a word) and sequelize/sequelize#8001.
  */
 import assert from "node:assert/strict";
 import fc from "fast-check";
