@@ -5,11 +5,23 @@
  *
  * @module
  */
-import type { Command } from "./command.ts";
+import { type Command, CommandError } from "./command.ts";
 import { type Commands, deviceCommands } from "./device_commands.ts";
 import type { Program } from "./main.ts";
 
+/**
+ * Why the cloud's commands can't run on this version of Deno. Before 2.8 the embedded broker's worker did not hear of devices'
+ * presence, and the console's files can't be loaded. A device's commands run on 2.6, too: a compiled program may have its runtime.
+ */
+export function tooOld(version: string): string | undefined {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  if (major > 2 || (major === 2 && minor >= 8)) return undefined;
+  return `the cloud's commands need Deno 2.8 or later, and this is ${version}: deno upgrade`;
+}
+
 async function loadApart(file: string): Promise<Record<string, unknown>> {
+  const fault = tooOld(Deno.version.deno);
+  if (fault) throw new CommandError(fault);
   return await import(new URL(file, import.meta.url).href);
 }
 

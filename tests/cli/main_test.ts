@@ -4,6 +4,7 @@ import { openAgent } from "../../mod.ts";
 import { schema } from "../../examples/schema.ts";
 import { connect } from "../support/sql.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { tooOld } from "../../cli/all_commands.ts";
 import { example, type Finished, run } from "./run.ts";
 
 /** One line on stderr, nothing that looks like a stack trace. */
@@ -183,4 +184,11 @@ Deno.test("cli status: tells from another process where a database stands", asyn
   await agent.close();
   assert.equal((await read()).running, false);
   assert.match((await run("status", "--db", path)).stdout, /^outbox +1, in flight 0$/m);
+});
+
+Deno.test("cli: the cloud's commands are refused to a Deno that is too old, by its version", () => {
+  for (const version of ["2.8.0", "2.8.0-rc.1", "2.9.6", "2.10.0", "3.0.0"]) assert.equal(tooOld(version), undefined);
+  for (const version of ["1.46.3", "2.0.0", "2.6.8", "2.7.14"]) {
+    assert.match(tooOld(version)!, new RegExp(`2\\.8 .* ${version}`));
+  }
 });
