@@ -64,6 +64,45 @@ Deno.test("imports: each export of the package is a module that can be imported"
   }
 });
 
+Deno.test("imports: the deno.json of docs/in-your-project.md is all that a project needs", async () => {
+  using dir = new TempDir();
+  const page = await Deno.readTextFile(new URL("docs/in-your-project.md", root));
+  const [, config] = page.match(/```json\n([^]*?)```/)!;
+  assert.match(config!, /"\.\.\/twintable\//);
+  Deno.symlinkSync(fileURLToPath(root), dir.file("twintable"));
+  Deno.mkdirSync(dir.file("own"));
+  Deno.writeTextFileSync(dir.file("own/deno.json"), config!);
+  Deno.writeTextFileSync(
+    dir.file("own/main.ts"),
+    `import { defineSchema, openAgent } from "twintable";
+    import { startCloud } from "twintable/cloud";
+    const fields = { pk: { type: "string", value: "d#\${deviceId}" }, sk: { type: "string", value: "s#\${name}" },
+      deviceId: { type: "string", required: true }, name: { type: "string", required: true }, n: { type: "number" } } as const;
+    const schema = defineSchema({ format: "onetable:1.1.0", version: "1", indexes: { primary: { hash: "pk", sort: "sk" } },
+      models: { Setting: fields }, process: { Setting: { sync: "both" } } });
+    await using agent = await openAgent({ schema, device: "d", account: "a", path: "device.db" });
+    agent.model("Setting").create({ name: "x", n: 7 });
+    console.log(agent.model("Setting").get({ name: "x" })?.n, typeof startCloud);\n`,
+  );
+  // With the permissions that the page names for a device's program; the cloud's module alone wants more when it is used.
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "--no-prompt",
+      "--ignore-env",
+      "--allow-net",
+      "--allow-read",
+      "--allow-write",
+      "--no-check",
+      "main.ts",
+    ],
+    cwd: dir.file("own"),
+    env: { NO_COLOR: "1" },
+  }).output();
+  assert.equal(code, 0, new TextDecoder().decode(stderr));
+  assert.equal(new TextDecoder().decode(stdout), "7 function\n");
+});
+
 async function deno(...args: string[]): Promise<string> {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args,
