@@ -110,7 +110,7 @@ async function deno(...args: string[]): Promise<string> {
     env: { NO_COLOR: "1" },
   }).output();
   const [out, err] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
-  assert.ok(success, err);
+  assert.ok(success, err!);
   return out! + err!;
 }
 
