@@ -1,10 +1,11 @@
 /**
  * The contract of the database port, run over each driver: the runtime's SQLite; the system's over FFI; SQLCipher over FFI, its
- * files encrypted (`TWINTABLE_SQLCIPHER` names the library; CI builds one).
+ * files encrypted (`TWINTABLE_SQLCIPHER` names the library; CI builds one); and `jsr:@db/sqlite` where `TWINTABLE_DB_SQLITE` names it.
  */
 import assert from "node:assert/strict";
 import { type Driver, faultOf, openDatabase, pagesOf } from "../../../agent/sqlite/driver.ts";
 import { ffiDriver } from "../../../agent/sqlite/driver_ffi.ts";
+import { dbSqlite } from "../../support/db_sqlite.ts";
 import { sqlcipher, systemSqlite } from "../../support/libraries.ts";
 import { TempDir } from "../../support/temp_dir.ts";
 
@@ -14,6 +15,7 @@ const drivers: [string, Driver][] = [
   ...(sqlcipher
     ? [["SQLCipher", ffiDriver({ library: sqlcipher, key: new TextEncoder().encode("a key") })] as [string, Driver]]
     : []),
+  ...(dbSqlite ? [["@db/sqlite", dbSqlite] as [string, Driver]] : []),
 ];
 
 for (const [name, driver] of drivers) {
