@@ -31,7 +31,8 @@ import type { LocalDevice } from "./console/local_device.ts";
 import { Feed } from "./feed/feed.ts";
 import { FeedWatcher } from "./feed/watcher.ts";
 import { bothObservers } from "./sync/observer.ts";
-import { Fleet } from "./sync/fleet.ts";
+import { Sampler } from "./operations/samples.ts";
+import { type DeviceStanding, Fleet } from "./sync/fleet.ts";
 import { Registry } from "./sync/registry.ts";
 import { CloudService } from "./sync/service.ts";
 import type { Tables } from "./table/port.ts";
@@ -239,8 +240,17 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
     const feed = new Feed({ now, random, bus: publisher.bus }), watcher = new FeedWatcher(schema, feed, now);
     closers.push(() => feed.close());
     const metrics = new CloudMetrics({ schema: schema.version });
-    const service = new CloudService({
-      observer: bothObservers(metrics, watcher),
+    const sampler: Sampler = new Sampler(tables.log, randomBytes(6).toString("hex"), {
+      counters: () => ({ ...service.metrics() }),
+      gauges: () => ({
+        connections: broker?.connections,
+        messages_running: receiver.running,
+        resident_bytes: process.memoryUsage.rss(),
+        ...fleetValues(fleet.peek()),
+      }),
+    }, now);
+    const service: CloudService = new CloudService({
+      observer: bothObservers(bothObservers(metrics, watcher), sampler),
       watched: () => feed.wanted,
       bus: publisher.bus,
       schema,
@@ -266,6 +276,8 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
       accountOf: (deviceId) => registry.rememberedAccount(deviceId),
     });
     closers.push(sweepRegularly(tables), () => receiver.close());
+    sampler.start();
+    closers.push(() => sampler.close());
     await firstConnection([publisher, receiver], options.connectTimeoutMs ?? 10_000);
     const stream = service.runStream(stopped.signal).catch((error) =>
       log.error("the stream loop ended: {error}", { error })
@@ -285,6 +297,21 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
     await closeAll();
     throw error;
   }
+}
+
+/** How the devices are, where that is known without reading. */
+function fleetValues(devices: readonly DeviceStanding[] | undefined): Readonly<Record<string, number>> {
+  if (!devices) return {};
+  const count = (state: string) => devices.filter((device) => device.state === state).length;
+  const lags = devices.flatMap(({ connected, lagMs }) => connected === true ? [lagMs ?? 0] : []).sort((a, b) => a - b);
+  return {
+    devices_online: count("online"),
+    devices_lagging: count("lagging"),
+    devices_trouble: count("trouble"),
+    devices_silent: count("silent"),
+    outbox: devices.reduce((sum, { report }) => sum + (report?.outbox ?? 0), 0),
+    ...(lags.length > 0 ? { lag_p99_ms: lags[Math.ceil(lags.length * 0.99) - 1]! } : {}),
+  };
 }
 
 /** The external broker's connection, or a broker that is started here and its internal credentials, new at each start. */

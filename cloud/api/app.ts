@@ -28,6 +28,8 @@ import { queryFleet } from "./devices.ts";
 import type { Feed } from "../feed/feed.ts";
 import { feedRoutes } from "./feed_routes.ts";
 import { CloudMetrics } from "./metrics.ts";
+import { openApi } from "./openapi.ts";
+import { samplesRoutes } from "./samples_routes.ts";
 import { tableLacking } from "./ready.ts";
 import { Intake } from "./intake.ts";
 import { confirmationIn, IotDestinations } from "./iot_destination.ts";
@@ -105,6 +107,12 @@ export interface RequestInfo {
 
 /** Makes the handler. It never throws: an error is a response. */
 export function createHandler(options: HandlerOptions): (request: Request, info?: RequestInfo) => Promise<Response> {
+  const app = createApp(options);
+  return async (request, info) => await app.fetch(request, { address: addressOf(info) });
+}
+
+/** The routes of {@link createHandler}. */
+export function createApp(options: HandlerOptions): Hono {
   const { schema, tables, registry, service, token, hosts } = options;
   const tokens = options.tokens ?? (token === undefined ? undefined : () => singleToken(token));
   const mayForward = (c: Context) => {
@@ -159,6 +167,8 @@ export function createHandler(options: HandlerOptions): (request: Request, info?
   });
   const log = new ChannelLog(tables.log, { now: options.now, random: options.random });
   itemRoutes(app, { ...items, log, fleet, askWhere: service && ((channel) => service.askWhere(channel)) }, noted);
+  app.get("/api/openapi.json", (c) => c.json(openApi(schema)));
+  samplesRoutes(app, { table: tables.log, now });
   if (options.feed) feedRoutes(app, { feed: options.feed, now: options.now, name: schema.version });
   app.get("/api/unidentified", async (c) => {
     checkQuery(c, ["limit", "next"]);
@@ -232,7 +242,7 @@ export function createHandler(options: HandlerOptions): (request: Request, info?
     now,
   };
   app.route("/", consoleRoutes(parts));
-  return async (request, info) => await app.fetch(request, { address: addressOf(info) });
+  return app;
 }
 
 function addressOf(info: RequestInfo | undefined): string | undefined {

@@ -117,6 +117,13 @@ export class Fleet {
     return info && { ...info, ...stateOf(info, this.#now()) };
   }
 
+  /** All devices, if they are in memory and up to date without reading; undefined: they are not. */
+  peek(): DeviceStanding[] | undefined {
+    const nowMs = this.#now();
+    if (!this.#hears || nowMs - this.#loadedMs > freshMs) return undefined;
+    return [...this.#devices.values()].map((info) => ({ ...info, ...stateOf(info, nowMs) }));
+  }
+
   /** All devices with their states, in no order. Reads the registry where the copy is old. */
   async all(): Promise<{ readonly devices: DeviceStanding[]; readonly asOfMs: number }> {
     const ageMs = this.#now() - this.#loadedMs;

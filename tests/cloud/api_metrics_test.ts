@@ -51,6 +51,17 @@ Deno.test("metrics: a worker shows how changes were answered, how long its table
   });
 });
 
+Deno.test("metrics: the dashboard asks for nothing that a worker does not show", async () => {
+  const url = new URL("../../docs/grafana-dashboard.json", import.meta.url);
+  const names = new Set(Deno.readTextFileSync(url).match(/twintable_\w+/g));
+  assert.ok(names.size > 10);
+  await withWorker(async (get) => {
+    const text = await (await get("/metrics")).text();
+    const missing = [...names].filter((name) => !new RegExp(`^${name}[ {]|^# TYPE ${name} `, "m").test(text));
+    assert.deepEqual(missing, []);
+  });
+});
+
 Deno.test("readyz: a worker that reaches its broker and tables is ready", async () => {
   await withWorker(async (get) => {
     const ready = await get("/readyz");

@@ -125,4 +125,13 @@ export const signals: readonly Mutant[] = [
     `if (await this.registry.touch(deviceId, online, report)) await this.orders.deliver(deviceId);`,
     `await this.registry.touch(deviceId, online, report);`,
   ),
+  // ---- samples
+  guarded(
+    "no sample is nothing done",
+    "a minute that nobody sampled is a gap, never 0",
+    "tests/cloud/operations/samples_test.ts#is a gap, and no 0",
+    "cloud/operations/samples.ts",
+    `if (!bucket || bucket.size === 0) return null;`,
+    `if (!bucket || bucket.size === 0) return 0;`,
+  ),
 ];

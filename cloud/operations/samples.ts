@@ -1,0 +1,237 @@
+/**
+ * What each worker did in each minute, kept in the log table for some days: so that charts survive restarts and show the whole
+ * fleet, whichever worker is asked. A minute without a sample is a gap, never 0: the worker was away, or the table was.
+ *
+ * In the log table: `samples#<day>` / `<minute, ms>#<worker>`: `{values, expires}`, one write unit a minute and worker.
+ *
+ * @module
+ */
+import { Log } from "../../protocol/log.ts";
+import type { Item } from "../../schema/values.ts";
+import { noObserver, type Observer } from "../sync/observer.ts";
+import { itemSizeBytes } from "../table/item_size.ts";
+import type { Table } from "../table/port.ts";
+
+/** How the workers' values of a minute, and the minutes of a step, become one. */
+type Join = "sum" | "max";
+
+/** The series: counts are for a minute; `fleet` ones are each worker's view of all devices. */
+const series: Readonly<Record<string, { readonly join: Join; readonly fleet?: true }>> = {
+  changes: { join: "sum" },
+  changes_refused: { join: "sum" },
+  entries_published: { join: "sum" },
+  messages_received: { join: "sum" },
+  messages_failed: { join: "sum" },
+  publish_failed: { join: "sum" },
+  stream_records: { join: "sum" },
+  stream_failures: { join: "sum" },
+  table_requests: { join: "sum" },
+  table_failures: { join: "sum" },
+  table_ms_max: { join: "max" },
+  stream_age_ms: { join: "max" },
+  connections: { join: "sum" },
+  messages_running: { join: "sum" },
+  resident_bytes: { join: "max" },
+  devices_online: { join: "max", fleet: true },
+  devices_lagging: { join: "max", fleet: true },
+  devices_trouble: { join: "max", fleet: true },
+  devices_silent: { join: "max", fleet: true },
+  lag_p99_ms: { join: "max", fleet: true },
+  outbox: { join: "max", fleet: true },
+};
+
+/** Counters, by the series that tells how much they grew. */
+const grown: Readonly<Record<string, string>> = {
+  changes: "changesReceived",
+  changes_refused: "changesRefused",
+  entries_published: "entriesPublished",
+  messages_received: "messagesReceived",
+  messages_failed: "messagesFailed",
+  publish_failed: "publishFailed",
+  stream_records: "recordsRead",
+  stream_failures: "streamFailures",
+};
+
+const minuteMs = 60_000, dayMs = 86_400_000;
+const keptDays = 8;
+/** Points of a chart: a week in steps of five minutes. */
+export const pointsMax = 2_100;
+const pageSize = 1_000;
+const logger = new Log("cloud");
+
+/** What is measured at a minute's end. */
+export interface SampleSource {
+  /** Counters since the start, by name. */
+  counters(): Readonly<Record<string, number>>;
+  /** Values by series; undefined where there is nothing to say. */
+  gauges(): Readonly<Record<string, number | undefined>>;
+}
+
+/** Takes a worker's samples. It is one of the service's observers. */
+export class Sampler implements Observer {
+  readonly answered = noObserver.answered;
+  readonly acknowledged = noObserver.acknowledged;
+  readonly published = noObserver.published;
+  #before: Readonly<Record<string, number>> = {};
+  #requests = 0;
+  #failures = 0;
+  #slowestMs: number | undefined;
+  #ageMs: number | undefined;
+  #sampledMs: number;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    private readonly table: Table,
+    private readonly worker: string,
+    private readonly source: SampleSource,
+    private readonly now: () => number,
+  ) {
+    this.#sampledMs = now();
+  }
+
+  /** See {@link Observer.request}. */
+  request(_table: string, _op: string, seconds: number, failed: boolean): void {
+    this.#requests++;
+    if (failed) this.#failures++;
+    this.#slowestMs = Math.max(this.#slowestMs ?? 0, Math.round(seconds * 1000));
+  }
+
+  /** See {@link Observer.passed}. */
+  passed(_records: number, ageSeconds: number | undefined): void {
+    if (ageSeconds !== undefined) this.#ageMs = Math.max(this.#ageMs ?? 0, Math.round(ageSeconds * 1000));
+  }
+
+  /** Takes a sample at each minute's end from now on. */
+  start(): void {
+    const untilMs = minuteMs - this.now() % minuteMs;
+    this.#timer = setTimeout(() => {
+      this.sample().finally(() => this.#timer !== undefined && this.start());
+    }, untilMs);
+  }
+
+  /** Takes no more. */
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  /** The sample of the minute that has just ended. Never rejects: what can't be kept is a gap. */
+  async sample(): Promise<void> {
+    const now = this.now(), minutes = Math.max((now - this.#sampledMs) / minuteMs, 1 / 60);
+    const counters = this.source.counters(), values: Record<string, number> = {};
+    for (const [name, counter] of Object.entries(grown)) {
+      const grew = (counters[counter] ?? 0) - (this.#before[counter] ?? 0);
+      values[name] = Math.round(grew / minutes);
+    }
+    values.table_requests = Math.round(this.#requests / minutes);
+    values.table_failures = Math.round(this.#failures / minutes);
+    const gauges = { table_ms_max: this.#slowestMs, stream_age_ms: this.#ageMs, ...this.source.gauges() };
+    for (const [name, value] of Object.entries(gauges)) if (value !== undefined) values[name] = Math.round(value);
+    this.#before = counters;
+    this.#requests = this.#failures = 0;
+    this.#slowestMs = this.#ageMs = undefined;
+    this.#sampledMs = now;
+    const atMs = Math.round(now / minuteMs) * minuteMs - minuteMs;
+    const item: Item = {
+      hash: hashOf(atMs),
+      sort: `${sortOf(atMs)}#${this.worker}`,
+      values: JSON.stringify(values),
+      expires: Math.floor(atMs / 1000) + keptDays * 86_400,
+    };
+    try {
+      await this.table.write([{ op: "put", item }]);
+    } catch (error) {
+      logger.debug("a minute's sample is not kept: {error}", { error });
+    }
+  }
+}
+
+/** What is asked for. */
+export interface SeriesQuery {
+  readonly fromMs: number;
+  readonly toMs: number;
+  /** A whole number of minutes, ms. */
+  readonly stepMs: number;
+  /** This worker alone; default the whole fleet. */
+  readonly worker?: string;
+}
+
+/** A chart's line: null where there is no sample. */
+export interface Series {
+  readonly name: string;
+  readonly points: readonly (readonly [number, number | null])[];
+}
+
+/** The samples of a time, by series. */
+export async function readSeries(
+  table: Table,
+  { fromMs, toMs, stepMs, worker }: SeriesQuery,
+): Promise<{ readonly series: Series[]; readonly workers: string[]; readonly read: number }> {
+  const start = Math.floor(fromMs / stepMs) * stepMs, count = Math.ceil((toMs - start) / stepMs);
+  const buckets = new Map<string, Bucket[]>();
+  const workers = new Set<string>();
+  let bytes = 0;
+  for (let day = Math.floor(start / dayMs); day * dayMs < toMs; day++) {
+    let after: string | undefined;
+    do {
+      const hash = hashOf(day * dayMs), sortAfter = sortOf(Math.max(start, day * dayMs));
+      const page = await table.query({ index: "primary", hash, sortAfter, limit: pageSize, after });
+      for (const item of page.items) {
+        bytes += itemSizeBytes(item);
+        const [minute, ...rest] = String(item.sort).split("#"), name = rest.join("#"), atMs = Number(minute);
+        if (atMs >= toMs) continue;
+        workers.add(name);
+        if (worker !== undefined && name !== worker) continue;
+        const values = JSON.parse(String(item.values)) as Record<string, number>;
+        add(buckets, values, Math.floor((atMs - start) / stepMs), count, atMs);
+      }
+      after = page.next;
+    } while (after !== undefined);
+  }
+  const lines = Object.entries(series).map(([name, { join }]): Series => {
+    const own = buckets.get(name) ?? [];
+    const points = Array.from({ length: count }, (_, i) => [start + i * stepMs, valueOf(own[i], join)] as const);
+    return { name, points };
+  });
+  return { series: lines, workers: [...workers].sort(), read: Math.ceil(bytes / 4096) };
+}
+
+/** By minute, the workers' values as one. */
+type Bucket = Map<number, number>;
+
+function add(
+  buckets: Map<string, Bucket[]>,
+  values: Readonly<Record<string, number>>,
+  at: number,
+  count: number,
+  minute: number,
+): void {
+  for (const [name, value] of Object.entries(values)) {
+    if (!Object.hasOwn(series, name) || typeof value !== "number") continue;
+    const line = buckets.get(name) ?? Array.from<Bucket>({ length: count });
+    buckets.set(name, line);
+    const bucket = line[at] ??= new Map(), before = bucket.get(minute);
+    const joined = before === undefined
+      ? value
+      : series[name]!.join === "sum"
+      ? before + value
+      : Math.max(before, value);
+    bucket.set(minute, joined);
+  }
+}
+
+/** Of a step: the mean of its minutes, or the greatest. */
+function valueOf(bucket: Bucket | undefined, join: Join): number | null {
+  if (!bucket || bucket.size === 0) return null;
+  const values = [...bucket.values()];
+  if (join === "max") return Math.max(...values);
+  return Math.round(values.reduce((sum, value) => sum + value, 0) / values.length * 100) / 100;
+}
+
+function hashOf(ms: number): string {
+  return `samples#${Math.floor(ms / dayMs)}`;
+}
+
+function sortOf(ms: number): string {
+  return String(ms).padStart(16, "0");
+}
