@@ -154,11 +154,41 @@ export default {
   fetch: (request: Request): Promise<Response> => own.fetch(request),
 };
 
-/** Checks the configuration, and listens for the end. */
+/** How long the start waits for a table, ms: beyond, it counts as away. */
+const checkTablesMs = 5_000;
+
+/**
+ * Reads from both tables, so that one that is not there, or closed to us, ends the start and is named. One that is away does
+ * not: that passes. An embedded table is another process's to open.
+ *
+ * @throws SyncError `config`
+ */
+async function checkTables({ schema, table }: HandlerConfig): Promise<void> {
+  if (!table.startsWith("dynamodb:")) return;
+  const tables = await openTables(table, { schema, now: () => Date.now() }).catch((cause) => {
+    throw new SyncError("config", `TWINTABLE_TABLE: ${cause.message}`, { cause });
+  });
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<void>((resolve) => timer = setTimeout(resolve, checkTablesMs));
+  const probe = Promise.all([tables.data, tables.log].map((one) => one.get([["twintable#probe", "probe"]])));
+  try {
+    await Promise.race([probe, late]);
+  } catch (cause) {
+    if (!(cause instanceof SyncError) || cause.retryable) return;
+    throw new SyncError("config", `TWINTABLE_TABLE: ${cause.message}${cause.hint ? `; ${cause.hint}` : ""}`, { cause });
+  } finally {
+    clearTimeout(timer);
+    // A request that is late fails with the connection.
+    probe.catch(() => {});
+    await tables.close();
+  }
+}
+
+/** Checks the configuration and the tables, and listens for the end. */
 async function startProcess(): Promise<void> {
   try {
     await logToStderr(process.env.TWINTABLE_LOG);
-    await readHandlerConfig((name) => process.env[name]);
+    await checkTables(await readHandlerConfig((name) => process.env[name]));
   } catch (error) {
     console.error(`twintable: ${(error as Error).message}`);
     process.exit(1);

@@ -180,14 +180,14 @@ export class Orders {
     deviceId: string,
     content: { readonly do: OrderKind; readonly table: KeptName } & Partial<OrderContent>,
   ): Promise<Ordered | undefined> {
-    const { publisher, random, sleep = pause, bus, now } = this.#context;
+    const { publisher, random, sleep = pause, bus } = this.#context;
     const order = `${questionPrefix}${Math.floor(random() * 2 ** 50)}`, name = `${deviceId} ${order}`;
     const { promise, resolve } = Promise.withResolvers<Ordered | undefined>();
     this.#asked.set(name, resolve);
     try {
       await publisher.publish({ device: deviceId }, { type: "order", order, ...content });
       if (bus) return await Promise.race([promise, sleep(askMs).then(() => undefined)]);
-      for (const untilMs = now() + askMs; now() < untilMs;) {
+      for (let waitedMs = 0; waitedMs < askMs; waitedMs += lookEveryMs) {
         const answer = await Promise.race([promise, sleep(lookEveryMs).then(() => this.#left(deviceId, order))]);
         if (answer) return answer;
       }

@@ -166,7 +166,16 @@ Deno.test("handler: a process whose configuration is wrong does not start, and s
     TWINTABLE_TABLE: `embedded:${dir.file("cloud.db")}`,
     TWINTABLE_TOKEN: token,
   };
+  // A DynamoDB that has no such table.
+  const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, () =>
+    Response.json({
+      __type: "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException",
+      message: "Requested resource not found",
+    }, { status: 400 }));
+  const aws = { AWS_ACCESS_KEY_ID: "x", AWS_SECRET_ACCESS_KEY: "x" };
+  const missing = `dynamodb://nowhere?region=eu-west-1&endpoint=http://127.0.0.1:${server.addr.port}`;
   const wrong: [Record<string, string>, RegExp][] = [
+    [{ ...aws, TWINTABLE_TABLE: missing }, /TWINTABLE_TABLE: .*nowhere.*not found/],
     ...Object.keys(good).map((
       name,
     ): [Record<string, string>, RegExp] => [{ [name]: "" }, new RegExp(`${name} is missing`)]),
@@ -190,6 +199,7 @@ Deno.test("handler: a process whose configuration is wrong does not start, and s
     assert.match(said, reason);
     assert.equal(said.trim().split("\n").length, 1, said);
   }));
+  await server.shutdown();
 });
 
 Deno.test("handler: SIGTERM ends it, with a connection to a broker too; its log is JSON lines without a secret", async () => {
