@@ -77,6 +77,16 @@ Deno.test("tells: a device tells of an entry when its rows are committed; withou
   const sent = device.sent.length;
   device.ask();
   assert.deepEqual([device.told.map(({ seq }) => seq), device.sent.length], [[first?.seq, first?.seq], sent]);
+  // It says nothing of workers: what waits for an answer waits on.
+  device.swallows = () => true;
+  device.twin.resync();
+  const asked = device.sent.length;
+  device.pass(1_000);
+  device.ask();
+  device.pass(1_000);
+  assert.equal(device.sent.length, asked);
+  device.swallows = () => false;
+  device.pass(30_000);
   device.asks = false;
   device.write({ c: { slot: "3" } });
   assert.equal(device.rows("SELECT * FROM Slot").length, 3);
