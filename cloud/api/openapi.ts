@@ -18,7 +18,7 @@ interface Operation {
   readonly headers?: Parameters;
   /** Properties of the JSON body; a name that ends with `!` is required. */
   readonly body?: Readonly<Record<string, Json>>;
-  /** Properties of the JSON answer; or the type of another content. */
+  /** Properties of the JSON answer; or the type of another content. Absent: JSON of some form. */
   readonly answer?: Readonly<Record<string, Json>> | string;
   readonly status?: number;
   /** Statuses of refusals beside 400, 401 and 403, and what they mean. */
@@ -167,12 +167,11 @@ const operations: Readonly<Record<string, Readonly<Record<string, Operation>>>> 
     delete: {
       summary: "Takes a device out; with `erase` its items and all that is held of it, too. Wants the scope admin.",
       query: { erase: "`true`: with everything." },
-      answer: open,
       refusals: unknownDevice,
     },
   },
   "/api/devices/{device}/erasure": {
-    get: { summary: "How far an erasure is, or its receipt.", answer: open, refusals: unknownDevice },
+    get: { summary: "How far an erasure is, or its receipt.", refusals: unknownDevice },
   },
   "/api/devices/{device}/verify": {
     get: {
@@ -233,10 +232,9 @@ const operations: Readonly<Record<string, Readonly<Record<string, Operation>>>> 
     get: {
       summary: "Who did what through the API, the console and the command line.",
       query: { ...page, from: "ISO time.", to: "ISO time.", who: "By this name." },
-      answer: open,
     },
   },
-  "/api/openapi.json": { get: { summary: "This document.", answer: open } },
+  "/api/openapi.json": { get: { summary: "This document." } },
   "/metrics": { get: { summary: "Metrics for Prometheus.", answer: "text/plain" } },
   "/healthz": { get: { summary: "The process is alive.", answer: "text/plain", open: true } },
   "/readyz": {
@@ -254,7 +252,7 @@ const operations: Readonly<Record<string, Readonly<Record<string, Operation>>>> 
       answer: { batchItemFailures: listOf(open) },
     },
   },
-  "/stream/lost": { post: { summary: "Records were given up: all devices take a snapshot.", body: {}, answer: open } },
+  "/stream/lost": { post: { summary: "Records were given up: all devices take a snapshot.", body: {} } },
   "/up": {
     post: {
       summary: "What devices published, from a broker (scope forward).",
@@ -297,7 +295,7 @@ export function openApi(schema: Schema): Json {
 
 function operationOf(
   path: string,
-  { summary, query = {}, headers = {}, body, answer = open, status = 200, refusals = {}, open: isOpen }: Operation,
+  { summary, query = {}, headers = {}, body, answer, status = 200, refusals = {}, open: isOpen }: Operation,
 ): Json {
   const named = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
     name,
@@ -335,10 +333,10 @@ function operationOf(
   };
 }
 
-function contentOf(answer: Readonly<Record<string, unknown>> | string): Json {
+function contentOf(answer: Operation["answer"]): Json {
   if (typeof answer === "string") return { [answer]: { schema: text } };
   return {
-    "application/json": { schema: answer === open ? open : objectOf(answer as Readonly<Record<string, Json>>) },
+    "application/json": { schema: answer ? objectOf(answer) : open },
   };
 }
 

@@ -46,7 +46,10 @@ function purposeOf({ operation, table, hash = "", sort = "" }: Exchange): string
   const what = hash.split("#")[0]!;
   if (what === "stream" && sort.startsWith("shard#")) return "position write";
   // Remembered by each worker for 5 and 10 s, whatever is written: the epoch of all logs, and who a device is.
-  if (what === "stream" || what === "epoch" || what === "devices" || what === "seen") return undefined;
+  // And a sample a minute.
+  if (what === "samples" || what === "stream" || what === "epoch" || what === "devices" || what === "seen") {
+    return undefined;
+  }
   return operation === "PutItem" ? `${what} write` : `${what} read`;
 }
 
