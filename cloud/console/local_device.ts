@@ -5,20 +5,28 @@
  * @module
  */
 
-/** A value in SQLite, as JSON can hold it: a BLOB is `{blob: base64}`, an integer beyond a double is `{integer: text}`. */
-export type CellValue = null | string | number | { readonly blob: string } | { readonly integer: string };
-/** A row by its columns. */
-export type LocalRow = Readonly<Record<string, CellValue>>;
+/** An item as the API gives it: plain JSON by property. */
+export type PlainItem = Readonly<Record<string, unknown>>;
 
 /** How the device stands now. */
 export interface LocalStatus {
   readonly connected: boolean;
-  /** The link was cut here, at that time. */
+  /** Since when its link is cut here. */
   readonly pausedMs?: number;
   /** Changes that are not acknowledged. */
   readonly outbox: number;
-  readonly rejected: number;
+  /** Versions in its `_conflicts`. */
   readonly conflicts: number;
+  /** Where it is in its own channel's log. */
+  readonly cursor?: number;
+}
+
+/** A version that lost, as the device keeps it. */
+export interface LocalConflict {
+  readonly id: number;
+  readonly model: string;
+  readonly atMs: number;
+  readonly item?: PlainItem;
 }
 
 /** See the module. */
@@ -31,10 +39,12 @@ export interface LocalDevice {
   /** Cuts the link, as if the network were away. */
   pause(): void;
   resume(): void;
-  /** A table's rows, newest last, and how many there are. */
-  rows(model: string, limit: number): { readonly rows: readonly LocalRow[]; readonly total: number };
-  /** Runs one statement that writes, as `sqlite3` would. @throws Error with SQLite's words */
-  write(sql: string, values: readonly CellValue[]): void;
-  /** Calls when a row changes, whoever wrote it. @returns ends that */
-  watch(changed: (model: string) => void): () => void;
+  /** A model's items on the device, and how many there are. */
+  items(model: string, limit: number): { readonly items: readonly PlainItem[]; readonly total: number };
+  /** Conflicts with a number above this one. */
+  conflicts(after: number): readonly LocalConflict[];
+  /** Runs one statement, as `sqlite3` would. @throws Error with SQLite's words */
+  write(sql: string): void;
+  /** Calls when the file was written, whoever wrote it. @returns ends that */
+  watch(changed: () => void): () => void;
 }

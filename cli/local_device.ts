@@ -1,0 +1,119 @@
+/**
+ * A device of `dev` as the console's Twin page sees it: its items through the agent, its file through a connection of its own,
+ * as any other program with SQLite has one. The connection stays open for the process's life: closing it would drop the
+ * locks of the agent's (POSIX).
+ *
+ * @module
+ */
+import { DatabaseSync } from "node:sqlite";
+import type { Agent } from "../agent/agent.ts";
+import type { LocalConflict, LocalDevice, LocalStatus, PlainItem } from "../cloud/console/local_device.ts";
+import { type OneTableSchema, type Schema, toPlain } from "../schema.ts";
+import { binaryToJson } from "../schema/values.ts";
+
+/** How often the file is looked at while somebody watches, ms. */
+const lookMs = 60;
+/** Another program that holds the lock for longer makes a write fail. */
+const busyMs = 2_000;
+
+/** What a device is made of. */
+export interface LocalDeviceOptions {
+  readonly deviceId: string;
+  readonly accountId: string;
+  readonly path: string;
+  /** The path as a person would type it. */
+  readonly shownPath: string;
+  readonly agent: Agent<OneTableSchema>;
+  readonly schema: Schema;
+  readonly now: () => number;
+}
+
+/** Opens it. */
+export function openLocalDevice(options: LocalDeviceOptions): LocalDevice & Disposable {
+  const { deviceId, accountId, agent, schema, now } = options;
+  const db = new DatabaseSync(options.path, { timeout: busyMs });
+  const watchers = new Set<() => void>();
+  let timer: ReturnType<typeof setInterval> | undefined, version: unknown, pausedMs: number | undefined;
+  let shown = "";
+  const look = () => {
+    const now = db.prepare("PRAGMA data_version").get()!.data_version, state = JSON.stringify(status());
+    if (now === version && state === shown) return;
+    version = now;
+    shown = state;
+    for (const changed of watchers) changed();
+  };
+  const status = (): LocalStatus => {
+    const { connected, outbox, conflicts, cursors } = agent.status();
+    const cursor = cursors[`device:${deviceId}`]?.seq;
+    return {
+      connected: connected && pausedMs === undefined,
+      outbox,
+      conflicts,
+      ...(pausedMs === undefined ? {} : { pausedMs }),
+      ...(cursor === undefined ? {} : { cursor }),
+    };
+  };
+  return {
+    deviceId,
+    accountId,
+    path: options.shownPath,
+    status,
+    pause() {
+      agent.pause();
+      pausedMs = now();
+    },
+    resume() {
+      agent.resume();
+      pausedMs = undefined;
+    },
+    items(model, limit) {
+      const api = agent.model(model);
+      const { items } = api.find({}, { limit });
+      return { items: items.map((item) => plainOf(item as Record<string, unknown>)), total: api.count() };
+    },
+    conflicts(after) {
+      const rows = db.prepare("SELECT id, model, item, time FROM _conflicts WHERE id > ? ORDER BY id LIMIT 100").all(after);
+      return rows.map(({ id, model, item, time }): LocalConflict => ({
+        id: Number(id),
+        model: String(model),
+        atMs: Number(time),
+        item: plainConflict(schema, String(model), item),
+      }));
+    },
+    write: (sql) => db.exec(sql),
+    watch(changed) {
+      watchers.add(changed);
+      timer ??= setInterval(look, lookMs);
+      return () => {
+        watchers.delete(changed);
+        if (watchers.size > 0) return;
+        clearInterval(timer);
+        timer = undefined;
+      };
+    },
+    [Symbol.dispose]() {
+      clearInterval(timer);
+      db.close();
+    },
+  };
+}
+
+/** Properties as the API gives them. */
+function plainOf(item: Record<string, unknown>): PlainItem {
+  return Object.fromEntries(Object.entries(item).map(([name, value]) => [name, plainValue(value)]));
+}
+
+function plainValue(value: unknown): unknown {
+  if (value instanceof Date) return value.toISOString();
+  if (typeof value === "bigint") return String(value);
+  if (value instanceof Set) return [...value].map(plainValue);
+  if (value instanceof Uint8Array) return binaryToJson(value);
+  if (Array.isArray(value)) return value.map(plainValue);
+  return typeof value === "object" && value !== null ? plainOf(value as Record<string, unknown>) : value;
+}
+
+function plainConflict(schema: Schema, model: string, text: unknown): PlainItem | undefined {
+  const compiled = schema.models.get(model);
+  if (typeof text !== "string" || !compiled) return undefined;
+  return toPlain(schema, compiled, JSON.parse(text));
+}

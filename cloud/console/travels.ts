@@ -1,0 +1,197 @@
+/**
+ * What travelled between the devices of `dev` and the cloud, for the Twin page: the last changes with how far each got, and
+ * the three steps of a newcomer's first minute, which are ticked by what really happens.
+ *
+ *     up:    written on the device ─▶ in the cloud           (by the stream's record and its stamp)
+ *     down:  saved in the cloud ─▶ on the device             (by the record, and what the device applied)
+ *     lost:  both sides changed it: the older version is kept (by the device's conflicts)
+ *
+ * @module
+ */
+import type { StreamRecord } from "../table/port.ts";
+import { keyText } from "../../protocol/keys.ts";
+import type { Key } from "../../protocol.ts";
+import { idOfItem, modelOf, type Schema, toPlain, versionOf } from "../../schema.ts";
+import type { Item } from "../../schema/values.ts";
+import { comesDown } from "../../schema/direction.ts";
+import type { EventHub } from "./event_hub.ts";
+import type { LocalConflict, LocalDevice, PlainItem } from "./local_device.ts";
+
+/** A change on its way. */
+export interface Travel {
+  readonly id: number;
+  readonly kind: "up" | "down" | "lost";
+  readonly device: string;
+  readonly model: string;
+  readonly key: string;
+  readonly atMs: number;
+  readonly old?: PlainItem;
+  readonly now?: PlainItem;
+  /** ms until it was on the other side; absent: it is on its way. */
+  arrivedMs?: number;
+}
+
+/** A step of the first minute: how long its change took, once it is done. */
+export interface Steps {
+  readonly left?: number;
+  readonly right?: number;
+  readonly both?: "unplugged" | "done";
+}
+
+const travelsMax = 60;
+
+/** See the module. */
+export class Travels {
+  readonly #schema: Schema;
+  readonly #now: () => number;
+  readonly #quiet: ReadonlySet<string>;
+  readonly #travels: Travel[] = [];
+  readonly #steps = new Map<string, Steps>();
+  readonly #unplugged = new Map<string, { up: boolean; down: boolean; conflicts: number }>();
+  readonly #conflicts = new Map<string, number>();
+  readonly #releases: (() => void)[] = [];
+  #hub: EventHub | undefined;
+  #watching = false;
+  #id = 0;
+
+  /** @param options `quiet` models change too often to be told one by one */
+  constructor(options: {
+    schema: Schema;
+    devices: readonly LocalDevice[];
+    now: () => number;
+    quiet: ReadonlySet<string>;
+  }) {
+    this.#schema = options.schema;
+    this.#now = options.now;
+    this.#quiet = options.quiet;
+    this.devices = options.devices;
+  }
+
+  readonly devices: readonly LocalDevice[];
+
+  get quiet(): ReadonlySet<string> {
+    return this.#quiet;
+  }
+
+  /** The last changes of a device, newest first. */
+  of(deviceId: string): readonly Travel[] {
+    return this.#travels.filter(({ device }) => device === deviceId).toReversed();
+  }
+
+  steps(deviceId: string): Steps {
+    return this.#steps.get(deviceId) ?? {};
+  }
+
+  /** The page was opened: from now on what happens counts as a person's doing. */
+  watch(hub: EventHub): void {
+    if (this.#watching) return;
+    this.#watching = true;
+    this.#hub = hub;
+    for (const device of this.devices) {
+      this.#conflicts.set(device.deviceId, device.conflicts(0).at(-1)?.id ?? 0);
+      this.#releases.push(device.watch(() => this.#changed(device)));
+    }
+  }
+
+  close(): void {
+    for (const release of this.#releases.splice(0)) release();
+  }
+
+  /** A record of the table's stream. */
+  record(record: StreamRecord): void {
+    if (!this.#watching || record.expired) return;
+    const image = record.new ?? record.old, model = image && modelOf(this.#schema, image);
+    if (!model || this.#quiet.has(model.name)) return;
+    const writer = this.#writerOf(record), plain = (item: Item | undefined) => item && toPlain(this.#schema, model, item);
+    const about = { model: model.name, key: keyText(record.key), old: plain(record.old), now: plain(record.new) };
+    for (const { deviceId, accountId } of this.devices) {
+      const isOwn = writer?.device === deviceId;
+      if (isOwn) {
+        this.#add({ ...about, kind: "up", device: deviceId, atMs: writer.atMs, arrivedMs: Math.max(0, this.#now() - writer.atMs) });
+        this.#step(deviceId, { left: Math.max(0, this.#now() - writer.atMs) });
+      } else if (comesDown(model)) {
+        const owner = { device: idOfItem(model, image, "deviceId"), account: idOfItem(model, image, "accountId") };
+        const isIts = model.scope === "device" ? owner.device === deviceId : model.scope === "account" ? owner.account === accountId : true;
+        if (!isIts) continue;
+        this.#add({ ...about, kind: "down", device: deviceId, atMs: record.atMs ?? this.#now() });
+        const unplugged = this.#unplugged.get(deviceId);
+        if (unplugged) unplugged.down = true;
+      }
+      this.#tell(deviceId);
+    }
+  }
+
+  /** A device has applied a change from the cloud. */
+  applied(deviceId: string, key: Key): void {
+    const text = keyText(key);
+    const arrived = this.#travels.filter((one) =>
+      one.kind === "down" && one.device === deviceId && one.key === text && one.arrivedMs === undefined
+    );
+    for (const travel of arrived) travel.arrivedMs = Math.max(0, this.#now() - travel.atMs);
+    const last = arrived.at(-1);
+    if (last) this.#step(deviceId, { right: last.arrivedMs });
+    this.#tell(deviceId);
+  }
+
+  /** Its link was cut, or is there again. */
+  plugged(device: LocalDevice, isPlugged: boolean): void {
+    const { deviceId } = device;
+    if (!isPlugged) {
+      this.#unplugged.set(deviceId, { up: false, down: false, conflicts: device.status().conflicts });
+      if (this.steps(deviceId).both === undefined) this.#step(deviceId, { both: "unplugged" });
+    }
+    this.#tell(deviceId);
+  }
+
+  #changed(device: LocalDevice): void {
+    const { deviceId } = device, status = device.status(), unplugged = this.#unplugged.get(deviceId);
+    for (const conflict of device.conflicts(this.#conflicts.get(deviceId) ?? 0)) this.#lost(deviceId, conflict);
+    if (unplugged) {
+      if (status.pausedMs !== undefined && status.outbox > 0) unplugged.up = true;
+      const waits = this.#travels.some(({ kind, device, arrivedMs }) =>
+        kind === "down" && device === deviceId && arrivedMs === undefined
+      );
+      if (status.pausedMs === undefined && status.connected && status.outbox === 0 && !waits) {
+        this.#unplugged.delete(deviceId);
+        if (unplugged.up && unplugged.down) this.#step(deviceId, { both: "done" });
+        else if (this.steps(deviceId).both === "unplugged") this.#step(deviceId, { both: undefined });
+      }
+    }
+    this.#tell(deviceId);
+  }
+
+  #lost(deviceId: string, { id, model, atMs, item }: LocalConflict): void {
+    this.#conflicts.set(deviceId, id);
+    const key = item ? keyNames(this.#schema, model).map((name) => item[name]).join(" ") : "";
+    this.#add({ kind: "lost", device: deviceId, model, key, atMs, now: item, arrivedMs: 0 });
+    // What waited to come down gave way, or was overtaken: it will not arrive as itself.
+    for (const travel of this.#travels) {
+      if (travel.kind === "down" && travel.device === deviceId && travel.model === model) travel.arrivedMs ??= 0;
+    }
+  }
+
+  #writerOf(record: StreamRecord): { device: string; atMs: number } | undefined {
+    if (!record.new) return undefined;
+    const version = versionOf(record.new), before = record.old && versionOf(record.old);
+    // A version that stayed as it was names the writer before: somebody wrote the item without knowing of it.
+    return version && version[1] !== before?.[1] ? { device: version[0].split("#")[0]!, atMs: version[1] } : undefined;
+  }
+
+  #add(travel: Omit<Travel, "id">): void {
+    this.#travels.push({ ...travel, id: ++this.#id });
+    if (this.#travels.length > travelsMax) this.#travels.shift();
+  }
+
+  #step(deviceId: string, step: Steps): void {
+    this.#steps.set(deviceId, { ...this.steps(deviceId), ...step });
+  }
+
+  #tell(deviceId: string): void {
+    this.#hub?.publish({ name: "twin", topic: `twin:${deviceId}`, data: {} });
+  }
+}
+
+/** The properties that tell a model's items of one device apart. */
+export function keyNames(schema: Schema, model: string): readonly string[] {
+  return schema.models.get(model)?.keyFields ?? [];
+}
