@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { join, resolve } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { type Agent, openAgent } from "../agent/open.ts";
 import { type Cloud, startCloud } from "../cloud/worker.ts";
 import { withoutSecrets } from "../protocol/log.ts";
@@ -14,6 +14,7 @@ import { runDemoDevice } from "../examples/demo_device.ts";
 import { schema as exampleSchema } from "../examples/schema.ts";
 import { compileSchema, type Identity, type OneTableSchema, type Schema } from "../schema.ts";
 import { comesDown } from "../schema/direction.ts";
+import { Travels } from "../cloud/console/travels.ts";
 import { portRange } from "./args.ts";
 import { defineCommand, describeFault } from "./command.ts";
 import { deviceTokens, makeStateFolder } from "./dev_state.ts";
@@ -25,6 +26,7 @@ import { openTables } from "./tables.ts";
 import { tapStream } from "./tap.ts";
 import { recordLine } from "./travel.ts";
 import { cloudExample, curlLine, deviceExample, type Example, sqliteLine } from "./try_lines.ts";
+import { openLocalDevice } from "./local_device.ts";
 import { loadSchemaFile } from "./schema_file.ts";
 
 const host = "127.0.0.1";
@@ -51,6 +53,9 @@ interface Dev {
   readonly isDemo: boolean;
   readonly live: Live;
   readonly opened: AsyncDisposableStack;
+  /** For the console: known when the devices are. */
+  travels?: Travels;
+  readonly locals: Disposable[];
 }
 
 /** The cloud, and what tells that it can't go on: its table's file was replaced. */
@@ -66,6 +71,7 @@ async function openCloud(
   tapStream(tables.data, (record) => {
     const line = recordLine(dev.schema, record, quiet);
     if (line !== undefined) dev.live.change(line);
+    dev.travels?.record(record);
   });
   const cloud = await startCloud({ schema: dev.schema, table: tables, broker: { host, port: mqttPort } });
   dev.opened.use(cloud);
@@ -99,9 +105,32 @@ function showArrivals(dev: Dev, { deviceId, agent }: Device): void {
   for (const model of dev.schema.models.values()) {
     if (!model.onDevice || !comesDown(model)) continue;
     agent.watch(model.name, ({ op, key }) => {
+      dev.travels?.applied(deviceId, key);
       dev.live.change(`table → ${deviceId}  ${model.name} ${key[1] || key[0]}${op === "remove" ? " removed" : ""}`);
     });
   }
+}
+
+/** The devices as the console sees them. Their files are let go of last: an agent's locks are on the same ones. */
+function watchTravels(dev: Dev, devices: readonly Device[]): Travels {
+  const locals = devices.map((device) =>
+    openLocalDevice({ ...device, shownPath: shownPath(device.path), schema: dev.schema, now: Date.now })
+  );
+  const travels = new Travels({
+    schema: dev.schema,
+    devices: locals,
+    now: Date.now,
+    quiet: dev.isDemo ? demoQuiet : new Set(),
+  });
+  dev.locals.push(...locals);
+  dev.opened.defer(() => travels.close());
+  return dev.travels = travels;
+}
+
+/** From here, where that is shorter. */
+function shownPath(path: string): string {
+  const near = relative(Deno.cwd(), path);
+  return near.startsWith("..") || near.length > path.length ? path : near;
 }
 
 /** Runs the demo's writers; a device whose writer fails (a full disk) says so, and the rest goes on. */
@@ -142,6 +171,7 @@ function explain(dev: Dev, table: string, cloud: Cloud, devices: readonly Device
   const inCloud = dev.isDemo ? demoExamples.cloud : cloudExample(dev.schema);
   const line = (text: string) => dev.live.print(text);
   line("");
+  line(`  console  ${url}/  both sides, in a browser`);
   line(`  cloud    ${url}  table ${withoutSecrets(table)}, MQTT broker ${host}:${cloud.mqttPort}`);
   for (const { deviceId, path } of devices) line(`  device   ${deviceId} of account ${devAccount}  ${path}`);
   if (onDevice) line(`\nWrite on the device, with any SQLite:\n\n  ${sqliteLine(first.path, onDevice)}`);
@@ -190,12 +220,14 @@ export const devCommand = defineCommand({
     await makeStateFolder(dir);
 
     await using opened = new AsyncDisposableStack();
-    const dev: Dev = { dir, schema, isDemo: flags.schema === undefined, live, opened };
+    const dev: Dev = { dir, schema, isDemo: flags.schema === undefined, live, opened, locals: [] };
     const table = flags.table ?? `embedded:${join(dir, "cloud.db")}`;
     const { cloud, lost } = await openCloud(dev, table, mqttPort.port);
+    opened.defer(() => dev.locals.forEach((local) => local[Symbol.dispose]()));
     const devices = await openDevices(dev, cloud, flags.devices);
     for (const device of devices) showArrivals(dev, device);
-    await cloud.serveHttp({ host, port: httpPort.port });
+    const travels = watchTravels(dev, devices);
+    await cloud.serveHttp({ host, port: httpPort.port, travels });
     explain(dev, table, cloud, devices);
     startTotals(dev, devices);
     if (dev.isDemo) startDemo(dev, devices);

@@ -72,7 +72,9 @@ export function openLocalDevice(options: LocalDeviceOptions): LocalDevice & Disp
       return { items: items.map((item) => plainOf(item as Record<string, unknown>)), total: api.count() };
     },
     conflicts(after) {
-      const rows = db.prepare("SELECT id, model, item, time FROM _conflicts WHERE id > ? ORDER BY id LIMIT 100").all(after);
+      const rows = db.prepare("SELECT id, model, item, time FROM _conflicts WHERE id > ? ORDER BY id LIMIT 100").all(
+        after,
+      );
       return rows.map(({ id, model, item, time }): LocalConflict => ({
         id: Number(id),
         model: String(model),

@@ -27,7 +27,7 @@ import { MqttPublisher, MqttReceiver } from "./mqtt.ts";
 import { type OpenedTables, openTables } from "./open_tables.ts";
 import { EventHub } from "./console/event_hub.ts";
 import { tellOfDevices } from "./console/fleet_events.ts";
-import type { LocalDevice } from "./console/local_device.ts";
+import type { Travels } from "./console/travels.ts";
 import { Feed } from "./feed/feed.ts";
 import { FeedWatcher } from "./feed/watcher.ts";
 import { bothObservers } from "./sync/observer.ts";
@@ -52,7 +52,7 @@ export interface HttpOptions {
   /** Names beside those of loopback under which the API is open without a token. */
   readonly hosts?: readonly string[];
   /** Devices of this very process, for the console: `dev`. */
-  readonly devices?: readonly LocalDevice[];
+  readonly travels?: Travels;
   /** What the console calls the table. */
   readonly label?: string;
 }
@@ -430,7 +430,7 @@ class RunningCloud implements Cloud {
       fleet,
       feed,
       events,
-      devices: options.devices,
+      travels: options.travels,
       label: options.label,
       metrics,
       lacking: () => this.#lacking(),

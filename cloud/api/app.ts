@@ -16,7 +16,7 @@ import type { CloudService } from "../sync/service.ts";
 import type { Tables } from "../table/port.ts";
 import { consoleRoutes } from "../console/mod.tsx";
 import type { EventHub } from "../console/event_hub.ts";
-import type { LocalDevice } from "../console/local_device.ts";
+import type { Travels } from "../console/travels.ts";
 import { checkBrowser } from "./browser.ts";
 import { ApiError, errorResponse } from "./errors.ts";
 import { listUnidentified } from "./unidentified.ts";
@@ -88,7 +88,7 @@ export interface HandlerOptions {
   /** What the console's pages hear of; without it they ask again every 10 s. */
   readonly events?: EventHub;
   /** Devices of this very process, for the console's page of both sides. */
-  readonly devices?: readonly LocalDevice[];
+  readonly travels?: Travels;
   /** What the console calls the table. */
   readonly label?: string;
   /** How many days the audit keeps who did what through the API and the console; default 90. */
@@ -224,7 +224,7 @@ export function createApp(options: HandlerOptions): Hono {
       return await intake[take](c);
     });
   }
-  const { events, devices, label } = options;
+  const { events, travels, label } = options;
   const parts = {
     schema,
     tables,
@@ -236,7 +236,7 @@ export function createApp(options: HandlerOptions): Hono {
     tokens,
     hosts,
     events,
-    devices,
+    travels,
     label,
     audit,
     now,

@@ -9,6 +9,8 @@ import htmx from "npm:htmx.org@4.0.1/dist/htmx.min.js" with { type: "text" };
 import sse from "npm:htmx.org@4.0.1/dist/ext/hx-sse.min.js" with { type: "text" };
 import baseCss from "./assets/base.css" with { type: "text" };
 import fleetCss from "./assets/fleet.css" with { type: "text" };
+import twinCss from "./assets/twin.css" with { type: "text" };
+import twinJs from "./assets/twin.js" with { type: "text" };
 import fleetJs from "./assets/fleet.js" with { type: "text" };
 import baseJs from "./assets/base.js" with { type: "text" };
 
@@ -17,8 +19,9 @@ const javascript = "text/javascript; charset=utf-8", css = "text/css; charset=ut
 const files: Readonly<Record<string, { readonly text: string; readonly type: string }>> = {
   "htmx.js": { text: `${htmx}\n${sse}`.replaceAll(/^\/\/# sourceMappingURL=.*$/gm, ""), type: javascript },
   "base.js": { text: baseJs, type: javascript },
+  "twin.js": { text: twinJs, type: javascript },
   "fleet.js": { text: fleetJs, type: javascript },
-  "console.css": { text: [baseCss, fleetCss].join("\n"), type: css },
+  "console.css": { text: [baseCss, fleetCss, twinCss].join("\n"), type: css },
 };
 
 const folder = "/console/assets/";

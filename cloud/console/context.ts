@@ -15,8 +15,8 @@ import type { Registry } from "../sync/registry.ts";
 import type { CloudService } from "../sync/service.ts";
 import type { Tables } from "../table/port.ts";
 import type { EventHub } from "./event_hub.ts";
-import type { LocalDevice } from "./local_device.ts";
 import type { Session } from "./session.ts";
+import type { Travels } from "./travels.ts";
 
 /** What the console is made of. */
 export interface ConsoleOptions {
@@ -35,8 +35,8 @@ export interface ConsoleOptions {
   readonly hosts?: readonly string[];
   /** What happens, for open pages. Absent in a handler, which hears of nothing: its pages ask again. */
   readonly events?: EventHub;
-  /** Devices that run in this very process: `dev`. */
-  readonly devices?: readonly LocalDevice[];
+  /** Devices that run in this very process, and what travels between them and the table: `dev`. */
+  readonly travels?: Travels;
   /** What the table is called, beside the logo. */
   readonly label?: string;
   readonly now: () => number;

@@ -25,7 +25,7 @@ export async function formOf(c: Context): Promise<FormData> {
 }
 
 /** A field's text; undefined where it is missing or a file. */
-export function textOf(form: FormData, name: string): string | undefined {
+export function textOf(form: FormData | URLSearchParams, name: string): string | undefined {
   const value = form.get(name);
   return typeof value === "string" ? value : undefined;
 }

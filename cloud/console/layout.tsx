@@ -73,7 +73,7 @@ function TopBar(
         <Logo />
         <span>Twintable</span>
       </a>
-      <span class="env">{options.devices ? "dev" : options.label ?? "cloud"}</span>
+      <span class="env">{options.travels ? "dev" : options.label ?? "cloud"}</span>
       <nav aria-label="Main">
         {links.map((link) => <NavLink {...{ link, options, path }} />)}
       </nav>

@@ -53,9 +53,7 @@ export interface Edit {
 
 /** `UPDATE Setting SET value = 85 WHERE name = 'memory'`. */
 export function updateSql({ model, item, field, value }: Edit): string {
-  const where = model.keyFields.map((name) =>
-    `${sqlName(name)} = ${sqlValue(fieldOf(model, name), item[name])}`
-  );
+  const where = model.keyFields.map((name) => `${sqlName(name)} = ${sqlValue(fieldOf(model, name), item[name])}`);
   const set = `${sqlName(field)} = ${sqlValue(fieldOf(model, field), value)}`;
   return `UPDATE ${sqlName(model.name)} SET ${set}${where.length > 0 ? ` WHERE ${where.join(" AND ")}` : ""}`;
 }

@@ -81,7 +81,7 @@ export function consoleRoutes(options: ConsoleOptions): Hono<ConsoleEnv> {
     c.header("cache-control", "public, max-age=31536000, immutable");
     return c.body(asset.text, 200, { "content-type": asset.type });
   });
-  app.get("/", guarded, (c) => c.redirect(options.devices ? "/twin" : "/fleet", 302));
+  app.get("/", guarded, (c) => c.redirect(options.travels ? "/twin" : "/fleet", 302));
   app.get("/login", guarded, (c) => {
     const next = ownPath(c.req.query("next"));
     if (!tokens) return c.redirect(next, 303);

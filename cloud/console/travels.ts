@@ -102,16 +102,27 @@ export class Travels {
     if (!this.#watching || record.expired) return;
     const image = record.new ?? record.old, model = image && modelOf(this.#schema, image);
     if (!model || this.#quiet.has(model.name)) return;
-    const writer = this.#writerOf(record), plain = (item: Item | undefined) => item && toPlain(this.#schema, model, item);
+    const writer = this.#writerOf(record),
+      plain = (item: Item | undefined) => item && toPlain(this.#schema, model, item);
     const about = { model: model.name, key: keyText(record.key), old: plain(record.old), now: plain(record.new) };
     for (const { deviceId, accountId } of this.devices) {
       const isOwn = writer?.device === deviceId;
       if (isOwn) {
-        this.#add({ ...about, kind: "up", device: deviceId, atMs: writer.atMs, arrivedMs: Math.max(0, this.#now() - writer.atMs) });
+        this.#add({
+          ...about,
+          kind: "up",
+          device: deviceId,
+          atMs: writer.atMs,
+          arrivedMs: Math.max(0, this.#now() - writer.atMs),
+        });
         this.#step(deviceId, { left: Math.max(0, this.#now() - writer.atMs) });
       } else if (comesDown(model)) {
         const owner = { device: idOfItem(model, image, "deviceId"), account: idOfItem(model, image, "accountId") };
-        const isIts = model.scope === "device" ? owner.device === deviceId : model.scope === "account" ? owner.account === accountId : true;
+        const isIts = model.scope === "device"
+          ? owner.device === deviceId
+          : model.scope === "account"
+          ? owner.account === accountId
+          : true;
         if (!isIts) continue;
         this.#add({ ...about, kind: "down", device: deviceId, atMs: record.atMs ?? this.#now() });
         const unplugged = this.#unplugged.get(deviceId);

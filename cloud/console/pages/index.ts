@@ -8,6 +8,7 @@ import type { PageLink } from "../context.ts";
 import type { Routes } from "../mod.tsx";
 import * as fleet from "./fleet.tsx";
 import * as find from "./find.tsx";
+import * as twin from "./twin.tsx";
 
 /** A module of `pages/`. */
 export interface PageModule {
@@ -16,4 +17,4 @@ export interface PageModule {
 }
 
 /** All pages. */
-export const pageModules: readonly PageModule[] = [fleet, find];
+export const pageModules: readonly PageModule[] = [twin, fleet, find];

@@ -6,9 +6,8 @@
  * @module
  */
 import type { Model } from "../../../schema/model.ts";
-import { listItems, modelNamed } from "../../api/items.ts";
-import { ApiError } from "../../api/errors.ts";
-import { comesDown, goesUp } from "../../../schema/direction.ts";
+import { listItems } from "../../api/items.ts";
+import { goesUp } from "../../../schema/direction.ts";
 import type { ConsoleOptions, Page, PageContext } from "../context.ts";
 import { ago, grouped } from "../format.ts";
 import { Check, Chip, Cloud, Dashed, Dot } from "../icons.tsx";
@@ -17,10 +16,11 @@ import type { LocalDevice, LocalStatus, PlainItem } from "../local_device.ts";
 import type { Routes } from "../mod.tsx";
 import { Copy, FormToken } from "../parts.tsx";
 import type { Travel } from "../travels.ts";
-import { mountActions } from "./twin_actions.ts";
+import { editIn, mountActions } from "./twin_actions.ts";
+import { readItem } from "../save.ts";
 import { equalItems, identityOf, Side, type SideView } from "./twin_side.tsx";
 import { TravelLog } from "./twin_log.tsx";
-import { twinHref } from "./twin_query.ts";
+import { chosen, shownModels, twinHref } from "./twin_query.ts";
 
 export const link = {
   name: "Twin",
@@ -36,24 +36,8 @@ const rowsMax = 100;
 export function mount(routes: Routes): void {
   if (!routes.options.travels) return;
   routes.page("/twin", (c) => twinPage(routes.options, c));
+  routes.page("/twin/lines", (c) => linesPart(routes.options, c));
   mountActions(routes);
-}
-
-/** What the address names. */
-export function chosen(options: ConsoleOptions, query: URLSearchParams): { device: LocalDevice; model: Model } {
-  const devices = options.travels!.devices;
-  const device = devices.find(({ deviceId }) => deviceId === query.get("device")) ?? devices[0]!;
-  const models = shownModels(options), name = query.get("model");
-  if (name !== null && !models.some((model) => model.name === name)) {
-    throw new ApiError(404, "not-found", `There is no model “${name}” on both sides.`);
-  }
-  return { device, model: models.find((model) => model.name === name) ?? models[0]! };
-}
-
-/** Models that are on both sides; those that travel both ways first. */
-function shownModels({ schema }: ConsoleOptions): Model[] {
-  const both = [...schema.models.values()].filter(({ onDevice, inCloud }) => onDevice && inCloud);
-  return both.sort((a, b) => Number(b.sync === "both") - Number(a.sync === "both"));
 }
 
 async function twinPage(options: ConsoleOptions, c: PageContext): Promise<Page> {
@@ -82,7 +66,13 @@ async function twinPage(options: ConsoleOptions, c: PageContext): Promise<Page> 
     on: `twin:${device.deviceId}`,
     scripts: ["twin.js"],
     body: (
-      <div id="twin" hx-get={twinHref(device, model)} hx-select="#twin" hx-swap="outerMorph" hx-trigger="tt:refresh, tt:again from:body">
+      <div
+        id="twin"
+        hx-get={twinHref(device, model)}
+        hx-select="#twin"
+        hx-swap="outerMorph"
+        hx-trigger="tt:refresh, tt:again from:body"
+      >
         <div class="head">
           <div>
             <h1>One table, in two places</h1>
@@ -139,7 +129,11 @@ async function twinPage(options: ConsoleOptions, c: PageContext): Promise<Page> 
                   {options.label ?? "twintable"}
                   <span class="muted hide-s">{" · cloud table"}</span>
                 </h2>
-                <p>{status.cursor === undefined ? "The table that applications use" : `Device has read ${grouped(status.cursor)} of its log`}</p>
+                <p>
+                  {status.cursor === undefined
+                    ? "The table that applications use"
+                    : `Device has read ${grouped(status.cursor)} of its log`}
+                </p>
               </div>
             </header>
             <Tabs tabs={tabs} where="in the cloud" />
@@ -163,6 +157,20 @@ async function twinPage(options: ConsoleOptions, c: PageContext): Promise<Page> 
   };
 }
 
+/** What is typed, as lines to paste. */
+async function linesPart(options: ConsoleOptions, c: PageContext): Promise<Response> {
+  const { searchParams, origin } = new URL(c.req.url);
+  const { device, model } = chosen(options, searchParams);
+  const { item, field, value } = editIn(model, searchParams);
+  if (searchParams.get("side") === "device") {
+    return c.json({ sql: sqliteLine(device.path, updateSql({ model, item, field, value })) });
+  }
+  const seen = await readItem(options.items, model, { ...ownIds(model, identityOf(device)), ...item });
+  const own = { ...bareItem(model, device, seen?.item ?? item), [field]: value };
+  const address = { url: origin, wantsToken: options.tokens !== undefined };
+  return c.json({ curl: curlLine(address, model.name, own), ts: typescriptLine(address, model.name, own) });
+}
+
 /** Whose items of the model are the device's. */
 function scopeOf(model: Model, { deviceId, accountId }: LocalDevice): { deviceId?: string; accountId?: string } {
   if (model.scope === "device") return { deviceId };
@@ -170,16 +178,23 @@ function scopeOf(model: Model, { deviceId, accountId }: LocalDevice): { deviceId
 }
 
 function firstItem({ items, model, device }: SideView): PlainItem {
-  const item = items[0] ?? {};
+  return bareItem(model, device, items[0] ?? {});
+}
+
+/** An item without what the cloud makes by itself. */
+function bareItem(model: Model, device: LocalDevice, item: PlainItem): PlainItem {
   const boring = new Set([model.createdField, model.updatedField]);
-  const own = Object.entries(item).filter(([name]) => !boring.has(name) && !model.fields.find((f) => f.name === name)?.template);
+  const own = Object.entries(item).filter(([name]) =>
+    !boring.has(name) && !model.fields.find((f) => f.name === name)?.template
+  );
   return { ...ownIds(model, identityOf(device)), ...Object.fromEntries(own) };
 }
 
 function firstSql(view: SideView): string {
   const { model, items, device } = view, item = items[0];
   const field = model.fields.find(({ name, template, timestamp }) =>
-    item && name in item && !template && !timestamp && !model.keyFields.includes(name) && !model.identityFields.includes(name)
+    item && name in item && !template && !timestamp && !model.keyFields.includes(name) &&
+    !model.identityFields.includes(name)
   );
   if (!item || !field || model.keyFields.length === 0) return sqliteLine(device.path, `SELECT * FROM ${model.name}`);
   return sqliteLine(device.path, updateSql({ model, item, field: field.name, value: item[field.name] }));
@@ -244,7 +259,14 @@ function LinkSwitch(
 ) {
   const isCut = status.pausedMs !== undefined;
   return (
-    <form method="post" action="/twin/link" hx-post="/twin/link" hx-target="#twin" hx-select="#twin" hx-swap="outerMorph">
+    <form
+      method="post"
+      action="/twin/link"
+      hx-post="/twin/link"
+      hx-target="#twin"
+      hx-select="#twin"
+      hx-swap="outerMorph"
+    >
       <FormToken token={formToken} />
       <input type="hidden" name="device" value={device.deviceId} />
       <input type="hidden" name="model" value={model.name} />
@@ -256,16 +278,34 @@ function LinkSwitch(
   );
 }
 
-function FirstMinute({ options, device, status }: { options: ConsoleOptions; device: LocalDevice; status: LocalStatus }) {
+function FirstMinute(
+  { options, device, status }: { options: ConsoleOptions; device: LocalDevice; status: LocalStatus },
+) {
   const { left, right, both } = options.travels!.steps(device.deviceId);
   const isCut = status.pausedMs !== undefined;
   const steps = [
-    { done: left !== undefined, title: "Change a value on the left", text: left === undefined ? "Click a value, type, press Enter." : `It was in the cloud ${Math.round(left)} ms later.` },
-    { done: right !== undefined, title: "Change one on the right", text: right === undefined ? "Click a value, type, press Enter." : `It was on the device ${Math.round(right)} ms later.` },
+    {
+      done: left !== undefined,
+      title: "Change a value on the left",
+      text: left === undefined
+        ? "Click a value, type, press Enter."
+        : `It was in the cloud ${Math.round(left)} ms later.`,
+    },
+    {
+      done: right !== undefined,
+      title: "Change one on the right",
+      text: right === undefined
+        ? "Click a value, type, press Enter."
+        : `It was on the device ${Math.round(right)} ms later.`,
+    },
     {
       done: both === "done",
       title: "Pull the plug, change both, plug in",
-      text: both === "done" ? "Both are equal; what lost is kept." : isCut ? "Unplugged. Change both sides, then switch Offline off." : "Both end up equal; nothing is lost.",
+      text: both === "done"
+        ? "Both are equal; what lost is kept."
+        : isCut
+        ? "Unplugged. Change both sides, then switch Offline off."
+        : "Both end up equal; nothing is lost.",
     },
   ];
   const at = steps.findIndex(({ done }) => !done);
@@ -312,7 +352,9 @@ function Wire({ status, log, now, model, differs }: {
         </div>
         <div class="lane down">
           <b>{`${grouped(waitsDown)} waiting there`}</b>
-          <span class="what">{differs > 0 ? `${grouped(differs)} of ${model.name} differ${differs === 1 ? "s" : ""}` : ""}</span>
+          <span class="what">
+            {differs > 0 ? `${grouped(differs)} of ${model.name} differ${differs === 1 ? "s" : ""}` : ""}
+          </span>
         </div>
       </div>
     );
@@ -352,12 +394,14 @@ function Lane({ travel, now, direction }: { travel: Travel | undefined; now: num
             : null}
         </g>
       </svg>
-      <span class="what">{travel?.arrivedMs === undefined ? travel ? "on its way" : "" : `arrived in ${Math.round(travel.arrivedMs)} ms`}</span>
+      <span class="what">
+        {travel?.arrivedMs === undefined ? travel ? "on its way" : "" : `arrived in ${Math.round(travel.arrivedMs)} ms`}
+      </span>
     </div>
   );
 }
 
 function shortKey({ key }: Travel): string {
-  const last = key.split(/[#\u0000]/).at(-1) ?? key;
+  const last = key.split("#").at(-1) ?? key;
   return last.length > 16 ? `${last.slice(0, 6)}…${last.slice(-4)}` : last;
 }

@@ -13,10 +13,8 @@ import { insertSql, ownIds, updateSql } from "../lines.ts";
 import type { LocalDevice, PlainItem } from "../local_device.ts";
 import type { Routes } from "../mod.tsx";
 import { readItem, removeItem, saveItem } from "../save.ts";
-import { chosen } from "./twin.tsx";
-import { twinHref } from "./twin_query.ts";
-import { identityOf } from "./twin_side.tsx";
-import { equalItems } from "./twin_side.tsx";
+import { chosen, twinHref } from "./twin_query.ts";
+import { equalItems, identityOf } from "./twin_side.tsx";
 import { valueOf } from "../typed.ts";
 
 /** Adds the routes. */
@@ -54,7 +52,11 @@ function chosenIn(options: ConsoleOptions, form: FormData): { device: LocalDevic
   return chosen(options, query);
 }
 
-function editIn(model: Model, form: FormData): { item: PlainItem; field: string; value: unknown } {
+/** What is typed into a cell. */
+export function editIn(
+  model: Model,
+  form: FormData | URLSearchParams,
+): { item: PlainItem; field: string; value: unknown } {
   const field = fieldOf(model, textOf(form, "field") ?? "");
   if (!field) throw new ApiError(400, "invalid", "There is no such field.");
   const item = keyIn(model, textOf(form, "key"));

@@ -92,8 +92,14 @@ export function TravelLog(view: LogView) {
 
 function What({ view: { options }, travel: { kind, model, old, now } }: { view: LogView; travel: Travel }) {
   const compiled = options.schema.models.get(model)!;
-  const boring = new Set<string>([compiled.createdField, compiled.updatedField, ...Object.values(compiled.identityNames)].filter((name) => name !== undefined));
-  const names = compiled.fields.flatMap(({ name, template }) => template || boring.has(name) || compiled.keyFields.includes(name) ? [] : [name]);
+  const boring = new Set<string>(
+    [compiled.createdField, compiled.updatedField, ...Object.values(compiled.identityNames)].filter((name) =>
+      name !== undefined
+    ),
+  );
+  const names = compiled.fields.flatMap(({ name, template }) =>
+    template || boring.has(name) || compiled.keyFields.includes(name) ? [] : [name]
+  );
   const key = <span class="mono">{short(compiled.keyFields.map((name) => text((now ?? old)?.[name])).join(" "))}</span>;
   if (kind === "lost") {
     return (
@@ -107,7 +113,16 @@ function What({ view: { options }, travel: { kind, model, old, now } }: { view: 
     );
   }
   if (!now) return <>{`${model} `}{key}{": removed"}</>;
-  if (!old) return <>{`${model} `}{key}{": new, "}<Values names={names} item={now} /></>;
+  if (!old) {
+    return (
+      <>
+        {`${model} `}
+        {key}
+        {": new, "}
+        <Values names={names} item={now} />
+      </>
+    );
+  }
   const changed = names.filter((name) => text(old[name]) !== text(now[name]));
   return (
     <>
@@ -151,7 +166,12 @@ function Stages({ view: { device }, travel: { kind, arrivedMs } }: { view: LogVi
       <Stage isDone name={kind === "up" ? "written" : "saved"} />
       <em></em>
       {ms === undefined
-        ? <Stage isDone={false} name={isCut ? "device is offline" : kind === "up" ? "on its way" : "waits for the device"} />
+        ? (
+          <Stage
+            isDone={false}
+            name={isCut ? "device is offline" : kind === "up" ? "on its way" : "waits for the device"}
+          />
+        )
         : <Stage isDone name={kind === "up" ? "in cloud" : "on device"} ms={ms} />}
     </span>
   );
@@ -172,7 +192,14 @@ function Undo({ view: { options, device, formToken }, travel }: { view: LogView;
   const compiled = options.schema.models.get(travel.model)!;
   if (travel.kind !== "down" || (!travel.old && !travel.now)) return null;
   return (
-    <form method="post" action="/twin/undo" hx-post="/twin/undo" hx-target="#twin" hx-select="#twin" hx-swap="outerMorph">
+    <form
+      method="post"
+      action="/twin/undo"
+      hx-post="/twin/undo"
+      hx-target="#twin"
+      hx-select="#twin"
+      hx-swap="outerMorph"
+    >
       <FormToken token={formToken} />
       <input type="hidden" name="device" value={device.deviceId} />
       <input type="hidden" name="model" value={compiled.name} />

@@ -63,7 +63,9 @@ function sorted(value: unknown): unknown {
 /** Fields that a person wants to see: keys first, then values. */
 export function shownFields(model: Model): { keys: Field[]; values: Field[] } {
   const identity = new Set<string>(Object.values(model.identityNames));
-  const own = model.fields.filter((field) => !field.template && !field.timestamp && !field.hidden && !identity.has(field.name));
+  const own = model.fields.filter((field) =>
+    !field.template && !field.timestamp && !field.hidden && !identity.has(field.name)
+  );
   const keys = own.filter(({ name }) => model.keyFields.includes(name));
   return { keys, values: own.filter((field) => !keys.includes(field)).slice(0, valuesMax) };
 }
@@ -79,7 +81,9 @@ export function Side(view: SideView) {
   if (items.length === 0) {
     return (
       <Empty title={`No ${model.name} ${where}`}>
-        {view.canEdit ? <p>Write one, on either side that may.</p> : <p>{side === "device" ? "They come from the cloud." : "They come from devices."}</p>}
+        {view.canEdit
+          ? <p>Write one, on either side that may.</p>
+          : <p>{side === "device" ? "They come from the cloud." : "They come from devices."}</p>}
         <NewRow {...view} />
       </Empty>
     );
@@ -92,7 +96,8 @@ export function Side(view: SideView) {
           <thead>
             <tr>
               {keys.map(({ name }) => <th scope="col">{name}</th>)}
-              {values.map(({ name, type }) => <th scope="col" class={type === "number" ? "num" : undefined}>{name}</th>)}
+              {values.map(({ name, type }) => <th scope="col" class={type === "number" ? "num" : undefined}>{name}
+              </th>)}
               {model.updatedField ? <th scope="col" class="hide-s">{model.updatedField}</th> : null}
               <th scope="col" class="num">sync</th>
             </tr>
@@ -130,7 +135,13 @@ function Row(
           <Cell {...{ view, field, item, key1: key }} />
         </td>
       ))}
-      {model.updatedField ? <td class="muted hide-s"><Time at={Number.isNaN(updated) ? undefined : updated} now={now} /></td> : null}
+      {model.updatedField
+        ? (
+          <td class="muted hide-s">
+            <Time at={Number.isNaN(updated) ? undefined : updated} now={now} />
+          </td>
+        )
+        : null}
       <td class="num muted">
         <Standing {...{ view, values, item, twin, travel: isLit ? travel : undefined }} />
       </td>
@@ -165,7 +176,12 @@ function Standing({ view, values, item, twin, travel }: {
   if (twin === undefined && (side === "cloud" ? model.sync === "up" : model.sync === "down")) return <>one side only</>;
   const differs = values.find(({ name }) => twin && text(twin[name]) !== text(item[name]));
   return (
-    <span class="state warn" title={differs ? `${text(twin![differs.name])} ${side === "device" ? "in the cloud" : "on the device"}` : undefined}>
+    <span
+      class="state warn"
+      title={differs
+        ? `${text(twin![differs.name])} ${side === "device" ? "in the cloud" : "on the device"}`
+        : undefined}
+    >
       <Half />waiting
     </span>
   );
@@ -184,7 +200,9 @@ function Cell({ view, field, item, key1 }: { view: SideView; field: Field; item:
   if (!view.canEdit || !view.canWrite || !isTyped(field)) {
     return <span class="cell-text" title={value}>{value.length > 60 ? `${value.slice(0, 59)}…` : value}</span>;
   }
-  const name = `${field.name} of ${model.keyFields.map((one) => text(item[one])).join(" ")} ${side === "device" ? "on the device" : "in the cloud"}`;
+  const name = `${field.name} of ${model.keyFields.map((one) => text(item[one])).join(" ")} ${
+    side === "device" ? "on the device" : "in the cloud"
+  }`;
   return (
     <form
       method="post"
@@ -204,7 +222,9 @@ function Cell({ view, field, item, key1 }: { view: SideView; field: Field; item:
       {field.enum || field.type === "boolean"
         ? (
           <select class="cell" name="value" aria-label={name} data-was={value}>
-            {(field.enum ?? [true, false]).map((one) => <option value={String(one)} selected={String(one) === value}>{String(one)}</option>)}
+            {(field.enum ?? [true, false]).map((one) => (
+              <option value={String(one)} selected={String(one) === value}>{String(one)}</option>
+            ))}
           </select>
         )
         : (
@@ -229,7 +249,8 @@ function Cell({ view, field, item, key1 }: { view: SideView; field: Field; item:
 function needed(model: Model): Field[] {
   const identity = new Set<string>(Object.values(model.identityNames));
   return model.fields.filter((field) =>
-    !field.template && !field.timestamp && !identity.has(field.name) && field.default === undefined && !field.defaultNow &&
+    !field.template && !field.timestamp && !identity.has(field.name) && field.default === undefined &&
+    !field.defaultNow &&
     !field.generate && (field.required || model.keyFields.includes(field.name))
   );
 }
@@ -240,7 +261,15 @@ function NewRow({ side, model, device, formToken, canEdit, canWrite }: SideView)
   return (
     <details class="add" id={`new-${side}`}>
       <summary class="btn quiet small">{`+ New ${model.name}`}</summary>
-      <form method="post" action="/twin/new" hx-post="/twin/new" hx-target="#twin" hx-select="#twin" hx-swap="outerMorph" class="acts">
+      <form
+        method="post"
+        action="/twin/new"
+        hx-post="/twin/new"
+        hx-target="#twin"
+        hx-select="#twin"
+        hx-swap="outerMorph"
+        class="acts"
+      >
         <FormToken token={formToken} />
         <input type="hidden" name="device" value={device.deviceId} />
         <input type="hidden" name="model" value={model.name} />
@@ -248,7 +277,15 @@ function NewRow({ side, model, device, formToken, canEdit, canWrite }: SideView)
         {fields.map((field) => (
           <label>
             {field.name}{" "}
-            <input name={`field.${field.name}`} required size={10} autocomplete="off" aria-label={`${field.name} of the new ${model.name} ${side === "device" ? "on the device" : "in the cloud"}`} />
+            <input
+              name={`field.${field.name}`}
+              required
+              size={10}
+              autocomplete="off"
+              aria-label={`${field.name} of the new ${model.name} ${
+                side === "device" ? "on the device" : "in the cloud"
+              }`}
+            />
           </label>
         ))}
         <button class="btn small primary" type="submit">Add</button>
