@@ -26,6 +26,7 @@ import { createHandler } from "./handler.ts";
 import { MqttPublisher, MqttReceiver } from "./mqtt.ts";
 import { type OpenedTables, openTables } from "./open_tables.ts";
 import { EventHub } from "./console/event_hub.ts";
+import { tellOfFeed } from "./console/feed_events.ts";
 import { tellOfDevices } from "./console/fleet_events.ts";
 import type { Travels } from "./console/travels.ts";
 import { Feed } from "./feed/feed.ts";
@@ -238,7 +239,8 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
     });
     closers.push(() => publisher.close());
     const feed = new Feed({ now, random, bus: publisher.bus }), watcher = new FeedWatcher(schema, feed, now);
-    closers.push(() => feed.close());
+    const toldOfFeed = tellOfFeed(feed, events);
+    closers.push(() => feed.close(), () => toldOfFeed.close());
     const metrics = new CloudMetrics({ schema: schema.version });
     const sampler: Sampler = new Sampler(tables.log, randomBytes(6).toString("hex"), {
       counters: () => ({ ...service.metrics() }),
@@ -352,6 +354,13 @@ interface Parts {
   readonly random: () => number;
 }
 
+/** Which changes are in a channel's log: `dev` shows it. */
+function toldTravels(travels: Travels, feed: Feed): () => void {
+  return feed.listen(({ row }) => {
+    if (row.type === "stage" && row.stage === "logged") travels.logged(row.keys);
+  });
+}
+
 class RunningCloud implements Cloud {
   readonly service: CloudService;
   readonly registry: Registry;
@@ -412,6 +421,7 @@ class RunningCloud implements Cloud {
       });
     }
     const { service, tables, registry, fleet, feed, events, metrics, prefix, now, random } = this.parts;
+    if (options.travels) this.closers.push(toldTravels(options.travels, feed));
     metrics.add({
       gauges: () => ({
         brokerConnected: this.connected ? 1 : 0,

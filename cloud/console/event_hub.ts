@@ -31,7 +31,18 @@ export class EventHub {
   readonly #ring: NumberedEvent[] = [];
   readonly #listeners = new Set<(event: NumberedEvent) => void>();
   readonly #closing = new AbortController();
+  readonly #opened = new Set<() => void>();
   #seq = 0;
+
+  /** Whether a page is open. */
+  get isHeard(): boolean {
+    return this.#listeners.size > 0;
+  }
+
+  /** Calls when the first page is opened. */
+  onFirst(opened: () => void): void {
+    this.#opened.add(opened);
+  }
 
   /** The number of the last event. */
   get seq(): number {
@@ -55,6 +66,7 @@ export class EventHub {
   /** @returns ends it */
   listen(listener: (event: NumberedEvent) => void): () => void {
     this.#listeners.add(listener);
+    if (this.#listeners.size === 1) { for (const opened of this.#opened) opened(); }
     return () => void this.#listeners.delete(listener);
   }
 

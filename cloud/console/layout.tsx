@@ -57,6 +57,10 @@ function Document({ page, options, links, path, session, theme }: LayoutOptions 
         <a class="skip" href="#main">Skip to content</a>
         {session ? <TopBar {...{ options, links, path, session }} isLive={page.on !== undefined} /> : null}
         <main id="main" tabindex={-1}>{page.body}</main>
+        <div id="toast" class="toast" role="alert" hidden>
+          <span id="toast-text"></span>
+          <button class="btn small" type="button">Close</button>
+        </div>
         <div id="said" class="sr" role="status" aria-live="polite"></div>
         {session ? <Help links={links} /> : null}
       </body>

@@ -3,7 +3,7 @@
  * the three steps of a newcomer's first minute, which are ticked by what really happens.
  *
  *     up:    written on the device ─▶ in the cloud           (by the stream's record and its stamp)
- *     down:  saved in the cloud ─▶ on the device             (by the record, and what the device applied)
+ *     down:  saved in the cloud ─▶ logged ─▶ on the device   (by the record, the feed, and what the device applied)
  *     lost:  both sides changed it: the older version is kept (by the device's conflicts)
  *
  * @module
@@ -27,6 +27,8 @@ export interface Travel {
   readonly atMs: number;
   readonly old?: PlainItem;
   readonly now?: PlainItem;
+  /** Of one that goes down: ms until it was in its channel's log. */
+  loggedMs?: number;
   /** ms until it was on the other side; absent: it is on its way. */
   arrivedMs?: number;
 }
@@ -132,13 +134,27 @@ export class Travels {
     }
   }
 
+  /** Changes of these keys are in a channel's log. */
+  logged(keys: readonly Key[]): void {
+    const wanted = new Set(keys.map(keyText));
+    for (const travel of this.#travels) {
+      if (travel.kind !== "down" || travel.loggedMs !== undefined || !wanted.has(travel.key)) continue;
+      travel.loggedMs = Math.max(0, this.#now() - travel.atMs);
+      this.#tell(travel.device);
+    }
+  }
+
   /** A device has applied a change from the cloud. */
   applied(deviceId: string, key: Key): void {
     const text = keyText(key);
     const arrived = this.#travels.filter((one) =>
       one.kind === "down" && one.device === deviceId && one.key === text && one.arrivedMs === undefined
     );
-    for (const travel of arrived) travel.arrivedMs = Math.max(0, this.#now() - travel.atMs);
+    for (const travel of arrived) {
+      travel.arrivedMs = Math.max(0, this.#now() - travel.atMs);
+      // What a device has is in the log, whenever the feed gets round to saying so.
+      travel.loggedMs ??= travel.arrivedMs;
+    }
     const last = arrived.at(-1);
     if (last) this.#step(deviceId, { right: last.arrivedMs });
     this.#tell(deviceId);
@@ -185,7 +201,9 @@ export class Travels {
     if (!record.new) return undefined;
     const version = versionOf(record.new), before = record.old && versionOf(record.old);
     // A version that stayed as it was names the writer before: somebody wrote the item without knowing of it.
-    return version && version[1] !== before?.[1] ? { device: version[0].split("#")[0]!, atMs: version[1] } : undefined;
+    return version && version[1] !== before?.[1]
+      ? { device: version[0].split("#")[0]!, atMs: version[1] / 1000 }
+      : undefined;
   }
 
   #add(travel: Omit<Travel, "id">): void {

@@ -45,7 +45,10 @@ export class Visits implements AsyncDisposable {
   /** What no page may do, as it was seen. */
   readonly faults: string[] = [];
   /** Parts of texts of faults that a test brings about itself. */
-  readonly expected: RegExp[] = [];
+  readonly expected: RegExp[] = [
+    // A test's worker may end before its browser does.
+    /net::ERR_(INCOMPLETE_CHUNKED_ENCODING|CONNECTION_\w+|EMPTY_RESPONSE)|htmx:sse:error|htmx:error: Failed to fetch/,
+  ];
   readonly #contexts: BrowserContext[] = [];
   private constructor(readonly browser: Browser) {}
 

@@ -181,7 +181,8 @@
   const waiting = new Map();
   on("htmx:before:request", (event) => {
     const target = event.detail.ctx?.target;
-    if (!target || target === document.body) return;
+    // What renews itself in the background does not flicker.
+    if (!target || target === document.body || target === event.detail.ctx.sourceElement) return;
     target.setAttribute("aria-busy", "true");
     waiting.set(target, setTimeout(() => say("This takes long: the table may be slow. Esc leaves it."), 10_000));
   });
@@ -194,10 +195,33 @@
   on("htmx:after:request", done);
   on("htmx:error", done);
 
+  // --- what is refused is said, and the page stays as it is, with what was typed ---
+  const toast = (text) => {
+    $("#toast-text").textContent = text;
+    $("#toast").hidden = false;
+  };
+  on("click", ({ target }) => {
+    if (target.closest?.("#toast button")) $("#toast").hidden = true;
+  });
+  on("htmx:before:swap", (event) => {
+    const { ctx } = event.detail, status = ctx.response?.status ?? 200;
+    if (status < 400) return;
+    const page = new DOMParser().parseFromString(ctx.text ?? "", "text/html");
+    // A page that has the part asked for says by itself what is wrong.
+    if (ctx.select && $(ctx.select, page)) return;
+    event.preventDefault();
+    toast($("[role=alert] .state", page)?.textContent ?? `This failed (${status}).`);
+  });
+  on("htmx:error", (event) => {
+    if (event.detail.ctx?.target && !event.detail.connection) {
+      toast("The worker can't be reached; nothing was changed here.");
+    }
+  });
+
   // --- signed out in one tab is signed out in all ---
   const channel = new BroadcastChannel("twintable");
   on("submit", (event) => event.target.matches("form.logout") && channel.postMessage("out"));
   channel.onmessage = () => setTimeout(() => location.reload(), 300);
 
-  globalThis.twintable = { $, $$, on, say, ago };
+  globalThis.twintable = { $, $$, on, say, ago, toast };
 }

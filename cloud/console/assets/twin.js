@@ -71,10 +71,11 @@
         const line = $(`[data-line="${name}"]`);
         if (line) line.textContent = text;
       }
-      held = made;
+      Object.assign(held, made);
     }, 60);
   };
-  let held = {}, lang = "curl";
+  const held = {};
+  let lang = "curl";
   const show = () => {
     for (const button of $$("[data-lang]")) button.setAttribute("aria-pressed", String(button.dataset.lang === lang));
     for (const name of ["curl", "ts"]) {

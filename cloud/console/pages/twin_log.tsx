@@ -38,7 +38,7 @@ export function TravelLog(view: LogView) {
           </Empty>
         )
         : (
-          <div class="scroll" tabindex={0} role="region" aria-label="What travelled">
+          <div class="scroll" tabindex={0} role="region" aria-label="Changes that travelled">
             <table>
               <thead>
                 <tr>
@@ -157,14 +157,32 @@ function short(value: string): string {
   return value.length > 40 ? `${value.slice(0, 39)}…` : value;
 }
 
-function Stages({ view: { device }, travel: { kind, arrivedMs } }: { view: LogView; travel: Travel }) {
-  if (kind === "lost") return <Stage isDone name="kept on the device" />;
+function Stages({ view: { device }, travel: { kind, loggedMs, arrivedMs } }: { view: LogView; travel: Travel }) {
+  if (kind === "lost") {
+    return (
+      <span class="stages">
+        <Stage isDone name="kept on the device" />
+      </span>
+    );
+  }
   const ms = arrivedMs === undefined ? undefined : `${Math.round(arrivedMs)} ms`;
   const isCut = !device.status().connected;
   return (
     <span class="stages">
       <Stage isDone name={kind === "up" ? "written" : "saved"} />
       <em></em>
+      {kind === "down"
+        ? (
+          <>
+            <Stage
+              isDone={loggedMs !== undefined}
+              name="logged"
+              ms={loggedMs === undefined ? undefined : `${Math.round(loggedMs)} ms`}
+            />
+            <em></em>
+          </>
+        )
+        : null}
       {ms === undefined
         ? (
           <Stage

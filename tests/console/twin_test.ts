@@ -1,0 +1,241 @@
+/** The Twin page on a real `dev`: written left by the page and by sqlite3, right by the page and by curl; unplugged and mended. */
+import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
+import { Program } from "../support/process.ts";
+import { TempDir } from "../support/temp_dir.ts";
+import { assertLooks, browserTest, type Page, until, type Visits } from "./browser.ts";
+
+class Dev implements AsyncDisposable {
+  private constructor(readonly dir: TempDir, readonly program: Program, readonly url: string) {}
+
+  static async start(...args: string[]): Promise<Dev> {
+    const dir = new TempDir();
+    const program = new Program(["dev", "--dir", dir.file("state"), "--port", "0", "--mqtt-port", "0", ...args]);
+    const [, url] = await program.printed(/console +(http:\S+?)\/ /);
+    return new Dev(dir, program, url!);
+  }
+
+  /** The device's file. */
+  get file(): string {
+    return this.dir.file("state/demo-1.db");
+  }
+
+  setting(name: string): number | undefined {
+    const db = new DatabaseSync(this.file, { readOnly: true, timeout: 5000 });
+    try {
+      return db.prepare("SELECT value FROM Setting WHERE name = ?").get(name)?.value as number | undefined;
+    } finally {
+      db.close();
+    }
+  }
+
+  async inCloud(name: string): Promise<number | undefined> {
+    const { items } = await (await fetch(`${this.url}/api/items?model=Setting&device=demo-1`)).json();
+    return items.find((item: { name: string }) => item.name === name)?.value;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.program[Symbol.asyncDispose]();
+    this.dir[Symbol.dispose]();
+  }
+}
+
+const left = (name: string) => `value of ${name} on the device`,
+  right = (name: string) => `value of ${name} in the cloud`;
+
+async function open(visits: Visits, dev: Dev): Promise<Page> {
+  const page = await visits.page();
+  await page.goto(dev.url);
+  await page.locator("#live[data-state=live]").waitFor();
+  await page.getByLabel(right("load")).waitFor();
+  return page;
+}
+
+async function type(page: Page, label: string, value: string): Promise<void> {
+  await page.getByLabel(label).click();
+  await page.getByLabel(label).fill(value);
+  await page.keyboard.press("Enter");
+}
+
+async function shell(line: string): Promise<string> {
+  const { code, stdout, stderr } = await new Deno.Command("sh", { args: ["-c", line] }).output();
+  assert.equal(code, 0, new TextDecoder().decode(stderr));
+  return new TextDecoder().decode(stdout);
+}
+
+browserTest(
+  "twin: dev opens it; a change on the left crosses, by the page and by sqlite3; one on the right, by the page and by curl",
+  async (visits) => {
+    await using dev = await Dev.start();
+    const page = await open(visits, dev);
+    assert.match(page.url(), /\/twin/);
+    await assertLooks(page, "twin");
+    await type(page, left("memory"), "85");
+    await page.locator("[data-step='1'].done").getByText(/It was in the cloud \d+ ms later/).waitFor();
+    await until("it is in the cloud", async () => await dev.inCloud("memory") === 85);
+    await until("it is shown right", async () => await page.getByLabel(right("memory")).inputValue() === "85");
+    // The line follows what is typed, and does what the cell does.
+    await page.getByLabel(left("disk")).click();
+    await page.getByLabel(left("disk")).fill("61");
+    const sql = await until("the SQL line", async () => {
+      const text = await page.locator("#sql-line").textContent();
+      return text?.includes("value = 61 WHERE name = 'disk'") && text;
+    });
+    await page.keyboard.press("Escape");
+    assert.equal(dev.setting("disk"), 95);
+    await shell(sql);
+    await until("it is in the cloud", async () => await dev.inCloud("disk") === 61);
+    await until(
+      "it is shown on both sides",
+      async () =>
+        await page.getByLabel(left("disk")).inputValue() === "61" &&
+        await page.getByLabel(right("disk")).inputValue() === "61",
+    );
+    await type(page, right("load"), "70");
+    const row = page.locator("tr[data-kind=down]").first();
+    await row.getByText(/^on device/).waitFor();
+    assert.match(await row.textContent() ?? "", /saved.*logged \d+ ms.*on device \d+ ms/);
+    assert.equal(dev.setting("load"), 70);
+    await page.locator("[data-step='2'].done").waitFor();
+    await page.getByLabel(right("load")).click();
+    await page.getByLabel(right("load")).fill("71");
+    const curl = await until("the curl line", async () => {
+      const text = await page.locator("#cloud-line").textContent();
+      return text?.includes('"value":71') && text;
+    });
+    await page.keyboard.press("Escape");
+    await shell(curl.replace("curl ", "curl -sf "));
+    await until("it is on the device", () => dev.setting("load") === 71);
+  },
+);
+
+browserTest(
+  "twin: unplugged both sides go on, and what waits is counted; plugged in again both are equal, and the loser is kept",
+  async (visits) => {
+    await using dev = await Dev.start();
+    const page = await open(visits, dev);
+    await page.getByRole("switch", { name: "Offline" }).click();
+    await page.locator("#link-chip").getByText(/^Offline/).waitFor();
+    await page.getByRole("switch", { name: "Offline", checked: true }).waitFor();
+    await type(page, left("disk"), "97");
+    await page.locator("tr[data-item='[\"disk\"]']").first().getByText("waiting").waitFor();
+    await page.getByText(/^[1-9]\d* waiting here$/).waitFor();
+    await type(page, right("disk"), "92");
+    await page.getByText("1 waiting there").waitFor();
+    await page.getByText("device is offline").waitFor();
+    assert.equal(dev.setting("disk"), 97);
+    await assertLooks(page, "twin, unplugged");
+    await page.getByRole("switch", { name: "Offline" }).click();
+    await page.locator("#link-chip").getByText("Online").waitFor();
+    await until("both are equal", async () => dev.setting("disk") === 92 && await dev.inCloud("disk") === 92);
+    await page.locator("tr[data-kind=lost]").getByText(/both sides changed it.*97 is kept/).waitFor();
+    await page.locator("[data-step='3'].done").waitFor();
+    await until(
+      "it is shown on both sides",
+      async () =>
+        await page.getByLabel(left("disk")).inputValue() === "92" &&
+        await page.getByLabel(right("disk")).inputValue() === "92",
+    );
+  },
+);
+
+browserTest("twin: undo puts the old value back, and not over another's change", async (visits) => {
+  await using dev = await Dev.start();
+  const page = await open(visits, dev);
+  await type(page, right("load"), "70");
+  await until("it is on the device", () => dev.setting("load") === 70);
+  await page.getByRole("button", { name: "Undo" }).first().click();
+  await until("it is back", async () => dev.setting("load") === 90 && await dev.inCloud("load") === 90);
+  await type(page, right("load"), "50");
+  await until("it is on the device", () => dev.setting("load") === 50);
+  await type(page, left("load"), "51");
+  await until("it is in the cloud", async () => await dev.inCloud("load") === 51);
+  visits.expected.push(/status of 409/);
+  await page.locator("tr[data-kind=down]").filter({ hasText: "→ 50" }).getByRole("button", { name: "Undo" }).click();
+  await page.getByText("It was changed since: undo the newer change first.").waitFor();
+  assert.equal(await dev.inCloud("load"), 51);
+});
+
+browserTest("twin: what is typed survives what arrives; Esc leaves it; what SQLite refuses is said", async (visits) => {
+  await using dev = await Dev.start();
+  const page = await open(visits, dev);
+  const cell = page.getByLabel(left("memory"));
+  await cell.click();
+  await cell.fill("12");
+  await shell(`sqlite3 -cmd ".timeout 5000" ${dev.file} "UPDATE Setting SET value = 33 WHERE name = 'load'"`);
+  await until("the other is shown", async () => await page.getByLabel(right("load")).inputValue() === "33");
+  assert.equal(await cell.inputValue(), "12");
+  assert.equal(await page.evaluate("document.activeElement.getAttribute('aria-label')"), left("memory"));
+  await page.keyboard.press("Escape");
+  assert.equal(await cell.inputValue(), "90");
+  visits.expected.push(/status of 400/);
+  await type(page, left("memory"), "many");
+  await page.getByText(/"many" is not a number/).waitFor();
+});
+
+browserTest("twin: a new item by the page; text with script and quotes is text on both sides", async (visits) => {
+  await using dev = await Dev.start();
+  const page = await open(visits, dev);
+  const evil = `<script>alert(1)</script>"'<img src=x onerror=alert(2)>`;
+  await page.getByText("+ New Setting").first().click();
+  await page.getByLabel("name of the new Setting on the device").fill(evil);
+  await page.getByLabel("value of the new Setting on the device").fill("7");
+  await page.keyboard.press("Enter");
+  await until("it is in the cloud", async () => await dev.inCloud(evil) === 7);
+  await page.getByLabel(`value of ${evil} in the cloud`).waitFor();
+  await type(page, `value of ${evil} in the cloud`, "8");
+  await until("it is on the device", () => dev.setting(evil) === 8);
+  const sql = await page.locator("#sql-line").textContent();
+  assert.ok(sql);
+});
+
+browserTest("twin: without JavaScript a value is changed by its form", async (visits) => {
+  await using dev = await Dev.start();
+  const page = await visits.page({ javaScriptEnabled: false });
+  await until("the demo has written", async () => await dev.inCloud("load") === 90);
+  await page.goto(dev.url);
+  await page.getByLabel(right("load")).fill("64");
+  await page.keyboard.press("Enter");
+  await until("it is on the device", () => dev.setting("load") === 64);
+});
+
+browserTest("twin: the first minute by keyboard alone", async (visits) => {
+  await using dev = await Dev.start();
+  const page = await open(visits, dev);
+  const focus = async (label: RegExp) => {
+    await until(`the focus is on ${label}`, async () => {
+      await page.keyboard.press("Tab");
+      return label.test(
+        await page.evaluate(
+          "(document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent)",
+        ) as string,
+      );
+    });
+  };
+  await focus(/^value of memory on the device$/);
+  await page.keyboard.press("Control+a");
+  await page.keyboard.type("44");
+  await page.keyboard.press("Enter");
+  await page.locator("[data-step='1'].done").waitFor();
+  await focus(/^value of memory in the cloud$/);
+  await page.keyboard.press("Control+a");
+  await page.keyboard.type("45");
+  await page.keyboard.press("Enter");
+  await page.locator("[data-step='2'].done").waitFor();
+  await focus(/^Offline$/);
+  await page.keyboard.press("Space");
+  await page.locator("#link-chip").getByText(/^Offline/).waitFor();
+  await focus(/^value of disk on the device$/);
+  await page.keyboard.press("Control+a");
+  await page.keyboard.type("46");
+  await page.keyboard.press("Enter");
+  await until("it is written", () => dev.setting("disk") === 46);
+  await focus(/^value of disk in the cloud$/);
+  await page.keyboard.press("Control+a");
+  await page.keyboard.type("47");
+  await page.keyboard.press("Enter");
+  await until("it is saved", async () => await dev.inCloud("disk") === 47);
+  await focus(/^Offline$/);
+  await page.keyboard.press("Space");
+  await page.locator("[data-step='3'].done").waitFor();
+});
