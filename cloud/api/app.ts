@@ -6,6 +6,7 @@
  * @module
  */
 import { type Context, Hono } from "npm:hono@^4.13.19";
+import type { Channel } from "../../protocol.ts";
 import type { Schema } from "../../schema/model.ts";
 import { Audit } from "../operations/audit.ts";
 import { Erasure } from "../operations/erasure.ts";
@@ -166,7 +167,8 @@ export function createApp(options: HandlerOptions): Hono {
     return lacking.length === 0 ? c.text("ready\n") : c.text(`${lacking.join("\n")}\n`, 503);
   });
   const log = new ChannelLog(tables.log, { now: options.now, random: options.random });
-  itemRoutes(app, { ...items, log, fleet, askWhere: service && ((channel) => service.askWhere(channel)) }, noted);
+  const traced = { ...items, log, fleet, askWhere: service && ((channel: Channel) => service.askWhere(channel)) };
+  itemRoutes(app, traced, noted);
   app.get("/api/openapi.json", (c) => c.json(openApi(schema)));
   samplesRoutes(app, { table: tables.log, now });
   if (options.feed) feedRoutes(app, { feed: options.feed, now: options.now, name: schema.version });
@@ -230,7 +232,7 @@ export function createApp(options: HandlerOptions): Hono {
     tables,
     registry,
     fleet,
-    items,
+    items: traced,
     metrics,
     service,
     tokens,

@@ -109,6 +109,12 @@ async function isWanted(
   return typeof device === "string" && await accountOf(device) === accountId;
 }
 
+/** Whether a query lists them; else only a scan of the whole table does. @throws ApiError 400 as {@link listItems} */
+export function canQuery(schema: Schema, listing: Omit<Listing, "limit">): boolean {
+  checkNames({ ...listing, limit: 1 });
+  return queryOf(schema, { ...listing, limit: 1 }) !== undefined;
+}
+
 /** The query that lists it: by the primary key, else by the model's enumeration; undefined: only a scan does. */
 function queryOf(schema: Schema, { model, deviceId, accountId }: Listing): Omit<Query, "limit"> | undefined {
   const get = (name: string) => idIn(model, { deviceId, accountId }, name);

@@ -11,6 +11,8 @@ import baseCss from "./assets/base.css" with { type: "text" };
 import fleetCss from "./assets/fleet.css" with { type: "text" };
 import twinCss from "./assets/twin.css" with { type: "text" };
 import twinJs from "./assets/twin.js" with { type: "text" };
+import dataCss from "./assets/data.css" with { type: "text" };
+import dataJs from "./assets/data.js" with { type: "text" };
 import fleetJs from "./assets/fleet.js" with { type: "text" };
 import baseJs from "./assets/base.js" with { type: "text" };
 
@@ -20,8 +22,9 @@ const files: Readonly<Record<string, { readonly text: string; readonly type: str
   "htmx.js": { text: `${htmx}\n${sse}`.replaceAll(/^\/\/# sourceMappingURL=.*$/gm, ""), type: javascript },
   "base.js": { text: baseJs, type: javascript },
   "twin.js": { text: twinJs, type: javascript },
+  "data.js": { text: dataJs, type: javascript },
   "fleet.js": { text: fleetJs, type: javascript },
-  "console.css": { text: [baseCss, fleetCss, twinCss].join("\n"), type: css },
+  "console.css": { text: [baseCss, fleetCss, twinCss, dataCss].join("\n"), type: css },
 };
 
 const folder = "/console/assets/";

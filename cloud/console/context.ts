@@ -7,7 +7,7 @@ import type { Context } from "npm:hono@^4.13.19";
 import type { Child } from "npm:hono@^4.13.19/jsx";
 import type { Schema } from "../../schema/model.ts";
 import type { CloudMetrics } from "../api/metrics.ts";
-import type { ItemsContext } from "../api/items.ts";
+import type { TraceContext } from "../api/trace.ts";
 import type { ApiToken } from "../api/tokens.ts";
 import type { Audit } from "../operations/audit.ts";
 import type { Fleet } from "../sync/fleet.ts";
@@ -24,7 +24,7 @@ export interface ConsoleOptions {
   readonly tables: Tables;
   readonly registry: Registry;
   readonly fleet: Fleet;
-  readonly items: ItemsContext;
+  readonly items: TraceContext;
   readonly metrics: CloudMetrics;
   /** Who did what by a form: noted before it is done. */
   readonly audit: Pick<Audit, "note">;

@@ -117,7 +117,11 @@ export async function assertAccessible(page: Page, what: string): Promise<void> 
 /** A page without sideways scrolling. */
 export async function assertFits(page: Page, what: string): Promise<void> {
   const [wide, room] = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]") as [number, number];
-  assert.ok(wide <= room, `${what} is ${wide} px wide in ${room}`);
+  if (wide <= room) return;
+  const wides = await page.evaluate(`[...document.querySelectorAll("*")]
+    .filter((one) => one.getBoundingClientRect().right > innerWidth && !one.closest(".scroll, .tabs, nav, .sum"))
+    .slice(0, 5).map((one) => one.outerHTML.slice(0, 120))`);
+  assert.fail(`${what} is ${wide} px wide in ${room}: ${wides}`);
 }
 
 /** Both themes, both widths: no finding of axe, no sideways scrolling. */

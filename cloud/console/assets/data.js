@@ -1,0 +1,46 @@
+// Data: a row lights when its item changes; an edit in progress is told of it, and left alone.
+"use strict";
+{
+  const { $, $$, on, say } = globalThis.twintable;
+  let asking;
+  const lit = new Set();
+  on("tt:change", (event) => {
+    const { key, model } = JSON.parse(event.detail.data);
+    const text = JSON.stringify(key), editing = $("[data-editing]");
+    if (editing) {
+      if (editing.dataset.editing !== text) return;
+      $("#changed-meanwhile").hidden = false;
+      return say("It was changed meanwhile");
+    }
+    const list = $("#data"), item = $("#item");
+    if (item && item.dataset.key !== text) return;
+    if (list && model !== undefined && list.dataset.model !== model) return;
+    lit.add(text);
+    asking ??= setTimeout(() => {
+      asking = undefined;
+      (list ?? item)?.dispatchEvent(new Event("tt:refresh"));
+    }, 150);
+  });
+  on("htmx:after:swap", () => {
+    for (const text of lit) {
+      const row = $(`[data-row][data-key="${CSS.escape(text)}"]`) ??
+        ($("#item")?.dataset.key === text ? $("#item") : undefined);
+      row?.classList.add("lit");
+      setTimeout(() => row?.classList.remove("lit"), 2000);
+    }
+    lit.clear();
+  });
+  // A choice of null or absent takes the editor away; typing brings the value back.
+  const follow = (select) => {
+    const editor = $("[name^='v.']", select.closest(".with-state"));
+    editor.classList.toggle("off", select.value !== "value");
+  };
+  for (const select of $$(".js-state")) follow(select);
+  on("change", ({ target }) => target.matches(".js-state") && follow(target));
+  on("input", ({ target }) => {
+    const state = target.name?.startsWith("v.") && $(".js-state", target.closest(".with-state"));
+    if (!state || state.value === "value") return;
+    state.value = "value";
+    follow(state);
+  });
+}
