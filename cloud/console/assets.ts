@@ -13,6 +13,8 @@ import twinCss from "./assets/twin.css" with { type: "text" };
 import twinJs from "./assets/twin.js" with { type: "text" };
 import dataCss from "./assets/data.css" with { type: "text" };
 import dataJs from "./assets/data.js" with { type: "text" };
+import deviceCss from "./assets/device.css" with { type: "text" };
+import deviceJs from "./assets/device.js" with { type: "text" };
 import fleetJs from "./assets/fleet.js" with { type: "text" };
 import baseJs from "./assets/base.js" with { type: "text" };
 
@@ -23,8 +25,9 @@ const files: Readonly<Record<string, { readonly text: string; readonly type: str
   "base.js": { text: baseJs, type: javascript },
   "twin.js": { text: twinJs, type: javascript },
   "data.js": { text: dataJs, type: javascript },
+  "device.js": { text: deviceJs, type: javascript },
   "fleet.js": { text: fleetJs, type: javascript },
-  "console.css": { text: [baseCss, fleetCss, twinCss, dataCss].join("\n"), type: css },
+  "console.css": { text: [baseCss, fleetCss, twinCss, dataCss, deviceCss].join("\n"), type: css },
 };
 
 const folder = "/console/assets/";

@@ -33,7 +33,11 @@ export async function fleetOrders(options: ConsoleOptions, c: PageContext, form:
   const { service } = options;
   if (!service) throw new ApiError(503, "config", "Nothing is published here: a publisher is missing.");
   const done: { readonly deviceId: string; readonly result: string }[] = [];
-  for (const { deviceId } of chosen) {
+  for (const { deviceId, connected } of chosen) {
+    if (!connected) {
+      done.push({ deviceId, result: "is not connected: ask again when it is" });
+      continue;
+    }
     try {
       await service.requestVerify(deviceId, { repair: false });
       done.push({ deviceId, result: "asked" });
@@ -97,7 +101,7 @@ function donePage(done: readonly { readonly deviceId: string; readonly result: s
           <div>
             <h1>{`${count(asked, "device")} ${asked === 1 ? "was" : "were"} asked to verify`}</h1>
             <p class="muted">
-              A device that is not connected is asked when it connects. Reports stand on the devices' pages.
+              Reports stand on the devices' pages.
             </p>
           </div>
         </div>

@@ -8,6 +8,7 @@ import type { PageLink } from "../context.ts";
 import type { Routes } from "../mod.tsx";
 import * as fleet from "./fleet.tsx";
 import * as data from "./data.tsx";
+import * as device from "./device.tsx";
 import * as find from "./find.tsx";
 import * as twin from "./twin.tsx";
 
@@ -18,4 +19,4 @@ export interface PageModule {
 }
 
 /** All pages. */
-export const pageModules: readonly PageModule[] = [twin, fleet, data, find];
+export const pageModules: readonly PageModule[] = [twin, fleet, data, device, find];
