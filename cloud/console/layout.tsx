@@ -22,6 +22,8 @@ export interface LayoutOptions {
   readonly path: string;
   readonly session?: Session;
   readonly theme?: string;
+  /** The last event before the page was made. */
+  readonly after?: string;
 }
 
 const htmxConfig = JSON.stringify({ includeIndicatorCSS: false, defaultTimeout: 30_000, history: true });
@@ -31,10 +33,10 @@ export function document(page: Page, layout: LayoutOptions) {
   return html`<!doctype html>${<Document page={page} {...layout} />}`;
 }
 
-function Document({ page, options, links, path, session, theme }: LayoutOptions & { page: Page }) {
+function Document({ page, options, links, path, session, theme, after }: LayoutOptions & { page: Page }) {
   // With an event stream where there is one; a page without has nothing to hear of.
   const stream = session && page.on !== undefined && options.events
-    ? { "hx-sse:connect": `/console/events?on=${encodeURIComponent(page.on)}` }
+    ? { "hx-sse:connect": `/console/events?on=${encodeURIComponent(page.on)}${after ? `&after=${after}` : ""}` }
     : {};
   return (
     <html lang="en" data-theme={theme}>

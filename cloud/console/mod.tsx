@@ -44,10 +44,13 @@ export function consoleRoutes(options: ConsoleOptions): Hono<ConsoleEnv> {
   const ends = new Map<string, Set<AbortController>>();
   const links = pageModules.flatMap(({ link }) => !link || link.isThere?.(options) === false ? [] : [link]);
 
-  const show = (c: PageContext, page: Page | Response, session?: Session) => {
+  const show = (c: PageContext, page: Page | Response, session?: Session, after?: string) => {
     if (page instanceof Response) return page;
     const theme = themes.find((one) => one === getCookie(c, "twintable_theme"));
-    return c.html(document(page, { options, links, path: new URL(c.req.url).pathname, session, theme }), page.status);
+    return c.html(
+      document(page, { options, links, path: new URL(c.req.url).pathname, session, theme, after }),
+      page.status,
+    );
   };
   app.onError((error, c) => show(c, errorPage(error, c.req.path), c.get("session")));
 
@@ -134,7 +137,7 @@ export function consoleRoutes(options: ConsoleOptions): Hono<ConsoleEnv> {
       if (streams.size === 0) ends.delete(session.formToken);
     };
     const topics = (c.req.query("on") ?? "").split(",").filter((topic) => topic !== "").slice(0, 200);
-    const lastEventId = c.req.header("last-event-id");
+    const lastEventId = c.req.header("last-event-id") ?? c.req.query("after");
     return c.body(eventStream({ hub: events, topics, lastEventId, signal: end.signal, ended }), 200, {
       "content-type": "text/event-stream; charset=utf-8",
       // nginx would collect events otherwise.
@@ -144,7 +147,11 @@ export function consoleRoutes(options: ConsoleOptions): Hono<ConsoleEnv> {
   const routes: Routes = {
     options,
     page: (path, make) => {
-      app.get(path, guarded, signedIn, async (c) => show(c, await make(c), c.get("session")));
+      app.get(path, guarded, signedIn, async (c) => {
+        // Before the page is made: what happens until its stream is open is told then.
+        const after = options.events && `${options.events.life}-${options.events.seq}`;
+        return show(c, await make(c), c.get("session"), after);
+      });
     },
     action: (path, take) => {
       app.post(path, guarded, signedIn, async (c) => {
