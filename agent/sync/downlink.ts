@@ -43,6 +43,8 @@ import { sweepChannel } from "./snapshot.ts";
 
 /** Live messages held per channel while one before them is missing: reordering is a matter of a few. */
 const holdMax = 16;
+/** Longer than an index lags: a snapshot that is taken then ends after what could not be read before. */
+const leavesAgainMs = 90_000;
 
 interface Cursor {
   epoch?: string;
@@ -69,6 +71,8 @@ export class Downlink {
   readonly #lacks: Lacks;
   readonly #portions = new Portions();
   readonly #faulty = new Faulty();
+  /** When a channel's log may be left for a snapshot again (monotonic). */
+  readonly #leavesAgainMs: Map<Channel, number> = new Map();
   /** When an answer came last, to whatever question (monotonic). */
   #answeredMs = -Infinity;
   /** By which schema the cloud lists the snapshot that is under way. */
@@ -218,10 +222,14 @@ export class Downlink {
     if (smaller.length > 0) this.sync(smaller);
   }
 
-  /** One entry of the log may have more keys than get through even by their names: a snapshot has them one by one. */
+  /**
+   * One entry of the log may have more keys than get through even by their names: a snapshot has them one by one. Not again at
+   * once: where it is listed by an index that lags it ends before that entry for a minute (sim: silence 7700426).
+   */
   #leaveLog(channel: Channel): boolean {
-    const cursor = this.#cursors.get(channel);
-    if (cursor?.seq === undefined) return false;
+    const cursor = this.#cursors.get(channel), now = this.context.clock.monotonicMs();
+    if (cursor?.seq === undefined || now < (this.#leavesAgainMs.get(channel) ?? -Infinity)) return false;
+    this.#leavesAgainMs.set(channel, now + leavesAgainMs);
     this.context.store.tx(() => this.#store(channel, { epoch: cursor.epoch }));
     return true;
   }

@@ -159,10 +159,10 @@ export const mutants: readonly Mutant[] = [
     `if (clock.monotonicMs() < candidate.holdUntilMs) return "hold";`,
     ``,
   ),
-  one(
+  guarded(
     "sends forgotten at a start",
     "§3: also one that was sent before this start",
-    "late alone clock",
+    "tests/agent/sync/recent_sends_test.ts#after a start",
     "agent/sync/recent_sends.ts",
     `if (known === undefined && this.lastSendMs > 0) {`,
     `if (known === undefined && this.lastSendMs < 0) {`,
@@ -319,10 +319,10 @@ export const mutants: readonly Mutant[] = [
     `if (before && before[0] === version[0] && before[1] === version[1]) return false;`,
     ``,
   ),
-  one(
+  guarded(
     "append without a condition",
     "§5: put at last+1 where nothing is",
-    "reread zombies snap",
+    "tests/cloud/sync/channel_log_test.ts#numbers are contiguous",
     log,
     `const [result] = await this.#table.write([{ op: "put", item, condition: absent }], { deadline });
     if (result?.outcome === "written") return true;`,
@@ -375,10 +375,10 @@ export const mutants: readonly Mutant[] = [
     `const page = cursor.epoch === epoch && cursor.seq !== undefined`,
     `const page = cursor.seq !== undefined`,
   ),
-  one(
+  guarded(
     "lost history ignored",
     "§5: where the stream lost history, all channels begin a new epoch",
-    "logloss",
+    "tests/cloud/sync/service_test.ts#lost history begins",
     passing,
     `if ("lost" in batch) await window.settled().then(() => this.#historyIsLost(signal));`,
     `if ("lost" in batch) continue;`,

@@ -146,4 +146,12 @@ export const nets: readonly Mutant[] = [
     `else if (unsettled || entry.named !== undefined) {`,
     `else if (unsettled) {`,
   ),
+  one(
+    "D4: the log left again at once",
+    "D4: a snapshot that ends before what could not be read is not taken again at once",
+    "silence",
+    "agent/sync/downlink.ts",
+    `this.#leavesAgainMs.set(channel, now + leavesAgainMs);`,
+    ``,
+  ),
 ];

@@ -41,6 +41,7 @@ const found = [
   ["setback", 1104],
   ["all", 9000001],
   ["versions", 7201556],
+  ["silence", 7700426],
 ] as const;
 for (const [family, seed] of found) {
   Deno.test(`sim: the seed ${family} ${seed}, which found a bug, breaks no invariant`, async () => {
