@@ -15,6 +15,8 @@ import dataCss from "./assets/data.css" with { type: "text" };
 import dataJs from "./assets/data.js" with { type: "text" };
 import deviceCss from "./assets/device.css" with { type: "text" };
 import deviceJs from "./assets/device.js" with { type: "text" };
+import liveCss from "./assets/live.css" with { type: "text" };
+import liveJs from "./assets/live.js" with { type: "text" };
 import fleetJs from "./assets/fleet.js" with { type: "text" };
 import baseJs from "./assets/base.js" with { type: "text" };
 
@@ -26,8 +28,9 @@ const files: Readonly<Record<string, { readonly text: string; readonly type: str
   "twin.js": { text: twinJs, type: javascript },
   "data.js": { text: dataJs, type: javascript },
   "device.js": { text: deviceJs, type: javascript },
+  "live.js": { text: liveJs, type: javascript },
   "fleet.js": { text: fleetJs, type: javascript },
-  "console.css": { text: [baseCss, fleetCss, twinCss, dataCss, deviceCss].join("\n"), type: css },
+  "console.css": { text: [baseCss, fleetCss, twinCss, dataCss, deviceCss, liveCss].join("\n"), type: css },
 };
 
 const folder = "/console/assets/";

@@ -10,6 +10,7 @@ import * as fleet from "./fleet.tsx";
 import * as data from "./data.tsx";
 import * as device from "./device.tsx";
 import * as find from "./find.tsx";
+import * as live from "./live.tsx";
 import * as twin from "./twin.tsx";
 
 /** A module of `pages/`. */
@@ -19,4 +20,4 @@ export interface PageModule {
 }
 
 /** All pages. */
-export const pageModules: readonly PageModule[] = [twin, fleet, data, device, find];
+export const pageModules: readonly PageModule[] = [twin, fleet, data, device, live, find];
