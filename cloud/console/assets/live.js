@@ -7,6 +7,7 @@
   const wanted = Object.fromEntries(
     ["models", "by", "ops", "hidden"].map((name) => [name, JSON.parse(table.dataset[name])]),
   );
+  const keys = JSON.parse(table.dataset.keys);
   const rowsMax = 500, heldMax = 5000;
   /** What was shown, for the export; newest last. */
   const shown = [];
@@ -54,9 +55,10 @@
     const by = cell(row.by, row.by === "cloud" ? "from down" : "from up");
     const item = document.createElement("td"), link = document.createElement("a");
     link.dataset.open = "";
-    link.href = `/data/${encodeURIComponent(row.model ?? "")}/item?key=${encodeURIComponent(JSON.stringify(row.key))}`;
     link.textContent = `${row.model ?? ""} ${row.key[1] || row.key[0]}`.trim();
-    item.append(row.model ? link : document.createTextNode(row.key.join(" ")));
+    const key = row.item && Object.fromEntries(keys[row.model].map((name) => [name, row.item[name]]));
+    if (key) link.href = `/data/${encodeURIComponent(row.model)}/item?key=${encodeURIComponent(JSON.stringify(key))}`;
+    item.append(key ? link : document.createTextNode(link.textContent));
     const far = cell(farOf(row), "far");
     tr.append(cell(clock(row.at), "muted nowrap"), by, item, cell(what(row), "what"), far);
     row.far = far;

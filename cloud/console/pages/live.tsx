@@ -78,6 +78,7 @@ function livePage({ schema }: ConsoleOptions, c: PageContext): Page {
               data-by={JSON.stringify(view.by)}
               data-ops={JSON.stringify(view.ops)}
               data-hidden={JSON.stringify(hidden)}
+              data-keys={JSON.stringify(keysOf(schema))}
             >
               <thead>
                 <tr>
@@ -103,6 +104,13 @@ function livePage({ schema }: ConsoleOptions, c: PageContext): Page {
       </>
     ),
   };
+}
+
+/** By model, the properties that name an item: what its page is asked for by. */
+function keysOf(schema: ConsoleOptions["schema"]): Record<string, readonly string[]> {
+  return Object.fromEntries(
+    [...schema.models.values()].map((model) => [model.name, [...model.identityFields, ...model.keyFields]]),
+  );
 }
 
 function hrefOf(q: string, telemetry: boolean): string {
