@@ -31,13 +31,16 @@ export interface Books {
   readonly devices: readonly DeviceState[];
   readonly table: TableState;
   readonly nowMs: number;
+  /** Devices whose file was replaced by an older copy: what they wrote since is gone, and may be made again (rules 7.4). */
+  readonly rolledBack?: ReadonlySet<string>;
 }
 
 /** Accounts for everything. */
 export function account(books: Books): { findings: Finding[]; fates: Fates } {
   const findings: Finding[] = [], fates: Fates = {};
   for (const device of books.devices) {
-    findings.push(...ledger(books, device));
+    const isRolledBack = books.rolledBack?.has(device.id) ?? false;
+    if (!isRolledBack) findings.push(...ledger(books, device));
     // Rows of `keep: newest` models that gave way unsent: the device says how many.
     let dropped = Number(device.status.dropped ?? 0);
     for (const entry of device.log) {
@@ -50,7 +53,7 @@ export function account(books: Books): { findings: Finding[]; fates: Fates } {
         if (fate === undefined) findings.push(lost(books, device, model, entry, key, token));
       }
       for (const [key, token] of entry.before) {
-        if (entry.after.has(key) || token === null) continue;
+        if (entry.after.has(key) || token === null || isRolledBack) continue;
         const fate = fateOfRemoval(books, device, model, entry, key, token);
         fates[fate ?? "lost"] = (fates[fate ?? "lost"] ?? 0) + 1;
         if (fate === undefined) {

@@ -92,6 +92,21 @@ const faults: Record<FaultKind, Fault> = {
     await change(system, part, part.version === "next" ? "now" : "next");
     return `${part.name} has the schema ${part.version}`;
   },
+  async restore(system, random) {
+    const device = random.pick(system.devices), copy = `${system.dir}/older-${device.id}.db`;
+    const isThere = await Deno.stat(copy).then(() => true, () => false);
+    if (!isThere) {
+      const { code, said } = await system.deviceCommand(["backup", "--to", copy, "--db", device.path]);
+      if (code !== 0) system.journal.complain(`backup of ${device.id} ended with ${code}: ${said}`);
+      return `backup of ${device.id}`;
+    }
+    await system.end(device);
+    system.rolledBack.add(device.id);
+    const { code, said } = await system.deviceCommand(["restore", "--from", copy, "--db", device.path, "--force"]);
+    if (code !== 0) system.journal.complain(`restore of ${device.id} ended with ${code}: ${said}`);
+    await system.startAgent(device);
+    return `${device.id} has an older copy`;
+  },
   async commands(system, random) {
     const device = random.pick(system.devices), copy = `${system.dir}/copy-${random.below(1e9)}.db`;
     const command = random.pick([

@@ -22,6 +22,7 @@ export const faultKinds = [
     "upgrade",
     "rollback",
     "commands",
+    "restore",
   ],
 ] as const;
 

@@ -112,6 +112,7 @@ export async function audit(system: System, { devices, table, findings }: Rest) 
     deeds: { ...journal, times: plan.faults.includes("clock") ? undefined : journal.times },
     schema: plan.next ?? plan.schema,
     nowMs: Date.now(),
+    rolledBack: system.rolledBack,
   });
   return {
     table: whole,

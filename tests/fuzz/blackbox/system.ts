@@ -51,6 +51,8 @@ export class System implements AsyncDisposable {
   readonly devices: FuzzDevice[] = [];
   table!: RawTable;
   apiPort = 0;
+  /** Devices whose file was replaced by an older copy of it. */
+  readonly rolledBack = new Set<string>();
   /** What ended without being told to. */
   readonly lives: { readonly name: string; readonly program: Program; told: boolean }[] = [];
   #broker: Mosquitto | undefined;
