@@ -82,10 +82,11 @@ export function planRound(seed: number, means: Means, only: readonly FaultKind[]
   const cloudFirst = random.chance(0.5);
   const outboxMax = random.chance(0.15) ? random.between(100, 150) : undefined;
   const all = faultKinds.filter((kind) =>
+    only.includes(kind) &&
     (kind !== "clock" || means.faketime) && (kind !== "disk" || means.disk) &&
     ((kind !== "upgrade" && kind !== "rollback") || next)
   );
-  const chosen = shuffled(random, all).slice(0, random.between(2, 6)).filter((kind) => only.includes(kind));
+  const chosen = shuffled(random, all).slice(0, random.between(2, 6));
   const faults = next && only.includes("upgrade") ? [...new Set<FaultKind>([...chosen, "upgrade"])] : chosen;
   return {
     ...{ seed, table, broker, workers, devices, schema, cloudFirst, outboxMax, payloadMax, chores, faults, steps },
