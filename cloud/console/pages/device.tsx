@@ -114,7 +114,7 @@ async function devicePage(options: ConsoleOptions, c: PageContext): Promise<Page
         </div>
         <section class="card after" aria-labelledby="channels-title">
           <h2 id="channels-title" class="pad">Channels</h2>
-          <div class="scroll" tabindex={0} role="region" aria-label="Channels">
+          <div class="scroll" tabindex={0} role="region" aria-label="Places in the channels">
             <table>
               <thead>
                 <tr>
