@@ -62,7 +62,7 @@ export interface GoldenFacts {
 }
 
 /** The releases whose files are here, the oldest first. */
-export const releases = ["c989acf"] as const;
+export const releases = ["c989acf", "baa1385"] as const;
 /** Folders with messages: of releases, and of what came after one, by its day. */
 export const messageSets = [...releases, "2026-11-28"] as const;
 
