@@ -44,11 +44,15 @@ export type {
   FromDevice,
   ItemDigest,
   Items,
+  KeptName,
   Key,
   Later,
   Mark,
   Message,
   OfTable,
+  Order,
+  Ordered,
+  OrderKind,
   Page as ChannelPage,
   Probe,
   RangeDigest,
@@ -66,7 +70,7 @@ export type {
 } from "../protocol.ts";
 export type { Annotation } from "../schema/carried.ts";
 export type { KeyIdentity, Locator } from "../schema/key_identity.ts";
-export type { Encoded } from "../schema/model.ts";
+export type { DateRule, DateUnit, Encoded } from "../schema/model.ts";
 export {
   type Attributes,
   checkId,

@@ -49,6 +49,7 @@ export type { DeviceStanding, DeviceState, Fleet } from "./sync/fleet.ts";
 export type { CloudMetrics, MetricsSources } from "./api/metrics.ts";
 export type { Observer, TableOp } from "./sync/observer.ts";
 export type { AnsweringOptions } from "./sync/answering.ts";
+export type { RequestInfo } from "./api/app.ts";
 export { CloudService, type ServiceOptions } from "./sync/service.ts";
 export type { PageLimits } from "./sync/snapshot.ts";
 export type { Synchronous } from "./embedded.ts";

@@ -76,7 +76,11 @@ export class MqttPublisher implements Publisher {
   #inFlightBytes = 0;
   readonly #workerId: string;
   readonly #busListeners = new Set<(message: BusMessage) => void>();
-  /** What workers tell each other; with `joins`. */
+  /**
+   * What workers tell each other; with `joins`.
+   *
+   * @internal
+   */
   readonly bus: Bus = {
     publish: (message) => {
       this.#session.publish(this.#topics.feed, encodeBus(this.#workerId, message));

@@ -52,7 +52,11 @@ export interface HttpOptions {
   readonly auditDays?: number;
   /** Names beside those of loopback under which the API is open without a token. */
   readonly hosts?: readonly string[];
-  /** Devices of this very process, for the console: `dev`. */
+  /**
+   * Devices of this very process, for the console: `dev`.
+   *
+   * @internal
+   */
   readonly travels?: Travels;
   /** What the console calls the table. */
   readonly label?: string;

@@ -48,7 +48,11 @@ export interface HandlerOptions {
   readonly registry: Registry;
   /** The fleet in memory, for queries over all devices. Default: one that reads the registry when it is asked. */
   readonly fleet?: Fleet;
-  /** What happens, for `/api/feed` and `/api/events`; without it there are none. */
+  /**
+   * What happens, for `/api/feed` and `/api/events`; without it there are none.
+   *
+   * @internal
+   */
   readonly feed?: Feed;
   /** For `/metrics`, and for `/stream`, `/up` and `/sync`; without it there are none of these. */
   readonly service?: Pick<
@@ -86,9 +90,17 @@ export interface HandlerOptions {
    * open (none: `[]`), and what browsers send for other pages is refused. Without it nothing is known of where it is served.
    */
   readonly hosts?: readonly string[];
-  /** What the console's pages hear of; without it they ask again every 10 s. */
+  /**
+   * What the console's pages hear of; without it they ask again every 10 s.
+   *
+   * @internal
+   */
   readonly events?: EventHub;
-  /** Devices of this very process, for the console's page of both sides. */
+  /**
+   * Devices of this very process, for the console's page of both sides.
+   *
+   * @internal
+   */
   readonly travels?: Travels;
   /** What the console calls the table. */
   readonly label?: string;

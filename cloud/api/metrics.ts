@@ -51,9 +51,9 @@ const help: Readonly<Record<string, string>> = {
 /** The metrics of a worker or handler. It is the service's observer. */
 export class CloudMetrics implements Observer {
   /** Measured by {@link answered}. */
-  readonly acknowledged = noObserver.acknowledged;
+  readonly acknowledged: Observer["acknowledged"] = noObserver.acknowledged;
   /** Counted by the service. */
-  readonly published = noObserver.published;
+  readonly published: Observer["published"] = noObserver.published;
   readonly #registry = new Registry();
   readonly #sources: MetricsSources[] = [];
   readonly #counters = new Map<string, Counter>();

@@ -105,7 +105,11 @@ export class Fleet {
     this.#lacksMs = -Infinity;
   }
 
-  /** Where a device said last that it is; undefined: it was not heard here. */
+  /**
+   * Where a device said last that it is; undefined: it was not heard here.
+   *
+   * @internal
+   */
   told(deviceId: string): Told | undefined {
     return this.#at.get(deviceId);
   }

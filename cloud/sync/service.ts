@@ -51,7 +51,11 @@ export interface ServiceOptions {
   readonly answering?: AnsweringOptions;
   /** Waits; default by timers. The simulation hands in its own. */
   readonly pause?: (ms: number, signal?: AbortSignal) => Promise<void>;
-  /** The way to other workers; absent: this is the only one, or a handler. */
+  /**
+   * The way to other workers; absent: this is the only one, or a handler.
+   *
+   * @internal
+   */
   readonly bus?: Bus;
   /** Told of what is done and how long it took; default: nobody. */
   readonly observer?: Observer;
@@ -75,7 +79,11 @@ export class CloudService {
    * @internal
    */
   readonly log: ChannelLog;
-  /** What devices are told to do. */
+  /**
+   * What devices are told to do.
+   *
+   * @internal
+   */
   readonly orders: Orders;
   readonly #options: ServiceOptions;
   readonly #answering: Answering;

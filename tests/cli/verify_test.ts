@@ -121,7 +121,7 @@ withShell("cli: verify asks devices from the cloud, and says which are not conne
     [[...api, "--device", "nobody"], 1, /no device "nobody"/],
     [[...api.slice(0, 2), "--token", "wrong", "--all"], 1, /bearer token/],
     [["--cloud", "http://127.0.0.1:1", "--all"], 1, /can't be reached/],
-    [[...api], 2, /--device or --all/],
+    [[...api], 2, /--device, --all or --table/],
     [["--db", device.path, ...api], 2, /either --db or --cloud/],
   ];
   for (const [args, code, line] of cases) {

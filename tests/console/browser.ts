@@ -21,11 +21,15 @@ export type { Browser, Page };
 const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find((path) => existsSync(path));
 
 /** A test in a browser. Without Chromium it is skipped, in CI it fails. */
-export function browserTest(name: string, run: (visits: Visits) => Promise<void>): void {
+export function browserTest(
+  name: string,
+  run: (visits: Visits) => Promise<void>,
+  { ignore = false }: { readonly ignore?: boolean } = {},
+): void {
   const skips = executablePath === undefined && !Deno.env.get("CI");
   Deno.test({
     name: skips ? `${name} (skipped: there is no Chromium)` : name,
-    ignore: skips,
+    ignore: skips || ignore,
     // Playwright keeps its own processes and timers until the browser is closed.
     sanitizeOps: false,
     sanitizeResources: false,

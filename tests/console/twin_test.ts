@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { Program } from "../support/process.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { toolsMissing } from "../support/tools.ts";
 import { assertLooks, browserTest, type Page, until, type Visits } from "./browser.ts";
 
 class Dev implements AsyncDisposable {
@@ -107,6 +108,7 @@ browserTest(
     await shell(curl.replace("curl ", "curl -sf "));
     await until("it is on the device", () => dev.setting("load") === 71);
   },
+  { ignore: toolsMissing("sqlite3", "curl") },
 );
 
 browserTest(
@@ -171,7 +173,7 @@ browserTest("twin: what is typed survives what arrives; Esc leaves it; what SQLi
   visits.expected.push(/status of 400/);
   await type(page, left("memory"), "many");
   await page.getByText(/"many" is not a number/).waitFor();
-});
+}, { ignore: toolsMissing("sqlite3", "curl") });
 
 browserTest("twin: a new item by the page; text with script and quotes is text on both sides", async (visits) => {
   await using dev = await Dev.start();

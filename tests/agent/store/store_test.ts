@@ -155,6 +155,7 @@ withShell("store: a new schema keeps rows, _ids, the outbox and what an applicat
     name: "value",
     value: "v",
     key: '{"name":"a"}',
+    base: "null",
   });
   assert.equal(file.shell("SELECT count(*) FROM _outbox"), "2");
   assert.equal(file.shell("SELECT group_concat(name) FROM all_settings"), "a,b");
