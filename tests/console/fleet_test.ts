@@ -69,7 +69,7 @@ browserTest("fleet: search words, chips, Back; the address is all that a new bro
   assert.deepEqual(await names(colleague), shown);
   visits.expected.push(/status of 400/);
   await page.goto(`${test.url}/fleet?q=stat:trouble`);
-  await page.getByRole("alert").getByText(/"stat:trouble" is no condition/).waitFor();
+  await page.getByRole("alert").getByText(/"stat:trouble" is not a condition/).waitFor();
   await page.getByLabel("Search devices").waitFor();
   await assertLooks(page, "an unknown word");
   await page.goto(`${test.url}/fleet?q=press-9`);
