@@ -5,11 +5,12 @@
  * this file fail, by an assertion: not by a module that can't be loaded. One that survives fails the run, and so does one
  * whose text is no longer found: a mutant must not rot.
  *
- *     deno task sim:mutants [--unseen] [--only NAME[,NAME]] [--jobs N] [--seconds S] [--check] [--note] [--tested]
+ *     deno task sim:mutants [--unseen] [--only NAME[,NAME]] [--jobs N] [--seconds S] [--check] [--note] [--tested] [--minutes M]
  *
  * It runs those with a guard or a recorded seed. A guard is first run without any mutant, which must pass, unless `--tested` says
  * that all tests have just passed. `--unseen` searches for seeds of the others, and `--note` records what it
- * finds. A mutant without either counts for nothing: the rule that it breaks is guarded by other tests, if at all.
+ * finds. `--minutes` ends it after that time: it begins with another one for each commit, so that all have their turn, and says how
+ * many it did not come to. A mutant without either counts for nothing: the rule that it breaks is guarded by other tests, if at all.
  *
  * @module
  */
@@ -194,6 +195,7 @@ async function main(): Promise<number> {
       note: { type: "boolean", default: false },
       unseen: { type: "boolean", default: false },
       tested: { type: "boolean", default: false },
+      minutes: { type: "string", default: "Infinity" },
     },
   });
   const chosen = mutants.filter((mutant) =>
@@ -205,11 +207,13 @@ async function main(): Promise<number> {
     console.log(`sim:mutants: ${chosen.length} mutants, ${rot.length} can't be applied`);
     return rot.length > 0 ? 1 : 0;
   }
-  const verdicts: Verdict[] = [], queue = [...chosen];
+  const minutes = Number(values.minutes), endMs = performance.now() + minutes * 60_000;
+  const first = minutes === Infinity ? 0 : await commits() * Math.ceil(chosen.length / 7) % chosen.length;
+  const verdicts: Verdict[] = [], queue = [...chosen.slice(first), ...chosen.slice(0, first)];
   await withScratch(async (folder) => {
     await Promise.all(Array.from({ length: Number(values.jobs) }, async (_, i) => {
       const tree = copyTree(`${folder}/${i}`);
-      for (let mutant = queue.shift(); mutant; mutant = queue.shift()) {
+      for (let mutant = queue.shift(); mutant && performance.now() < endMs; mutant = queue.shift()) {
         const verdict = await judge(tree, folder, mutant, Number(values.seconds), values.tested);
         verdicts.push(verdict);
         if (values.note) note(verdict);
@@ -218,10 +222,23 @@ async function main(): Promise<number> {
     }));
   });
   console.log("\n| mutant | breaks | caught by | after |\n|---|---|---|---|");
-  for (const mutant of chosen) console.log(rowOf(verdicts.find((verdict) => verdict.mutant === mutant)!));
+  for (const verdict of verdicts) console.log(rowOf(verdict));
   const survived = verdicts.filter(({ caught }) => caught === undefined).length;
-  console.log(`sim:mutants: ${verdicts.length} mutants, ${survived} survived`);
+  const left = chosen.length - verdicts.length;
+  console.log(
+    `sim:mutants: ${verdicts.length} mutants, ${survived} survived${left > 0 ? `, ${left} not come to` : ""}`,
+  );
   return survived > 0 ? 1 : 0;
+}
+
+/** How many commits there are; 0 where there is no history. */
+async function commits(): Promise<number> {
+  try {
+    const { stdout } = await new Deno.Command("git", { args: ["rev-list", "--count", "HEAD"], cwd: root }).output();
+    return Number(new TextDecoder().decode(stdout)) || 0;
+  } catch {
+    return 0;
+  }
 }
 
 function note({ mutant, caught }: Verdict): void {
