@@ -51,9 +51,10 @@ function Document({ page, options, links, path, session, theme, after }: LayoutO
           href="data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 26 26'%3E%3Crect x='1.5' y='5' width='12' height='16' rx='3' fill='none' stroke='%230b6b57' stroke-width='3'/%3E%3Ccircle cx='17' cy='13' r='7.5' fill='none' stroke='%234a41c4' stroke-width='3'/%3E%3C/svg%3E"
         />
         <link rel="stylesheet" href={assetPath("console.css")} />
-        <script src={assetPath("htmx.js")} defer></script>
         <script src={assetPath("base.js")} defer></script>
         {page.scripts?.map((name) => <script src={assetPath(name)} defer></script>)}
+        {/* Last: it opens the stream of events at once, and whoever listens must be there before the first. */}
+        <script src={assetPath("htmx.js")} defer></script>
       </head>
       <body data-form-token={session?.formToken} data-polls={session && !options.events ? "10" : undefined} {...stream}>
         <a class="skip" href="#main">Skip to content</a>

@@ -255,6 +255,13 @@ Deno.test("console: a token that may only read changes nothing", async () => {
   assert.equal(await registry.identityOf("d-9"), undefined);
 });
 
+Deno.test("console: whoever listens to events is there before the stream is opened", async () => {
+  const { handler } = open();
+  const html = await (await ask(handler, "/fleet", { headers: { cookie: await cookieOf(handler) } })).text();
+  const scripts = [...html.matchAll(/<script src="[^"]*\/(\w+)\.[^"]*" defer/g)].map(([, name]) => name);
+  assert.deepEqual(scripts, ["base", "fleet", "htmx"]);
+});
+
 Deno.test("console: each answer says what its page may do, is kept by no cache, and sniffed by nobody", async () => {
   const { handler } = open();
   const cookie = await cookieOf(handler);
