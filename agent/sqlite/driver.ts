@@ -282,7 +282,8 @@ export function faultOf(error: unknown): SqlFault {
   if (/constraint failed|cannot store |datatype mismatch|string or blob too big/.test(message)) return "constraint";
   if (/readonly database/.test(message)) return "readonly";
   if (/not a database/.test(message)) return "not-a-database";
-  if (/malformed/.test(message)) return "corrupt";
+  // Of the file, that is: malformed JSON in a row is that row's fault alone.
+  if (/image is malformed|malformed database schema/.test(message)) return "corrupt";
   if (/I\/O error|unable to open|^E[A-Z]+: /.test(message)) return "io";
   return "other";
 }

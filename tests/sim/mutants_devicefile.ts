@@ -67,6 +67,14 @@ export const devicefile: readonly GuardedMutant[] = [
     ``,
   ),
   guarded(
+    "malformed JSON is damage",
+    "a row that SQLite calls malformed holds up nothing but itself",
+    "tests/agent/sqlite/driver_test.ts#what is wrong with a row's content",
+    "agent/sqlite/driver.ts",
+    `/image is malformed|malformed database schema/`,
+    `/malformed/`,
+  ),
+  guarded(
     "content is damage",
     "what SQLite dislikes about content is no damage",
     "tests/agent/store/damage_test.ts",

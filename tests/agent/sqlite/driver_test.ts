@@ -218,3 +218,18 @@ Deno.test("driver: a list that can't be read to its end throws", () => {
     Deno.removeSync(folder, { recursive: true });
   }
 });
+
+Deno.test("driver: what is wrong with a row's content is no damage of the file, whose faults hold everything up", () => {
+  const db = openDatabase(":memory:");
+  for (const sql of ["SELECT json('{')", "SELECT json_extract('[', '$')", "SELECT json_object('a', x'00')"]) {
+    assert.throws(() => db.prepare(sql).get(), (error) => faultOf(error) === "other", sql);
+  }
+  const messages = [
+    ["database disk image is malformed", "corrupt"],
+    ["malformed database schema (t)", "corrupt"],
+    ["malformed JSON", "other"],
+    ['malformed MATCH expression: ["]', "other"],
+  ] as const;
+  for (const [message, fault] of messages) assert.equal(faultOf(new Error(message)), fault, message);
+  db.close();
+});
