@@ -221,7 +221,7 @@ Deno.test("driver: a list that can't be read to its end throws", () => {
 
 Deno.test("driver: what is wrong with a row's content is no damage of the file, whose faults hold everything up", () => {
   const db = openDatabase(":memory:");
-  for (const sql of ["SELECT json('{')", "SELECT json_extract('[', '$')", "SELECT json_object('a', x'00')"]) {
+  for (const sql of ["SELECT json('{')", "SELECT json_extract('[', '$')"]) {
     assert.throws(() => db.prepare(sql).get(), (error) => faultOf(error) === "other", sql);
   }
   const messages = [
