@@ -15,7 +15,7 @@ import { defineCommand } from "./command.ts";
 import { connectionFlags, connectionOf, readFlagFile } from "./connection.ts";
 import { Lifetime } from "./lifetime.ts";
 import { loadSchemaFile } from "./schema_file.ts";
-import { readSecret, warnOfUncheckedTls } from "./secret.ts";
+import { tokenOf, warnOfUncheckedTls } from "./secret.ts";
 import { openTokens } from "../cloud/api/tokens_file.ts";
 import { type OpenTables, openTables } from "./tables.ts";
 
@@ -157,11 +157,7 @@ export const cloudCommand = defineCommand({
     if (!flags.broker && given.has("mqtt-port")) {
       throw new UsageError("--mqtt-port is the embedded broker's: add --broker");
     }
-    if (flags.token !== undefined && flags["token-file"] !== undefined) {
-      throw new UsageError("give --token or --token-file, not both");
-    }
-    const tokenFile = flags["token-file"];
-    const token = tokenFile === undefined ? flags.token : await readSecret("token-file", tokenFile);
+    const token = await tokenOf(flags);
     if (flags.tokens !== undefined && token !== undefined) {
       throw new UsageError("give --tokens or --token, not both");
     }

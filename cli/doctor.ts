@@ -9,12 +9,13 @@ import { UsageError } from "./args.ts";
 import { openCloudApi } from "./cloud_api.ts";
 import { CommandError, defineCommand, describeFault } from "./command.ts";
 import { connectionFlags, connectionOf } from "./connection.ts";
-import { cloudFlags, tokenOf } from "./data/flags.ts";
+import { type CloudFlags, cloudFlags } from "./data/flags.ts";
 import { examineBroker, examineName } from "./doctor/broker.ts";
 import { clockAgainst, examineDevice } from "./doctor/device.ts";
 import { type Finding, ok, unknown, wrong } from "./doctor/finding.ts";
 import { driverFlags, driverOf } from "./driver_flags.ts";
 import { hasSchema, loadSchemaFile } from "./schema_file.ts";
+import { tokenOf } from "./secret.ts";
 
 /** The `doctor` command. */
 export const doctorCommand = defineCommand({
@@ -74,7 +75,7 @@ export const doctorCommand = defineCommand({
   },
 });
 
-async function examineCloud(flags: Parameters<typeof tokenOf>[0]): Promise<Finding[]> {
+async function examineCloud(flags: CloudFlags): Promise<Finding[]> {
   const token = await tokenOf(flags);
   using api = await openCloudApi(flags.cloud!, { token, ca: flags.ca });
   try {

@@ -10,6 +10,7 @@ import { CommandError, defineCommand } from "./command.ts";
 import { csvRows } from "./data/csv.ts";
 import { openSide, sideFlags } from "./data/flags.ts";
 import { jsonLines } from "./data/jsonl.ts";
+import { dropPosition, readPosition, writePosition } from "./data/position.ts";
 import { Progress } from "./data/progress.ts";
 import type { DataSide, Plain } from "./data/side.ts";
 import { fileExists } from "./device_file.ts";
@@ -97,7 +98,7 @@ async function toFile(
   signal: AbortSignal,
 ): Promise<string> {
   const part = `${file}.part`, note = `${file}.position`;
-  const position = anew ? undefined : await readPosition(note, part);
+  const position = anew ? undefined : await positionOf(note, part);
   const progress = new Progress(model), whole = side.count(model);
   let { bytes, items, next, columns } = { bytes: 0, items: 0, next: undefined, columns: undefined, ...position } as
     & Omit<Position, "next">
@@ -119,7 +120,7 @@ async function toFile(
   }
   await out.sync();
   await Deno.rename(part, file);
-  await Deno.remove(note).catch(() => {});
+  await dropPosition(note);
   return position ? `${items} items, ${position.items} of them before` : progress.summary();
 }
 
@@ -138,19 +139,7 @@ async function writeAll(out: { write(bytes: Uint8Array): Promise<number> }, text
 }
 
 /** What was noted, where the part has all of it. */
-async function readPosition(note: string, part: string): Promise<Position | undefined> {
-  if (!fileExists(note) || !fileExists(part)) return undefined;
-  let position: Position;
-  try {
-    position = JSON.parse(await Deno.readTextFile(note));
-  } catch {
-    // It was being written when the command ended: the export begins anew.
-    return undefined;
-  }
-  return (await Deno.stat(part)).size >= position.bytes ? position : undefined;
-}
-
-async function writePosition(note: string, position: Position): Promise<void> {
-  await Deno.writeTextFile(`${note}.new`, JSON.stringify(position));
-  await Deno.rename(`${note}.new`, note);
+async function positionOf(note: string, part: string): Promise<Position | undefined> {
+  const position = fileExists(part) ? await readPosition<Position>(note) : undefined;
+  return position && (await Deno.stat(part)).size >= position.bytes ? position : undefined;
 }

@@ -12,9 +12,9 @@ import { CommandError, defineCommand } from "./command.ts";
 import { readCsv } from "./data/csv.ts";
 import { openSide, sideFlags } from "./data/flags.ts";
 import { readJsonLines } from "./data/jsonl.ts";
+import { dropPosition, readPosition, writePosition } from "./data/position.ts";
 import { Progress } from "./data/progress.ts";
 import type { DataSide, Plain } from "./data/side.ts";
-import { fileExists } from "./device_file.ts";
 import { Lifetime } from "./lifetime.ts";
 
 /** How long a side that can't take more now is waited for between two tries. */
@@ -73,7 +73,7 @@ async function importFile(
   restart: boolean,
   signal: AbortSignal,
 ): Promise<{ refused: number; text: string }> {
-  const note = `${file}.position`, before = restart || file === "-" ? undefined : await readPosition(note);
+  const note = `${file}.position`, before = restart || file === "-" ? undefined : await readPosition<Position>(note);
   const size = file === "-" ? undefined : (await Deno.stat(file).catch((cause) => {
     throw new CommandError(`${file} can't be read: ${(cause as Error).message}`, { cause });
   })).size;
@@ -97,7 +97,7 @@ async function importFile(
     if (batch.push(item) >= side.batchMax) await flush();
   }
   if (batch.length > 0) await flush();
-  if (file !== "-") await Deno.remove(note).catch(() => {});
+  if (file !== "-") await dropPosition(note);
   const which = refused > 0 ? `, ${refused} refused${file === "-" ? "" : `: ${file}.refused.jsonl`}` : "";
   return { refused, text: `${before ? `${items} items, ${before.items} of them before` : progress.summary()}${which}` };
 }
@@ -119,19 +119,4 @@ async function putPatiently(side: DataSide, model: string, batch: readonly Plain
 async function tellRefused(file: string, lines: string): Promise<void> {
   if (file === "-") console.error(lines.trimEnd());
   else await Deno.writeTextFile(`${file}.refused.jsonl`, lines, { append: true });
-}
-
-async function readPosition(note: string): Promise<Position | undefined> {
-  if (!fileExists(note)) return undefined;
-  try {
-    return JSON.parse(await Deno.readTextFile(note));
-  } catch {
-    // It was being written when the command ended. Putting everything again changes nothing.
-    return undefined;
-  }
-}
-
-async function writePosition(note: string, position: Position): Promise<void> {
-  await Deno.writeTextFile(`${note}.new`, JSON.stringify(position));
-  await Deno.rename(`${note}.new`, note);
 }

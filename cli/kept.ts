@@ -5,22 +5,12 @@
  * @module
  */
 import type { Driver } from "../agent/sqlite/driver.ts";
-import {
-  dropKept,
-  type Kept,
-  type KeptIn,
-  keptOf,
-  type KeptTable,
-  listKept,
-  restoreKept,
-  rowOfKept,
-} from "../agent/store/kept.ts";
-import { presentSchema } from "../agent/migration/transition.ts";
-import { type Attributes, jsonEquals, type Schema, SyncError } from "../schema.ts";
+import { dropKept, type Kept, keptOf, type KeptTable, listKept, restoreKept, rowOfKept } from "../agent/store/kept.ts";
+import { type Attributes, jsonEquals, SyncError } from "../schema.ts";
 import { UsageError } from "./args.ts";
 import { CommandError, defineCommand } from "./command.ts";
-import { readDevice } from "./device_file.ts";
 import { driverFlags, driverOf } from "./driver_flags.ts";
+import { type OpenFile, openFile, withSchema } from "./open_file.ts";
 
 const flags = {
   db: { type: "string", value: "FILE", summary: "the device's database", required: true },
@@ -122,18 +112,6 @@ function numbers(db: Parameters<typeof listKept>[0], table: KeptTable, model: st
   return all;
 }
 
-/** An open file; its schema may be one that this version can't compile: then what is kept can be looked at and dropped, no more. */
-type OpenFile = Omit<KeptIn, "schema"> & { readonly schema: Schema | undefined };
-
-/** @throws {CommandError} where nothing can be put back */
-function withSchema(file: OpenFile): KeptIn {
-  const { schema } = file;
-  if (schema) return { ...file, schema };
-  throw new CommandError(
-    "the schema that is stored in the file can't be compiled by this version of Twintable: start its agent with a schema first",
-  );
-}
-
 /** The row as it is now; or why that can't be told. */
 function rowNow(file: OpenFile, kept: Kept): { row: Attributes | null; unknown?: string } {
   try {
@@ -145,15 +123,11 @@ function rowNow(file: OpenFile, kept: Kept): { row: Attributes | null; unknown?:
 }
 
 function withFile<T>(path: string, driver: Driver, use: (file: OpenFile) => T): T {
-  const identity = readDevice(path, (db) => {
-    const row = db.prepare("SELECT device, account FROM _status").get()!;
-    return { deviceId: String(row.device), accountId: String(row.account) };
-  }, driver);
-  const db = driver(path);
+  const file = openFile(path, driver);
   try {
-    return use({ db, schema: presentSchema(db), identity });
+    return use(file);
   } finally {
-    db.close();
+    file.db.close();
   }
 }
 

@@ -45,6 +45,21 @@ export class Lifetime {
     return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
   }
 
+  /** Waits for so long, or until it is time to close. For loops: it leaves nothing behind at the signal. */
+  pause(ms: number): Promise<void> {
+    const { signal } = this;
+    if (signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      signal.addEventListener("abort", done);
+    });
+  }
+
   /** Ends the command as a signal would. */
   stop(): void {
     this.#stop.abort();

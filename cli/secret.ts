@@ -54,6 +54,15 @@ export async function passwordOf(
   return file === undefined ? password : await readSecret("password-file", file);
 }
 
+/** The bearer token of `--token`, or of `--token-file`; undefined: neither is given. */
+export async function tokenOf(
+  flags: { readonly token?: string; readonly "token-file"?: string },
+): Promise<string | undefined> {
+  const { token, "token-file": file } = flags;
+  if (token !== undefined && file !== undefined) throw new UsageError("give --token or --token-file, not both");
+  return file === undefined ? token : await readSecret("token-file", file);
+}
+
 const loopback: ReadonlySet<string> = new Set(["localhost", "127.0.0.1", "[::1]"]);
 
 /**

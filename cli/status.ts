@@ -130,7 +130,7 @@ async function watch(path: string, driver: Driver, json: boolean, print: (line: 
     if (isScreen) print(`${clearScreen}${text}\n\n${new Date().toISOString()}, every second; Ctrl-C ends it`);
     else if (text !== before) print(text);
     before = text;
-    await Promise.race([lifetime.stopped, new Promise((resolve) => setTimeout(resolve, watchMs))]);
+    await lifetime.pause(watchMs);
   }
   return 0;
 }

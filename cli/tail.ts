@@ -182,7 +182,7 @@ export const tailCommand = defineCommand({
         for (const one of tail.look()) {
           print(flags.json ? JSON.stringify(one) : `${one.at}  ${marks[one.kind]} ${printable(one.text, 400)}`);
         }
-        await Promise.race([lifetime.stopped, new Promise((resolve) => setTimeout(resolve, lookMs))]);
+        await lifetime.pause(lookMs);
       }
     }, await driverOf(flags));
     return 0;

@@ -24,7 +24,7 @@ export interface Marked {
   readonly serial: number;
 }
 
-/** Says which candidates may be asked for now. */
+/** Says which candidates may be asked for at this moment. */
 export class Candidates {
   readonly #context: Context;
   /** Models with suspiciously many, and when they may be asked for next (monotonic). */
@@ -59,7 +59,7 @@ export class Candidates {
     );
   }
 
-  /** Candidates to ask for now, up to `limit`. */
+  /** Candidates whose turn it is, up to `limit`. */
   take(limit: number): Marked[] {
     const { store, records, clock } = this.#context, now = clock.monotonicMs();
     const taken: Marked[] = [];

@@ -5,13 +5,12 @@
  * @module
  */
 import { type ModelApi, modelApi } from "../../agent/api/models.ts";
-import { presentSchema } from "../../agent/migration/transition.ts";
 import type { Driver } from "../../agent/sqlite/driver.ts";
 import { type Store, storeBeside } from "../../agent/store/store.ts";
 import { type OneTableSchema, SyncError } from "../../schema.ts";
 import type { Model } from "../../schema/model.ts";
 import { CommandError } from "../command.ts";
-import { readDevice } from "../device_file.ts";
+import { openFile, withSchema } from "../open_file.ts";
 import { toPlainItem, toProperties } from "./plain.ts";
 import type { DataSide, Failure, Plain, PlainPage } from "./side.ts";
 
@@ -23,21 +22,12 @@ const fatal: ReadonlySet<string> = new Set(["full", "busy", "io", "corrupt", "al
 
 /** @throws {CommandError} where the file is missing, no device database, or of a schema that this version can't compile */
 export function openDeviceSide(path: string, driver: Driver): DeviceSide {
-  const identity = readDevice(path, (db) => {
-    const row = db.prepare("SELECT device, account FROM _status").get()!;
-    return { deviceId: String(row.device), accountId: String(row.account) };
-  }, driver);
-  const db = driver(path);
+  const file = openFile(path, driver);
   try {
-    const schema = presentSchema(db);
-    if (!schema) {
-      throw new CommandError(
-        `the schema that is stored in ${path} can't be compiled by this version of Twintable: start its agent first`,
-      );
-    }
+    const { db, schema, identity } = withSchema(file);
     return new DeviceSide(storeBeside(db, schema, identity));
   } catch (error) {
-    db.close();
+    file.db.close();
     throw error;
   }
 }

@@ -6,7 +6,7 @@
 import { type Flags, UsageError } from "../args.ts";
 import { openCloudApi } from "../cloud_api.ts";
 import { type DriverFlags, driverFlags, driverOf } from "../driver_flags.ts";
-import { readSecret } from "../secret.ts";
+import { tokenOf } from "../secret.ts";
 import { CloudSide } from "./cloud_side.ts";
 import { openDeviceSide } from "./device_side.ts";
 import type { DataSide } from "./side.ts";
@@ -41,13 +41,6 @@ export interface SideFlags extends CloudFlags, DriverFlags {
   readonly db?: string;
   readonly device?: string;
   readonly account?: string;
-}
-
-/** The bearer token that the flags give. @throws {UsageError} for two; CommandError for a file that can't be read */
-export async function tokenOf(flags: CloudFlags): Promise<string | undefined> {
-  const { token, "token-file": file } = flags;
-  if (token !== undefined && file !== undefined) throw new UsageError("give --token or --token-file, not both");
-  return file === undefined ? token : await readSecret("token-file", file);
 }
 
 /** Opens the side that the flags name. @throws {UsageError}, {CommandError} */

@@ -95,7 +95,7 @@ export class Orders {
       state === "waiting" || state === "running"
     );
     if (open.length >= openMax) {
-      throw new SyncError("exists", `${open.length} orders of the device are not done: it gets no more for now`);
+      throw new SyncError("exists", `${open.length} orders of the device are not done: it gets no more until some are`);
     }
     for (let number = Math.floor(now()), attempt = 0; attempt < 20; number++, attempt++) {
       const item: Item = {

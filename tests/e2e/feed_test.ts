@@ -1,12 +1,12 @@
 /** The feed over real brokers: what one worker handles is seen at another, and how far each change gets, within moments. */
 import assert from "node:assert/strict";
 import { openAgent } from "../../agent/open.ts";
-import { openEmbedded } from "../../cloud/embedded.ts";
 import { type Cloud, startCloud } from "../../cloud/worker.ts";
 import { compileSchema } from "../../schema.ts";
-import { mosquittoMissing, startMosquitto } from "../support/mosquitto.ts";
+import { mosquittoMissing } from "../support/mosquitto.ts";
 import { schemaSource } from "../support/report_schema.ts";
 import { skipped } from "../support/tools.ts";
+import { withTwoWorkers } from "../support/two_workers.ts";
 import { until } from "../support/until.ts";
 
 interface Told {
@@ -120,21 +120,10 @@ Deno.test({
   name: "feed: of two workers on Mosquitto each tells what either handles",
   ignore: skipped(mosquittoMissing),
   fn: async () => {
-    const internal = { username: "twintable-cloud", password: "secret" };
-    const broker = await startMosquitto({ devices: [{ ...identity, token: "t" }], internal });
-    const tables = openEmbedded(":memory:", { schema, now: Date.now });
-    try {
-      const options = { schema, table: tables, mqtt: `mqtt://127.0.0.1:${broker.workerPort}`, ...internal, http: {} };
-      await using a = await startCloud(options);
-      await using b = await startCloud(options);
-      await a.registry.add("d-1", "acme");
-      const url = `mqtt://127.0.0.1:${broker.devicePort}`;
-      await bothWays(a, b, url, "t");
-      await bothWays(b, a, url, "t");
-    } finally {
-      await tables.close();
-      await broker.stop();
-    }
+    await withTwoWorkers(schema, identity, async ({ a, b, mqtt }) => {
+      await bothWays(a, b, mqtt, "t");
+      await bothWays(b, a, mqtt, "t");
+    });
   },
 });
 

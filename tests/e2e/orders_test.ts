@@ -1,15 +1,15 @@
 /** Orders over real brokers: given while the device is away, carried out when it comes; and what a device keeps, asked by any worker. */
 import assert from "node:assert/strict";
 import { type Agent, openAgent } from "../../agent/open.ts";
-import { openEmbedded } from "../../cloud/embedded.ts";
 import { type Cloud, startCloud } from "../../cloud/worker.ts";
 import { encode, encodePresence, topics } from "../../protocol.ts";
 import { compileSchema } from "../../schema.ts";
 import mqtt from "mqtt";
-import { mosquittoMissing, startMosquitto } from "../support/mosquitto.ts";
+import { mosquittoMissing } from "../support/mosquitto.ts";
 import { schemaSource } from "../support/report_schema.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { skipped } from "../support/tools.ts";
+import { withTwoWorkers } from "../support/two_workers.ts";
 import { until } from "../support/until.ts";
 
 const schema = compileSchema(schemaSource);
@@ -117,19 +117,7 @@ Deno.test({
   name: "orders: of two workers on Mosquitto either gives them, and an answer finds who asked",
   ignore: skipped(mosquittoMissing),
   fn: async () => {
-    const internal = { username: "twintable-cloud", password: "secret" };
-    const broker = await startMosquitto({ devices: [{ ...identity, token: "t" }], internal });
-    const tables = openEmbedded(":memory:", { schema, now: Date.now });
-    try {
-      const options = { schema, table: tables, mqtt: `mqtt://127.0.0.1:${broker.workerPort}`, ...internal, http: {} };
-      await using a = await startCloud(options);
-      await using _b = await startCloud(options);
-      await a.registry.add("d-1", "acme");
-      await whole(a, `mqtt://127.0.0.1:${broker.devicePort}`, "t");
-    } finally {
-      await tables.close();
-      await broker.stop();
-    }
+    await withTwoWorkers(schema, identity, ({ a, mqtt }) => whole(a, mqtt, "t"));
   },
 });
 

@@ -29,7 +29,7 @@ export async function heal(world: World): Promise<void> {
     device.connect();
   }
   for (let round = 0; round < roundsMax; round++) {
-    // Reads go on failing for a while: most of what was missed is asked for now.
+    // Reads go on failing for a while: most of what was missed is asked for meanwhile.
     if (round === 3) world.cloud.misreads = 0;
     if (round === silentRounds && world.hush) {
       world.hush = undefined;

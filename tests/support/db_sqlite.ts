@@ -19,7 +19,7 @@ import {
 } from "../../agent/sqlite/driver.ts";
 import { noted } from "./tools.ts";
 
-/** What is used of the module: https://jsr.io/@db/sqlite/doc */
+/** What is used of the module, as its documentation in the registry has it. */
 interface ModuleStatement {
   run(...values: SqlValue[]): number;
   get(...values: SqlValue[]): SqlRow | undefined;
