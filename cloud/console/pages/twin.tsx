@@ -14,7 +14,8 @@ import { Check, Chip, Cloud, Dashed, Dot } from "../icons.tsx";
 import { curlLine, ownIds, sqliteLine, typescriptLine, updateSql } from "../lines.ts";
 import type { LocalDevice, LocalStatus, PlainItem } from "../local_device.ts";
 import type { Routes } from "../mod.tsx";
-import { Copy, FormToken } from "../parts.tsx";
+import { Copy } from "../parts.tsx";
+import { TwinForm } from "./twin_form.tsx";
 import type { Travel } from "../travels.ts";
 import { editIn, mountActions } from "./twin_actions.ts";
 import { readItem } from "../save.ts";
@@ -259,22 +260,12 @@ function LinkSwitch(
 ) {
   const isCut = status.pausedMs !== undefined;
   return (
-    <form
-      method="post"
-      action="/twin/link"
-      hx-post="/twin/link"
-      hx-target="#twin"
-      hx-select="#twin"
-      hx-swap="outerMorph"
-    >
-      <FormToken token={formToken} />
-      <input type="hidden" name="device" value={device.deviceId} />
-      <input type="hidden" name="model" value={model.name} />
+    <TwinForm action="/twin/link" formToken={formToken} device={device.deviceId} model={model.name}>
       <input type="hidden" name="offline" value={isCut ? "no" : "yes"} />
       <button id="offline" class="switch" type="submit" role="switch" aria-checked={isCut ? "true" : "false"}>
         <i></i>Offline
       </button>
-    </form>
+    </TwinForm>
   );
 }
 

@@ -8,7 +8,8 @@ import type { Child } from "npm:hono@^4.13.19/jsx";
 import type { ConsoleOptions } from "../context.ts";
 import { Check, Chip, Cloud, Ring } from "../icons.tsx";
 import type { LocalDevice, PlainItem } from "../local_device.ts";
-import { Empty, FormToken, Time } from "../parts.tsx";
+import { Empty, Time } from "../parts.tsx";
+import { TwinForm } from "./twin_form.tsx";
 import type { Travel } from "../travels.ts";
 import { text } from "./twin_side.tsx";
 
@@ -210,19 +211,9 @@ function Undo({ view: { options, device, formToken }, travel }: { view: LogView;
   const compiled = options.schema.models.get(travel.model)!;
   if (travel.kind !== "down" || (!travel.old && !travel.now)) return null;
   return (
-    <form
-      method="post"
-      action="/twin/undo"
-      hx-post="/twin/undo"
-      hx-target="#twin"
-      hx-select="#twin"
-      hx-swap="outerMorph"
-    >
-      <FormToken token={formToken} />
-      <input type="hidden" name="device" value={device.deviceId} />
-      <input type="hidden" name="model" value={compiled.name} />
+    <TwinForm action="/twin/undo" formToken={formToken} device={device.deviceId} model={compiled.name}>
       <input type="hidden" name="travel" value={String(travel.id)} />
       <button class="btn quiet small" type="submit">Undo</button>
-    </form>
+    </TwinForm>
   );
 }

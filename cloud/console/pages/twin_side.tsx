@@ -10,7 +10,8 @@ import { keyText } from "../../../protocol/keys.ts";
 import { renderKey } from "../../../schema.ts";
 import { Check, Half } from "../icons.tsx";
 import type { LocalDevice, PlainItem } from "../local_device.ts";
-import { Empty, FormToken, Time } from "../parts.tsx";
+import { Empty, Time } from "../parts.tsx";
+import { TwinForm } from "./twin_form.tsx";
 import type { Travel } from "../travels.ts";
 
 /** What a side shows. */
@@ -204,19 +205,14 @@ function Cell({ view, field, item, key1 }: { view: SideView; field: Field; item:
     side === "device" ? "on the device" : "in the cloud"
   }`;
   return (
-    <form
-      method="post"
+    <TwinForm
       action={`/twin/${side}`}
-      hx-post={`/twin/${side}`}
-      hx-target="#twin"
-      hx-select="#twin"
-      hx-swap="outerMorph"
+      formToken={formToken}
+      device={device.deviceId}
+      model={model.name}
       data-edit
       id={`edit-${side}-${field.name}-${key1}`}
     >
-      <FormToken token={formToken} />
-      <input type="hidden" name="device" value={device.deviceId} />
-      <input type="hidden" name="model" value={model.name} />
       <input type="hidden" name="key" value={key1} />
       <input type="hidden" name="field" value={field.name} />
       {field.enum || field.type === "boolean"
@@ -241,7 +237,7 @@ function Cell({ view, field, item, key1 }: { view: SideView; field: Field; item:
             spellcheck={false}
           />
         )}
-    </form>
+    </TwinForm>
   );
 }
 
@@ -261,18 +257,7 @@ function NewRow({ side, model, device, formToken, canEdit, canWrite }: SideView)
   return (
     <details class="add" id={`new-${side}`}>
       <summary class="btn quiet small">{`+ New ${model.name}`}</summary>
-      <form
-        method="post"
-        action="/twin/new"
-        hx-post="/twin/new"
-        hx-target="#twin"
-        hx-select="#twin"
-        hx-swap="outerMorph"
-        class="acts"
-      >
-        <FormToken token={formToken} />
-        <input type="hidden" name="device" value={device.deviceId} />
-        <input type="hidden" name="model" value={model.name} />
+      <TwinForm action="/twin/new" formToken={formToken} device={device.deviceId} model={model.name} class="acts">
         <input type="hidden" name="side" value={side} />
         {fields.map((field) => (
           <label>
@@ -289,7 +274,7 @@ function NewRow({ side, model, device, formToken, canEdit, canWrite }: SideView)
           </label>
         ))}
         <button class="btn small primary" type="submit">Add</button>
-      </form>
+      </TwinForm>
     </details>
   );
 }
