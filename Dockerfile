@@ -62,5 +62,5 @@ EXPOSE 7300 8883
 HEALTHCHECK --interval=30s --timeout=10s --start-period=20s \
   CMD ["deno", "eval", "--no-config", "const r = await fetch('http://127.0.0.1:7300/healthz'); Deno.exit(r.ok ? 0 : 1)"]
 # The AWS SDK reads its configuration from the environment and files, and asks for the machine's name.
-ENTRYPOINT ["deno", "run", "--v8-flags=--max-semi-space-size=8,--heap-growing-percent=50", "--no-prompt", "--cached-only", "--allow-net", "--allow-read", "--allow-write", "--allow-env", "--allow-sys", "/app/mod.ts"]
+ENTRYPOINT ["deno", "run", "--v8-flags=--max-semi-space-size=8,--heap-growing-percent=50,--no-concurrent-array-buffer-sweeping", "--no-prompt", "--cached-only", "--allow-net", "--allow-read", "--allow-write", "--allow-env", "--allow-sys", "/app/mod.ts"]
 CMD ["cloud", "--help"]

@@ -1,5 +1,5 @@
 /**
- * Twintable keeps two databases twinned: the SQLite database on a device and a DynamoDB table in the cloud. This module is
+ * Twintable syncs two databases: the SQLite database on a device and a DynamoDB table in the cloud. This module is
  * the public API of the device's side, of schemas and of the wire's types; run as a program it is the command line. The
  * cloud's side is `./cloud/mod.ts`.
  *

@@ -1,6 +1,6 @@
 /**
- * The wire between a device and the cloud: topics, messages, their encoding. Both sides use this module and nothing else
- * to speak.
+ * The wire between a device and the cloud: topics, messages, their encoding. Both sides use only this module to
+ * exchange messages.
  *
  * @module
  */

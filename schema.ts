@@ -1,7 +1,7 @@
 /**
  * Schemas: one OneTable schema says what the models are, where they exist and which way they are synced. This module
- * parses, validates and compiles it, and turns items into what travels and back. Both halves, agent and cloud, use it and
- * neither knows more about a schema than what stands here.
+ * parses, validates and compiles it, and turns items into what travels and back. Both halves, agent and cloud, know
+ * schemas only through it.
  *
  * @example
  * ```ts
@@ -49,12 +49,18 @@ export type {
   ConflictPolicy,
   DateRule,
   DateUnit,
+  Dimension,
   Enumeration,
   Field,
   FieldType,
   Identity,
   Index,
+  Metric,
   Model,
+  Notify,
+  NotifyEvent,
+  NotifyTarget,
+  NotifyTest,
   Schema,
   Scope,
   SyncDirection,

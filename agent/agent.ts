@@ -7,9 +7,11 @@
  */
 import { setImmediate } from "node:timers";
 import type { DeviceReport, FromCloud } from "../protocol.ts";
+import { Log } from "../protocol/log.ts";
 import { type OneTableSchema, SyncError } from "../schema.ts";
 import { type ModelApi, modelApi } from "./api/models.ts";
 import { type WatchedChange, Watchers, type WatchOptions } from "./api/watchers.ts";
+import { tokenPath } from "./credentials/token_file.ts";
 import { MqttLink } from "./link.ts";
 import type { Clock, Transport } from "./ports.ts";
 import { CommitWatch } from "./sqlite/commit_watch.ts";
@@ -34,6 +36,8 @@ import { Waiters } from "./waiters.ts";
 
 /** Longest sleep between two looks at the clock. */
 const tickMaxMs = 1_000;
+const log = new Log("agent");
+
 /** A running agent. Close it, or use `await using`. */
 export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDisposable {
   readonly #twin: Twin;
@@ -41,7 +45,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
   readonly #watchers: Watchers;
   readonly #arrivals: FromCloud[] = [];
   readonly #release: (() => void)[] = [];
-  /** Aborts with the reason that calls after the close fail with. */
+  /** Aborts with the error of calls after the close. */
   readonly #ending = new AbortController();
   readonly #waiters = new Waiters(this.#ending.signal, () => this.#lastError);
   readonly #ended = Promise.withResolvers<SyncError | undefined>();
@@ -64,7 +68,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
   ) {
     const clock = options.clock ?? systemClock;
     this.#transport = typeof options.mqtt === "string"
-      ? new MqttLink({ ...options, url: options.mqtt, identity: store.identity })
+      ? new MqttLink({ ...options, url: options.mqtt, identity: store.identity, tokenFile: tokenFileOf(options.path) })
       : options.mqtt;
     this.#watchers = new Watchers(store);
     this.#twin = new Twin({
@@ -75,9 +79,12 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
       limits: options.limits,
       onApplied: () => this.#watchers.wake(),
     });
-    this.#reporter = new Reporter(this.#twin, options.path);
+    this.#reporter = new Reporter(this.#twin, options.path, this.#transport?.rotation !== undefined);
+    if (restored) {
+      log.warn("{path} is a restored copy of an earlier time: a snapshot brings it up to date", { path: options.path });
+    }
     this.#fileWatch = new FileWatch(options.path, store, this.#twin.context.problems);
-    // After a fault the next start has to look at the file whole.
+    // After a fault, the next start must check the whole file.
     this.#release.push(() => store.close(), () => this.#fault ?? lease.ended(), () => lease[Symbol.dispose]());
     this.#startShell(options.path, store);
   }
@@ -120,8 +127,9 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
     this.#timer = setTimeout(this.#tick, Math.max(5, Math.min(tickMaxMs, due)));
   };
 
-  /** What the device says of itself as it comes. */
+  /** The device's report when it connects. By then it is no longer offline. */
   #described(): DeviceReport {
+    this.#tellLink();
     const report = this.#reporter.make();
     this.#reporter.sent(report);
     return report;
@@ -133,16 +141,16 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
       const report = this.#reporter.due();
       if (report) this.#transport.report(report);
     } catch (error) {
-      // The database can't be read now, which the twin meets as well and tells.
+      // The database can't be read now; the twin gets the same error and reports it.
       if (!(error instanceof SyncError)) throw error;
     }
   }
 
   /**
-   * Cuts the link to the cloud until {@link resume}, as if the network were away: local writes wait in the outbox. For tests,
-   * demonstrations, and devices that must not talk now.
+   * Cuts the link to the cloud until {@link resume}, as if the network were away: local writes wait in the outbox. For
+   * tests, demonstrations, and devices that must not communicate now.
    *
-   * @throws TypeError where the transport can't
+   * @throws TypeError if the transport can't
    */
   pause(): void {
     this.#mustBeOpen();
@@ -156,16 +164,19 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
     this.#transport?.resume?.();
   }
 
-  /** What the broker has against this device stands in `problem`, too: the twin knows only that there is no connection. */
+  /** Why there is no connection is in `problem` and `last_error`, too: the twin knows only that there is none. */
   #tellLink(): void {
-    const { problems } = this.#twin.context, trouble = this.#transport?.trouble;
-    for (const name of ["credentials", "duplicate"] as const) {
-      if (trouble?.name === name) problems.raise(name, trouble.sentence);
-      else problems.clear(name);
+    const { context: { problems }, facts } = this.#twin, trouble = this.#transport?.trouble;
+    for (const name of ["credentials", "duplicate", "offline"] as const) {
+      if (trouble?.name === name) problems.raise(name, trouble.sentence, { journal: false });
+      else problems.clear(name, { journal: false });
+    }
+    if (trouble && !this.#twin.connected && facts.get("lastError") !== trouble.sentence) {
+      facts.error(trouble.sentence, this.#twin.context.clock.nowMs());
     }
   }
 
-  /** Ends the agent for a reason that it can't go on after; {@link Agent.closed} tells it. */
+  /** Ends the agent because it cannot continue; {@link Agent.closed} has the reason. */
   #stop(reason: SyncError): void {
     this.#fault = reason;
     void this.close();
@@ -195,8 +206,8 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
   }
 
   /**
-   * The typed API of a model: `create`, `get`, `find`, `update`, `upsert`, `remove` and more. Writes are local, durable when they
-   * return, and travel by themselves.
+   * The typed API of a model: `create`, `get`, `find`, `update`, `upsert`, `remove` and more. Writes are local, durable
+   * when they return, and are synced in the background.
    *
    * @throws RangeError for a model that the schema does not have on the device
    */
@@ -239,11 +250,12 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
   }
 
   /**
-   * Runs `fn` in one transaction: all writes of all models in it are committed together when it returns, none if it throws.
-   * Other processes wait for it: keep it short. They see all or nothing; the cloud gets the items one by one.
+   * Runs `fn` in one transaction: all writes of all models in it are committed together when it returns, none if it
+   * throws. Other processes wait for it: keep it short. Other processes see all of it or nothing; the cloud gets the
+   * items one by one.
    *
    * @param fn must be synchronous
-   * @throws what `fn` throws; SyncError `busy`, `full`, `io`; TypeError for a function that gives a promise
+   * @throws what `fn` throws; SyncError `busy`, `full`, `io`; TypeError for a function that returns a promise
    */
   transaction<T>(fn: () => T): T {
     this.#mustBeOpen();
@@ -253,13 +265,13 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
   }
 
   /**
-   * Calls back for each change of a model that came from the cloud, after it is committed, in order. Changes of this
-   * device's own are not told. With `since` it goes on where an earlier watch ended, over restarts: keep the `sequence` of
-   * the change that was handled last. A callback that throws is told the next change all the same, and so is every other: its
-   * error is reported as an uncaught one (the global `error` event).
+   * Calls back for each change of a model that came from the cloud, after it is committed, in order. It does not report
+   * the device's own changes. With `since`, it continues where an earlier watch ended, even after a restart: store the
+   * `sequence` of the last change that you handled. If a callback throws, it still gets the next change, and so do all
+   * other callbacks; the error is reported as an uncaught one (the global `error` event).
    *
    * @returns a function that ends it
-   * @throws SyncError `trimmed` where changes after `since` are no longer kept; RangeError for an unknown model
+   * @throws SyncError `trimmed` if changes after `since` are no longer retained; RangeError for an unknown model
    */
   watch<const M extends keyof S["models"] & string>(
     model: M,
@@ -272,7 +284,7 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
     return this.#watchers.add(compiled, watcher, options);
   }
 
-  /** The number of the newest change that came from the cloud: what {@link Agent.watch} takes as `since`. */
+  /** The number of the newest change that came from the cloud, for `since` of {@link Agent.watch}. */
   get sequence(): number {
     this.#mustBeOpen();
     return this.#watchers.sequence;
@@ -297,11 +309,12 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
   }
 
   /**
-   * Compares every row with the table's item, without the items being sent, and with `repair` mends what differs by the
-   * rules of conflicts: for rows that were altered behind the triggers, or a table that was restored. Waits for the link.
+   * Compares every row with the table's item by digests, and with `repair` repairs differences by the conflict rules:
+   * for rows that were altered without the triggers, or a table that was restored. Waits for the link.
    *
    * @returns what was compared and what differed; the first thousand differences by name
-   * @throws RangeError for a model that is none; SyncError `timeout`; the signal's reason: then it goes on by itself
+   * @throws RangeError for an unknown model; SyncError `timeout`; the signal's reason: the verification then continues
+   * in the background
    */
   async verify(
     { models, repair, keysPerSecond, ...wait }: VerifyOptions & WaitOptions = {},
@@ -323,15 +336,15 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
     return this.#twin.lastError ?? (this.#transport instanceof MqttLink ? this.#transport.lastError : undefined);
   }
 
-  /** Where the agent stands now. */
+  /** The agent's present state. */
   status(): AgentStatus {
     this.#mustBeOpen();
     return statusOf(this.#twin, this.#lastError);
   }
 
   /**
-   * Stops syncing and closes the database. Changes that were not acknowledged stay in the outbox. Whoever waits in `flush`,
-   * `sync` or `verify` is rejected with a SyncError `closed`, and so is every later call but this one.
+   * Stops syncing and closes the database. Changes that were not acknowledged stay in the outbox. Pending calls of
+   * `flush`, `sync` and `verify` reject with a SyncError `closed`, and so does every later call except this one.
    */
   close(): Promise<void> {
     this.#closed ??= this.#close();
@@ -352,6 +365,11 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/** A database in memory has no place for a token. */
+function tokenFileOf(path: string): string | undefined {
+  return path === ":memory:" ? undefined : tokenPath(path);
 }
 
 /** The machine's clocks. */

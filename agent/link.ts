@@ -6,23 +6,31 @@
  * @module
  */
 import { Log } from "../protocol/log.ts";
+import { Step } from "../protocol/step.ts";
 import { Decoder, encode, encodeAt, encodePresence, ProtocolError, topics } from "../protocol.ts";
 import type { DeviceReport, FromDevice } from "../protocol.ts";
 import { type BrokerConnection, MqttSession, type SessionOptions } from "../mqtt/session.ts";
 import { SyncError } from "../schema/errors.ts";
+import { TokenFile } from "./credentials/token_file.ts";
+import { KeyFiles, type KeyPaths } from "./credentials/key_files.ts";
+import { Renewal } from "./credentials/renewal.ts";
 import type { Identity } from "../schema/model.ts";
 import type { Transport, TransportHandlers } from "./ports.ts";
 
-/** Options of a {@link MqttLink}. The client id is the device's id; the user name is by default. */
+/** Options of a {@link MqttLink}. The client id is the device's id; so is the user name, by default. */
 export interface LinkOptions extends
   BrokerConnection,
   Pick<
     SessionOptions,
-    "keepaliveSeconds" | "connectTimeoutMs" | "retryMinMs" | "retryMaxMs" | "bufferBytesMax" | "random"
+    "keepaliveSeconds" | "connectTimeoutMs" | "retryMinMs" | "retryMaxMs" | "stableMs" | "bufferBytesMax" | "random"
   > {
   readonly identity: Identity;
   /** Topic prefix; default `tt`. */
   readonly prefix?: string;
+  /** Where a token stands that an order gives in place of `password`; absent: no order can. See `tokenPath`. */
+  readonly tokenFile?: string;
+  /** In the place of `cert` and `key`: files, whose certificate is renewed over the connection before it expires. */
+  readonly certificateFiles?: KeyPaths;
   /** Bytes of one MQTT payload; default 128 KB. Larger messages travel in parts. */
   readonly payloadBytesMax?: number;
 }
@@ -31,12 +39,20 @@ export interface LinkOptions extends
 const payloadBytesDefault = 128 * 1024;
 /** Below this parts would be mostly headers. */
 export const payloadBytesMin = 1024;
-/** Of an MQTT packet beside its payload: the topic (ids have 128 bytes at most, a prefix some) and what MQTT itself takes. */
+/**
+ * Bytes of an MQTT packet in addition to its payload: the topic (ids have at most 128 bytes, plus the prefix) and
+ * MQTT's own header.
+ */
 const packetOverheadBytes = 512;
 
 const takenSentence = "connections to the broker end soon after they are made: another agent seems to use this id";
 
-/** What a link counted since it was made. */
+/** Whether a broker refused what was shown, in MQTT or in TLS. */
+function isOfCredentials({ code, message }: SyncError): boolean {
+  return code === "unauthorized" || /certificate/i.test(message);
+}
+
+/** Counters of a link since its creation. */
 export interface LinkCounters {
   connects: number;
   sent: number;
@@ -53,30 +69,50 @@ export class MqttLink implements Transport {
   readonly #log = new Log("link");
   readonly #topics: ReturnType<typeof topics>;
   readonly #session: MqttSession;
-  /** Of the connection: another worker may answer on the next one. */
+  /** Per connection: another worker may answer on the next one. */
   #decoder = new Decoder({ maxPending: 32, now: () => performance.now() });
   #handlers: TransportHandlers | undefined;
+  readonly #renewal: Renewal | undefined;
+  /** A new certificate was refused, and the one before it is tried. */
+  #triesOlder = false;
   #describe: (() => DeviceReport) | undefined;
+  readonly #tokens: TokenFile | undefined;
+  /** A token was refused, and another one is tried. */
+  #hasOther = false;
   #closed = false;
 
   /**
    * @throws {TypeError} for a URL that is not a broker's
    * @throws {RangeError} for a prefix that no topic can have
+   * @throws {SyncError} `config` for a certificate and a key that don't fit together
    */
   constructor(private readonly options: LinkOptions) {
     const { identity: { deviceId, accountId } } = options;
     this.#topics = topics(options.prefix);
     const presence = this.#topics.presence(deviceId);
+    const { tokenFile, password } = options;
+    const tokens = tokenFile === undefined || password === undefined ? undefined : new TokenFile(tokenFile, password);
+    this.#tokens = tokens;
+    const files = options.certificateFiles && new KeyFiles(options.certificateFiles);
+    this.#renewal = files && new Renewal({
+      files,
+      deviceId,
+      send: (message) => this.send(message),
+      reconnect: () => this.#session.reconnect(),
+      random: options.random ?? Math.random,
+    });
     this.#session = new MqttSession({
       ...options,
-      // A device without a client certificate is known by its id and token.
+      ...(tokens ? { secret: () => tokens.current() } : {}),
+      ...(files ? { certificate: () => files.current() } : {}),
+      // A device without a client certificate authenticates with its id and token.
       username: options.username ?? (options.password === undefined ? undefined : deviceId),
       clientId: deviceId,
       subscriptions: [this.#topics.down(deviceId), this.#topics.account(accountId), this.#topics.all],
       will: { topic: presence, payload: encodePresence(false) },
       birth: { topic: presence, payload: () => encodePresence(true, this.#describe?.()) },
       logName: "link",
-      // The device's own topics are granted, its account's is not: it is another account's device by now.
+      // The broker grants the device's own topics but not its account's: the device now belongs to another account.
       refusal: (denied) =>
         denied.length === 1 && denied[0] === this.#topics.account(accountId)
           ? `the broker does not let the device "${deviceId}" into the account "${accountId}": it belongs to another one ` +
@@ -86,9 +122,20 @@ export class MqttLink implements Transport {
       up: () => {
         this.#decoder = new Decoder({ maxPending: 32, now: () => performance.now() });
         this.counters.connects++;
+        this.#hasOther = false;
+        this.#tokens?.accepted();
+        this.#renewal?.connected();
         this.#handlers?.connected();
       },
-      down: (reason) => this.#handlers?.disconnected(reason),
+      down: (reason) => {
+        this.#renewal?.disconnected();
+        this.#handlers?.disconnected(reason);
+      },
+      failed: (error) => {
+        this.#hasOther = error.code === "unauthorized" && this.#tokens?.refused() === true;
+        this.#triesOlder = isOfCredentials(error) && this.#renewal?.refused() === true;
+        return this.#hasOther || this.#triesOlder;
+      },
       message: (topic, payload) => this.#receive(topic, payload),
     });
   }
@@ -102,23 +149,41 @@ export class MqttLink implements Transport {
     return this.#session.lastError?.message;
   }
 
-  /** The broker refused the credentials or a subscription, at the last attempt. It is tried again every half minute or so. */
+  /**
+   * The broker refused the credentials or a subscription, at the last attempt. The link tries again about every half
+   * minute.
+   */
   get refused(): boolean {
-    return this.#session.lastError?.code === "unauthorized";
+    const hasOther = this.#hasOther || this.#triesOlder || this.#renewal?.hasOlder === true;
+    return this.#session.lastError?.code === "unauthorized" && !hasOther;
   }
 
-  /** What keeps this device out, or throws it out again and again, for people. */
+  /** Why there is no connection, or why the broker disconnects this device again and again, for people. */
   get trouble(): Transport["trouble"] {
     const error = this.#session.lastError;
     if (this.#session.taken) {
       return { name: "duplicate", sentence: error?.code === "taken" ? error.message : takenSentence };
     }
-    if (!error || this.#session.up) return undefined;
-    const isRefused = error.code === "unauthorized" || /certificate/i.test(error.message);
-    return isRefused ? { name: "credentials", sentence: error.message } : undefined;
+    const expiring = this.#renewal?.trouble;
+    if (!error || this.#session.up) return expiring ? { name: "credentials", sentence: expiring } : undefined;
+    const isRefused = isOfCredentials(error) || this.#session.reason === "tls";
+    return { name: isRefused ? "credentials" : "offline", sentence: error.message };
   }
 
-  /** It was closed, and connects no more. */
+  /** Takes a new token and connects by it; undefined: there is none to replace. */
+  get rotation(): Transport["rotation"] {
+    const tokens = this.#tokens;
+    return tokens && {
+      begin: (order, token) => {
+        tokens.take(order, token);
+        // Not within the call of who is told of the connection's end.
+        setTimeout(() => this.#session.reconnect(), 0);
+      },
+      outcome: (order) => tokens.outcome(order),
+    };
+  }
+
+  /** The link is closed and does not connect any more. */
   get closed(): boolean {
     return this.#closed;
   }
@@ -136,7 +201,7 @@ export class MqttLink implements Transport {
     const options = {
       maxBytes: this.#payloadBytesMax,
       deflate: this.#decoder.senderInflates,
-      // Their answers carry items; others are too small to be worth a word.
+      // Their answers carry items; other answers are too small to compress.
       inflates: message.type === "sync" || message.type === "fetch",
     };
     for (const payload of encode(message, options)) {
@@ -145,10 +210,11 @@ export class MqttLink implements Transport {
       this.counters.sentBytes += payload.length;
     }
     this.counters.sent++;
+    this.#log.debug("sent {step}", { step: new Step(message) });
     return true;
   }
 
-  /** What this link was told to keep to, and what the broker says that it takes (MQTT 5): a topic's bytes less, and a header's. */
+  /** The smaller of the configured limit and the broker's (MQTT 5), minus the topic's and the header's bytes. */
   get #payloadBytesMax(): number | undefined {
     const { payloadBytesMax } = this.options, packetBytesMax = this.#session.packetBytesMax;
     if (packetBytesMax === undefined) return payloadBytesMax;
@@ -157,7 +223,7 @@ export class MqttLink implements Transport {
   }
 
   #refused(topic: "up" | "sync", error: SyncError): void {
-    // Without a code the connection ended before the answer, which says nothing.
+    // Without a code, the connection ended before the answer, which proves nothing.
     if (error.code === "refused") this.#handlers?.refused?.(topic, error.message);
   }
 
@@ -167,7 +233,7 @@ export class MqttLink implements Transport {
   }
 
   tell(at: Readonly<Record<string, number>>): boolean {
-    // Not retained: the presence that brokers keep is the report.
+    // Not retained: the presence that brokers retain is the report.
     return this.#session.publish(this.#topics.presence(this.options.identity.deviceId), encodeAt(at));
   }
 
@@ -181,6 +247,7 @@ export class MqttLink implements Transport {
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#renewal?.disconnected();
     await this.#session.close({
       topic: this.#topics.presence(this.options.identity.deviceId),
       payload: encodePresence(false),
@@ -200,12 +267,21 @@ export class MqttLink implements Transport {
       return;
     }
     if (!message) return;
-    if (message.type === "order" && topic !== this.#topics.down(this.options.identity.deviceId)) {
+    if ("time" in message) this.#renewal?.heard(message.time);
+    if (
+      (message.type === "order" || message.type === "renewed") &&
+      topic !== this.#topics.down(this.options.identity.deviceId)
+    ) {
       // Only workers can publish on a device's own topic.
       this.counters.malformed++;
-      return this.#log.warn("dropped an order on {topic}, which is not this device's own", { topic });
+      return this.#log.warn("dropped a message {type} on {topic}, which is not this device's own", {
+        type: message.type,
+        topic,
+      });
     }
     this.counters.received++;
+    this.#log.debug("received {step}", { step: new Step(message) });
+    if (message.type === "renewed") return this.#renewal?.answered(message);
     this.#handlers?.message(message);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The library of the device's side, of schemas and of the wire's types: what `mod.ts` exports, without the command line. It runs on
- * Deno, and on Node 22 and later (`deno task bundle:node`).
+ * The library of the device's side, of schemas and of the wire's types: the exports of `mod.ts` without the command
+ * line. It runs on Deno, and on Node 22 and later (`deno task bundle:node`).
  *
  * @module
  */
@@ -58,6 +58,8 @@ export type {
   RangeDigest,
   RefusalCode,
   Refused,
+  Renew,
+  Renewed,
   Restored,
   SnapshotPage,
   Sync,
@@ -70,7 +72,17 @@ export type {
 } from "../protocol.ts";
 export type { Annotation } from "../schema/carried.ts";
 export type { KeyIdentity, Locator } from "../schema/key_identity.ts";
-export type { DateRule, DateUnit, Encoded } from "../schema/model.ts";
+export type {
+  DateRule,
+  DateUnit,
+  Dimension,
+  Encoded,
+  Metric,
+  Notify,
+  NotifyEvent,
+  NotifyTarget,
+  NotifyTest,
+} from "../schema/model.ts";
 export {
   type Attributes,
   checkId,

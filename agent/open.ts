@@ -1,6 +1,6 @@
 /**
- * Opens an agent: the lease, the driver, the database, the generation. What fails leaves the file as it was, and says whether the
- * next start has to check it.
+ * Opens an agent: the lease, the driver, the database, the generation. A failed start leaves the file as it was, and
+ * says whether the next start must check it.
  *
  * @module
  */
@@ -17,12 +17,12 @@ import { beginGeneration } from "./upkeep/generation.ts";
 
 export type { Agent } from "./agent.ts";
 
-/** Whether the database must be checked at the next start, too. Any other refusal has left it as it was. */
+/** Whether the database must be checked at the next start, too. Any other refusal left it unchanged. */
 function meansDamage(error: unknown): boolean {
   return !(error instanceof SyncError) || error.code === "corrupt" || error.code === "io";
 }
 
-/** @throws {TypeError} where a key is given to the built-in SQLite, which would write in plaintext */
+/** @throws {TypeError} if a key is given to the built-in SQLite, which would write in plaintext */
 function driverOf({ driver, sqliteLibrary, databaseKey }: AgentOptions<OneTableSchema>): Driver | undefined {
   if (driver !== "ffi") {
     if (sqliteLibrary !== undefined || databaseKey !== undefined) {
@@ -36,7 +36,7 @@ function driverOf({ driver, sqliteLibrary, databaseKey }: AgentOptions<OneTableS
 }
 
 /**
- * Opens the device's database, creating or migrating it as the schema says, and starts to sync.
+ * Opens the device's database, creates or migrates it as the schema says, and starts to sync.
  *
  * @throws SchemaError for a schema that is refused
  * @throws SyncError `in-use` (another agent has the file), `foreign-database` (it is another device's or account's),
@@ -53,7 +53,7 @@ export async function openAgent<const S extends OneTableSchema>(options: AgentOp
   if (unfit !== undefined) throw new RangeError(unfit);
   const driver = driverOf(options);
   const lease = takeLease(options.path);
-  // Who may open the database may see whether an agent runs on it.
+  // A program that may open the database may also see whether an agent runs on it.
   if (options.group && options.path !== ":memory:") shareWithGroup(lease.path);
   let store: Store | undefined;
   try {

@@ -1,5 +1,5 @@
 /**
- * Where an agent stands: what the twin has in memory, and the database's counts.
+ * An agent's state: from the twin's memory, and from counts in the database.
  *
  * @module
  */

@@ -1,82 +1,64 @@
 /**
  * The agent's sync logic as one state machine: uplink, downlink and clock over a store and a transport. It does nothing
- * by itself: it is told of connections, messages, local commits and the passing of time, and says when it wants to be
- * called next. The shell (`agent.ts`) and the simulation drive it alike.
+ * by itself: its caller reports connections, messages, local commits and the passing of time, and it returns when it
+ * must be called next. The shell (`agent.ts`) and the simulation drive it in the same way.
  *
- * Connecting, in order: ask for every channel; with the first answer the cloud's time is known and what only syncs up is
- * sent; when all channels are caught up, what is in flight is sent again, then what is new.
+ * Connecting, in order: ask for every channel; with the first answer, the cloud's time is known, and models that only
+ * sync up are sent; when all channels are caught up, resend what is in flight, then send what is new.
  *
- * Whatever fails in a transaction (disk full, I/O error, busy) leaves the database as it was; memory is then read again
- * from it, exactly as after a restart. There is no other error path.
+ * Any failure in a transaction (disk full, I/O error, busy) leaves the database as it was; the twin then reloads its
+ * memory from it, exactly as after a restart. There is no other error path.
  *
  * @module
  */
-import type { FromCloud, FromDevice, Order } from "../protocol.ts";
+import type { Changes, FromCloud, FromDevice, Order } from "../protocol.ts";
 import { SyncError } from "../schema.ts";
 import { tellApplied } from "./sync/answers.ts";
-import { Asides } from "./sync/aside.ts";
 import { Capacity } from "./upkeep/capacity.ts";
-import { ChangesTable } from "./sync/changes.ts";
-import { DeviceClock } from "./sync/clock.ts";
-import { type AppliedChange, type Context, type Counters, defaultLimits, type Limits } from "./sync/context.ts";
+import type { AppliedChange, Context, Limits } from "./sync/context.ts";
+import { learnTime } from "./sync/cloud_time.ts";
 import { Downlink } from "./sync/downlink.ts";
 import { Facts } from "./upkeep/facts.ts";
-import { InFlight } from "./sync/flight.ts";
-import { ItemRecords } from "./sync/items.ts";
 import { ListCheck } from "./sync/list_check.ts";
-import { Outbox } from "./sync/outbox.ts";
-import { Problems } from "./upkeep/problems.ts";
-import { StuckRows } from "./upkeep/stuck.ts";
 import type { Clock, Transport } from "./ports.ts";
 import { complaintsText } from "./store/damage.ts";
 import { backoffMs } from "../protocol/backoff.ts";
 import type { Store } from "./store/store.ts";
 import { asideRetryFact } from "./store/tables.ts";
-import type { RowId } from "./sqlite/driver.ts";
 import type { UpTopic } from "./sync/silence.ts";
 import { Orders } from "./upkeep/orders.ts";
+import { tableEpochOf } from "./sync/restores.ts";
 import { Tells } from "./sync/tells.ts";
 import { Uplink } from "./sync/uplink.ts";
 import { Verify } from "./verify/verify.ts";
 import { askVerify } from "./verify/report.ts";
-import { Restores } from "./sync/restores.ts";
-import { Waits } from "./sync/waits.ts";
-import { WalWatch } from "./upkeep/wal_watch.ts";
-import { KeptWatch } from "./upkeep/kept_watch.ts";
-import { trimHistory } from "./upkeep/housekeeping.ts";
-import { purgeExpired } from "./upkeep/purge.ts";
-import { isEnvironmental } from "./store/faults.ts";
+import { newContext } from "./new_context.ts";
+import { Upkeep } from "./upkeep/upkeep.ts";
 
-/** The clock is looked at this often at least, so that a jump is noticed before much is recorded with it. */
+/** The clock is checked at least this often, so that a jump is noticed before much is recorded with it. */
 const clockCheckMs = 1_000;
-/** An answer that took longer tells no time, unless nothing else has: half of it is the error. */
-const roundTripMaxMs = 5_000;
-/** Within so much time of hearing that the cloud has another schema a device asks what that sends down. */
+/** Within this time after learning that the cloud has another schema, a device asks what that schema sends down. */
 const hearAgainMs = 60_000;
-/** The next portion of an order is done after so long: others have their turn. */
+/** The pause between portions of an order, so that other work has its turn. */
 const orderStepMs = 100;
-/** The outbox is held against its cap this often. */
-const capacityMs = 1_000;
-/** History is trimmed and expired rows are purged this often. */
-const housekeepingMs = 60_000;
-/** Rarely: where it is still the broker that does not pass it on, the question holds up others for half a minute. */
+/** Rarely: if the broker still does not forward the item, the question holds up others for half a minute. */
 const unreadMs = 3_600_000;
 
 /** What a twin is made of. */
 export interface TwinOptions {
   readonly store: Store;
-  readonly transport: Pick<Transport, "send" | "tell">;
+  readonly transport: Pick<Transport, "send" | "tell" | "rotation">;
   readonly clock: Clock;
   /** A number in [0, 1). */
   readonly random: () => number;
   readonly limits?: Partial<Limits>;
   /** Changes from the cloud, after they are committed. */
   readonly onApplied?: (changes: readonly AppliedChange[]) => void;
-  /** A fault of the store: the twin has recovered from it, or goes on trying. */
+  /** A fault of the store: the twin has recovered from it, or continues trying. */
   readonly onFault?: (error: unknown) => void;
 }
 
-/** One device's sync. Calls must not overlap; none waits. */
+/** One device's sync. Calls must not overlap; none blocks. */
 export class Twin {
   readonly context: Context;
   readonly uplink: Uplink;
@@ -85,67 +67,36 @@ export class Twin {
   #applied: AppliedChange[] = [];
   #outgoing: FromDevice[] = [];
   #nextSyncMs = Infinity;
-  /** When what could not be read is asked for again, besides at each connect. */
+  /** When unreadable items are asked for again, in addition to each connect. */
   #nextUnreadMs = 0;
-  #nextHousekeepingMs = 0;
-  #nextCapacityMs = 0;
-  readonly #purgePositions: Map<string, RowId> = new Map();
-  /** After a fault: nothing is tried before this. */
+  /** After a fault: no new try before this time. */
   #pausedUntilMs = 0;
   #faults = 0;
-  /** A fault's memory could not be read again yet. */
+  /** After a fault, the in-memory state has not been reloaded from the database yet. */
   #unread = false;
-  /** What `_status` says of the agent. */
+  /** The agent's facts for `_status`. */
   readonly facts: Facts;
   readonly capacity: Capacity;
   readonly verify: Verify;
   readonly listCheck: ListCheck;
   /** The cloud's last request for a verification: a message may come twice. */
   #lastVerify: string | undefined;
-  /** The fingerprint of the cloud's schema, as it was heard last. */
+  /** The last known fingerprint of the cloud's schema. */
   #cloudSchema: string | undefined;
-  readonly #wal: WalWatch;
-  readonly #kept: KeptWatch;
+  readonly #upkeep: Upkeep;
   readonly #tells: Tells;
   readonly #orders: Orders;
-  /** Orders that have come and are not taken yet: they must not begin inside the transaction of their message. */
+  /** Orders that have arrived and are not accepted yet: they must not start inside the transaction of their message. */
   readonly #ordered: Order[] = [];
 
   constructor(readonly options: TwinOptions) {
-    const { store, random } = options;
-    const counters: Counters = {
-      sent: 0,
-      acknowledged: 0,
-      conflicts: 0,
-      rejected: 0,
-      applied: 0,
-      resent: 0,
-      ignored: 0,
-      failures: 0,
-    };
-    const outbox = new Outbox(store), clock = new DeviceClock(options.clock, store, outbox);
+    const { store } = options;
     this.facts = new Facts(store);
-    const problems = new Problems(this.facts, () => store.now()), records = new ItemRecords(store);
-    this.context = {
-      store,
-      problems,
-      stuck: new StuckRows(problems),
-      clock,
-      records,
-      restores: new Restores(store, records.learnt),
-      outbox,
-      inFlight: new InFlight(store, store.identity.deviceId),
-      waits: new Waits(store, clock, problems, random),
-      asides: new Asides(store),
-      changes: new ChangesTable(store, clock),
-      identity: store.identity,
-      incarnation: newIncarnation(random),
-      limits: { ...defaultLimits, ...options.limits },
-      counters,
-      random,
+    this.context = newContext(options, this.facts, {
       send: (message) => this.#send(message),
-      applied: (change) => this.#applied.push(change),
-    };
+      applied: (change) => void this.#applied.push(change),
+    });
+    const { clock, problems } = this.context;
     if (store.complaints.length > 0) {
       problems.raise(
         "contents",
@@ -160,7 +111,12 @@ export class Twin {
     this.verify = new Verify(this.context, this.downlink);
     this.listCheck = new ListCheck(this.context, this.downlink);
     this.capacity = new Capacity(this.context);
-    this.#kept = new KeptWatch(this.context);
+    this.#upkeep = new Upkeep(this.context, this.facts, this.capacity, {
+      restartOutbox: () => this.#restartOutbox(),
+      retryAsked: () => this.#retryAsked(),
+      retryAsides: () => this.#retryAsides(),
+      onFault: (error) => options.onFault?.(error),
+    });
     this.#orders = new Orders({
       store,
       nowMs: () => store.now(),
@@ -170,13 +126,13 @@ export class Twin {
       caughtUp: () => this.#connected && this.downlink.caughtUp,
       noticeVerify: () => this.verify.notice(),
       wrote: () => this.uplink.pump(),
+      rotation: () => options.transport.rotation,
     });
     this.#tells = new Tells(
       () => clock.monotonicMs(),
       () => this.downlink.cursors(),
       (at) => options.transport.tell?.(at) ?? false,
     );
-    this.#wal = new WalWatch(this.context, this.facts);
     this.#recordConnection(false);
   }
 
@@ -203,7 +159,7 @@ export class Twin {
     return this.context.inFlight.batches.size === 0 && this.context.outbox.empty;
   }
 
-  /** What is sent within a step goes out when its transaction is committed: persist before telling. */
+  /** Messages that a step sends go out after its transaction is committed: persist before sending. */
   #send(message: FromDevice): boolean {
     if (!this.#connected) return false;
     this.#outgoing.push(message);
@@ -247,8 +203,8 @@ export class Twin {
   }
 
   /**
-   * A message has arrived and will be handed to {@link onMessages} in a moment: the page behind it is asked for already, so
-   * that the cloud makes it while this one is applied.
+   * A message has arrived and will be passed to {@link onMessages} in a moment: the twin already asks for the next
+   * page, so that the cloud makes it while this one is applied.
    */
   onArrival(message: FromCloud): void {
     if (!this.#connected || this.#paused) return;
@@ -256,7 +212,7 @@ export class Twin {
     if (ahead && !this.options.transport.send(ahead)) this.downlink.notAsked(ahead);
   }
 
-  /** A message from the cloud that can't be read; `answers`: the question that it answers, as far as that can be told. */
+  /** A message from the cloud that can't be read; `answers`: the question that it answers, if known. */
   onUnreadable(reason: string, answers?: { readonly request: string; readonly channel?: string }): void {
     if (!this.#connected || this.#paused) return;
     this.#guard(() => this.downlink.tooMuch(answers?.request, answers?.channel, reason));
@@ -267,15 +223,18 @@ export class Twin {
     this.onMessages([message]);
   }
 
-  /** Messages from the cloud in the order of their arrival, in one transaction: the commit is what costs. */
+  /**
+   * Messages from the cloud in the order of their arrival, in one transaction, because the commit is the expensive
+   * part.
+   */
   onMessages(messages: readonly FromCloud[]): void {
     if (!this.#connected || this.#paused) return;
     for (const message of messages) this.onArrival(message);
     this.#guard(() => {
-      // Committed by themselves: a transaction that fails must not take them back.
+      // Committed separately: a failing transaction must not roll them back.
       this.#checkClock();
       for (const message of messages) {
-        this.#learnTime(message);
+        learnTime(this.context, this.downlink, message);
         if (message.type !== "verify" && message.type !== "order") this.#hear(message.schema);
         this.uplink.silence.heard(message.type);
         if (message.type !== "changes") this.downlink.answered();
@@ -283,7 +242,7 @@ export class Twin {
       this.context.store.tx(() => {
         for (const message of messages) this.#handle(message);
         this.#retryAsides();
-        // What the answers made room for is stored in the same commit.
+        // The batches that fit after the answers are stored in the same commit.
         this.uplink.caughtUp = this.downlink.caughtUp;
         this.#endWaits();
         this.uplink.pump();
@@ -292,7 +251,7 @@ export class Twin {
     this.#obey();
   }
 
-  /** Takes the orders that have come, and does a portion of those under way. Not inside a transaction. */
+  /** Accepts new orders, and does a portion of those under way. Must not run inside a transaction. */
   #obey(): void {
     if (this.#ordered.length === 0 && !this.#orders.any) return;
     this.#guard(() => {
@@ -302,14 +261,15 @@ export class Twin {
   }
 
   /**
-   * Whether an answer is of the table that the rows are of. One of another epoch (the table was restored, or this is of
-   * before) says nothing but the time: what that table lacks or has is not what this device knows (rules B1).
+   * Whether an answer belongs to the table that the rows come from. From an answer of another epoch (the table was
+   * restored, or the answer is from before) only the time is used: that table's content is not what this device knows
+   * (rules B1).
    */
   #isOfThisTable(message: FromCloud): boolean {
     if (message.type !== "ack" && message.type !== "items") return true;
     if (this.context.restores.isPresent(message.epoch)) return true;
     this.context.counters.ignored++;
-    this.downlink.sync(undefined, false);
+    this.downlink.unmet();
     return false;
   }
 
@@ -324,7 +284,7 @@ export class Twin {
         if (message.type === "ack") this.uplink.acknowledged(message);
         else {
           this.uplink.refused(message);
-          // Split, it is still under way.
+          // A split batch is still under way.
           keys = keys.filter((key) => !this.context.inFlight.get(key));
         }
         this.downlink.settled(keys);
@@ -333,7 +293,7 @@ export class Twin {
       }
       case "changes":
         if (message.tell) this.#tells.ask(message.channel, message.seq);
-        if (message.seq === 0 && !message.tell) this.#workerBack(message.spreadMs ?? 0);
+        if (message.seq === 0 && !message.tell) this.#workerBack(message);
         else if (message.seq > 0) this.downlink.live(message);
         break;
       case "page":
@@ -368,30 +328,31 @@ export class Twin {
     }
   }
 
-  /** A worker has begun to receive: what was sent before may have been lost. */
-  #workerBack(windowMs: number): void {
+  /** A worker has started to receive: earlier messages may have been lost. Its table may be a restored one. */
+  #workerBack({ epoch, spreadMs: windowMs = 0 }: Changes): void {
     this.downlink.workerBack(windowMs);
     this.uplink.workerBack(windowMs);
+    if (!this.context.restores.isPresent(tableEpochOf(epoch))) this.downlink.unmet(windowMs);
   }
 
-  /** The cloud's schema: another one than before may send other models down, which only a page tells. */
+  /** The cloud's schema: a new one may send other models down, and only a page says which. */
   #hear(schema: string | undefined): void {
     if (schema === undefined) return;
     this.context.waits.heard(schema);
     const isNews = this.#cloudSchema !== undefined && this.#cloudSchema !== schema;
     this.#cloudSchema = schema;
     if (!isNews) return;
-    // Not at once: a fleet hears of it at the same time, and workers of two versions answer in turns.
+    // Not at once: the whole fleet learns of it at the same time, and workers of two versions answer in turns.
     const soonMs = this.context.clock.monotonicMs() + hearAgainMs * (0.25 + 0.75 * this.context.random());
     this.#nextSyncMs = Math.min(this.#nextSyncMs, soonMs);
   }
 
-  /** Models that waited under another schema go on: their entries are read again. */
+  /** Models that waited under another schema continue: their entries are read again. */
   #endWaits(): void {
     if (this.context.waits.any && this.context.waits.release()) this.#restartOutbox();
   }
 
-  /** Somebody has put right what stood in the way (`aside retry`): all of it is tried now. */
+  /** Somebody has removed the obstacle (`aside retry`): try everything now. */
   #retryAsked(): void {
     const { store } = this.context;
     if (store.getMeta(asideRetryFact) === undefined) return;
@@ -409,36 +370,17 @@ export class Twin {
     );
   }
 
-  /**
-   * The cloud's time, from answers that came soon after their question was first asked: what lay in a queue, came while this
-   * process was stopped, or answers a transmission before the last one would set the clock back by that long. A later time
-   * than the one that is known is nearer to the truth however long it took.
-   */
-  #learnTime(message: FromCloud): void {
-    const { clock } = this.context;
-    if (message.type === "verify" || message.type === "order" || message.type === "digests") return;
-    if (message.type === "later") return;
-    const asked: { readonly firstMs?: number; readonly ahead?: boolean } | undefined = message.type === "changes"
-      ? undefined
-      : message.type === "ack" || message.type === "refused"
-      ? this.context.inFlight.batches.get(message.batch)
-      : this.downlink.requestOf(message.request);
-    if (asked?.firstMs === undefined) return;
-    const isPrompt = !asked.ahead && clock.monotonicMs() - asked.firstMs <= roundTripMaxMs;
-    if (isPrompt || !clock.known || message.time > clock.nowMs()) clock.learn(message.time);
-  }
-
   /** Something may have been committed locally. */
   onCommit(): void {
     if (!this.#connected || this.#paused) return;
     this.#guard(() => {
-      // What was committed right after a jump must not be stamped by the clock of before it.
+      // A commit right after a jump must not be stamped by the clock from before it.
       this.#checkClock();
       this.uplink.pump();
     });
   }
 
-  /** After a fault: what comes in is dropped, as a lost message would be, until the next try. */
+  /** After a fault, incoming messages are dropped, like lost messages, until the next try. */
   get #paused(): boolean {
     return this.#unread || this.context.clock.monotonicMs() < this.#pausedUntilMs;
   }
@@ -455,22 +397,7 @@ export class Twin {
     let due = now + clockCheckMs;
     this.#guard(() => {
       this.#checkClock();
-      if (now >= this.#nextCapacityMs) {
-        this.#nextCapacityMs = now + capacityMs;
-        this.#upkeep(() => this.capacity.check() && this.#restartOutbox());
-        if (this.context.limits.tellFrom !== Infinity) {
-          this.#upkeep(() => this.#retryAsked());
-          this.#upkeep(() => this.#kept.check());
-        }
-      }
-      if (now >= this.#nextHousekeepingMs) {
-        this.#nextHousekeepingMs = now + housekeepingMs;
-        this.#upkeep(() => trimHistory(this.context));
-        this.#upkeep(() => this.#kept.look());
-        this.#upkeep(() => purgeExpired(this.context, this.#purgePositions));
-        this.#upkeep(() => this.#retryAsides());
-        this.#upkeep(() => this.#wal.check());
-      }
+      this.#upkeep.run(now);
       this.facts.write();
       if (!this.#connected) return;
       if (now >= this.#nextSyncMs) {
@@ -493,24 +420,7 @@ export class Twin {
     return Math.max(due, now + 1);
   }
 
-  /**
-   * A step of the upkeep. What only this step meets (a trigger of an application that rolls the transaction back) keeps neither
-   * the other steps nor the sending from being done; the disk's faults are everybody's.
-   */
-  #upkeep(step: () => void): void {
-    try {
-      step();
-    } catch (error) {
-      if (isEnvironmental(error instanceof SyncError ? error.cause : error)) throw error;
-      this.context.counters.failures++;
-      this.facts.error(error instanceof Error ? error.message : String(error), this.context.clock.nowMs());
-      this.options.onFault?.(error);
-      // What was read of the outbox in the transaction that was rolled back is void.
-      this.#restartOutbox();
-    }
-  }
-
-  /** Asks for every channel now; until all have answered the twin counts as not caught up. */
+  /** Asks for every channel now; until all are answered, the twin does not count as caught up. */
   resync(): void {
     if (this.#connected) this.#guard(() => this.downlink.connected());
   }
@@ -520,14 +430,14 @@ export class Twin {
     this.#nextSyncMs = clock.monotonicMs() + limits.syncIntervalMs * (0.9 + random() * 0.2);
   }
 
-  /** After a jump nothing can be stamped until the cloud tells its time again. */
+  /** After a jump, nothing can be stamped until the cloud's time is known again. */
   #checkClock(): void {
     if (this.context.clock.check() && this.#connected) this.downlink.sync();
   }
 
   /**
-   * Runs a step, then sends what it gave: what it gave is committed by then. If it throws, what it had not committed is
-   * rolled back, and memory is read again from the database.
+   * Runs a step, then sends its messages, whose state is committed by then. If the step throws, everything uncommitted
+   * is rolled back, and memory is reloaded from the database.
    */
   #guard(step: () => void): void {
     try {
@@ -555,7 +465,7 @@ export class Twin {
     this.facts.error(message, clock.nowMs());
     this.downlink.failed(error);
     const code = error instanceof SyncError ? error.code : undefined;
-    const sentence = code === "full" ? "the disk is full: syncing goes on when there is space" : message;
+    const sentence = code === "full" ? "the disk is full: syncing continues when there is space" : message;
     this.context.problems.raise(code === "altered" ? "altered" : "storage", sentence);
     const waitMs = backoffMs(this.#faults++, random, { firstMs: 500, maxMs: 30_000, least: 0.75, most: 1.25 });
     this.#pausedUntilMs = clock.monotonicMs() + waitMs;
@@ -564,10 +474,10 @@ export class Twin {
     try {
       this.#reload();
     } catch (again) {
-      // The database can't even be read: nothing is sent until it can. The tick at the pause's end tries again.
+      // The database can't even be read: nothing is sent until it can be. The tick after the pause tries again.
       this.options.onFault?.(again);
     }
-    // What was answered before the fault is asked for again; the pause keeps a full disk from becoming a busy loop.
+    // Questions that were answered before the fault are asked again; the pause prevents a busy loop on a full disk.
     this.#nextSyncMs = this.#pausedUntilMs;
   }
 
@@ -583,11 +493,4 @@ export class Twin {
     this.uplink.caughtUp = false;
     this.#unread = false;
   }
-}
-
-/** 12 characters of [0-9a-z]: 62 bits, so that two starts of one device never share it. */
-function newIncarnation(random: () => number): string {
-  let text = "";
-  while (text.length < 12) text += Math.floor(random() * 36).toString(36);
-  return text;
 }

@@ -1,5 +1,5 @@
 /**
- * The shapes of the library's public API: how an agent is opened, and what it says of itself.
+ * The types of the library's public API: the options of an agent, and its status.
  *
  * @module
  */
@@ -32,24 +32,29 @@ export interface AgentOptions<S extends OneTableSchema> {
   readonly cert?: string;
   /** The certificate's key, PEM. */
   readonly key?: string;
+  /**
+   * In the place of `cert` and `key`: the files of a certificate that the cloud's device authority issued, and its key. It is
+   * renewed over the connection before it expires; the files, and what stands beside them meanwhile, must be the agent's to write.
+   */
+  readonly certificateFiles?: { readonly cert: string; readonly key: string };
   /** 4 (default): MQTT 3.1.1. 5: MQTT 5. */
   readonly protocolVersion?: 4 | 5;
-  /** Bytes of one MQTT message, where the broker takes less than 128 KB; larger messages travel in parts. */
+  /** Bytes of one MQTT message, if the broker accepts less than 128 KB; larger messages travel in parts. */
   readonly payloadBytesMax?: number;
   /** Topic prefix, default `tt`. */
   readonly prefix?: string;
   /** `full` (default): a commit survives a power cut. `normal`: the last commits before a power cut may be lost, not before a crash. */
   readonly synchronous?: "full" | "normal";
   /**
-   * Let the file's group read and write the database (0660), so that applications of other users can open it. The group is the
-   * folder's where the folder has the setgid bit. Default: its owner alone (0600).
+   * Lets the file's group read and write the database (0660), so that applications of other users can open it. If the
+   * folder has the setgid bit, the group is the folder's. Default: its owner alone (0600).
    */
   readonly group?: boolean;
   /** What opens SQLite: the runtime's own (default), or a library over FFI, which needs `--allow-ffi`. */
   readonly driver?: "builtin" | "ffi";
-  /** Of the driver `ffi`: the library's file; default the system's SQLite. */
+  /** For the driver `ffi`: the library's file; default: the system's SQLite. */
   readonly sqliteLibrary?: string;
-  /** Of the driver `ffi`: the key of an encrypted database (SQLCipher). */
+  /** For the driver `ffi`: the key of an encrypted database (SQLCipher). */
   readonly databaseKey?: string | Uint8Array;
   /** Bounds other than the defaults. */
   readonly limits?: Partial<Limits>;
@@ -59,7 +64,7 @@ export interface AgentOptions<S extends OneTableSchema> {
   readonly random?: () => number;
 }
 
-/** Where an agent stands. Times are ISO texts in the cloud's time. */
+/** The state of an agent. Times are ISO texts in the cloud's time. */
 export interface AgentStatus {
   /** Whose database this is. */
   readonly device: string;
@@ -75,31 +80,31 @@ export interface AgentStatus {
   readonly rejected: number;
   /** Versions in `_conflicts`. */
   readonly conflicts: number;
-  /** Items from the cloud that their table can't take, and that are tried again. */
+  /** Items from the cloud that their table cannot accept now; they are tried again. */
   readonly aside: number;
   /** What is wrong now, in sentences, the most important first. */
   readonly problem?: string;
-  /** The same one by one, by name. */
+  /** The problems one by one, by name. */
   readonly problems: readonly Problem[];
   /** The outbox is full: writes to synced models are refused. */
   readonly full: boolean;
-  /** Rows of models with `keep: "newest"` that gave way unsent, since the database was made. */
+  /** Unsent rows of models with `keep: "newest"` that were dropped, since the database was created. */
   readonly dropped: number;
-  /** When the oldest change that waits was made, by the device's clock. */
+  /** When the oldest pending change was made, by the device's clock. */
   readonly oldest?: string;
-  /** By channel, where the device is in its log; `snapshot`: one is under way. */
+  /** By channel, the device's position in the log; `snapshot`: a snapshot is under way. */
   readonly cursors: Record<string, { epoch?: string; seq?: number; snapshot?: boolean }>;
   /** Whether every channel has been read to its end since the connection came up. */
   readonly caughtUp: boolean;
   /** When the last batch was acknowledged. */
   readonly lastAck?: string;
-  /** When the cloud was last heard of a channel. */
+  /** When the cloud last sent anything about a channel. */
   readonly lastSync?: string;
   /** The last error since the connection came up. */
   readonly lastError?: string;
-  /** How far the cloud's clock is ahead of this device's, ms; undefined until the cloud has told it. */
+  /** How far the cloud's clock is ahead of this device's, ms; undefined until the cloud's time is known. */
   readonly clockOffsetMs?: number;
-  /** What has happened since the start. */
+  /** Counters since the start. */
   readonly counters: Readonly<Counters>;
 }
 
@@ -107,21 +112,21 @@ export interface AgentStatus {
 export interface WaitOptions {
   /** Ends the wait; the promise is then rejected with the signal's reason. */
   readonly signal?: AbortSignal;
-  /** After so long the promise is rejected with a SyncError `timeout`. Default: it waits for ever. */
+  /** After this time, 0 or more, the promise is rejected with a SyncError `timeout`. Default, and `Infinity`: no limit. */
   readonly timeoutMs?: number;
 }
 
-/** What is kept for people: changes that the cloud refused, or versions that lost a conflict. */
+/** Versions that the device stores for people: changes that the cloud refused, or versions that lost a conflict. */
 export interface KeptApi {
   /** A page of them, oldest first. */
   list(options?: KeptList): Kept[];
   /**
-   * Writes a version to its row again, as a new local change; it is no longer kept then.
+   * Writes a version to its row again, as a new local change, and deletes the stored version.
    *
-   * @throws SyncError `not-found`; `newer` where the row was written since, unless `force`; `invalid`, `constraint`,
+   * @throws SyncError `not-found`; `newer` if the row was written since, unless `force`; `invalid`, `constraint`,
    *   `read-only`, `full`, `busy`: nothing has changed then
    */
   restore(id: number, options?: { readonly force?: boolean }): Kept;
-  /** Forgets one, all of a model, or all. @returns how many */
+  /** Deletes one, all of a model, or all. @returns how many */
   drop(which?: { readonly id?: number; readonly model?: string }): number;
 }

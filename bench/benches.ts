@@ -4,11 +4,13 @@
  * @module
  */
 import type { Bench } from "./measure.ts";
+import { consoleBench } from "./rows/console.ts";
 import { dynamodb } from "./rows/dynamodb.ts";
 import { agent, backlog } from "./rows/agent.ts";
 import { binary } from "./rows/binary.ts";
 import { bulkDown } from "./rows/bulk_down.ts";
 import { capture } from "./rows/capture.ts";
+import { data } from "./rows/data.ts";
 import { down } from "./rows/down.ts";
 import { fanOut, fleet } from "./rows/fleet.ts";
 import { growth } from "./rows/growth.ts";
@@ -31,9 +33,11 @@ export const benches: readonly Bench[] = [
   backlog,
   binary,
   bulkDown,
+  data,
   fanOut,
   fleet,
   storm,
+  consoleBench,
   dynamodb,
   growth,
   peersBench,

@@ -48,7 +48,7 @@ function tableOf(results: readonly Result[]): string {
   const rows = results.map((result) => {
     const { name, unit, goal, kind, samples } = result;
     const what = kind === "raw" ? `*raw limit:* ${name}` : kind === "peer" ? `*peer:* ${name}` : name;
-    const verdict = goal === undefined ? "" : keeps(samples, goal) ? "kept" : "**missed**";
+    const verdict = goal === undefined ? "" : keeps(samples, goal) ? "met" : "**missed**";
     return `| ${what} | ${valueText(result)} | ${unit} | ${boundText(goal)} | ${verdict} |`;
   });
   return ["| | median (min–max) | | goal | |", "| --- | ---: | --- | --- | --- |", ...rows].join("\n");

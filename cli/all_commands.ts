@@ -1,7 +1,7 @@
 /**
- * The commands of `mod.ts`: a device's, and the cloud's. The cloud's are loaded by a name that the module graph of `mod.ts` does
- * not follow: who runs an agent neither downloads nor holds what only the cloud needs (AWS SDK, broker, HTTP). Followed, that
- * graph alone costs an agent 5 MB.
+ * The commands of `mod.ts`: a device's, and the cloud's. The cloud's are loaded by a name that the module graph of
+ * `mod.ts` does not follow: an agent neither downloads nor loads what only the cloud needs (AWS SDK, broker, HTTP). In
+ * the module graph, these would cost an agent 5 MB.
  *
  * @module
  */
@@ -10,8 +10,9 @@ import { type Commands, deviceCommands } from "./device_commands.ts";
 import type { Program } from "./main.ts";
 
 /**
- * Why the cloud's commands can't run on this version of Deno. Before 2.8 the embedded broker's worker did not hear of devices'
- * presence, and the console's files can't be loaded. A device's commands run on 2.6, too: a compiled program may have its runtime.
+ * Why the cloud's commands can't run on this version of Deno. Before 2.8, the embedded broker's worker does not receive
+ * devices' presence, and the console's files can't be loaded. A device's commands also run on 2.6, because a compiled
+ * program may have that runtime.
  */
 export function tooOld(version: string): string | undefined {
   const [major = 0, minor = 0] = version.split(".").map(Number);
@@ -35,11 +36,11 @@ const commands: Commands = {
     load: async () => (await loadApart("./cloud.ts")).cloudCommand as Command,
   },
   device: {
-    summary: "give, rotate, list and revoke the credentials of devices",
+    summary: "add devices; rotate, list and revoke their credentials",
     load: async () => (await loadApart("./device.ts")).deviceCommand as Command,
   },
   broker: {
-    summary: "configure another broker so that it keeps devices apart",
+    summary: "configure another broker so that it isolates devices",
     load: async () => (await loadApart("./broker.ts")).brokerCommand as Command,
   },
   audit: {

@@ -1,7 +1,7 @@
 /**
  * The command line's flags: declared once per command, read from the arguments and from `--config FILE.json5`, checked,
- * and turned into the help text. Guarantee: what {@link parseFlags} returns has passed every check that the declaration
- * states, and everything else is a {@link UsageError} with one line for people.
+ * and turned into the help text. Guarantee: the result of {@link parseFlags} has passed every check in the declaration;
+ * everything else is a {@link UsageError} with one line for people.
  *
  * @module
  */
@@ -23,6 +23,8 @@ export type Flag =
     readonly default?: string;
     readonly required?: true;
     readonly choices?: readonly string[];
+    /** It has a sibling that reads it from a file: see `secretFlags`. */
+    readonly secret?: true;
   }
   | {
     readonly type: "integer";
@@ -42,10 +44,10 @@ type ValueOf<F extends Flag> = F extends { type: "boolean" } ? boolean
   : F extends { default: string } | { required: true } ? string
   : string | undefined;
 
-/** The values of declared flags. A flag with a default or that is required is always there. */
+/** The values of declared flags. A flag that is required or has a default is always present. */
 export type FlagValues<F extends Flags> = { readonly [N in keyof F]: ValueOf<F[N]> };
 
-/** Arguments that were read and checked. */
+/** Parsed and checked arguments. */
 export interface Parsed<F extends Flags> {
   readonly flags: FlagValues<F>;
   /** Names of the flags that the user gave, on the command line or in the configuration file. */
@@ -53,14 +55,15 @@ export interface Parsed<F extends Flags> {
   readonly operands: readonly string[];
 }
 
-/** The flags that every command has. */
+/** Flags of every command. */
 export const commonFlags = {
   config: {
     type: "string",
     value: "FILE",
     summary: "read flags from this JSON5 file; the command line takes precedence",
   },
-  verbose: { type: "boolean", short: "v", summary: "log every step" },
+  verbose: { type: "boolean", short: "v", summary: "log every step, and where in the program a fault came from" },
+  log: { type: "string", value: "FORM", summary: "lines of the log", choices: ["text", "json"], default: "text" },
   help: { type: "boolean", short: "h", summary: "show this help" },
 } as const satisfies Flags;
 
@@ -78,7 +81,7 @@ export function readArguments(
       ...(flag.short ? { short: flag.short } : {}),
     }]),
   );
-  // Not strict: the tokens are checked here, so that each mistake gets a line of ours instead of a paragraph.
+  // Not strict: this module checks the tokens, so that each mistake gets one line instead of a paragraph.
   const { tokens } = parseArgs({ args: [...args], options, strict: false, allowPositionals: true, tokens: true });
   const raw = new Map<string, unknown>();
   const operands: string[] = [];
@@ -92,7 +95,8 @@ export function readArguments(
       raw.set(token.name, true);
       continue;
     }
-    // A following flag is never a value: `--db --json` forgot one. `--db=-x` says that it is meant. A lone `-` is no flag.
+    // A following flag is never a value: in `--db --json` the value is missing; `--db=-x` makes it explicit. A lone `-`
+    // is not a flag.
     if (token.value === undefined || (!token.inlineValue && /^-./.test(token.value))) {
       throw new UsageError(`${token.rawName} needs a value: ${token.rawName} ${flag.value}`);
     }
@@ -101,12 +105,12 @@ export function readArguments(
   return { raw, operands };
 }
 
-/** A name of the configuration file as the flag's: `mqttPort` and `mqtt-port` are the same. */
+/** The flag's name for a name in the configuration file: `mqttPort` and `mqtt-port` are the same. */
 function flagName(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
-/** The flags that a configuration file gives. `file` is named in errors. */
+/** The flags in a configuration file. `file` is its name in errors. */
 export function readConfig(flags: Flags, config: unknown, file: string): Map<string, unknown> {
   if (typeof config !== "object" || config === null || Array.isArray(config)) {
     throw new UsageError(`${file} must hold one object of flags`);
@@ -154,7 +158,7 @@ export function checkFlags<F extends Flags>(flags: F, raw: ReadonlyMap<string, u
 }
 
 /**
- * Reads arguments and, where `--config` names one, the configuration file, whose content `load` gives.
+ * Parses arguments and, if `--config` names one, the configuration file, which `load` reads.
  *
  * @throws {UsageError} on an unknown flag, a missing or wrong value.
  */

@@ -1,6 +1,6 @@
 /**
- * `mod.ts aside`: items from the cloud that their tables on the device can't take: what they are, why, and what stands in their
- * way. By SQL on the file, beside a running agent, which alone places them: `retry` asks it to.
+ * `mod.ts aside`: items from the cloud that their tables on the device cannot accept: what they are, why, and what
+ * blocks them. Uses SQL on the file, beside a running agent. Only the agent applies such items: `retry` asks it to.
  *
  * @module
  */
@@ -18,9 +18,9 @@ export interface AsideItem {
   readonly model: string;
   /** The key in the table: hash and sort value. */
   readonly key: readonly [string, string];
-  /** The item as tagged JSON; null: it is to be removed, and a trigger of an application keeps it. */
+  /** The item as tagged JSON; null: it is to be removed, but an application's trigger refuses that. */
   readonly item: unknown;
-  /** What the table said. */
+  /** The table's error. */
   readonly error: string;
   /** Since when, ISO text in the cloud's time. */
   readonly since: string;
@@ -42,7 +42,7 @@ export function listAside(db: Database, model?: string): AsideItem[] {
   })).filter((one) => model === undefined || one.model === model);
 }
 
-/** How long a running agent is waited for. */
+/** How long to wait for a running agent. */
 const waitMs = 5_000, lookMs = 50;
 
 /** Asks the agent to try them again now. @returns whether it has */
@@ -64,7 +64,7 @@ async function retry(path: string, driver: Driver): Promise<boolean> {
 /** The `aside` command. */
 export const asideCommand = defineCommand({
   name: "aside",
-  summary: "items from the cloud that their tables can't take: look, try again",
+  summary: "items from the cloud that their tables can't accept: show, try again",
   usage: ["list --db FILE [--model M] [--json]", "show N --db FILE [--json]", "retry --db FILE"],
   about: [
     "An item waits here where a unique value is another row's, a constraint of this schema or a trigger of an application\n" +

@@ -1,5 +1,5 @@
 /**
- * `mod.ts audit`: who did what to a cloud, through its API, the console and the command line, as its log table has it.
+ * `mod.ts audit`: who did what to a cloud, through its API, the console and the command line, from its log table.
  *
  * @module
  */
@@ -36,7 +36,7 @@ export const auditCommand = defineCommand({
   usage: ["[--from TIME] [--to TIME] [--who NAME] [--json] [--table URL]"],
   about: [
     "One line an entry, in the order of their times: when, who (a token's name, or user@host), through what, the action and\n" +
-    "what it was done to. Without --from the last 24 hours. Without --table the cloud of dev is meant.",
+    "what it was done to. Without --from: the last 24 hours. Without --table: the cloud of dev.",
   ],
   flags: {
     from: {

@@ -1,5 +1,5 @@
 /**
- * The audit of what commands do to a cloud's tables: by whom, as this machine names its user and itself.
+ * The audit of commands that change a cloud's tables: by whom, with the names of this machine and its user.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { Table } from "../cloud/table/port.ts";
 /** The flag of every command that writes the audit. */
 export const auditDays = { default: auditDaysDefault, min: 1, max: 3_650 } as const;
 
-/** `somebody@somewhere`; what a permission forbids to ask is left out. */
+/** `user@host`; a part that permissions forbid to read is left out. */
 export function commandLineUser(): string {
   const asked = (ask: () => string) => {
     try {
@@ -23,7 +23,7 @@ export function commandLineUser(): string {
   return `${asked(() => userInfo().username)}@${asked(hostname)}`;
 }
 
-/** Notes what a command is about to do. @throws SyncError where that can't be: then it must not be done */
+/** Notes what a command is about to do. @throws SyncError if that fails: then the command must not do it */
 export function auditOf(log: Table, days?: number): (action: string, target: string) => Promise<void> {
   const audit = new Audit(log, { now: Date.now, days }), who = commandLineUser();
   return (action, target) => audit.note({ who, via: "command line", action, target });

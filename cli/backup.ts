@@ -1,31 +1,33 @@
 /**
- * `mod.ts backup`: a copy of a device's database, taken while the agent and applications work on it. One read transaction
- * of SQLite sees all of it at one moment; writers are not held up. The copy has its name only when it is whole and on the
- * disk.
+ * `mod.ts backup`: a copy of a device's database, taken while the agent and applications work on it. One read
+ * transaction of SQLite sees all of it at one moment, without holding up writers. The copy gets its name only when it
+ * is complete and on the disk.
  *
- * By SQLite's backup interface, in one step: in several, each write of another process meanwhile would start it anew. Rejected:
- * `VACUUM INTO`, which the runtime refuses to a program without all permissions, and the single binary has an agent's alone.
+ * By SQLite's backup interface, in one step: in several, each write of another process meanwhile would start it again.
+ * Rejected: `VACUUM INTO`, which the runtime refuses to a program without all permissions, and the single binary only
+ * has an agent's.
  *
  * @module
  */
-import { rmSync } from "node:fs";
+import { rmSync, statSync } from "node:fs";
 import { type Driver, openDatabase } from "../agent/sqlite/driver.ts";
 import { complaintsText, findDamage } from "../agent/store/damage.ts";
 import { createPrivately } from "../agent/sqlite/private_file.ts";
 import { CommandError, defineCommand } from "./command.ts";
-import { fileExists, readDeviceSlowly } from "./device_file.ts";
+import { readDeviceSlowly } from "./device_file.ts";
 import { driverFlags, driverOf } from "./driver_flags.ts";
 
-/** Marks the copy, so that an agent that is started on it sees what it is. */
+/** Marks the copy, so that an agent that is started on it recognises it. */
 const markSql = "INSERT OR REPLACE INTO _sync(name, value) VALUES ('generation', 'backup')";
 
 function removeCopy(path: string): void {
   for (const end of ["-wal", "-shm", ""]) rmSync(path + end, { force: true });
 }
 
-/** Copies a device's database. @throws {CommandError} where it can't be read, or the copy can't be made */
+/** Copies a device's database. @throws {CommandError} if it can't be read, or the copy can't be made */
 export async function backupDevice(from: string, to: string, driver: Driver = openDatabase): Promise<void> {
-  if (fileExists(to)) throw new CommandError(`${to} exists`);
+  const there = statSync(to, { throwIfNoEntry: false });
+  if (there) throw new CommandError(there.isDirectory() ? `${to} is a folder: name a file in it` : `${to} exists`);
   const part = `${to}.part`;
   removeCopy(part);
   try {
@@ -33,14 +35,14 @@ export async function backupDevice(from: string, to: string, driver: Driver = op
     await readDeviceSlowly(from, (db) => db.copyTo(part), driver);
     const copy = driver(part, { bare: true });
     try {
-      // One file from here on: a WAL would be made beside it by whoever looks at it.
+      // A single file from here on: otherwise, any reader would create a WAL beside it.
       copy.exec(`PRAGMA journal_mode = DELETE; ${markSql}`);
       const { damage } = findDamage(copy);
       if (damage.length > 0) throw new CommandError(`${from} is damaged: ${complaintsText(damage)}`);
     } finally {
       copy.close();
     }
-    // On the disk before it has its name.
+    // Sync it to the disk before it gets its name.
     using file = Deno.openSync(part, { read: true, write: true });
     file.syncSync();
     Deno.renameSync(part, to);

@@ -1,6 +1,6 @@
 /**
- * `mod.ts broker config`: what another broker than the embedded one is configured with, so that it keeps devices apart as that
- * one does.
+ * `mod.ts broker config`: writes the configuration of another broker than the embedded one, so that it separates
+ * devices in the same way.
  *
  * @module
  */
@@ -8,12 +8,13 @@ import { randomBytes } from "node:crypto";
 import { join, resolve } from "node:path";
 import { awsIotPolicies } from "../cloud/broker_config/aws_iot.ts";
 import { emqxAcl } from "../cloud/broker_config/emqx.ts";
-import { dynamicSecurity, mosquittoConf } from "../cloud/broker_config/mosquitto.ts";
+import { certificateLines, dynamicSecurity, mosquittoConf } from "../cloud/broker_config/mosquitto.ts";
 import { type BrokerCredential, Registry } from "../cloud/sync/registry.ts";
 import { schema as exampleSchema } from "../examples/schema.ts";
 import { compileSchema } from "../schema.ts";
 import { portRange, UsageError } from "./args.ts";
-import { CommandError, defineCommand } from "./command.ts";
+import { defineCommand } from "./command.ts";
+import { writeNew } from "./authority_files.ts";
 import { makeStateFolder } from "./dev_state.ts";
 import { loadSchemaFile } from "./schema_file.ts";
 import { openTables } from "./tables.ts";
@@ -40,16 +41,6 @@ async function devicesOf(url: string | undefined, schemaFile: string | undefined
   }
 }
 
-/** A file that is the owner's alone. What is there is never written over: passwords would be lost. */
-async function writeNew(path: string, text: string): Promise<void> {
-  try {
-    await Deno.writeTextFile(path, text, { createNew: true, mode: 0o600 });
-  } catch (cause) {
-    if (cause instanceof Deno.errors.AlreadyExists) throw new CommandError(`${path} exists`, { cause });
-    throw cause;
-  }
-}
-
 const newPassword = () => randomBytes(24).toString("base64url");
 
 interface MosquittoFlags {
@@ -61,6 +52,25 @@ interface MosquittoFlags {
   readonly ca?: string;
   readonly cert?: string;
   readonly key?: string;
+  readonly "require-certificate": boolean;
+}
+
+/** The devices' listener. */
+function deviceListener({ port, ca, cert, key, "require-certificate": isRequired }: MosquittoFlags): string[] {
+  if ((cert === undefined) !== (key === undefined)) throw new UsageError("--cert and --key go together");
+  if (isRequired && (cert === undefined || ca === undefined)) {
+    throw new UsageError(
+      "--require-certificate needs --cert and --key for TLS, and --ca: the devices' authority (ca.pem)",
+    );
+  }
+  if (cert === undefined || key === undefined) return [`listener ${port} 127.0.0.1`];
+  return [
+    `listener ${port}`,
+    ...(ca ? [`cafile ${resolve(ca)}`] : []),
+    `certfile ${resolve(cert)}`,
+    `keyfile ${resolve(key)}`,
+    ...(isRequired ? [...certificateLines] : []),
+  ];
 }
 
 async function writeMosquitto(
@@ -68,23 +78,18 @@ async function writeMosquitto(
   devices: readonly BrokerCredential[],
   print: (line: string) => void,
 ): Promise<void> {
-  const { out, prefix, plugin, cert, key, ca } = flags;
+  const { out, prefix, plugin } = flags;
   if (out === undefined) throw new UsageError("--out DIR says where the files go");
-  if ((cert === undefined) !== (key === undefined)) throw new UsageError("--cert and --key go together");
-  const dir = resolve(out);
+  const listener = deviceListener(flags);
+  const dir = resolve(out), byCertificate = flags["require-certificate"];
   await makeStateFolder(dir);
   const worker = { username: workerName, password: newPassword() },
     admin = { username: adminName, password: newPassword() };
-  const state = JSON.stringify(dynamicSecurity({ devices, worker, admin, prefix }), null, 2) + "\n";
+  const state = JSON.stringify(dynamicSecurity({ devices, worker, admin, prefix, byCertificate }), null, 2) + "\n";
   const conf = mosquittoConf({
     plugin,
     stateFile: join(dir, "dynamic-security.json"),
-    devices: cert === undefined ? [`listener ${flags.port} 127.0.0.1`] : [
-      `listener ${flags.port}`,
-      ...(ca ? [`cafile ${resolve(ca)}`] : []),
-      `certfile ${resolve(cert)}`,
-      `keyfile ${resolve(key!)}`,
-    ],
+    devices: listener,
     workers: [`listener ${flags["worker-port"]} 127.0.0.1`],
   });
   await writeNew(join(dir, "dynamic-security.json"), state);
@@ -97,14 +102,24 @@ async function writeMosquitto(
   print(
     `workers: mod.ts cloud --mqtt mqtt://127.0.0.1:${
       flags["worker-port"]
-    } --username ${workerName} --password-file ${dir}/worker-password`,
+    } --username ${workerName} --password-file ${dir}/worker-password --broker-admin-password-file ${dir}/admin-password`,
   );
   print(
     `devices: mod.ts device add … --broker mqtt://127.0.0.1:${
       flags["worker-port"]
     } --broker-password-file ${dir}/admin-password`,
   );
-  const without = devices.filter(({ password }) => !password).map(({ deviceId }) => deviceId);
+  const former = devices.filter(({ formerMs }) => byCertificate && formerMs !== undefined).map(({ deviceId }) =>
+    deviceId
+  );
+  if (former.length > 0) {
+    print(
+      `${former.length} devices can't log in there, because a former device of the same name has a valid certificate: ${
+        former.slice(0, 10).join(", ")
+      }`,
+    );
+  }
+  const without = devices.filter(({ password, certified }) => !password && !certified).map(({ deviceId }) => deviceId);
   if (without.length > 0) {
     print(
       `${without.length} devices were added by an older build and can't log in there before device rotate: ${
@@ -117,15 +132,17 @@ async function writeMosquitto(
 /** The `broker` command. */
 export const brokerCommand = defineCommand({
   name: "broker",
-  summary: "configure another broker so that it keeps devices apart",
+  summary: "configure another broker so that it isolates devices",
   usage: [
-    "config mosquitto --table URL --schema FILE --out DIR [--cert FILE --key FILE]",
+    "config mosquitto --table URL --schema FILE --out DIR [--cert FILE --key FILE [--ca FILE --require-certificate]]",
     "config emqx --table URL --schema FILE",
     "config aws-iot --region REGION --aws-account NUMBER",
   ],
   about: [
-    "mosquitto: a configuration with the dynamic-security plugin, which also judges subscriptions, for the devices that there\n" +
-    "are; device add, rotate and revoke with --broker keep it in step. emqx and aws-iot: access rules and policies, printed.",
+    "mosquitto: a configuration with the dynamic-security plugin, which also checks subscriptions, for the registered\n" +
+    "devices; device add, rotate and revoke with --broker update it. emqx and aws-iot: access rules and policies, printed.",
+    "--require-certificate takes a device's name from its certificate. Mosquitto accepts a certificate until it expires: a\n" +
+    "revoked device may connect, but has no rights, and its name is not used again there before that.",
   ],
   flags: {
     table: { type: "string", value: "URL", summary: "whose devices: embedded:PATH or dynamodb://TABLE?…" },
@@ -146,8 +163,12 @@ export const brokerCommand = defineCommand({
       ...portRange,
     },
     ca: { type: "string", value: "FILE", summary: "mosquitto: PEM of the authority" },
-    cert: { type: "string", value: "FILE", summary: "mosquitto: PEM; without it devices are heard on loopback alone" },
+    cert: { type: "string", value: "FILE", summary: "mosquitto: PEM; without it devices can connect only on loopback" },
     key: { type: "string", value: "FILE", summary: "mosquitto: PEM" },
+    "require-certificate": {
+      type: "boolean",
+      summary: "mosquitto: devices come by certificates of --ca (device ca init), and by no password",
+    },
     region: { type: "string", value: "REGION", summary: "aws-iot: the AWS region" },
     "aws-account": { type: "string", value: "NUMBER", summary: "aws-iot: the AWS account" },
     prefix: { type: "string", value: "TEXT", summary: "topic prefix", default: "tt" },

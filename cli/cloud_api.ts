@@ -1,6 +1,6 @@
 /**
- * The cloud's HTTP API as a command asks it: at an URL that may have a path (a proxy in front), trusting the certificates that
- * `--ca` names. A failure says why, not only that there was one.
+ * A client of the cloud's HTTP API for commands: for a URL that may have a path (behind a proxy), trusting the
+ * certificates in `--ca`. An error says why it failed.
  *
  * @module
  */
@@ -19,7 +19,7 @@ export interface CloudApiFlags {
 export interface CloudAnswer {
   readonly status: number;
   readonly body: unknown;
-  /** What the server's clock said. */
+  /** The server's time. */
   readonly date?: Date;
 }
 
@@ -30,13 +30,13 @@ export interface CloudRequest {
   /** Sent as JSON. */
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Statuses beside 2xx and 404 that are answers. */
+  /** Statuses, other than 2xx and 404, that count as answers. */
   readonly answers?: readonly number[];
-  /** The answer is a text, whatever it says. */
+  /** The answer is a text of any form. */
   readonly text?: true;
 }
 
-/** @throws {UsageError} where that is no URL of an API; {CommandError} where the authorities can't be read */
+/** @throws {UsageError} if that is not a URL of an API; {CommandError} if the authorities can't be read */
 export async function openCloudApi(url: string, { token, ca }: CloudApiFlags): Promise<CloudApi> {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
   if (!parsed || !/^https?:$/.test(parsed.protocol)) throw new UsageError(`--cloud is not an http URL: ${url}`);
@@ -45,7 +45,7 @@ export async function openCloudApi(url: string, { token, ca }: CloudApiFlags): P
   return new CloudApi(url.replace(/\/+$/, ""), token, caCerts && Deno.createHttpClient({ caCerts }));
 }
 
-/** An error's message, and those of what caused it: `fetch failed` alone tells nobody anything. */
+/** An error's message, and those of what caused it: `fetch failed` alone is useless. */
 function reasonOf(error: unknown): string {
   const reasons: string[] = [];
   for (let one = error; one instanceof Error && reasons.length < 4; one = one.cause) {
@@ -69,9 +69,9 @@ export class CloudApi implements Disposable {
   }
 
   /**
-   * Sends a request. Status 404 is an answer, and so are those that `answers` names.
+   * Sends a request. Status 404 counts as an answer, and so do those in `answers`.
    *
-   * @throws {CommandError} where the API can't be reached, or refuses
+   * @throws {CommandError} if the API can't be reached, or refuses
    */
   async request(
     path: string,
@@ -98,7 +98,7 @@ export class CloudApi implements Disposable {
     if (!response.ok && status !== 404 && !answers.includes(status)) {
       throw new CommandError(`${this.base}${path}: ${answer?.error?.message ?? `status ${status}`}`);
     }
-    // A proxy's page, or the API of something else.
+    // A proxy's page, or another program's API.
     if (answer === undefined) throw new CommandError(`${this.base}${path} is not an API of a cloud: status ${status}`);
     const date = Date.parse(response.headers.get("date") ?? "");
     return { status, body: answer, ...(Number.isNaN(date) ? {} : { date: new Date(date) }) };

@@ -1,6 +1,6 @@
 /**
- * What a command is, and the faults that end one. A command is a declaration (flags, operands, help) and a `run`; `main.ts`
- * reads the arguments, runs it, and turns what it throws into one line and an exit code.
+ * The form of a command, and the errors that end one. A command is a declaration (flags, operands, help) and a `run`;
+ * `main.ts` parses the arguments, runs it, and turns errors into one line and an exit code.
  *
  * @module
  */
@@ -8,26 +8,34 @@ import { printable } from "../protocol/log.ts";
 import { SyncError } from "../schema.ts";
 import type { Flags, FlagValues, Parsed } from "./args.ts";
 
+/** See {@link Command.log}. */
+export type LogKind = "journal" | "warnings" | "errors";
+
 /** One command of the command line. */
 export interface Command<F extends Flags = Flags> {
   readonly name: string;
   /** One line for the list of commands. */
   readonly summary: string;
-  /** What follows the command's name, one line for each form. */
+  /** The usage after the command's name, one line for each form. */
   readonly usage: readonly string[];
   /** Paragraphs of the help text, before the flags. */
   readonly about?: readonly string[];
-  /** Its own flags; the common ones come by themselves. */
+  /** Its own flags; common ones are added. */
   readonly flags: F;
-  /** The least and the most operands. */
+  /**
+   * What it logs without `-v`. `journal`: it runs until it is ended, and what goes well is news, too. `warnings`: it waits for
+   * what is away. Default: errors alone, since its last line says what failed.
+   */
+  readonly log?: LogKind | ((operands: readonly string[]) => LogKind);
+  /** The minimum and maximum number of operands. */
   readonly operands: readonly [min: number, max: number];
   /** Resolves to the exit code. */
   run(args: Invocation<F>): Promise<number>;
 }
 
-/** What a command is run with. */
+/** The arguments of a command's `run`. */
 export interface Invocation<F extends Flags> extends Parsed<F> {
-  readonly flags: FlagValues<F> & { readonly verbose: boolean };
+  readonly flags: FlagValues<F> & { readonly verbose: boolean; readonly log: string };
   readonly print: (line: string) => void;
 }
 
@@ -36,20 +44,20 @@ export function defineCommand<const F extends Flags>(command: Command<F>): Comma
   return command;
 }
 
-/** A failure that was expected and that one line explains: exit code 1. */
+/** An expected failure that one line explains: exit code 1. */
 export class CommandError extends Error {
   override name = "CommandError";
 }
 
-/** A schema's problems are many; what came from outside is not to fill a terminal. */
+/** A schema may have many problems, and text from outside must not fill a terminal. */
 const faultLengthMax = 8_000;
 
-/** What Deno says of a permission that is lacking; who runs a device can't follow it. */
+/** Deno's advice about a missing permission, which the user of a device cannot follow. */
 const advice = /, (run again with the --allow-\w+ flag|specify the required permissions during compilation using .*)/s;
 
-/** A fault as one line: what happened, and the way out where one is known. Never a stack trace. */
+/** An error as one line: what happened, and what to do if known. Never a stack trace. */
 export function describeFault(fault: unknown): string {
-  // Closing failed as well, behind a first fault: that one is the news.
+  // Closing failed as well, after a first error: the first one is reported.
   if (fault instanceof SuppressedError) return describeFault(fault.suppressed);
   const text = fault instanceof Error ? fault.message || fault.name : String(fault);
   const hint = fault instanceof SyncError && fault.hint ? ` (${fault.hint})` : "";

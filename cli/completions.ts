@@ -1,5 +1,5 @@
 /**
- * `mod.ts completions`: a script for bash, zsh or fish that completes commands and flags, made of their own declarations.
+ * `mod.ts completions`: a script for bash, zsh or fish that completes commands and flags, made from their declarations.
  *
  * @module
  */
@@ -7,12 +7,12 @@ import { commonFlags, type Flags, UsageError } from "./args.ts";
 import { type Command, defineCommand } from "./command.ts";
 import type { Commands } from "./device_commands.ts";
 
-/** A command with what may follow it. */
+/** A command and its possible continuations. */
 interface Completed {
   readonly name: string;
   readonly summary: string;
   readonly flags: Flags;
-  /** The words that its usage begins with. */
+  /** The first words of its usage. */
   readonly actions: readonly string[];
 }
 
@@ -48,12 +48,12 @@ export function completionsCommand(program: string, commands: Commands): Command
   }) as unknown as Command;
 }
 
-/** Words in small letters that a form of the usage begins with: `list`, `create|check`. */
+/** The lower-case words at the beginning of a form of the usage: `list`, `create|check`. */
 function actionsOf(usage: readonly string[]): string[] {
   return [...new Set(usage.flatMap((form) => /^[a-z][a-z|-]*(?= |$)/.exec(form)?.[0].split("|") ?? []))];
 }
 
-/** Zsh reads a script of bash once it is told to. */
+/** Zsh can read a bash script in compatibility mode. */
 const zsh = "autoload -U +X bashcompinit && bashcompinit\n";
 
 function functionName(program: string): string {

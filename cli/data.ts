@@ -1,6 +1,6 @@
 /**
- * `mod.ts data`: items of a device's database or of a cloud, one at a time. On a device by SQL beside a running agent, so that a
- * write is captured and sent as any other; on a cloud through its HTTP API.
+ * `mod.ts data`: items of a device's database or of a cloud, one at a time. On a device by SQL beside a running agent,
+ * so that a write is captured and sent like any other; on a cloud through its HTTP API.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import type { DataSide, Plain } from "./data/side.ts";
 const actions = ["list", "get", "put", "update", "rm"] as const;
 type Action = (typeof actions)[number];
 
-/** Reads `name=value` operands: a value is JSON where it can be read so, else text. @throws {UsageError} */
+/** Reads `name=value` operands: a value is JSON if it parses as such, otherwise text. @throws {UsageError} */
 export function pairsOf(operands: readonly string[]): Plain {
   return Object.fromEntries(operands.map((operand) => {
     const at = operand.indexOf("=");
@@ -25,7 +25,7 @@ export function pairsOf(operands: readonly string[]): Plain {
 function valueOf(text: string): unknown {
   try {
     const value = JSON.parse(text);
-    // Digits that a double rounds stay a decimal text.
+    // Digits that a double would round stay a decimal text.
     return typeof value === "number" && String(value) !== text && /\d{16}/.test(text) ? text : value;
   } catch {
     return text;
@@ -70,9 +70,9 @@ export const dataCommand = defineCommand({
     "rm MODEL NAME=VALUE … (--db FILE | --cloud URL)",
   ],
   about: [
-    "Items are printed as JSON, one a line. A value is read as JSON where it can be (7, true, [1,2]), else as text; '\"7\"' is\n" +
+    "Items are printed as JSON, one a line. A value is read as JSON if it is JSON (7, true, [1,2]), otherwise as text; '\"7\"' is\n" +
     "the text 7. get, update and rm name an item by its key's properties; a cloud needs its device or account as well.",
-    "put writes whole items: what is not given is gone, or its default. update changes what is given; null removes it.",
+    "put writes whole items: omitted properties are removed, or get their default. update changes only the given ones; null removes one.",
     "Examples:\n" +
     "  data list Setting --db device.db\n" +
     "  data put Setting name=volume value=7 --db device.db\n" +
@@ -80,7 +80,7 @@ export const dataCommand = defineCommand({
   ],
   flags: {
     ...sideFlags,
-    limit: { type: "integer", value: "N", summary: "list: at most so many", default: 100, min: 1, max: 1_000_000 },
+    limit: { type: "integer", value: "N", summary: "list: the most to print", default: 100, min: 1, max: 1_000_000 },
   },
   operands: [2, 1_000],
   async run({ flags, operands, print }) {

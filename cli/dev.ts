@@ -1,19 +1,22 @@
 /**
- * `mod.ts dev`: a cloud, a broker and devices in one process, with their state under one folder. A second start goes on
- * where the first ended, however that ended. Order of the start: table and broker, then each device's database (its tables
- * exist when its agent is open), and only then the HTTP port, so that whoever sees the port may use all of it. The end:
- * the demo's writers, the agents (flushed), then the cloud.
+ * `mod.ts dev`: a cloud, a broker and devices in one process, with their state under one folder. A second start
+ * continues where the first ended, however that ended. Order of the start: table and broker, then each device's
+ * database (its tables exist when its agent is open), and only then the HTTP port, so that everything works once the
+ * port is open. Order of the end: the demo's writers, the agents (flushed), then the cloud.
  *
  * @module
  */
 import { join, relative, resolve } from "node:path";
 import { type Agent, openAgent } from "../agent/open.ts";
-import { type Cloud, startCloud } from "../cloud/worker.ts";
+import type { Cloud } from "../cloud/running_cloud.ts";
+import { startCloud } from "../cloud/worker.ts";
 import { withoutSecrets } from "../protocol/log.ts";
+import { logThrough } from "../protocol/log_output.ts";
 import { runDemoDevice } from "../examples/demo_device.ts";
 import { schema as exampleSchema } from "../examples/schema.ts";
 import { compileSchema, type Identity, type OneTableSchema, type Schema } from "../schema.ts";
 import { comesDown } from "../schema/direction.ts";
+import { parseDynamoUrl } from "../cloud/dynamodb/url.ts";
 import { Travels } from "../cloud/console/travels.ts";
 import { portRange } from "./args.ts";
 import { defineCommand, describeFault } from "./command.ts";
@@ -33,12 +36,12 @@ const host = "127.0.0.1";
 /** The account of `dev`'s devices. */
 export const devAccount = "demo";
 
-/** What the example's schema shows best. */
+/** The best model of the example's schema to show. */
 const demoExamples: { device: Example; cloud: Example } = {
   device: { model: "Event", values: { severity: "warn", message: "hello from sqlite3" } },
   cloud: { model: "Command", values: { name: "interval", value: 5 } },
 };
-/** The demo's measurements: too many to be told one by one. */
+/** The demo's measurements: too many to print one by one. */
 const demoQuiet: ReadonlySet<string> = new Set(["Telemetry"]);
 
 interface Device extends Identity {
@@ -46,7 +49,7 @@ interface Device extends Identity {
   readonly agent: Agent<OneTableSchema>;
 }
 
-/** What the start was told, and what it has opened; closed in reverse. */
+/** The options of the start, and what it has opened; closed in reverse. */
 interface Dev {
   readonly dir: string;
   readonly schema: Schema;
@@ -58,7 +61,7 @@ interface Dev {
   readonly locals: Disposable[];
 }
 
-/** The cloud, and what tells that it can't go on: its table's file was replaced. */
+/** The cloud, and the reason why it can't continue: its table's file was replaced. */
 async function openCloud(
   dev: Dev,
   table: string,
@@ -70,7 +73,7 @@ async function openCloud(
   const quiet = dev.isDemo ? demoQuiet : new Set<string>();
   tapStream(tables.data, (record) => {
     const line = recordLine(dev.schema, record, quiet);
-    if (line !== undefined) dev.live.change(line);
+    if (line !== undefined) dev.live.change(line, "to the table");
     dev.travels?.record(record);
   });
   const cloud = await startCloud({ schema: dev.schema, table: tables, broker: { host, port: mqttPort } });
@@ -106,13 +109,16 @@ function showArrivals(dev: Dev, { deviceId, agent }: Device): void {
     if (!model.onDevice || !comesDown(model)) continue;
     agent.watch(model.name, ({ op, key }) => {
       dev.travels?.applied(deviceId, key);
-      dev.live.change(`table → ${deviceId}  ${model.name} ${key[1] || key[0]}${op === "remove" ? " removed" : ""}`);
+      dev.live.change(
+        `table → ${deviceId}  ${model.name} ${key[1] || key[0]}${op === "remove" ? " removed" : ""}`,
+        "to devices",
+      );
     });
   }
 }
 
-/** The devices as the console sees them. Their files are let go of last: an agent's locks are on the same ones. */
-function watchTravels(dev: Dev, devices: readonly Device[]): Travels {
+/** The devices for the console. Their files are closed last, because an agent's locks are on the same files. */
+function watchTravels(dev: Dev, table: string, devices: readonly Device[]): Travels {
   const locals = devices.map((device) =>
     openLocalDevice({ ...device, shownPath: shownPath(device.path), schema: dev.schema, now: Date.now })
   );
@@ -121,6 +127,7 @@ function watchTravels(dev: Dev, devices: readonly Device[]): Travels {
     devices: locals,
     now: Date.now,
     quiet: dev.isDemo ? demoQuiet : new Set(),
+    ...(table.startsWith("dynamodb:") ? { dynamo: parseDynamoUrl(table) } : {}),
   });
   dev.locals.push(...locals);
   dev.opened.defer(() => travels.close());
@@ -133,7 +140,7 @@ function shownPath(path: string): string {
   return near.startsWith("..") || near.length > path.length ? path : near;
 }
 
-/** Runs the demo's writers; a device whose writer fails (a full disk) says so, and the rest goes on. */
+/** Runs the demo's writers; a device whose writer fails (a full disk) says so, and the rest continues. */
 function startDemo(dev: Dev, devices: readonly Device[]): void {
   const stop = new AbortController();
   const running = devices.map(async ({ deviceId, agent }) => {
@@ -149,18 +156,30 @@ function startDemo(dev: Dev, devices: readonly Device[]): void {
   });
 }
 
+/** What the cloud refused of a device since the last look: what, and why. */
+function showRefusals(dev: Dev, { deviceId, agent }: Device, told: Map<string, number>): void {
+  const after = told.get(deviceId) ?? 0;
+  for (const { id, op, model, key, why, reason } of agent.rejected.list({ after, limit: 100 })) {
+    told.set(deviceId, id);
+    const because = reason === undefined ? why : `${why}: ${reason}`;
+    dev.live.change(`${deviceId}  refused: ${op} ${model} ${JSON.stringify(key)}: ${because}`, "refused");
+  }
+}
+
 function startTotals(dev: Dev, devices: readonly Device[]): void {
+  const told = new Map<string, number>();
   const timer = setInterval(() => {
     const totals = devices.map(({ deviceId, agent }) => {
       const { counters, outbox, connected } = agent.status();
       const waiting = outbox > 0 ? `, ${outbox} waiting` : "";
       return `${deviceId}${connected ? "" : " (offline)"} ↑ ${counters.acknowledged} ↓ ${counters.applied}${waiting}`;
     });
-    dev.live.bottom(`  ${totals.slice(0, 4).join("  |  ")}${totals.length > 4 ? "  | …" : ""}`);
+    for (const device of devices) showRefusals(dev, device, told);
+    dev.live.bottom(totals);
   }, 1000);
   dev.opened.defer(() => {
     clearInterval(timer);
-    dev.live.bottom("");
+    dev.live.bottom([]);
   });
 }
 
@@ -174,8 +193,12 @@ function explain(dev: Dev, table: string, cloud: Cloud, devices: readonly Device
   line(`  console  ${url}/  both sides, in a browser`);
   line(`  cloud    ${url}  table ${withoutSecrets(table)}, MQTT broker ${host}:${cloud.mqttPort}`);
   for (const { deviceId, path } of devices) line(`  device   ${deviceId} of account ${devAccount}  ${path}`);
-  if (onDevice) line(`\nWrite on the device, with any SQLite:\n\n  ${sqliteLine(first.path, onDevice)}`);
-  if (inCloud) line(`\nWrite in the cloud:\n\n  ${curlLine(url, dev.schema, inCloud, first)}`);
+  const toPaste = (title: string, text: string) => {
+    line(`\n${title}:\n`);
+    dev.live.printWhole(`  ${text}`);
+  };
+  if (onDevice) toPaste("Write on the device, with any SQLite", sqliteLine(first.path, onDevice));
+  if (inCloud) toPaste("Write in the cloud", curlLine(url, dev.schema, inCloud, first));
   line(`\nWhat travels (${dev.isDemo ? "Telemetry comes each second and is not listed; " : ""}Ctrl-C ends):\n`);
 }
 
@@ -183,6 +206,7 @@ function explain(dev: Dev, table: string, cloud: Cloud, devices: readonly Device
 export const devCommand = defineCommand({
   name: "dev",
   summary: "a cloud, a broker and demo devices on this machine",
+  log: "warnings",
   usage: ["[flags]"],
   about: [
     "Needs no other program and no account. Keeps its state under --dir; the next start continues. Without --schema the devices\n" +
@@ -212,6 +236,8 @@ export const devCommand = defineCommand({
   async run({ flags, given }) {
     using lifetime = new Lifetime();
     const live = new Live(stdout, () => performance.now());
+    // On a terminal the log's lines go above the bottom line, not into it.
+    if (stdout.isTerminal && Deno.stderr.isTerminal()) logThrough((line) => live.print(line));
     const dir = resolve(flags.dir);
     const schema = flags.schema === undefined ? compileSchema(exampleSchema) : await loadSchemaFile(flags.schema);
     const httpPort = choosePort(host, flags.port, "HTTP", given.has("port"));
@@ -226,16 +252,16 @@ export const devCommand = defineCommand({
     opened.defer(() => dev.locals.forEach((local) => local[Symbol.dispose]()));
     const devices = await openDevices(dev, cloud, flags.devices);
     for (const device of devices) showArrivals(dev, device);
-    const travels = watchTravels(dev, devices);
+    const travels = watchTravels(dev, table, devices);
     await cloud.serveHttp({ host, port: httpPort.port, travels });
     explain(dev, table, cloud, devices);
     startTotals(dev, devices);
     if (dev.isDemo) startDemo(dev, devices);
 
-    // An agent that can't go on (its file was replaced) ends the whole with its reason.
+    // An agent that can't continue (its file was replaced) ends `dev` with its reason.
     const fault = await Promise.race([lifetime.stopped, ...lost, ...devices.map(({ agent }) => agent.closed)]);
     if (fault) throw fault;
-    live.print(`stopping; the state stays in ${dir}, and the next start goes on from it`);
+    live.print(`stopping; the state stays in ${dir}, and the next start continues from it`);
     return 0;
   },
 });

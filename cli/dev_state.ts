@@ -1,6 +1,6 @@
 /**
- * What `dev` keeps under its folder beside the databases: the devices' tokens, since the registry stores only their hashes.
- * The folder is 0700 and the file 0600: a token is a credential, though of a loopback broker.
+ * What `dev` stores in its folder beside the databases: the devices' tokens, since the registry stores only their
+ * hashes. The folder is 0700 and the file 0600: a token is a credential, though of a loopback broker.
  *
  * @module
  */
@@ -8,13 +8,13 @@ import { join } from "node:path";
 import type { Identity } from "../schema.ts";
 import { CommandError } from "./command.ts";
 
-/** What `dev` needs of the registry. */
+/** The part of the registry that `dev` needs. */
 export interface Credentials {
   add(deviceId: string, accountId: string, options: { replace: boolean }): Promise<string>;
   authenticate(deviceId: string, token: string): Promise<Identity | undefined>;
 }
 
-/** Makes the folder. @throws {CommandError} where it can't be one */
+/** Creates the folder. @throws {CommandError} if it can't */
 export async function makeStateFolder(dir: string): Promise<void> {
   try {
     await Deno.mkdir(dir, { recursive: true, mode: 0o700 });
@@ -39,7 +39,7 @@ async function readTokens(file: string): Promise<Record<string, string>> {
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
   }
-  // A damaged file costs nothing: each token in it is simply given anew.
+  // A damaged file does no harm: new tokens are issued.
   return {};
 }
 
@@ -50,8 +50,8 @@ async function writeTokens(file: string, tokens: Record<string, string>): Promis
 }
 
 /**
- * A token for each device, kept in `tokens.json` from one start to the next. A token that the registry does not know (a
- * new table, a revoked device) is replaced.
+ * A token for each device, stored in `tokens.json` across starts. A token that the registry does not know (a new table,
+ * a revoked device) is replaced.
  */
 export async function deviceTokens(
   dir: string,

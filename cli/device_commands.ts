@@ -1,12 +1,12 @@
 /**
- * The commands of a device: all that the single binary has (`agent_main.ts`), and a part of what `mod.ts` has. Each is loaded
- * when it is called.
+ * The commands for a device: all commands of the single binary (`agent_main.ts`), and a part of those of `mod.ts`. Each
+ * is loaded when it is called.
  *
  * @module
  */
 import type { Command } from "./command.ts";
 
-/** A command's name, its line in the list, and how its module is loaded. */
+/** A command's name, its line in the list, and the loader of its module. */
 export type Commands = Readonly<Record<string, { readonly summary: string; readonly load: () => Promise<Command> }>>;
 
 /** What is run on a device. */
@@ -20,27 +20,27 @@ export const deviceCommands: Commands = {
     load: async () => (await import("./status.ts")).statusCommand as unknown as Command,
   },
   verify: {
-    summary: "find, and mend, what differs between a device and the cloud",
+    summary: "find and repair differences between a device and the cloud",
     load: async () => (await import("./verify.ts")).verifyCommand as unknown as Command,
   },
   rejected: {
-    summary: "changes that the cloud refused: look, retry, drop",
+    summary: "changes that the cloud refused: show, retry, drop",
     load: async () => (await import("./kept.ts")).rejectedCommand as unknown as Command,
   },
   conflicts: {
-    summary: "versions that lost a conflict: look, restore, drop",
+    summary: "versions that lost a conflict: show, restore, drop",
     load: async () => (await import("./kept.ts")).conflictsCommand as unknown as Command,
   },
   aside: {
-    summary: "items from the cloud that their tables can't take: look, try again",
+    summary: "items from the cloud that their tables can't accept: show, try again",
     load: async () => (await import("./aside.ts")).asideCommand as unknown as Command,
   },
   tail: {
-    summary: "follow what happens on a device, as it happens",
+    summary: "follow events on a device as they happen",
     load: async () => (await import("./tail.ts")).tailCommand as unknown as Command,
   },
   doctor: {
-    summary: "look at everything that syncing needs, and say what is wrong",
+    summary: "check everything that syncing needs, and say what is wrong",
     load: async () => (await import("./doctor.ts")).doctorCommand as unknown as Command,
   },
   data: {
@@ -48,11 +48,11 @@ export const deviceCommands: Commands = {
     load: async () => (await import("./data.ts")).dataCommand as unknown as Command,
   },
   export: {
-    summary: "write all items of models to files, as JSONL or CSV",
+    summary: "export all items of models to files, as JSONL or CSV",
     load: async () => (await import("./export.ts")).exportCommand as unknown as Command,
   },
   import: {
-    summary: "put the items of JSONL or CSV files",
+    summary: "import the items of JSONL or CSV files",
     load: async () => (await import("./import.ts")).importCommand as unknown as Command,
   },
   backup: {
@@ -66,6 +66,14 @@ export const deviceCommands: Commands = {
   reset: {
     summary: "remove the sync state from a device's database",
     load: async () => (await import("./reset.ts")).resetCommand as unknown as Command,
+  },
+  claim: {
+    summary: "turn a claim code into this device's credentials",
+    load: async () => (await import("./claim.ts")).claimCommand as unknown as Command,
+  },
+  csr: {
+    summary: "make this device's key, and the request for its certificate",
+    load: async () => (await import("./csr.ts")).csrCommand as unknown as Command,
   },
   key: {
     summary: "change the key of an encrypted database",

@@ -1,6 +1,7 @@
 /**
- * A device's database as the commands meet it: opened through SQLite only, recognised, and told whether an agent runs on
- * it. A path is looked at, never opened besides SQLite: closing such a descriptor would drop the locks of this process.
+ * A device's database, for commands: opens it only through SQLite, checks that it is one, and finds out whether an
+ * agent runs on it. It inspects a path without opening it outside of SQLite: closing such a descriptor would drop this
+ * process's locks.
  *
  * @module
  */
@@ -10,7 +11,7 @@ import { leasePath } from "../agent/sqlite/lease.ts";
 import { SyncError } from "../schema.ts";
 import { CommandError } from "./command.ts";
 
-/** Whether there is a file of this path. */
+/** Whether there is a file at this path. */
 export function fileExists(path: string): boolean {
   try {
     return Deno.statSync(path).isFile;
@@ -21,15 +22,15 @@ export function fileExists(path: string): boolean {
 }
 
 /**
- * Whether an agent holds the lease beside the database (see agent/sqlite/lease.ts): an exclusive lock, which lets nobody read the
- * lease's file.
+ * Whether an agent holds the lease beside the database (see agent/sqlite/lease.ts): with an exclusive lock, nobody else
+ * can read the lease's file.
  */
 export function isLeased(path: string): boolean {
   const file = leasePath(path);
   if (!fileExists(file)) return false;
   const lease = new DatabaseSync(file, { readOnly: true });
   try {
-    // Not by the option: Deno 2.9 takes its 0 for the default, 5 s.
+    // Not by the option: Deno 2.9 treats 0 as the default, 5 s.
     lease.exec("PRAGMA busy_timeout = 0");
     lease.prepare("SELECT count(*) FROM sqlite_schema").get();
     return false;
@@ -58,7 +59,7 @@ function unreadable(path: string, cause: unknown): Error {
   return new CommandError(`${path} ${reason}`, { cause });
 }
 
-/** Runs `use` on a read-only connection. @throws {CommandError} where the file is missing or no device database */
+/** Runs `use` on a read-only connection. @throws {CommandError} if the file is missing or not a device database */
 export function readDevice<T>(path: string, use: (db: Database) => T, driver: Driver = openDatabase): T {
   const db = openReadOnly(path, driver);
   try {
@@ -71,7 +72,7 @@ export function readDevice<T>(path: string, use: (db: Database) => T, driver: Dr
   }
 }
 
-/** {@link readDevice} for what takes its time. */
+/** {@link readDevice} for asynchronous work. */
 export async function readDeviceSlowly<T>(
   path: string,
   use: (db: Database) => Promise<T>,

@@ -1,6 +1,6 @@
 /**
- * `mod.ts doctor`: looks at everything that syncing needs, in the order in which it is needed, and says what is wrong and what to do.
- * It alters nothing.
+ * `mod.ts doctor`: checks everything that syncing needs, in the order in which it is needed, and says what is wrong and
+ * what to do. It alters nothing.
  *
  * @module
  */
@@ -8,6 +8,7 @@ import type { Schema } from "../schema.ts";
 import { UsageError } from "./args.ts";
 import { openCloudApi } from "./cloud_api.ts";
 import { CommandError, defineCommand, describeFault } from "./command.ts";
+import { painted } from "./colour.ts";
 import { connectionFlags, connectionOf } from "./connection.ts";
 import { type CloudFlags, cloudFlags } from "./data/flags.ts";
 import { examineBroker, examineName } from "./doctor/broker.ts";
@@ -15,12 +16,12 @@ import { clockAgainst, examineDevice } from "./doctor/device.ts";
 import { type Finding, ok, unknown, wrong } from "./doctor/finding.ts";
 import { driverFlags, driverOf } from "./driver_flags.ts";
 import { hasSchema, loadSchemaFile } from "./schema_file.ts";
-import { tokenOf } from "./secret.ts";
+import { secretOf } from "./secret.ts";
 
 /** The `doctor` command. */
 export const doctorCommand = defineCommand({
   name: "doctor",
-  summary: "look at everything that syncing needs, and say what is wrong",
+  summary: "check everything that syncing needs, and say what is wrong",
   usage: [
     "--db FILE [--schema FILE] [--mqtt URL --password-file FILE …] [--json]",
     "--cloud URL [--token-file FILE] [--json]",
@@ -28,8 +29,8 @@ export const doctorCommand = defineCommand({
   ],
   about: [
     "On a device: its file, permissions, agent, schema, problems and clock; with --mqtt the broker's name, connection,\n" +
-    "credentials and subscriptions, and whether a worker answers (not beside a running agent, which is asked instead).\n" +
-    "In the cloud: the API and what it can reach (--cloud), the tables (--table). They go together. The exit code is 1 if\n" +
+    "credentials and subscriptions, and whether a worker answers (not beside a running agent, which answers instead).\n" +
+    "In the cloud: the API, what it can reach and its schema (--cloud), the tables (--table). They go together. The exit code is 1 if\n" +
     "anything is wrong.",
   ],
   flags: {
@@ -51,21 +52,23 @@ export const doctorCommand = defineCommand({
     if (mqtt !== undefined && db === undefined) throw new UsageError("--mqtt goes with --db: which device connects?");
     const schema = hasSchema(flags.schema) ? await loadSchemaFile(flags.schema) : undefined;
     const findings: Finding[] = [];
+    let present: Schema | undefined;
     if (db !== undefined) {
       const driver = await driverOf(flags), examined = examineDevice(db, driver, schema);
       findings.push(...examined.findings);
+      present = examined.schema;
       const { status } = examined;
       if (mqtt !== undefined && status) {
         const connection = await connectionOf(mqtt, flags), name = await examineName(mqtt);
         findings.push(name);
-        if (status.running) findings.push(unknown("broker", "not tried: the agent that runs is asked instead"));
+        if (status.running) findings.push(unknown("broker", "not tried: the running agent is asked instead"));
         else if (name.state === "ok") {
           const asker = { path: db, driver, deviceId: status.device, accountId: status.account };
           findings.push(...await examineBroker(connection, asker));
         }
       }
     }
-    if (cloud !== undefined) findings.push(...await examineCloud(flags));
+    if (cloud !== undefined) findings.push(...await examineCloud(flags, present ?? schema));
     if (table !== undefined) findings.push(...await examineTables(table, schema));
     if (flags.json) print(JSON.stringify(findings, null, 2));
     else for (const finding of findings) for (const line of linesOf(finding)) print(line);
@@ -75,8 +78,8 @@ export const doctorCommand = defineCommand({
   },
 });
 
-async function examineCloud(flags: CloudFlags): Promise<Finding[]> {
-  const token = await tokenOf(flags);
+async function examineCloud(flags: CloudFlags, own: Schema | undefined): Promise<Finding[]> {
+  const token = await secretOf(flags, "token");
   using api = await openCloudApi(flags.cloud!, { token, ca: flags.ca });
   try {
     const ready = await api.request("/readyz", { answers: [503], text: true });
@@ -93,6 +96,7 @@ async function examineCloud(flags: CloudFlags): Promise<Finding[]> {
         ? ok("token", token === undefined ? "none is needed here" : "it is valid")
         : wrong("token", `the API refuses it (${devices.status})`, "give the worker's --token, or one of its --tokens"),
     );
+    if (own && devices.status === 200) findings.push(schemaAgainst(own, (await api.call("/api/openapi.json")).body));
     return findings;
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
@@ -100,20 +104,33 @@ async function examineCloud(flags: CloudFlags): Promise<Finding[]> {
   }
 }
 
+/** Compares a schema, a device's or a file's, with the one that the cloud says it has. */
+function schemaAgainst({ version, fingerprint }: Schema, document: unknown): Finding {
+  const its = (document as { info?: { "x-schema"?: { version: string; fingerprint: string } } }).info?.["x-schema"];
+  if (!its) return unknown("schema", "the cloud does not say which one it has", "update it");
+  if (its.fingerprint === fingerprint) return ok("schema", `version ${version}, in the cloud as here`);
+  return wrong(
+    "schema",
+    `the cloud has version ${its.version}, another than the one here (${version})`,
+    "give both sides the same: changes of models that differ wait until then",
+  );
+}
+
 async function examineTables(url: string, schema: Schema | undefined): Promise<Finding[]> {
   if (!schema) throw new UsageError("--schema FILE is required with --table");
   if (Deno.build.standalone) throw new CommandError("this program is for devices: look at tables from source");
-  // Its name is worked out, so that a device's program does not have the AWS SDK in it.
+  // Its name is computed, so that a device's program does not contain the AWS SDK.
   const file = new URL("./doctor/tables.ts", import.meta.url).href;
   const examine: (url: string, schema: Schema) => Promise<Finding[]> = (await import(file)).examineTables;
   return await examine(url, schema);
 }
 
 const marks = { ok: "ok     ", wrong: "WRONG  ", unknown: "?      " };
+const colours = { ok: "green", wrong: "red", unknown: "yellow" } as const;
 
 function linesOf({ what, state, says, advice }: Finding): string[] {
   return [
-    `${marks[state]}${what.padEnd(12)}${says}`,
+    `${painted(marks[state], colours[state])}${what.padEnd(12)}${says}`,
     ...(advice === undefined ? [] : [`${" ".repeat(19)}→ ${advice}`]),
   ];
 }

@@ -1,5 +1,6 @@
 /**
- * Which SQLite a command opens a device's database with: the runtime's own, or a library over FFI with the key of an encrypted file.
+ * The SQLite with which a command opens a device's database: the runtime's own, or a library over FFI, with the key of
+ * an encrypted file.
  *
  * @module
  */
@@ -27,14 +28,17 @@ export interface DriverFlags {
   readonly "key-file"?: string;
 }
 
-/** What the flags come to, as `openAgent` takes it. */
+/** The flags in the form of `openAgent`'s options. */
 export interface ChosenDriver {
   readonly driver: "builtin" | "ffi";
   readonly sqliteLibrary?: string;
   readonly databaseKey?: Uint8Array;
 }
 
-/** A key is what the file holds, less one line end that an editor adds. @throws {CommandError} for one that can't be read, or is empty */
+/**
+ * A key is the file's content, without one trailing line end from an editor. @throws {CommandError} if it can't be
+ * read, or is empty
+ */
 export async function readKey(flag: string, file: string): Promise<Uint8Array> {
   let bytes: Uint8Array;
   try {
@@ -68,7 +72,7 @@ export function ffiOptionsOf({ sqliteLibrary, databaseKey }: ChosenDriver): FfiO
   return { library: sqliteLibrary, key: databaseKey };
 }
 
-/** The driver that the flags name. @throws as {@link chosenDriver}; SyncError `driver` where the library can't be used */
+/** The driver that the flags name. @throws as {@link chosenDriver}; SyncError `driver` if the library can't be used */
 export async function driverOf(flags: DriverFlags): Promise<Driver> {
   const chosen = await chosenDriver(flags);
   return chosen.driver === "ffi" ? ffiDriver(ffiOptionsOf(chosen)) : openDatabase;

@@ -7,7 +7,7 @@ import { UsageError } from "./args.ts";
 
 const unitsMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3600_000, d: 24 * 3600_000 };
 
-/** The flag's time, ms; undefined where it was not given. @throws {UsageError} */
+/** The flag's time, ms; undefined if it was not given. @throws {UsageError} */
 export function durationOf(flag: string, text: string): number;
 export function durationOf(flag: string, text: string | undefined): number | undefined;
 export function durationOf(flag: string, text: string | undefined): number | undefined {

@@ -1,6 +1,7 @@
 /**
- * `mod.ts export`: all items of models as JSONL or CSV, a file a model, in bounded memory. Cut off in the middle it goes on where it
- * was: each page is written and then noted beside the file, under which name the file stands only when it is whole.
+ * `mod.ts export`: all items of models as JSONL or CSV, one file for each model, in bounded memory. After an
+ * interruption, it continues where it was: each page is written and then recorded beside the file, and the file gets
+ * its name only when it is complete.
  *
  * @module
  */
@@ -21,9 +22,9 @@ const pageItems = 500;
 
 type Format = "jsonl" | "csv";
 
-/** How far an export has come: what stands beside its file. */
+/** An export's progress, stored beside its file. */
 interface Position {
-  /** Bytes of the file that are good. */
+  /** Valid bytes of the file. */
   readonly bytes: number;
   readonly items: number;
   /** Where the next page begins. */
@@ -35,15 +36,20 @@ interface Position {
 /** The `export` command. */
 export const exportCommand = defineCommand({
   name: "export",
-  summary: "write all items of models to files, as JSONL or CSV",
+  summary: "export all items of models to files, as JSONL or CSV",
   usage: ["--to DIR (--db FILE | --cloud URL --model M,…) [--model M,…] [--format csv]", "--to - --model M …"],
   about: [
-    "Each model becomes DIR/MODEL.jsonl (or .csv). The same command goes on with an export that was cut off. Computed\n" +
-    "properties (keys) are left out: import makes them again. What is written meanwhile may be in it or not.",
+    "Each model becomes DIR/MODEL.jsonl (or .csv). The same command continues an interrupted export. Computed\n" +
+    "properties (keys) are left out: import derives them again. Items written meanwhile may be included or not.",
   ],
   flags: {
-    to: { type: "string", value: "DIR", summary: "the folder, made if missing; - is standard output", required: true },
-    model: { type: "string", value: "M,…", summary: "these models only; a cloud needs it" },
+    to: {
+      type: "string",
+      value: "DIR",
+      summary: "the folder, created if missing; - is standard output",
+      required: true,
+    },
+    model: { type: "string", value: "M,…", summary: "only these models; required for a cloud" },
     format: {
       type: "string",
       value: "NAME",
@@ -51,7 +57,7 @@ export const exportCommand = defineCommand({
       default: "jsonl",
       choices: ["jsonl", "csv"],
     },
-    force: { type: "boolean", summary: "write over files that are there, and begin anew" },
+    force: { type: "boolean", summary: "overwrite existing files, and start again" },
     ...sideFlags,
   },
   operands: [0, 0],
@@ -69,9 +75,9 @@ export const exportCommand = defineCommand({
     await Deno.mkdir(flags.to, { recursive: true });
     for (const model of models) {
       const file = join(flags.to, `${model}.${format}`);
-      if (fileExists(file) && !flags.force) throw new CommandError(`${file} exists: --force writes over it`);
+      if (fileExists(file) && !flags.force) throw new CommandError(`${file} exists: --force overwrites it`);
       print(`${file}: ${await toFile(side, model, file, format, flags.force, lifetime.signal)}`);
-      if (lifetime.signal.aborted) throw new CommandError("stopped; the same command goes on from here");
+      if (lifetime.signal.aborted) throw new CommandError("stopped; the same command continues from here");
     }
     return 0;
   },
@@ -138,7 +144,7 @@ async function writeAll(out: { write(bytes: Uint8Array): Promise<number> }, text
   return bytes.length;
 }
 
-/** What was noted, where the part has all of it. */
+/** The stored progress, if the partial file has all of it. */
 async function positionOf(note: string, part: string): Promise<Position | undefined> {
   const position = fileExists(part) ? await readPosition<Position>(note) : undefined;
   return position && (await Deno.stat(part)).size >= position.bytes ? position : undefined;

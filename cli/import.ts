@@ -1,7 +1,7 @@
 /**
- * `mod.ts import`: items of JSONL or CSV files, a file a model, into a device's database or a cloud, in bounded memory. An item that is
- * refused is written to a file beside with its reason, and holds up no other. Cut off in the middle, the same command goes on
- * after the last batch that was written; putting an item again changes nothing.
+ * `mod.ts import`: items of JSONL or CSV files, one file for each model, into a device's database or a cloud, in
+ * bounded memory. A refused item is written to another file with its reason, and holds up no other. After an
+ * interruption, the same command continues after the last written batch; putting an item again changes nothing.
  *
  * @module
  */
@@ -17,10 +17,10 @@ import { Progress } from "./data/progress.ts";
 import type { DataSide, Plain } from "./data/side.ts";
 import { Lifetime } from "./lifetime.ts";
 
-/** How long a side that can't take more now is waited for between two tries. */
+/** How long to wait between two tries if the target can't accept more now. */
 const waitMs = 1_000;
 
-/** How far an import has come. */
+/** An import's progress. */
 interface Position {
   readonly items: number;
   readonly refused: number;
@@ -29,16 +29,16 @@ interface Position {
 /** The `import` command. */
 export const importCommand = defineCommand({
   name: "import",
-  summary: "put the items of JSONL or CSV files",
+  summary: "import the items of JSONL or CSV files",
   usage: ["FILE … (--db FILE | --cloud URL) [--model M] [--restart]"],
   about: [
-    "The model is the file's name (Setting.jsonl, Setting.csv), or --model; - is JSONL on standard input. Items are put whole: one\n" +
-    "that has the key already is replaced. What is refused goes to FILE.refused.jsonl with the reason, and the exit code is 1.\n" +
-    "The same command goes on with an import that was cut off.",
+    "The model is the file's name (Setting.jsonl, Setting.csv), or --model; - is JSONL on standard input. Items are put whole: an item\n" +
+    "with an existing key is replaced. Refused items go to FILE.refused.jsonl with the reason, and the exit code is 1.\n" +
+    "The same command continues an interrupted import.",
   ],
   flags: {
     model: { type: "string", value: "M", summary: "the items' model, if the file's name does not say it" },
-    restart: { type: "boolean", summary: "begin anew, whatever was imported before" },
+    restart: { type: "boolean", summary: "start again, whatever was imported before" },
     ...sideFlags,
   },
   operands: [1, 1_000],
@@ -51,7 +51,7 @@ export const importCommand = defineCommand({
       const outcome = await importFile(side, file, model, format, flags.restart, lifetime.signal);
       refused += outcome.refused;
       print(`${file}: ${outcome.text}`);
-      if (lifetime.signal.aborted) throw new CommandError("stopped; the same command goes on from here");
+      if (lifetime.signal.aborted) throw new CommandError("stopped; the same command continues from here");
     }
     return refused > 0 ? 1 : 0;
   },
@@ -102,7 +102,7 @@ async function importFile(
   return { refused, text: `${before ? `${items} items, ${before.items} of them before` : progress.summary()}${which}` };
 }
 
-/** A full outbox or disk, a lock, a table that throttles: that passes, and nothing of the batch is lost meanwhile. */
+/** A full outbox or disk, a lock, a throttled table: transient, and nothing of the batch is lost meanwhile. */
 async function putPatiently(side: DataSide, model: string, batch: readonly Plain[], signal: AbortSignal) {
   for (let told = false;;) {
     try {

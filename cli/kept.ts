@@ -1,6 +1,6 @@
 /**
- * `mod.ts rejected` and `mod.ts conflicts`: looks at what is kept for people in a device's database, puts it back, or drops
- * it. By SQL on a connection of its own, beside a running agent or without one.
+ * `mod.ts rejected` and `mod.ts conflicts`: shows the versions that a device's database stores for people, puts them
+ * back, or drops them. Uses SQL on its own connection, with or without a running agent.
  *
  * @module
  */
@@ -16,17 +16,17 @@ const flags = {
   db: { type: "string", value: "FILE", summary: "the device's database", required: true },
   model: { type: "string", value: "MODEL", summary: "of this model only" },
   all: { type: "boolean", summary: "all of them, or all of --model" },
-  after: { type: "integer", value: "N", summary: "list: behind this number", default: 0, min: 0, max: 2 ** 52 },
-  limit: { type: "integer", value: "N", summary: "list: at most so many", default: 100, min: 1, max: 100_000 },
-  force: { type: "boolean", summary: "although the row was written again since" },
+  after: { type: "integer", value: "N", summary: "list: after this number", default: 0, min: 0, max: 2 ** 52 },
+  limit: { type: "integer", value: "N", summary: "list: the most to print", default: 100, min: 1, max: 100_000 },
+  force: { type: "boolean", summary: "even if the row was written again since" },
   json: { type: "boolean", summary: "print JSON" },
   ...driverFlags,
 } as const;
 
-/** Values that are longer are cut in a list. */
+/** Longer values are cut in a list. */
 const shownMax = 60;
 
-/** What the two commands differ in. */
+/** The differences between the two commands. */
 interface Kind {
   readonly table: KeptTable;
   readonly name: string;
@@ -90,7 +90,7 @@ function keptCommand({ table, name, summary, back, about }: Kind) {
             const { model, key, op } = restoreKept(whole, table, one, flags);
             print(`${one}: ${model} ${JSON.stringify(key)} is ${op === "remove" ? "removed" : "written"} again`);
           } catch (error) {
-            // One that does not fit holds up no other.
+            // A version that does not fit holds up no other.
             if (ids.length === 1) throw error;
             failed++;
             print(`${one}: ${(error as Error).message}`);
@@ -102,7 +102,7 @@ function keptCommand({ table, name, summary, back, about }: Kind) {
   });
 }
 
-/** All numbers, as they are now: what comes meanwhile is not among them. */
+/** All present numbers: later ones are not included. */
 function numbers(db: Parameters<typeof listKept>[0], table: KeptTable, model: string | undefined): number[] {
   const all: number[] = [];
   for (let page = listKept(db, table, { model }); page.length > 0;) {
@@ -112,7 +112,7 @@ function numbers(db: Parameters<typeof listKept>[0], table: KeptTable, model: st
   return all;
 }
 
-/** The row as it is now; or why that can't be told. */
+/** The present row; or why it can't be read. */
 function rowNow(file: OpenFile, kept: Kept): { row: Attributes | null; unknown?: string } {
   try {
     return { row: rowOfKept(withSchema(file), kept) ?? null };
@@ -146,7 +146,7 @@ function detail(kept: Kept, row: Attributes | null, unknown: string | undefined)
     `${id}  ${op} ${model} ${JSON.stringify(key)}`,
     `kept       ${at}, ${why}${reason ? `: ${reason}` : ""}`,
     `version    ${
-      item ? JSON.stringify(item) : op === "remove" ? "a removal" : "none: the row was none by the schema"
+      item ? JSON.stringify(item) : op === "remove" ? "a removal" : "none: the row was invalid by the schema"
     }`,
     `row now    ${row ? JSON.stringify(row) : unknown === undefined ? "none" : `not known: ${unknown}`}`,
     ...(item && row ? [`differs in ${differing.length > 0 ? differing.join(", ") : "nothing"}`] : []),
@@ -161,16 +161,16 @@ function short(text: string): string {
 export const rejectedCommand = keptCommand({
   table: "_rejected",
   name: "rejected",
-  summary: "changes that the cloud refused: look, retry, drop",
+  summary: "changes that the cloud refused: show, retry, drop",
   back: "retry",
-  about: "A retried change is written to its row again and sent as any other: put right first what it was refused for.",
+  about: "A retried change is written to its row again and sent like any other: first correct what it was refused for.",
 });
 
 /** The `conflicts` command. */
 export const conflictsCommand = keptCommand({
   table: "_conflicts",
   name: "conflicts",
-  summary: "versions that lost a conflict: look, restore, drop",
+  summary: "versions that lost a conflict: show, restore, drop",
   back: "restore",
-  about: "A restored version is written to its row again, as a new change: it is the newest then, and wins.",
+  about: "A restored version is written to its row again, as a new change: then it is the newest, and wins.",
 });

@@ -1,5 +1,5 @@
 /**
- * `key rotate`: gives an encrypted database another key. In one transaction: a crash leaves the old key or the new one.
+ * `key rotate`: changes the key of an encrypted database in one transaction: a crash leaves the old key or the new one.
  *
  * @module
  */
@@ -17,19 +17,19 @@ export const keyCommand = defineCommand({
   summary: "change the key of an encrypted database",
   usage: ["rotate --db FILE --key-file OLD --new-key-file NEW [--sqlite-library FILE]"],
   about: [
-    "The database is encrypted anew: no agent may run on it and no application may have it open meanwhile. Keep the old\n" +
-    "key for backups: they stay as they are.",
+    "The database is encrypted again: no agent may run on it and no application may have it open meanwhile. Keep the old\n" +
+    "key for backups: they are not changed.",
   ],
   flags: {
     db: { type: "string", value: "FILE", summary: "the device's database", required: true },
-    "new-key-file": { type: "string", value: "FILE", summary: "the key that it gets", required: true },
+    "new-key-file": { type: "string", value: "FILE", summary: "the new key", required: true },
     ...driverFlags,
   },
   operands: [1, 1],
   async run({ flags, operands, print }) {
     if (operands[0] !== "rotate") throw new UsageError(`key ${operands[0]}? rotate`);
     const chosen = await chosenDriver(flags);
-    if (chosen.databaseKey === undefined) throw new UsageError("--key-file names the key that the database has");
+    if (chosen.databaseKey === undefined) throw new UsageError("--key-file names the present key of the database");
     const key = await readKey("new-key-file", flags["new-key-file"]);
     readDevice(flags.db, () => undefined, ffiDriver(ffiOptionsOf(chosen)));
     using lease = takeLease(flags.db);

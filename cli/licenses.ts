@@ -1,5 +1,6 @@
 /**
- * `licenses`: what the program has in it that others wrote, and on which terms. The texts are put in when it is compiled.
+ * `licenses`: the third-party code in the program, and its licences. The texts are included when the program is
+ * compiled.
  *
  * @module
  */

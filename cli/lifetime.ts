@@ -1,13 +1,14 @@
 /**
- * How a running command ends: the first SIGINT, SIGTERM or SIGHUP asks it to flush and close, a second SIGINT or SIGTERM
- * exits at once (nothing is lost by that: what was not acknowledged stays in the outbox).
+ * How a running command ends: the first SIGINT, SIGTERM or SIGHUP asks it to flush and close, a second SIGINT or
+ * SIGTERM exits at once (nothing is lost by that: unacknowledged changes stay in the outbox).
  *
  * @module
  */
+import { pause } from "../protocol/within.ts";
 
 /**
- * A signal this soon after the first is the same Ctrl-C: the terminal sends it to every process, and wrappers such as npx
- * pass it on once more.
+ * A signal this soon after the first is the same Ctrl-C: the terminal sends it to every process, and wrappers such as
+ * npx forward it once more.
  */
 const sameSignalMs = 300;
 
@@ -45,19 +46,9 @@ export class Lifetime {
     return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
   }
 
-  /** Waits for so long, or until it is time to close. For loops: it leaves nothing behind at the signal. */
+  /** Waits for this time, or until it is time to close. */
   pause(ms: number): Promise<void> {
-    const { signal } = this;
-    if (signal.aborted) return Promise.resolve();
-    return new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", done);
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      signal.addEventListener("abort", done);
-    });
+    return pause(ms, this.signal);
   }
 
   /** Ends the command as a signal would. */

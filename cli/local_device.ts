@@ -1,7 +1,7 @@
 /**
- * A device of `dev` as the console's Twin page sees it: its items through the agent, its file through a connection of its own,
- * as any other program with SQLite has one. The connection stays open for the process's life: closing it would drop the
- * locks of the agent's (POSIX).
+ * A device of `dev` for the console's Twin page: its items through the agent, its file through a separate connection,
+ * like any other program with SQLite. The connection stays open for the process's life, because closing it would drop
+ * the agent's (POSIX) locks.
  *
  * @module
  */
@@ -11,12 +11,12 @@ import type { LocalConflict, LocalDevice, LocalStatus, PlainItem } from "../clou
 import { type OneTableSchema, type Schema, toPlain } from "../schema.ts";
 import { binaryToJson } from "../schema/values.ts";
 
-/** How often the file is looked at while somebody watches, ms. */
+/** How often the file is checked while somebody watches, ms. */
 const lookMs = 60;
 /** Another program that holds the lock for longer makes a write fail. */
 const busyMs = 2_000;
 
-/** What a device is made of. */
+/** The options of a device. */
 export interface LocalDeviceOptions {
   readonly deviceId: string;
   readonly accountId: string;
@@ -43,11 +43,12 @@ export function openLocalDevice(options: LocalDeviceOptions): LocalDevice & Disp
     for (const changed of watchers) changed();
   };
   const status = (): LocalStatus => {
-    const { connected, outbox, conflicts, cursors } = agent.status();
+    const { connected, outbox, rejected, conflicts, cursors } = agent.status();
     const cursor = cursors[`device:${deviceId}`]?.seq;
     return {
       connected: connected && pausedMs === undefined,
       outbox,
+      rejected,
       conflicts,
       ...(pausedMs === undefined ? {} : { pausedMs }),
       ...(cursor === undefined ? {} : { cursor }),
@@ -71,17 +72,7 @@ export function openLocalDevice(options: LocalDeviceOptions): LocalDevice & Disp
       const { items } = api.find({}, { limit });
       return { items: items.map((item) => plainOf(item as Record<string, unknown>)), total: api.count() };
     },
-    conflicts(after) {
-      const rows = db.prepare("SELECT id, model, item, time FROM _conflicts WHERE id > ? ORDER BY id LIMIT 100").all(
-        after,
-      );
-      return rows.map(({ id, model, item, time }): LocalConflict => ({
-        id: Number(id),
-        model: String(model),
-        atMs: Number(time),
-        item: plainConflict(schema, String(model), item),
-      }));
-    },
+    conflicts: (after) => conflictsAfter(db, schema, after),
     write: (sql) => db.exec(sql),
     watch(changed) {
       watchers.add(changed);
@@ -100,7 +91,17 @@ export function openLocalDevice(options: LocalDeviceOptions): LocalDevice & Disp
   };
 }
 
-/** Properties as the API gives them. */
+function conflictsAfter(db: DatabaseSync, schema: Schema, after: number): LocalConflict[] {
+  const rows = db.prepare("SELECT id, model, item, time FROM _conflicts WHERE id > ? ORDER BY id LIMIT 100").all(after);
+  return rows.map(({ id, model, item, time }): LocalConflict => ({
+    id: Number(id),
+    model: String(model),
+    atMs: Number(time),
+    item: plainConflict(schema, String(model), item),
+  }));
+}
+
+/** Properties in the API's form. */
 function plainOf(item: Record<string, unknown>): PlainItem {
   return Object.fromEntries(Object.entries(item).map(([name, value]) => [name, plainValue(value)]));
 }

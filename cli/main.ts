@@ -1,6 +1,6 @@
 /**
- * The command line: finds the command, reads its flags, runs it, and turns every fault into one line on stderr and an exit
- * code: 2 for wrong usage, 1 for a failure. Which commands there are is the program's to say: `mod.ts` has all of them
+ * The command line: finds the command, parses its flags, runs it, and turns every error into one line on stderr and an
+ * exit code: 2 for wrong usage, 1 for a failure. The program decides which commands exist: `mod.ts` has all of them
  * (`all_commands.ts`), the single binary those of a device (`device_commands.ts`).
  *
  * @module
@@ -11,10 +11,11 @@ import { SyncError } from "../schema/errors.ts";
 import { commonFlags, describeFlags, parseFlags, UsageError } from "./args.ts";
 import { type Command, CommandError, describeFault } from "./command.ts";
 import type { Commands } from "./device_commands.ts";
-import { configureLog } from "./log.ts";
+import { faultLine, type LogFormat, logToStderr } from "../protocol/log_output.ts";
+import { examples } from "./examples.ts";
 import { completionsCommand } from "./completions.ts";
 
-/** The program with the one command that is about the others. */
+/** The program with the command that needs the others. */
 function withCompletions(program: Program): Program {
   const { commands } = program;
   return {
@@ -23,7 +24,8 @@ function withCompletions(program: Program): Program {
       ...commands,
       completions: {
         summary: "a script that completes commands and flags in a shell",
-        load: () => Promise.resolve(completionsCommand("twintable", commands)),
+        load: () =>
+          Promise.resolve(completionsCommand(program.name.endsWith(".ts") ? "twintable" : program.name, commands)),
       },
     },
   };
@@ -34,16 +36,16 @@ export interface Program {
   /** What is typed to run it. */
   readonly name: string;
   readonly commands: Commands;
-  /** The command without a name; undefined: the program explains itself. */
+  /** The default command; undefined: the program prints its help. */
   readonly preset?: string;
-  /** What to say of commands that another program has. */
+  /** The message for commands of another program. */
   readonly elsewhere?: Readonly<Record<string, string>>;
 }
 
 function helpOfAll({ name, commands, preset }: Program): string {
   const list = Object.entries(commands).map(([command, { summary }]) => `  ${command.padEnd(11)}${summary}`);
   return [
-    `Twintable ${config.version}: a device's SQLite database and a DynamoDB table, kept twinned.`,
+    `Twintable ${config.version}: syncs a device's SQLite database and a DynamoDB table.`,
     "",
     `Usage: ${name} ${preset ? "[command]" : "COMMAND"} [flags]`,
     "",
@@ -51,6 +53,11 @@ function helpOfAll({ name, commands, preset }: Program): string {
     "",
     `${name} COMMAND --help shows a command's flags; ${name} --version the version.`,
   ].join("\n");
+}
+
+function examplesOf(program: string, command: string): string[] {
+  const lines = Object.hasOwn(examples, command) ? examples[command]! : [];
+  return lines.length === 0 ? [] : ["", "Examples:", ...lines.map((line) => `  ${program} ${line}`)];
 }
 
 function helpOf(program: string, command: Command): string {
@@ -63,8 +70,12 @@ function helpOf(program: string, command: Command): string {
     ...about,
     "",
     ...describeFlags({ ...command.flags, ...commonFlags }),
+    ...examplesOf(program, command.name),
   ].join("\n");
 }
+
+/** What a command's log has, by {@link Command.log}. */
+const levels = { journal: "info", warnings: "warning", errors: "error" } as const;
 
 async function loadConfig(file: string): Promise<unknown> {
   let text: string;
@@ -92,14 +103,16 @@ async function run(program: string, command: Command, args: readonly string[]): 
   if (parsed.operands.length < min) {
     throw new UsageError(`usage: ${program} ${command.name} ${command.usage.join(" | ")}`);
   }
-  await configureLog(parsed.flags.verbose);
+  const { log = "errors" } = command, kind = typeof log === "function" ? log(parsed.operands) : log;
+  const level = parsed.flags.verbose ? "debug" : levels[kind];
+  await logToStderr(level, parsed.flags.log as LogFormat);
   return await command.run({ ...parsed, print: (line) => console.log(line) });
 }
 
 /**
  * Runs one command line and resolves to its exit code. It prints to stdout and stderr and does not exit.
  *
- * @param args the arguments behind the program's name
+ * @param args the arguments after the program's name
  */
 export async function main(args: readonly string[], bare: Program): Promise<number> {
   const program = withCompletions(bare), { commands, preset } = program;
@@ -112,6 +125,8 @@ export async function main(args: readonly string[], bare: Program): Promise<numb
     console.log(config.version);
     return 0;
   }
+  // From source the name is a file's, which says little in a log.
+  const called = program.name.endsWith(".ts") ? "twintable" : program.name;
   const isPreset = preset !== undefined && (first === undefined || first.startsWith("-"));
   const name = isPreset ? preset : first!;
   const help = `see ${program.name} ${Object.hasOwn(commands, name) ? `${name} ` : ""}--help`;
@@ -124,13 +139,13 @@ export async function main(args: readonly string[], bare: Program): Promise<numb
     return await run(program.name, await commands[name]!.load(), isPreset ? args : rest);
   } catch (fault) {
     if (fault instanceof UsageError) {
-      console.error(`twintable: ${describeFault(fault)}; ${help}`);
+      console.error(faultLine(called, `${describeFault(fault)}; ${help}`));
       return 2;
     }
-    // Ours or not, the user gets one line; `--verbose` has logged the steps before it.
+    // Expected or not, the user gets one line; with `--verbose`, the log shows the steps before it.
     const kinds = [SyncError, CommandError, RangeError, Deno.errors.NotCapable];
     const kind = kinds.some((one) => fault instanceof one);
-    console.error(`twintable: ${kind ? "" : "failed: "}${describeFault(fault)}`);
+    console.error(faultLine(called, `${kind ? "" : "failed: "}${describeFault(fault)}`));
     return 1;
   }
 }

@@ -1,5 +1,5 @@
 /**
- * A device's database as commands that work with its items open it: with the identity and the schema that stand in it.
+ * Opens a device's database for commands that work with its items, with the identity and the schema stored in it.
  *
  * @module
  */
@@ -17,7 +17,7 @@ export interface OpenFile {
   readonly schema: Schema | undefined;
 }
 
-/** Opens it; closing is the caller's. @throws {CommandError} as {@link readDevice} */
+/** Opens it; the caller closes it. @throws {CommandError} as {@link readDevice} */
 export function openFile(path: string, driver: Driver): OpenFile {
   const identity = readDevice(path, (db) => {
     const row = db.prepare("SELECT device, account FROM _status").get()!;
@@ -32,7 +32,7 @@ export function openFile(path: string, driver: Driver): OpenFile {
   }
 }
 
-/** The file with its schema. @throws {CommandError} where this version can't compile that */
+/** The file with its schema. @throws {CommandError} if this version can't compile that */
 export function withSchema(file: OpenFile): OpenFile & { readonly schema: Schema } {
   const { schema } = file;
   if (schema) return { ...file, schema };

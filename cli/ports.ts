@@ -1,11 +1,11 @@
 /**
- * Ports for `dev`: the usual ones if they are free, others if not, so that nothing has to be free on a newcomer's machine.
+ * Ports for `dev`: the usual ones if they are free, otherwise others, so that a newcomer's machine needs no free port.
  *
  * @module
  */
 import { CommandError } from "./command.ts";
 
-/** A port to listen on, and a sentence where it is another than the usual one. */
+/** A port to listen on, and a sentence if it is not the usual one. */
 export interface ChosenPort {
   readonly port: number;
   readonly note?: string;
@@ -23,9 +23,8 @@ function isFree(hostname: string, port: number): boolean {
 }
 
 /**
- * The wanted port, or 0 (any free one) where it is taken and `strict` is false.
- *
- * @throws {CommandError} where the port was asked for by name (`strict`) and can't be had
+ * The requested port, or 0 (any free one) if it is taken and `strict` is false. @throws {CommandError} if the user
+ * requested the port (`strict`) and it is not available
  */
 export function choosePort(hostname: string, wanted: number, what: string, strict: boolean): ChosenPort {
   if (wanted === 0 || isFree(hostname, wanted)) return { port: wanted };

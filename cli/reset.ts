@@ -1,6 +1,6 @@
 /**
- * `mod.ts reset`: takes the sync state out of a device's database. With its rows kept, the next agent takes them in as if
- * they had been there before it; with `--rows` the file is as new, for another device or account, or to be given away.
+ * `mod.ts reset`: removes the sync state from a device's database. The next agent onboards the remaining rows like
+ * existing ones; with `--rows`, the file is as good as new, for another device or account, or to be given away.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { CommandError, defineCommand } from "./command.ts";
 import { readDevice } from "./device_file.ts";
 import { driverFlags, driverOf } from "./driver_flags.ts";
 
-/** Resets a device's database. @throws {CommandError} where changes that were not sent would be lost, without `force` */
+/** Resets a device's database. @throws {CommandError} if changes that were not sent would be lost, without `force` */
 export function resetDevice(
   path: string,
   { rows, force }: { readonly rows: boolean; readonly force: boolean },
@@ -22,14 +22,14 @@ export function resetDevice(
   const db = driver(path);
   try {
     const unsent = unsentEntries(db);
-    // With the rows kept only deletions are lost: rows are sent again.
+    // If the rows stay, only deletions are lost: rows are sent again.
     if (unsent > 0 && !force) {
       lease.left();
       throw new CommandError(
         `${path} has ${unsent} changes that the cloud does not have: connect its agent until they are sent, or --force`,
       );
     }
-    // Rows that are gone shall not stand in free pages: the file may be given away.
+    // Rows that are gone must not remain in free pages: the file may be given away.
     if (rows) wipeDatabase(db);
     else resetDatabase(db, { rows });
     db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
@@ -45,20 +45,20 @@ export const resetCommand = defineCommand({
   summary: "remove the sync state from a device's database",
   usage: ["--db FILE [--rows] [--force]"],
   about: [
-    "Rows stay, and the next agent takes them in: each is as old as its 'updated' says, and a newer item of the cloud wins.\n" +
-    "With --rows they go too: to move a device to another account, revoke it, reset --rows, add it there, start its agent.",
+    "Rows stay, and the next agent sends them: each is as old as its 'updated' says, and a newer item of the cloud wins.\n" +
+    "With --rows they are deleted, too: to move a device to another account, revoke it, reset --rows, add it there, start its agent.",
   ],
   flags: {
     db: { type: "string", value: "FILE", summary: "the device's database; no agent may run on it", required: true },
     rows: { type: "boolean", summary: "delete the rows of every model, too" },
-    force: { type: "boolean", summary: "although changes were not sent" },
+    force: { type: "boolean", summary: "even if changes were not sent" },
     ...driverFlags,
   },
   operands: [0, 0],
   async run({ flags, print }) {
     resetDevice(flags.db, flags, await driverOf(flags));
     print(
-      flags.rows ? `${flags.db} is empty, for any device` : `${flags.db} is no device's any more; its rows are kept`,
+      flags.rows ? `${flags.db} is empty, for any device` : `${flags.db} belongs to no device any more; its rows stay`,
     );
     return 0;
   },

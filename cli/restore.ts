@@ -1,11 +1,11 @@
 /**
  * `mod.ts restore`: brings a copy of a device's database back. The copy is written through SQLite, in one transaction:
- * applications that have the database open see its content from one moment to the next. No agent may run meanwhile.
+ * applications that have the database open see the new content at once. No agent may run meanwhile.
  *
- * The next agent recognises the copy (agent/upkeep/generation.ts), takes a snapshot, and sends what the copy still had to send:
- * what the cloud has already is recognised as such. Changes made since the copy that were not sent are lost, unless they
- * are in the file that is written over: hence `--force`, which never takes what is somebody else's. A damaged file, whose
- * owner nobody can tell, is moved aside.
+ * The next agent recognises the copy (agent/upkeep/generation.ts), takes a snapshot, and sends the copy's unsent
+ * changes; the cloud recognises those that it already has. Unsent changes made after the copy are lost, and the
+ * overwritten file may contain some: hence `--force`, which never overwrites another device's file. A damaged file,
+ * whose owner is unknown, is moved aside.
  *
  * @module
  */
@@ -26,11 +26,11 @@ interface Owner {
   readonly account: string;
 }
 
-/** What a copy is of, and what was in its place. */
+/** The owner of a copy, and the file that it replaces. */
 export interface RestoredCopy extends Owner {
-  /** How many changes that were not sent the file had that was written over. */
+  /** How many unsent changes the overwritten file had. */
   readonly unsent: number;
-  /** Where the damaged file is that was in its place; undefined: none was. */
+  /** Where the damaged file was moved; undefined: there was none. */
   readonly aside: string | undefined;
 }
 
@@ -47,11 +47,11 @@ function hasTable(db: Database, name: string): boolean {
   return db.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?").get(name) !== undefined;
 }
 
-/** Refuses what isn't the copy's device's. An empty file and one that was reset are nobody's. */
+/** Refuses a file of another device. An empty file and a reset one belong to nobody. */
 function checkOwner(db: Database, path: string, copy: Owner): void {
   const refuse = (reason: string): never => {
     throw new CommandError(
-      `${path} ${reason}: it is not written over, with --force neither; name another file, or delete it first`,
+      `${path} ${reason}: it is not overwritten, not even with --force; name another file, or delete it first`,
     );
   };
   const isEmpty = db.prepare("SELECT 1 FROM sqlite_schema").get() === undefined;
@@ -66,9 +66,8 @@ function checkOwner(db: Database, path: string, copy: Owner): void {
 }
 
 /**
- * How many changes that were not sent the file in the copy's place has; `damaged`: SQLite can't tell.
- *
- * @throws {CommandError} where the file is another device's or application's, or can't be read now
+ * How many unsent changes the present file has; `damaged`: SQLite can't read it. @throws {CommandError} if the file is
+ * another device's or application's, or can't be read now
  */
 function readTarget(path: string, copy: Owner, driver: Driver): number | "damaged" {
   let db: Database | undefined;
@@ -77,10 +76,10 @@ function readTarget(path: string, copy: Owner, driver: Driver): number | "damage
     checkOwner(db, path, copy);
     return hasTable(db, "_outbox") ? Number(db.prepare("SELECT count(*) AS n FROM _outbox").get()!.n) : 0;
   } catch (cause) {
-    // A key that does not open it says nothing of damage.
+    // A key that does not open the file proves no damage.
     if (cause instanceof CommandError || cause instanceof SyncError) throw cause;
     const { message } = cause as Error;
-    // A format that no SQLite has ever had is a damaged header, too.
+    // A format that SQLite never had means a damaged header, too.
     const isDamaged = ["not-a-database", "corrupt"].includes(faultOf(cause)) || /unsupported file format/.test(message);
     if (isDamaged) return "damaged";
     throw new CommandError(`${path} can't be read: ${message}`, { cause });
@@ -90,8 +89,9 @@ function readTarget(path: string, copy: Owner, driver: Driver): number | "damage
 }
 
 /**
- * Moves a damaged file aside, with its WAL. Renamed only, never opened: see `device_file.ts`. The file itself goes last: a
- * crash before leaves it damaged in its place, for the next restore, and no WAL is left to be taken for the new file's.
+ * Moves a damaged file aside, with its WAL. Only renamed, never opened: see `device_file.ts`. The file itself goes
+ * last: a crash before that leaves the damaged file for the next restore, and no WAL that could be mistaken for the new
+ * file's.
  */
 function moveAside(path: string): string {
   const aside = `${path}.damaged-${new Date().toISOString().replace(/[:.]/g, "-")}`;
@@ -101,7 +101,7 @@ function moveAside(path: string): string {
   return aside;
 }
 
-/** {@link readTarget}; where it refuses, nothing has happened. */
+/** {@link readTarget}; if it refuses, nothing has happened. */
 function checkTarget(path: string, copy: Owner, lease: Lease, driver: Driver): number | "damaged" {
   try {
     return readTarget(path, copy, driver);
@@ -126,9 +126,9 @@ async function writeCopy(from: string, to: string, driver: Driver): Promise<void
 /**
  * Restores a copy.
  *
- * @param force write over a database of the same device that is there, or in place of a damaged file
- * @throws {CommandError} where the copy is none, or something is there that `force` is not given for, or never enough for
- * @throws SyncError `in-use` where an agent runs on the database
+ * @param force overwrite a database of the same device, or replace a damaged file @throws {CommandError} if the copy is
+ * not one, or if the target needs `force`, or must not be overwritten at all
+ * @throws SyncError `in-use` if an agent runs on the database
  */
 export async function restoreDevice(
   from: string,
@@ -139,13 +139,13 @@ export async function restoreDevice(
   const copy = readCopy(from, driver);
   const exists = fileExists(to);
   if (!force && exists) {
-    throw new CommandError(`${to} exists: --force writes over it, with all changes since the copy was taken`);
+    throw new CommandError(`${to} exists: --force overwrites it, with all changes since the copy was made`);
   }
   using lease = takeLease(to);
   // SQLite keeps the WAL beside the file itself, not beside a link to it.
   const path = exists ? Deno.realPathSync(to) : to;
   const found = exists ? checkTarget(path, copy, lease, driver) : 0;
-  // First: whatever the file holds after a crash is then recognised as something else than what ran here.
+  // First: after a crash, the file is then recognised as not the one that ran here.
   lease.renew(`restoring ${crypto.randomUUID()}`);
   const aside = found === "damaged" ? moveAside(path) : undefined;
   await writeCopy(from, path, driver);
@@ -158,9 +158,9 @@ export const restoreCommand = defineCommand({
   summary: "restore a device's database from a copy",
   usage: ["--from FILE --db FILE [--force]"],
   flags: {
-    from: { type: "string", value: "FILE", summary: "the copy, as backup made it", required: true },
+    from: { type: "string", value: "FILE", summary: "the copy that backup made", required: true },
     db: { type: "string", value: "FILE", summary: "the device's database; no agent may run on it", required: true },
-    force: { type: "boolean", summary: "write over the device's database that is there; a damaged one is moved aside" },
+    force: { type: "boolean", summary: "overwrite the device's present database; a damaged one is moved aside" },
     ...driverFlags,
   },
   operands: [0, 0],
@@ -173,7 +173,7 @@ export const restoreCommand = defineCommand({
     );
     print(
       `${flags.db}: restored for the device ${device} of account ${account}; its next agent takes a snapshot` +
-        (unsent > 0 ? `; changes not sent in the file that was written over: ${unsent}` : "") +
+        (unsent > 0 ? `; unsent changes in the overwritten file: ${unsent}` : "") +
         (aside === undefined ? "" : `; the damaged file is now ${aside}`),
     );
     return 0;

@@ -1,6 +1,6 @@
 /**
- * `mod.ts schema`: explains a schema file, compares two, shows the SQLite tables that a device makes of it, prints it as one
- * JSON file (for a device whose agent is a compiled binary, which can't load TypeScript), or proposes a first one.
+ * `mod.ts schema`: explains a schema file, compares two, shows the SQLite tables that a device creates from it, prints
+ * it as one JSON file (for a compiled agent, which can't load TypeScript), or proposes a first one.
  *
  * @module
  */
@@ -27,13 +27,13 @@ function checkText(file: string, schema: Schema): string[] {
   ];
 }
 
-/** Fields whose `validate` no trigger of the device can say: a local write that it forbids is refused by the cloud alone. */
+/** Fields whose `validate` no trigger on the device can express: only the cloud refuses a forbidden local write. */
 function uncheckedNotes(schema: Schema): string[] {
   return [...schema.models.values()].filter((model) => model.onDevice && model.sync !== "down").flatMap((model) =>
     model.fields.filter((field) => field.validate && validateSql(field, "v") === undefined).map(({ name, validate }) =>
-      `note: ${model.name}.${name}: SQLite can't say /${
+      `note: ${model.name}.${name}: SQLite can't express /${
         oneLine(validate!.source)
-      }/; the device takes any value, and the cloud ` +
+      }/; the device accepts any value, and the cloud ` +
       "refuses what does not match"
     )
   );
@@ -52,11 +52,12 @@ function diffText(differences: readonly Difference[]): string[] {
   const lines = differences.map(({ gravity, model, text }) =>
     `${gravities[gravity].padEnd(19)}  ${model === undefined ? "" : `${model}: `}${oneLine(text)}`
   );
-  const order = "Cloud first is the usual order; what waits goes on by itself when both sides have the new schema.";
+  const order =
+    "Cloud first is the usual order; waiting changes continue by themselves when both sides have the new schema.";
   return [...lines, "", isHarmful(differences) ? "Something is lost or refused: see above." : order];
 }
 
-/** Loads a schema; its problems are said one a line, and undefined is given. */
+/** Loads a schema; prints its problems one a line, and returns undefined. */
 async function checked(file: string, strict: boolean): Promise<Schema | undefined> {
   try {
     return await loadSchemaFile(file, { strict });
@@ -81,8 +82,8 @@ export const schemaCommand = defineCommand({
   ],
   about: [
     "check names every problem, or says of each model where it is, which way it travels, who sees it, and what it costs.",
-    "diff says what a roll-out of NEW over OLD does, in both orders; exit code 1 where something is lost or refused.",
-    "sql prints what a device's database is made of; json prints the schema as one file.",
+    "diff says what a roll-out of NEW over OLD does, in both orders; exit code 1 if something is lost or refused.",
+    "sql prints the SQL of a device's database; json prints the schema as one file.",
     "init writes a first schema, or proposes one for the tables of an SQLite database or the items of a DynamoDB table.",
     "onboard says table by table what an agent's first start would do to a database; it tries a copy. Exit code 1: refused.",
   ],
@@ -94,11 +95,11 @@ export const schemaCommand = defineCommand({
       default: "demo-1",
     },
     account: { type: "string", value: "ID", summary: "sql, onboard: its account", default: "demo" },
-    strict: { type: "boolean", summary: "check: refuse what has no effect, too" },
+    strict: { type: "boolean", summary: "check: refuse settings without effect, too" },
     json: { type: "boolean", summary: "check, diff: as JSON" },
     db: { type: "string", value: "FILE", summary: "init, onboard: an SQLite database" },
     schema: { type: "string", value: "FILE", summary: "onboard: the schema" },
-    table: { type: "string", value: "URL", summary: "init: a DynamoDB table to learn from" },
+    table: { type: "string", value: "URL", summary: "init: a DynamoDB table to propose from" },
     "type-field": { type: "string", value: "NAME", summary: "init --table: the attribute that names an item's type" },
   },
   operands: [1, 3],

@@ -1,6 +1,6 @@
 /**
- * The schema that a flag names, or the one that is part of a compiled program. A compiled binary has no TypeScript compiler: it
- * is told so, with the way out.
+ * The schema in a flag, or the one in a compiled program. A compiled binary has no TypeScript compiler: the error says
+ * so, and what to do.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { CommandError } from "./command.ts";
 
 let builtIn: OneTableSchema | undefined;
 
-/** Makes a schema part of the program: it is taken where no file is named. */
+/** Makes a schema part of the program: it is used if no file is named. */
 export function buildIn(source: OneTableSchema): void {
   builtIn = source;
 }
@@ -20,7 +20,7 @@ export function hasSchema(file: string | undefined): boolean {
   return file !== undefined || builtIn !== undefined;
 }
 
-/** @throws {UsageError} where there is none */
+/** @throws {UsageError} if there is none */
 export function checkSchemaFlag(file: string | undefined): void {
   if (!hasSchema(file)) throw new UsageError("--schema FILE is missing");
 }

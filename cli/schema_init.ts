@@ -1,6 +1,6 @@
 /**
- * `schema init`: a first schema, or a proposal from an SQLite database or a DynamoDB table. Nothing is written but the file
- * that is named, and never over one that is there.
+ * `schema init`: a first schema, or a proposal from an SQLite database or a DynamoDB table. It writes only the named
+ * file, and never overwrites an existing one.
  *
  * @module
  */
@@ -22,7 +22,7 @@ interface SampleModule {
   sampleTable(url: string): Promise<{ items: Item[]; indexes: Record<string, { hash: string; sort?: string }> }>;
 }
 
-/** Where a proposal is taken from. */
+/** The source of a proposal. */
 export interface InitSource {
   /** An SQLite database. */
   readonly db?: string;
@@ -53,7 +53,7 @@ export function writeNew(file: string, text: string): void {
   }
 }
 
-/** The tables that applications made; SQLite's own, the agent's and virtual ones are none. */
+/** The tables of applications, without SQLite's own, the agent's and virtual ones. */
 function tablesOf(path: string): ProposedTable[] {
   if (!fileExists(path)) throw new CommandError(`${path} does not exist`);
   const db = new DatabaseSync(path, { readOnly: true });
@@ -92,7 +92,7 @@ function columnsOf(db: DatabaseSync, table: string): ProposedColumn[] {
   });
 }
 
-/** Whether a column has texts of a time without a zone, and numbers: of a date, nobody knows which moments they are. */
+/** Whether a column has texts of a time without a zone, or numbers: for a date, these are ambiguous. */
 function unclearDates(db: DatabaseSync, table: string, column: string): { zone: boolean; unit: boolean } {
   const has = (what: string) =>
     db.prepare(`SELECT EXISTS (SELECT 1 FROM ${table} WHERE ${what}) AS yes`).get()!.yes === 1;
@@ -103,11 +103,11 @@ function unclearDates(db: DatabaseSync, table: string, column: string): { zone: 
   };
 }
 
-/** The AWS SDK is no part of a device's program: it is loaded by a name that its module graph does not follow. */
+/** A device's program does not contain the AWS SDK: it is loaded by a name that the module graph does not follow. */
 async function fromTable(url: string, typeField: string | undefined): Promise<string> {
   if (Deno.build.standalone) throw new CommandError("this binary is for devices: a DynamoDB table is read from source");
   const module: SampleModule = await import(new URL("./schema_sample.ts", import.meta.url).href);
   const { items, indexes } = await module.sampleTable(url);
-  if (items.length === 0) throw new CommandError(`${url} has no items to learn from`);
+  if (items.length === 0) throw new CommandError(`${url} has no items to propose from`);
   return proposeFromItems(items, indexes, typeField);
 }

@@ -1,6 +1,6 @@
 /**
- * `schema onboard`: what an agent's first start would do to a database that applications made, table by table. It is tried on
- * a copy in a temporary folder, by the very code of the start; the file itself is only read.
+ * `schema onboard`: what an agent's first start would do to an application's database, table by table. It tries the
+ * start on a copy in a temporary folder, with the same code; it only reads the file itself.
  *
  * @module
  */
@@ -26,7 +26,7 @@ interface Before {
   readonly columns: ReadonlyMap<string, SqlRow>;
 }
 
-/** @throws {CommandError} where the file is missing or can't be read as a database */
+/** @throws {CommandError} if the file is missing or can't be read as a database */
 export async function planOnboarding(path: string, schema: Schema, identity: Identity): Promise<OnboardPlan> {
   if (!fileExists(path)) throw new CommandError(`${path} does not exist`);
   const folder = Deno.makeTempDirSync({ prefix: "twintable-onboard-" });
@@ -78,7 +78,7 @@ function tryOn(copy: string, schema: Schema, identity: Identity): OnboardPlan {
       const { model } = error, said = refusalLines(error, copy);
       if (model === undefined || refusals.has(model)) return { lines: said, refused: true };
       refusals.set(model, said);
-      // Without that table the next start tells what it would say of the others.
+      // Without that table, the next try shows the result for the others.
       withdraw(copy, model);
     }
   }
@@ -97,7 +97,7 @@ function tryOn(copy: string, schema: Schema, identity: Identity): OnboardPlan {
       ];
     });
     return {
-      lines: [...lines, ...others.map((name) => `${name}: no model's, left alone`)],
+      lines: [...lines, ...others.map((name) => `${name}: of no model, left alone`)],
       refused: refusals.size > 0,
     };
   } finally {
@@ -105,7 +105,7 @@ function tryOn(copy: string, schema: Schema, identity: Identity): OnboardPlan {
   }
 }
 
-/** A refusal row by row, and what to do. The copy is no name that anybody knows. */
+/** A refusal row by row, and what to do, without the copy's name. */
 function refusalLines({ model, message, details, hint }: SyncError, copy: string): string[] {
   const indent = model === undefined ? "" : "  ";
   const what = details && details.length > 1
@@ -114,7 +114,7 @@ function refusalLines({ model, message, details, hint }: SyncError, copy: string
   return [...what, ...(hint === undefined ? [] : [`${indent}${hint}`])];
 }
 
-/** Takes a refused table, view or virtual table out of the copy. */
+/** Removes a refused table, view or virtual table from the copy. */
 function withdraw(copy: string, name: string): void {
   const db = openDatabase(copy, { bare: true });
   try {
@@ -135,10 +135,10 @@ function lookAt(db: Database, table: string): Before {
   };
 }
 
-/** What an application that goes on writing to the table has to know. */
+/** What an application that continues to write to the table must know. */
 function notes(db: Database, model: Model, old: Before): string[] {
   const kept = db.prepare("SELECT name, count(*) AS n FROM _sync_kept WHERE model = ? GROUP BY name ORDER BY name")
-    .all(model.name).map(({ name, n }) => `  ${name}: no field's; its ${n} values are kept in _sync_kept`);
+    .all(model.name).map(({ name, n }) => `  ${name}: of no field; its ${n} values move to _sync_kept`);
   const columns = db.prepare('SELECT name, "notnull" AS required, dflt_value AS preset FROM pragma_table_info(?)')
     .all(model.name).filter(({ name }) => name !== "_id");
   const writes = columns.flatMap(({ name, required, preset }) => {
@@ -158,7 +158,7 @@ function notes(db: Database, model: Model, old: Before): string[] {
   return [...kept, ...writes];
 }
 
-/** A column that SQLite counts up where an INSERT leaves it out. */
+/** A column that SQLite numbers if an INSERT omits it. */
 function isCounter({ pk, keys, type }: SqlRow): boolean {
   return Number(pk) === 1 && Number(keys) === 1 && String(type).toUpperCase() === "INTEGER";
 }

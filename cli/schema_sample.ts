@@ -1,5 +1,5 @@
 /**
- * A look at a DynamoDB table: its indexes, and some items.
+ * A sample of a DynamoDB table: its indexes, and some items.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { connectDynamo } from "../cloud/dynamodb/client.ts";
 import type { Item } from "../schema.ts";
 import { UsageError } from "./args.ts";
 
-/** Items that are looked at, at most. */
+/** The most items to read. */
 const itemsMax = 1_000;
 
 /** Indexes by name as a schema has them, and items. Costs the read units of {@link itemsMax} items. */

@@ -1,16 +1,16 @@
 /**
- * Secrets that a command is given: on the command line everybody on the machine sees them, so a file or standard input will
- * do as well. And where they may travel.
+ * Secrets of commands, and where they may be sent. On the command line, everybody on the machine sees them, so a file
+ * or standard input works, too.
  *
  * @module
  */
-import { UsageError } from "./args.ts";
+import { type Flag, UsageError } from "./args.ts";
 import { CommandError } from "./command.ts";
 
 /** Longer than any token or JWT. */
 const secretBytesMax = 16 * 1024;
 
-/** The first line of a secret's file; `-` is standard input. @throws {CommandError} where there is none */
+/** The first line of a secret's file; `-` is standard input. @throws {CommandError} if there is none */
 export async function readSecret(flag: string, file: string): Promise<string> {
   let bytes: Uint8Array;
   try {
@@ -31,7 +31,7 @@ async function readInput(): Promise<Uint8Array> {
   for await (const chunk of Deno.stdin.readable) {
     chunks.push(chunk);
     length += chunk.length;
-    // The line is whole, or it is no secret.
+    // The line must be complete.
     if (chunk.includes(0x0a) || length > secretBytesMax) break;
   }
   const bytes = new Uint8Array(length);
@@ -43,43 +43,81 @@ async function readInput(): Promise<Uint8Array> {
   return bytes;
 }
 
-/** The password of `--password`, or of `--password-file`; undefined: neither is given. */
-export async function passwordOf(
-  flags: { readonly password?: string; readonly "password-file"?: string },
-): Promise<string | undefined> {
-  const { password, "password-file": file } = flags;
-  if (password !== undefined && file !== undefined) {
-    throw new UsageError("give --password or --password-file, not both");
-  }
-  return file === undefined ? password : await readSecret("password-file", file);
+type SecretFlag = Extract<Flag, { type: "string" }>;
+
+/**
+ * The two flags of a secret: itself, which everybody on the machine can read, and `NAME-file`; without either the variable
+ * `TWINTABLE_NAME` counts. Each secret of a command is declared so; `tests/cli/secrets_test.ts` finds one that is not.
+ */
+export function secretFlags<const N extends string>(
+  name: N,
+  value: string,
+  summary: string,
+): {
+  readonly [K in N | `${N}-file`]: { readonly [P in "type" | "value" | "summary" | "secret"]: SecretFlag[P] } & {
+    readonly type: "string";
+  };
+} {
+  return {
+    [name]: { type: "string", value, summary: `${summary} (visible in the process list)`, secret: true },
+    [`${name}-file`]: {
+      type: "string",
+      value: "FILE",
+      summary: `read it from a file's first line; - is standard input (or set ${variableOf(name)})`,
+    },
+  } as ReturnType<typeof secretFlags<N>>;
 }
 
-/** The bearer token of `--token`, or of `--token-file`; undefined: neither is given. */
-export async function tokenOf(
-  flags: { readonly token?: string; readonly "token-file"?: string },
+function variableOf(name: string): string {
+  return `TWINTABLE_${name.toUpperCase()}`;
+}
+
+/** Undefined also where the program may not read its environment, as the compiled one. */
+function fromEnvironment(variable: string): string | undefined {
+  const { state } = Deno.permissions.querySync({ name: "env", variable });
+  return (state === "granted" && Deno.env.get(variable)) || undefined;
+}
+
+/** Whether there is a secret of this name, without reading its file. */
+export function hasSecret<const N extends string>(
+  flags: { readonly [K in N | `${N}-file`]?: string },
+  name: N,
+): boolean {
+  return [flags[name], flags[`${name}-file`], fromEnvironment(variableOf(name))].some((one) => one !== undefined);
+}
+
+/** A secret as its flags give it, or else the environment; undefined: none does. @throws {UsageError} if both do; {CommandError} for the file */
+export async function secretOf<const N extends string>(
+  flags: { readonly [K in N | `${N}-file`]?: string },
+  name: N,
 ): Promise<string | undefined> {
-  const { token, "token-file": file } = flags;
-  if (token !== undefined && file !== undefined) throw new UsageError("give --token or --token-file, not both");
-  return file === undefined ? token : await readSecret("token-file", file);
+  const secret: string | undefined = flags[name], file: string | undefined = flags[`${name}-file`];
+  if (secret !== undefined && file !== undefined) throw new UsageError(`give --${name} or --${name}-file, not both`);
+  if (file !== undefined) return await readSecret(`${name}-file`, file);
+  return secret ?? fromEnvironment(variableOf(name));
 }
 
 const loopback: ReadonlySet<string> = new Set(["localhost", "127.0.0.1", "[::1]"]);
 
+/** Whether a URL's host is this machine. */
+export function isLoopback(hostname: string): boolean {
+  return loopback.has(hostname) || /^127(?:\.\d{1,3}){3}$/.test(hostname);
+}
+
 /**
- * Refuses to send a password where everybody on the way can read it: over `mqtt://` to another machine.
+ * Refuses to send a password that everybody on the way could read: over `mqtt://` to another machine.
  *
  * @throws {UsageError}
  */
 export function checkSecretTravel(url: string, hasPassword: boolean, insecure: boolean): void {
   const { protocol, hostname } = new URL(url);
-  const isLocal = loopback.has(hostname) || hostname.startsWith("127.");
-  if (!hasPassword || insecure || protocol !== "mqtt:" || isLocal) return;
+  if (!hasPassword || insecure || protocol !== "mqtt:" || isLoopback(hostname)) return;
   throw new UsageError(
     `--mqtt mqtt://${hostname} would send the password in the clear: use mqtts://, or say --insecure where the network is trusted`,
   );
 }
 
-/** Says it where the environment switches TLS's checks off: our own connections check all the same, others may not. */
+/** Warns if the environment switches TLS's checks off: our own connections check all the same, others may not. */
 export function warnOfUncheckedTls(warn: (line: string) => void): void {
   let value: string | undefined;
   try {

@@ -1,11 +1,12 @@
 /**
- * `mod.ts status`: show the sync state of a device's database, read through SQLite (read-only) from outside the agent's process.
- * Whether an agent runs is seen by its lease, since a killed one could not take back that it was connected.
+ * `mod.ts status`: show the sync state of a device's database, read through SQLite (read-only) from outside the agent's
+ * process. The lease shows whether an agent runs, because a killed agent could not record that it was disconnected.
  *
  * @module
  */
 import { type Database, type Driver, openDatabase } from "../agent/sqlite/driver.ts";
 import type { Problem } from "../agent/upkeep/problems.ts";
+import { painted } from "./colour.ts";
 import { defineCommand } from "./command.ts";
 import { isLeased, readDevice } from "./device_file.ts";
 import { durationOf } from "./duration.ts";
@@ -21,31 +22,31 @@ export interface FileStatus {
   readonly connected: boolean;
   /** What is wrong now, in sentences, the most important first. */
   readonly problem: string | null;
-  /** The same one by one: its name, its sentence, since when (ms since 1970 by the device's clock). */
+  /** The problems one by one: name, sentence, since when (ms since 1970 by the device's clock). */
   readonly problems: readonly Problem[];
   readonly outbox: number;
-  /** When the oldest change that waits was made. */
+  /** When the oldest pending change was made. */
   readonly oldest: string | null;
   /** The outbox is full: writes to synced models are refused. */
   readonly full: boolean;
-  /** Rows that gave way unsent, of models that keep their newest. */
+  /** Unsent rows of models with `keep: 'newest'` that were dropped. */
   readonly dropped: number;
-  /** Batches that were sent and not answered. */
+  /** Changes that were sent and not answered. */
   readonly inflight: number;
   readonly rejected: number;
   readonly conflicts: number;
-  /** Items that could not be put into their table, and are tried again. */
+  /** Items that their table could not accept; they are tried again. */
   readonly aside: number;
   readonly cursors: Record<string, { epoch: string; seq: number } | null>;
   readonly lastAck: string | null;
   readonly lastSync: string | null;
   readonly lastError: string | null;
   readonly lastErrorAt: string | null;
-  /** When the database was last recognised as a copy that was restored. */
+  /** When the database was last recognised as a restored copy. */
   readonly restoredAt: string | null;
 }
 
-/** @throws {CommandError} where the file is missing or no device database */
+/** @throws {CommandError} if the file is missing or not a device database */
 export function readStatus(path: string, driver: Driver = openDatabase): FileStatus {
   return readDevice(path, (db) => {
     const row = db.prepare("SELECT * FROM _status").get()!;
@@ -85,26 +86,34 @@ function problemsOf(db: Database): Problem[] {
   return typeof text === "string" ? JSON.parse(text) : [];
 }
 
-/** What is wrong, as sentences; none: all is well. */
+/** The problems, as sentences; none: all is well. */
 export function faultsOf(status: FileStatus, maxLagMs: number | undefined, nowMs: number): string[] {
   const lagMs = status.oldest === null ? 0 : nowMs - Date.parse(status.oldest);
   return [
     ...(status.running ? [] : ["no agent is running"]),
-    ...status.problems.map(({ sentence }) => sentence),
+    // Being offline is ordinary: how long changes may wait says from when on it is wrong.
+    ...status.problems.flatMap(({ name, sentence }) => name === "offline" ? [] : [sentence]),
     ...(maxLagMs !== undefined && lagMs > maxLagMs
-      ? [`the oldest change waits since ${status.oldest}${status.connected ? "" : ", and there is no connection"}`]
+      ? [`the oldest change waits since ${status.oldest}${status.connected ? "" : `: ${offline(status)}`}`]
       : []),
   ];
 }
 
+/** Why there is no connection, as far as it is known. */
+function offline({ problems }: FileStatus): string {
+  return problems.find(({ name }) => name === "offline")?.sentence ?? "there is no connection";
+}
+
 function lines(status: FileStatus): string[] {
-  const state = status.connected ? "connected" : status.running ? "not connected" : "no agent is running";
+  const state = status.connected
+    ? painted("connected", "green")
+    : painted(status.running ? "not connected" : "no agent is running", "yellow");
   const cursors = Object.entries(status.cursors).map(([channel, cursor]) =>
     `cursor     ${channel}: ${cursor ? `${cursor.seq} (epoch ${cursor.epoch})` : "none yet"}`
   );
   return [
     `device     ${status.device} of account ${status.account}: ${state}`,
-    ...status.problems.map(({ sentence }) => `problem    ${sentence}`),
+    ...status.problems.map(({ sentence }) => painted(`problem    ${sentence}`, "red")),
     `outbox     ${status.outbox}, in flight ${status.inflight}${status.dropped ? `, dropped ${status.dropped}` : ""}`,
     ...(status.oldest ? [`waiting    since ${status.oldest}`] : []),
     `rejected   ${status.rejected}, conflicts ${status.conflicts}, set aside ${status.aside}`,
@@ -118,10 +127,10 @@ function lines(status: FileStatus): string[] {
 }
 
 const watchMs = 1_000;
-/** To the upper left, and away with everything below. */
+/** Moves to the upper left and clears the screen below. */
 const clearScreen = "\x1b[H\x1b[J";
 
-/** On a terminal the screen is drawn anew; elsewhere each state follows the one before, where something is different. */
+/** On a terminal, the screen is redrawn; elsewhere, each changed state is printed after the one before. */
 async function watch(path: string, driver: Driver, json: boolean, print: (line: string) => void): Promise<number> {
   using lifetime = new Lifetime();
   const isScreen = Deno.stdout.isTerminal() && !json;
@@ -142,7 +151,7 @@ export const statusCommand = defineCommand({
   usage: ["--db FILE [--json]", "--db FILE --watch", "--db FILE --check [--max-lag TIME] [--json]"],
   about: [
     "--check is for a supervisor or a probe: it prints what is wrong, one line each, and exits with 1; with nothing to print it\n" +
-    "exits with 0. Wrong is a problem that stands, and that no agent runs. Being offline is not; --max-lag bounds how long\n" +
+    "exits with 0. Wrong is a present problem, or that no agent runs. Being offline is not; --max-lag bounds how long\n" +
     "changes may wait.",
   ],
   flags: {

@@ -1,6 +1,6 @@
 /**
- * The tables that `--table` names, opened for a command: a wrong URL is wrong usage, and the folder of an embedded table is
- * made if it is missing.
+ * Opens the tables in `--table` for a command: a wrong URL is wrong usage, and a missing folder of an embedded table is
+ * created.
  *
  * @module
  */
@@ -13,14 +13,14 @@ import { CommandError } from "./command.ts";
 import { makeStateFolder } from "./dev_state.ts";
 import { fileExists } from "./device_file.ts";
 
-/** Open tables; closing them is the caller's. */
+/** Open tables; the caller closes them. */
 export interface OpenTables extends Tables {
   close(): Promise<void>;
   /** Embedded: resolves when the file was deleted or replaced while it is served. */
   readonly lost?: Promise<SyncError>;
-  /** DynamoDB: makes what is missing, says what it did. */
+  /** DynamoDB: creates what is missing, returns what it did. */
   create?(): Promise<string[]>;
-  /** DynamoDB: what differs from what the schema wants. */
+  /** DynamoDB: the differences from the schema. */
   check?(): Promise<string[]>;
 }
 
@@ -29,13 +29,13 @@ export interface OpenTablesOptions {
   readonly schema: Schema;
   /** Opens an embedded table beside the process that serves it, without its stream. */
   readonly shared?: boolean;
-  /** An embedded table must be there: a mistyped path must not become an empty cloud. */
+  /** An embedded table must exist: a mistyped path must not become an empty cloud. */
   readonly existing?: boolean;
 }
 
 /**
- * @throws {UsageError} for a URL that names no table; {CommandError} for an `existing` one that is not there; SyncError where
- *   the tables can't be opened
+ * @throws {UsageError} for a URL that names no table; {CommandError} if an `existing` one is missing; SyncError if the
+ * tables can't be opened
  */
 export async function openTables(url: string, { schema, shared, existing }: OpenTablesOptions): Promise<OpenTables> {
   const path = /^embedded:(.+)$/.exec(url)?.[1];

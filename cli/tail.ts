@@ -1,19 +1,26 @@
 /**
- * `mod.ts tail`: what happens on a device, as it happens: changes from the cloud, what is sent and acknowledged, what is refused, lost
- * or set aside, problems that come and go. Read through SQLite, beside a running agent.
+ * `mod.ts tail`: live events on a device: changes from the cloud, sent and acknowledged changes, what is refused, loses
+ * a conflict or is set aside, problems that come and go. Read through SQLite, beside a running agent. With `--cloud`,
+ * those of the whole fleet: `tail_cloud.ts`.
  *
  * @module
  */
 import type { Database } from "../agent/sqlite/driver.ts";
 import { printable } from "../protocol/log.ts";
+import { UsageError } from "./args.ts";
+import { openCloudApi } from "./cloud_api.ts";
+import { type Colour, painted } from "./colour.ts";
+import { cloudFlags } from "./data/flags.ts";
+import { secretOf } from "./secret.ts";
+import { tailCloud } from "./tail_cloud.ts";
 import { defineCommand } from "./command.ts";
 import { isLeased, readDeviceSlowly } from "./device_file.ts";
 import { driverFlags, driverOf } from "./driver_flags.ts";
 import { Lifetime } from "./lifetime.ts";
 
-/** Between two looks: a tenth of what a person notices, and nothing to a device. */
+/** Between two reads: short for a person, and no load for a device. */
 const lookMs = 200;
-/** Lines of one look for each kind; the rest is counted. */
+/** Lines of one read for each kind; the rest is counted. */
 const linesMax = 100;
 
 /** One thing that happened. */
@@ -35,7 +42,7 @@ export interface Happening {
   readonly text: string;
 }
 
-/** Follows a device's database from now on, or from what is still kept of the past. */
+/** Follows a device's database from now on, or from the retained past. */
 export class Tail {
   #sequence: number;
   #rejected: number;
@@ -45,7 +52,7 @@ export class Tail {
   #problems: ReadonlySet<string> = new Set();
   #link = "";
 
-  /** @param past how many changes from before are told first */
+  /** @param past how many earlier changes to show first */
   constructor(private readonly db: Database, private readonly path: string, past: number) {
     this.#sequence = Math.max(0, this.#number("SELECT coalesce(max(sequence), 0) AS n FROM _changes") - past);
     this.#rejected = this.#number("SELECT coalesce(max(id), 0) AS n FROM _rejected");
@@ -54,7 +61,7 @@ export class Tail {
     this.#outbox = this.#number("SELECT outbox AS n FROM _status");
   }
 
-  /** What happened since the last look. */
+  /** Events since the last read. */
   look(): Happening[] {
     const now = new Date().toISOString(), happened: Happening[] = [];
     const tell = (kind: Happening["kind"], text: string, at = now) => happened.push({ at, kind, text });
@@ -150,17 +157,35 @@ const marks: Record<Happening["kind"], string> = {
   skipped: "…",
 };
 
+const colours: Partial<Record<Happening["kind"], Colour>> = {
+  rejected: "red",
+  conflict: "yellow",
+  aside: "yellow",
+  problem: "red",
+  solved: "green",
+  link: "dim",
+};
+
+function lineOf({ at, kind, text }: Happening): string {
+  const line = `${marks[kind]} ${printable(text, 400)}`, colour = colours[kind];
+  return `${at}  ${colour ? painted(line, colour) : line}`;
+}
+
 /** The `tail` command. */
 export const tailCommand = defineCommand({
   name: "tail",
-  summary: "follow what happens on a device, as it happens",
-  usage: ["--db FILE [--past N] [--json]"],
+  summary: "follow events on a device, or in the cloud, as they happen",
+  usage: ["--db FILE [--past N] [--json]", "--cloud URL [--token-file FILE] [--model M] [--device ID] [--json]"],
   about: [
-    "Changes from the cloud (←), acknowledged changes (→), what is refused, lost or set aside, problems and the connection. An own\n" +
-    "change is counted when it waits and when it is acknowledged. Ctrl-C ends it.",
+    "Changes from the cloud (←), acknowledged changes (→), what is refused, lost or set aside, problems and the connection. A local\n" +
+    "change is counted when it waits and when it is acknowledged. With --cloud: who writes what to the table, which devices\n" +
+    "come and go, and what they keep for people. Ctrl-C ends it.",
   ],
   flags: {
-    db: { type: "string", value: "FILE", summary: "the device's database", required: true },
+    db: { type: "string", value: "FILE", summary: "the device's database" },
+    ...cloudFlags,
+    model: { type: "string", value: "M", summary: "cloud: changes of this model only" },
+    device: { type: "string", value: "ID", summary: "cloud: what is about this device only" },
     past: {
       type: "integer",
       value: "N",
@@ -174,13 +199,21 @@ export const tailCommand = defineCommand({
   },
   operands: [0, 0],
   async run({ flags, print }) {
+    const { db: path, cloud, model, device, json } = flags;
+    if ((path === undefined) === (cloud === undefined)) throw new UsageError("either --db or --cloud is required");
     using lifetime = new Lifetime();
     const { signal } = lifetime;
-    await readDeviceSlowly(flags.db, async (db) => {
-      const tail = new Tail(db, flags.db, flags.past);
+    if (cloud !== undefined) {
+      using api = await openCloudApi(cloud, { token: await secretOf(flags, "token"), ca: flags.ca });
+      await tailCloud(api, { model, device, json, print, pause: (ms) => lifetime.pause(ms) }, signal);
+      return 0;
+    }
+    if (model !== undefined || device !== undefined) throw new UsageError("--model and --device go with --cloud");
+    await readDeviceSlowly(path!, async (db) => {
+      const tail = new Tail(db, path!, flags.past);
       while (!signal.aborted) {
         for (const one of tail.look()) {
-          print(flags.json ? JSON.stringify(one) : `${one.at}  ${marks[one.kind]} ${printable(one.text, 400)}`);
+          print(json ? JSON.stringify(one) : lineOf(one));
         }
         await lifetime.pause(lookMs);
       }

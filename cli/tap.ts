@@ -1,6 +1,6 @@
 /**
- * Listens to a table's change stream on its way to the cloud's service, so that `dev` can show what arrives, whoever wrote
- * it. It changes nothing: batches and their checkpoints pass through.
+ * Listens to a table's change stream on its way to the cloud's service, so that `dev` can show every change, whoever
+ * wrote it. It changes nothing: batches and their checkpoints pass through.
  *
  * @module
  */

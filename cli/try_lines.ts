@@ -1,6 +1,6 @@
 /**
- * The two lines that `dev` prints for a newcomer to paste: one `sqlite3` insert on the device, one `curl` on the cloud. For
- * a schema of the user's own they are made from its models: the one that asks for the fewest values.
+ * The two lines that `dev` prints for a newcomer to paste: one `sqlite3` insert on the device, one `curl` on the cloud.
+ * For the user's own schema, they use the model that needs the fewest values.
  *
  * @module
  */
@@ -8,17 +8,17 @@ import { goesUp } from "../schema/direction.ts";
 import { type Field, type Identity, idIn, type Model, roleOf, type Schema } from "../schema.ts";
 import { Pattern } from "../schema/pattern/pattern.ts";
 
-/** A value as both lines can write it. */
+/** A value that both lines can write. */
 type Sample = string | number | boolean | readonly Sample[] | { readonly [name: string]: Sample };
 type Values = { readonly [name: string]: Sample };
 
-/** What a line writes: a model and values for some of its attributes. */
+/** The content of a line: a model and values for some of its attributes. */
 export interface Example {
   readonly model: string;
   readonly values: Values;
 }
 
-/** Words that SQLite does not take as a name without quotes. */
+/** Words that SQLite does not accept as a name without quotes. */
 const reserved = new Set(
   ("ADD ALL ALTER AND AS AUTOINCREMENT BETWEEN CASE CHECK COLLATE COMMIT CONSTRAINT CREATE DEFAULT DEFERRABLE DELETE " +
     "DISTINCT DROP ELSE ESCAPE EXISTS FOREIGN FROM GROUP HAVING IN INDEX INSERT INTO IS ISNULL JOIN LIMIT NOT NOTNULL " +
@@ -36,14 +36,14 @@ function sqlValue(value: Sample): string {
   return `'${(typeof value === "string" ? value : JSON.stringify(value)).replaceAll("'", "''")}'`;
 }
 
-/** A text as one word of a POSIX shell: plain, in double quotes where it has single ones, else in single quotes. */
+/** A text as one word of a POSIX shell: plain, in double quotes if it has single ones, otherwise in single quotes. */
 export function shellWord(text: string): string {
   if (/^[\w./:@%+=,-]+$/.test(text)) return text;
   if (text.includes("'")) return `"${text.replace(/["$`\\]/g, "\\$&")}"`;
   return `'${text}'`;
 }
 
-/** Fields that a writer has to give: those with no other source of a value. */
+/** Fields that a writer must supply: those without another source of a value. */
 function needed(model: Model): Field[] {
   return model.fields.filter((field) =>
     (field.required || model.keyFields.includes(field.name)) && !field.template && field.default === undefined &&
@@ -51,7 +51,7 @@ function needed(model: Model): Field[] {
   );
 }
 
-/** A valid value for a field; undefined where its rules can't be met by guessing. */
+/** A valid value for a field; undefined if its rules can't be met by guessing. */
 function sample(field: Field): Sample | undefined {
   if (field.enum) return field.enum[0];
   switch (field.type) {
@@ -88,7 +88,7 @@ function sampleOf(fields: readonly Field[]): Values | undefined {
   return values;
 }
 
-/** The model of those that asks for the fewest values, with values; undefined where there is none. */
+/** The model that needs the fewest values, with values; undefined if there is none. */
 function simplest(models: readonly Model[]): Example | undefined {
   const examples = models.flatMap((model) => {
     const values = sampleOf(needed(model));

@@ -1,17 +1,20 @@
 /**
- * `mod.ts verify`: compares a device's database with the cloud's table, and mends what differs where it is told to. From the
- * device: by the agent that runs on the file, else by one of its own. From the cloud: by asking devices over its HTTP API.
+ * `mod.ts verify`: compares a device's database with the cloud's table, and repairs differences on request. On the
+ * device: by the agent that runs on the file, or otherwise by one of its own. In the cloud: by asking devices over its
+ * HTTP API.
  *
  * @module
  */
 import { openAgent } from "../agent/open.ts";
 import { type Driver, openDatabase } from "../agent/sqlite/driver.ts";
 import { ffiDriver } from "../agent/sqlite/driver_ffi.ts";
+import { tokenPath } from "../agent/credentials/token_file.ts";
 import { MqttLink } from "../agent/link.ts";
 import {
   askVerify,
   type Difference,
   differences,
+  lastReport,
   nextVerify,
   type VerifyOptions,
   type VerifyReport,
@@ -20,28 +23,37 @@ import {
 import type { FlagValues } from "./args.ts";
 import { UsageError } from "./args.ts";
 import { CommandError, defineCommand } from "./command.ts";
+import { painted } from "./colour.ts";
 import { type CloudApi, openCloudApi } from "./cloud_api.ts";
 import { connectionFlags, connectionOf } from "./connection.ts";
 import { isLeased, readDevice } from "./device_file.ts";
 import { type ChosenDriver, chosenDriver, driverFlags, ffiOptionsOf } from "./driver_flags.ts";
 import { Lifetime } from "./lifetime.ts";
 import { hasSchema, loadSchemaFile } from "./schema_file.ts";
+import { secretFlags, secretOf } from "./secret.ts";
 import { firstRefusal } from "./session.ts";
+import { VerifyProgress } from "./verify_progress.ts";
 
 type Found = VerifyReport & { readonly found: readonly Difference[] };
 
-const pollMs = 250;
-/** How often a person is told that it goes on. */
-const progressMs = 5_000;
+/** How often a verification is looked at, and how often its progress is printed. */
+const usualPace: Pace = { pollMs: 250, progressMs: Deno.stderr.isTerminal() ? 2_000 : 5_000 };
+
+/** How a command waits, and where it says how far it is. */
+export interface Pace {
+  readonly pollMs: number;
+  readonly progressMs: number;
+  readonly say?: (line: string) => void;
+}
 
 const flags = {
   db: { type: "string", value: "FILE", summary: "the device's database" },
   model: { type: "string", value: "M,…", summary: "these models only" },
-  repair: { type: "boolean", summary: "mend what differs, by the rules of conflicts" },
+  repair: { type: "boolean", summary: "repair differences by the conflict rules" },
   rate: {
     type: "integer",
     value: "N",
-    summary: "mend at most this many keys a second",
+    summary: "repair at most this many keys a second",
     default: 50,
     min: 1,
     max: 100_000,
@@ -60,10 +72,10 @@ const flags = {
   ...connectionFlags,
   ...driverFlags,
   cloud: { type: "string", value: "URL", summary: "from the cloud: its HTTP API" },
-  token: { type: "string", value: "TOKEN", summary: "from the cloud: its bearer token" },
+  ...secretFlags("token", "TOKEN", "from the cloud: its bearer token"),
   device: { type: "string", value: "ID", summary: "from the cloud: this device" },
   all: { type: "boolean", summary: "from the cloud: every device that is connected" },
-  table: { type: "boolean", summary: "from the cloud: list the table's items that no device can be told of" },
+  table: { type: "boolean", summary: "from the cloud: list the table's items that reach no device" },
 } as const;
 
 type VerifyFlags = FlagValues<typeof flags>;
@@ -71,12 +83,13 @@ type VerifyFlags = FlagValues<typeof flags>;
 /** The `verify` command. */
 export const verifyCommand = defineCommand({
   name: "verify",
-  summary: "find, and mend, what differs between a device and the cloud",
+  log: "warnings",
+  summary: "find and repair differences between a device and the cloud",
   usage: [
     "--db FILE [--model M,…] [--repair] [--json]",
     "--db FILE --schema FILE --mqtt URL [--password P …] [--repair]",
-    "--cloud URL [--token TOKEN] (--device ID | --all) [--repair] [--json]",
-    "--cloud URL [--token TOKEN] --table [--json]",
+    "--cloud URL [--token-file FILE] (--device ID | --all) [--repair] [--json]",
+    "--cloud URL [--token-file FILE] --table [--json]",
   ],
   about: [
     "Both sides compare digests of key ranges and look closer only where these differ. If an agent runs on the file, it\n" +
@@ -98,17 +111,24 @@ export const verifyCommand = defineCommand({
     const chosen = await chosenDriver(flags);
     const driver = chosen.driver === "ffi" ? ffiDriver(ffiOptionsOf(chosen)) : openDatabase;
     const running = readDevice(flags.db!, () => isLeased(flags.db!), driver);
-    const report = running ? await byAgent(flags, options, driver) : await byOwnAgent(flags, options, chosen, driver);
+    const report = running
+      ? await byAgent(flags.db!, options, flags.timeout, driver)
+      : await byOwnAgent(flags, options, chosen, driver);
     if (flags.json) print(JSON.stringify(report, null, 2));
     else for (const line of linesOf(report)) print(line);
     return report.differences > report.mended ? 1 : 0;
   },
 });
 
-/** The agent that runs on the file finds the request there. */
-async function byAgent(flags: VerifyFlags, options: VerifyOptions, driver: Driver): Promise<Found> {
-  const path = flags.db!;
-  const db = driver(path);
+/** The running agent finds the request in the file, and stores there how far it is. */
+export async function byAgent(
+  path: string,
+  options: VerifyOptions,
+  timeoutS: number,
+  driver: Driver,
+  pace: Pace = usualPace,
+): Promise<Found> {
+  const db = driver(path), progress = new VerifyProgress(db, () => performance.now());
   try {
     if (db.sql("SELECT 1 FROM sqlite_schema WHERE name = '_sync_verify'").get() === undefined) {
       throw new CommandError(`the agent on ${path} is of an older version: start it again with this one`);
@@ -118,12 +138,11 @@ async function byAgent(flags: VerifyFlags, options: VerifyOptions, driver: Drive
     );
     if (unknown !== undefined) throw new UsageError(`there is no model "${unknown}" in ${path}`);
     const id = askVerify(db, options);
-    await waiting(flags.timeout, () => {
-      const { state, models } = verifyReport(db, id);
-      const rows = Object.values(models).reduce((sum, model) => sum + model.rows, 0);
-      if (state === "done") return undefined;
-      if (!isLeased(path)) throw new CommandError(`the agent on ${path} has ended; its next start goes on with this`);
-      if (state !== "waiting") return `${rows} rows compared`;
+    await waiting(timeoutS, pace, () => {
+      const report = verifyReport(db, id);
+      if (report.state === "done") return undefined;
+      if (!isLeased(path)) throw new CommandError(`the agent on ${path} has ended; its next start continues with this`);
+      if (report.state === "running") return progress.text(report);
       const { id: first } = nextVerify(db) ?? { id };
       return first < id
         ? "waiting for a verification before this one"
@@ -151,29 +170,47 @@ async function byOwnAgent(
     const row = db.prepare("SELECT device, account FROM _status").get()!;
     return [String(row.device), String(row.account)] as const;
   }, driver);
-  const link = new MqttLink({ ...connection, url: mqtt, identity: { deviceId: device, accountId: account } });
+  const identity = { deviceId: device, accountId: account };
+  const link = new MqttLink({ ...connection, url: mqtt, identity, tokenFile: tokenPath(path) });
   using lifetime = new Lifetime();
   await using agent = await openAgent({ schema, device, account, path, mqtt: link, ...chosen });
   const ended = new AbortController();
   const refusal = firstRefusal(link, `the broker ${new URL(mqtt).host}`, lifetime.signal);
   void refusal.then((refused) => refused && ended.abort(refused));
   const signal = AbortSignal.any([ended.signal, lifetime.signal]);
-  return await agent.verify({ ...options, signal, timeoutMs: flags.timeout * 1000 });
+  const shown = new VerifyProgress(agent.store.db, () => performance.now());
+  const timer = setInterval(() => {
+    const report = lastReport(agent.store.db);
+    console.error(report?.state === "running" ? shown.text(report) : `waiting for the broker ${new URL(mqtt).host}`);
+  }, usualPace.progressMs);
+  try {
+    return await agent.verify({ ...options, signal, timeoutMs: flags.timeout * 1000 });
+  } finally {
+    clearInterval(timer);
+  }
 }
 
-/** Polls until there is nothing to wait for. `look` says what is waited for. */
-async function waiting(timeoutS: number, look: () => Promise<string | undefined> | string | undefined): Promise<void> {
+/** Polls until there is nothing to wait for. `look` returns what it waits for. */
+async function waiting(
+  timeoutS: number,
+  { pollMs, progressMs, say = console.error }: Pace,
+  look: () => Promise<string | undefined> | string | undefined,
+): Promise<void> {
   const startMs = performance.now();
   let toldMs = startMs;
   for (let what = await look(); what !== undefined; what = await look()) {
     const now = performance.now();
     if (now - startMs > timeoutS * 1000) throw new CommandError(`not done after ${timeoutS} s: ${what}`);
     if (now - toldMs > progressMs) {
-      console.error(what);
+      say(what);
       toldMs = now;
     }
     await new Promise((resolve) => setTimeout(resolve, pollMs));
   }
+}
+
+function isMended({ differences, mended }: Found): boolean {
+  return mended >= differences;
 }
 
 function linesOf(report: Found): string[] {
@@ -188,15 +225,17 @@ function linesOf(report: Found): string[] {
   lines.push(...differenceLines(report));
   if (report.unsettled > 0) lines.push(`${report.unsettled} keys were changing all the time and could not be compared`);
   lines.push(
-    report.differences === 0 ? "equal" : `${report.differences} differ, ${report.mended} of them mended`,
+    report.differences === 0
+      ? painted("equal", "green")
+      : painted(`${report.differences} differ, ${report.mended} of them mended`, isMended(report) ? "yellow" : "red"),
   );
   return lines;
 }
 
-/** Differences of one kind that are named; `--json` has all that were kept. */
+/** The most differences of one kind that are named; `--json` has all stored ones. */
 const namedMax = 3;
 
-/** What differs, by model and kind, with a few keys of each: a schema change may concern every row there is. */
+/** The differences, by model and kind, with a few keys of each: a schema change may affect every row. */
 export function differenceLines({ found, differences }: Pick<Found, "found" | "differences">): string[] {
   const kinds = Map.groupBy(found, ({ model, what, detail }) => `${model}: ${what}: ${detail}`);
   const lines = [...kinds].map(([kind, alike]) => {
@@ -223,7 +262,7 @@ async function verifyFromCloud(
     throw new UsageError("with --cloud, either --device, --all or --table is required");
   }
   if (options.models) throw new UsageError("--model goes with --db");
-  using api = await openCloudApi(flags.cloud!, flags);
+  using api = await openCloudApi(flags.cloud!, { token: await secretOf(flags, "token"), ca: flags.ca });
   if (flags.table) return await verifyTable(api, flags.json, print);
   const devices = await api.devices();
   const wanted = flags.all ? devices : devices.filter(({ deviceId }) => deviceId === flags.device);
@@ -245,7 +284,22 @@ async function verifyFromCloud(
     if (report.differences > report.mended) code = 1;
   }
   if (flags.json) print(JSON.stringify(reports, null, 2));
+  else if (wanted.length > 1) print(summaryOf(Object.values(reports) as (Found | null)[]));
   return code;
+}
+
+/** All devices in a line. */
+function summaryOf(reports: readonly (Found | null)[]): string {
+  const compared = reports.flatMap((report) => report ?? []), away = reports.length - compared.length;
+  const equal = compared.filter(({ differences }) => differences === 0).length;
+  const rest = compared.filter((report) => report.differences > 0), mended = rest.filter(isMended).length;
+  const parts = [
+    `${equal} equal`,
+    ...(mended > 0 ? [`${mended} mended`] : []),
+    ...(rest.length > mended ? [`${rest.length - mended} differ`] : []),
+    ...(away > 0 ? [`${away} not connected`] : []),
+  ];
+  return `${reports.length} devices: ${parts.join(", ")}`;
 }
 
 interface TableReport {
@@ -254,7 +308,7 @@ interface TableReport {
   readonly next?: string;
 }
 
-/** Reads the whole table for items that are meant for devices and name none. Exits with 1 where there are any. */
+/** Reads the whole table for items that are meant for devices and reach none. Exits with 1 if there are any. */
 async function verifyTable(api: CloudApi, json: boolean, print: (l: string) => void): Promise<number> {
   const items: TableReport["items"] = [];
   let read = 0, next: string | undefined;
@@ -278,7 +332,7 @@ async function askOne(api: CloudApi, deviceId: string, options: VerifyOptions, t
   const path = `/api/devices/${deviceId}/verify`;
   const { request } = (await api.call(path, { repair, keysPerSecond })).body as { request: string };
   let found: Found | undefined;
-  await waiting(timeoutS, async () => {
+  await waiting(timeoutS, usualPace, async () => {
     const { status, body } = await api.call(path);
     const kept = body as CloudReport;
     if (status === 200 && kept.request === request) found = kept.report;

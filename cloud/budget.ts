@@ -1,10 +1,11 @@
 /**
- * Token buckets: what a device or an account may use of something, again and again. A bucket fills at a rate up to its burst;
- * whoever takes more goes into debt and is told how long to wait. Debt is bounded by what one request can cost, so that a
- * single large one delays its sender alone and not for ever.
+ * Token buckets: how much of something a device or an account may use over time. A bucket fills at a rate up to its
+ * burst; a taker that takes more goes into debt and learns how long to wait. Debt is bounded by the cost of one
+ * request, so a single large one delays only its sender, and not for ever.
  *
  * @module
  */
+import { BoundedMap } from "../protocol/bounded_map.ts";
 
 /** What a bucket gives. */
 export interface Rate {
@@ -19,14 +20,16 @@ interface Bucket {
   atMs: number;
 }
 
-/** A bucket for each name. Names that have been quiet until their bucket was full again are forgotten. */
+/** A bucket for each name. Names whose bucket is full again are dropped. */
 export class Budget {
-  readonly #buckets = new Map<string, Bucket>();
+  readonly #buckets: BoundedMap<string, Bucket>;
 
-  /** @param namesMax buckets that are remembered; the one that was used longest ago goes first */
-  constructor(readonly rate: Rate, private readonly namesMax = 20_000) {}
+  /** @param namesMax the most buckets in memory; the least recently used is dropped first */
+  constructor(readonly rate: Rate, namesMax = 20_000) {
+    this.#buckets = new BoundedMap(namesMax);
+  }
 
-  /** Takes an amount; returns how long the taker is to wait before its next one, ms (0: not at all). */
+  /** Takes an amount; returns how long the taker must wait before the next one, ms (0: not at all). */
   take(name: string, amount: number, nowMs: number): number {
     const bucket = this.#bucketOf(name, nowMs);
     bucket.tokens -= amount;
@@ -45,13 +48,11 @@ export class Budget {
   #bucketOf(name: string, nowMs: number): Bucket {
     const { perSecond, burst } = this.rate;
     const bucket = this.#buckets.get(name) ?? { tokens: burst, atMs: nowMs };
-    // A clock that steps back gives nothing and takes nothing.
+    // A clock that goes back neither fills nor empties a bucket.
     const passedMs = Math.max(0, nowMs - bucket.atMs);
     bucket.tokens = Math.min(burst, bucket.tokens + passedMs / 1000 * perSecond);
     bucket.atMs = nowMs;
-    this.#buckets.delete(name);
     this.#buckets.set(name, bucket);
-    if (this.#buckets.size > this.namesMax) this.#buckets.delete(this.#buckets.keys().next().value!);
     return bucket;
   }
 }

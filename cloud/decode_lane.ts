@@ -1,7 +1,8 @@
 /**
- * Reading what devices send, in the process's only thread: who sends what takes long to read waits for his next message, and
- * nobody else does. What an ordinary message takes is free; what is above that comes out of a device's budget and its account's, and
- * so do bytes. A device in debt keeps its order: its messages stand in a queue of its own, so many and so large.
+ * Decodes devices' messages in the process's only thread: a device whose messages take long to decode waits for its
+ * next message, and no other device does. The time of an ordinary message is free; anything above, and all bytes, count
+ * against the device's budget and its account's. The messages of a device in debt stay in order, in a bounded queue of
+ * their own.
  *
  *     message ─▶ in debt, or others of this device wait? ──no──▶ read ─▶ taken from the budgets
  *                              └──yes──▶ queue of the device ──when the debt is over──▶ read
@@ -27,11 +28,11 @@ export interface DecodeBudgets {
 /** 128 KB of measurements are read in 3 ms; only items of hundreds of kilobytes take longer. */
 export const freeMs = 10;
 
-/** What is no message costs its sender so many times what it took: a device of ours sends none. */
+/** What is no message costs its sender so many times its bytes and the time it took: a device of ours sends none. */
 const malformedFactor = 10;
 
 const mb = 1024 * 1024;
-/** A worker reads some 50 MB a second. Of slow messages a hundredth to a fiftieth of its time. */
+/** A worker decodes some 50 MB a second. Slow messages may take a hundredth to a fiftieth of its time. */
 export const defaultBudgets: DecodeBudgets = {
   devicePackets: { perSecond: 500, burst: 2_000 },
   deviceBytes: { perSecond: 8 * mb, burst: 32 * mb },
@@ -40,16 +41,16 @@ export const defaultBudgets: DecodeBudgets = {
   accountMs: { perSecond: 20, burst: 200 },
 };
 
-/** A debt is looked at again so often: a clock that a test moves, or an account whose other devices pay. */
+/** How often a debt is checked again: a test may move the clock, and an account's other devices share its debt. */
 const stepMs = 250;
 /** What waits: of a device, and of all. A device has four batches in flight, of 128 KB. */
 const deviceTasksMax = 64, deviceBytesMax = 2 * mb, bytesMax = 32 * mb;
 
-/** What reading a payload came to. */
+/** The result of decoding a payload. */
 export interface Read {
   /** Bytes of JSON. */
   readonly bytes: number;
-  /** It was no message: nothing that a device of ours sends. */
+  /** It was not a message: genuine devices do not send such a payload. */
   readonly malformed?: boolean;
 }
 
@@ -68,14 +69,18 @@ export class DecodeLane {
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
   #bytes = 0;
   #closed = false;
-  /** Messages that had to wait, and those that found no room to. */
+  /** Messages that had to wait, and those that found no room to wait. */
   readonly counters = { delayed: 0, dropped: 0 };
 
-  /** @param accountOf the account of a device, where that is known without asking */
+  /**
+   * @param accountOf the account of a device, if known without a read
+   * @param overflowed called for each message for which its own device left no room: no device of ours does
+   */
   constructor(
     private readonly accountOf: (deviceId: string) => string | undefined = () => undefined,
     budgets: DecodeBudgets = defaultBudgets,
     private readonly nowMs: () => number = () => performance.now(),
+    private readonly overflowed: (deviceId: string) => void = () => {},
   ) {
     const { devicePackets, deviceBytes, accountBytes, deviceMs, accountMs } = budgets;
     this.#budgets = {
@@ -87,13 +92,15 @@ export class DecodeLane {
     };
   }
 
-  /** Does the work now, or when the device may have more done. */
+  /** Does the work now, or when the device's budget allows. */
   take(deviceId: string, payload: Uint8Array, work: Work): void {
     const waiting = this.#waiting.get(deviceId), bytes = payload.length;
     if (!waiting && this.#waitMs(deviceId) === 0) return this.#run(deviceId, payload, work);
     const own = waiting ?? { tasks: [], bytes: 0 };
-    if (own.tasks.length >= deviceTasksMax || own.bytes + bytes > deviceBytesMax || this.#bytes + bytes > bytesMax) {
+    const isFull = own.tasks.length >= deviceTasksMax || own.bytes + bytes > deviceBytesMax;
+    if (isFull || this.#bytes + bytes > bytesMax) {
       this.counters.dropped++;
+      if (isFull) this.overflowed(deviceId);
       return;
     }
     this.counters.delayed++;
@@ -132,11 +139,12 @@ export class DecodeLane {
     const { bytes, malformed } = work(payload);
     const now = this.nowMs(), account = this.accountOf(deviceId);
     const excess = malformed ? (now - begun) * malformedFactor : Math.max(0, now - begun - freeMs);
+    const cost = malformed ? bytes * malformedFactor : bytes;
     this.#budgets.devicePackets.take(deviceId, 1, now);
-    this.#budgets.deviceBytes.take(deviceId, bytes, now);
+    this.#budgets.deviceBytes.take(deviceId, cost, now);
     this.#budgets.deviceMs.take(deviceId, excess, now);
     if (account === undefined) return;
-    this.#budgets.accountBytes.take(account, bytes, now);
+    this.#budgets.accountBytes.take(account, cost, now);
     this.#budgets.accountMs.take(account, excess, now);
   }
 

@@ -1,9 +1,9 @@
 /**
- * The cloud as a handler, in the shape that Deno Deploy and `deno serve` run: `deno serve -A cloud/handler.ts`. It keeps no
- * state: any number of instances may run side by side. Its configuration is the environment's: see `handler_config.ts`.
- *
- * Run as the main module it is checked at once, and does not start where something is missing or wrong. Nothing is opened
- * before the first request. SIGTERM and SIGINT let the requests under way end, close what was opened, and end the process.
+ * The cloud as a handler, in the shape that Deno Deploy and `deno serve` run: `deno serve -A cloud/handler.ts`. It
+ * keeps no state: any number of instances may run side by side. The environment configures it: see `handler_config.ts`.
+ * Run as the main module, it checks its configuration at once, and does not start if something is missing or wrong.
+ * Nothing is opened before the first request. SIGTERM and SIGINT let the requests under way end, close what was opened,
+ * and end the process.
  *
  * @module
  */
@@ -11,21 +11,25 @@ import { CloudMetrics } from "./api/metrics.ts";
 import { randomBytes } from "node:crypto";
 import process from "node:process";
 import { SyncError } from "../schema.ts";
+import { within } from "../protocol/within.ts";
 import { Log } from "../protocol/log.ts";
-import { createHandler } from "./api/app.ts";
+import { createHandler, type RequestInfo } from "./api/app.ts";
 import { errorResponse } from "./api/errors.ts";
 import { type ApiToken, tokenHash } from "./api/tokens.ts";
 import { type Environment, type HandlerConfig, readHandlerConfig } from "./handler_config.ts";
 import { logToStderr } from "./handler_log.ts";
 import { Feed } from "./feed/feed.ts";
 import { FeedWatcher } from "./feed/watcher.ts";
+import { Notifier } from "./notify/notifier.ts";
 import { openTables } from "./open_tables.ts";
 import { type OpenPublisher, openPublisher } from "./publishers/open.ts";
+import { measured } from "./operations/field_metrics.ts";
 import { bothObservers } from "./sync/observer.ts";
 import { Registry } from "./sync/registry.ts";
+import { traceObserver } from "./sync/tracing.ts";
 import { CloudService } from "./sync/service.ts";
 
-export { createHandler, type HandlerOptions } from "./api/app.ts";
+export { createHandler, type HandlerOptions, type RequestInfo } from "./api/app.ts";
 export type { Environment } from "./handler_config.ts";
 
 const logger = new Log("handler");
@@ -33,48 +37,56 @@ const logger = new Log("handler");
 /** A handler and what it opened. */
 export interface ConfiguredHandler extends AsyncDisposable {
   /** Answers a request; never throws. */
-  readonly fetch: (request: Request) => Promise<Response>;
+  readonly fetch: (request: Request, info?: RequestInfo) => Promise<Response>;
 }
 
 /**
  * Opens a handler as the environment says; see `handler_config.ts` for the variables.
  *
- * @throws SyncError `config` naming what is missing or wrong; what tables and publisher throw where they can't be opened.
+ * @throws SyncError `config` naming what is missing or wrong; errors of tables and publisher that can't be opened.
  */
 export async function handlerFromEnvironment(env: Environment): Promise<ConfiguredHandler> {
   return await openHandler(await readHandlerConfig(env), []);
 }
 
-/** @param own tokens beside the configured ones */
+/** @param own tokens in addition to the configured ones */
 async function openHandler(config: HandlerConfig, own: readonly ApiToken[]): Promise<ConfiguredHandler> {
-  const { schema, table, tokens, prefix, retentionMs, streamTimeoutMs, auditDays } = config;
+  const { schema, table, tokens, prefix, retentionMs, streamTimeoutMs, auditDays, notifySecrets: secrets } = config;
   const now = () => Date.now(), random = Math.random;
-  // Beside the process that serves an embedded table, if there is one: this one leaves the stream to it.
+  // With an embedded table, another process may serve it: this one leaves the stream to that process.
   const tables = await openTables(table, { schema, now, shared: true }).catch((cause) => {
     if (!(cause instanceof TypeError || cause instanceof RangeError)) throw cause;
     throw new SyncError("config", `TWINTABLE_TABLE: ${cause.message}`, { cause });
   });
   const registry = new Registry(tables.log, { now });
-  // By hand, not on an AsyncDisposableStack: Node 22 has none.
+  // Without an AsyncDisposableStack, which Node 22 does not have.
   const publisher = await openPublisherOf(config, random).catch(async (cause) => {
     await tables.close();
     throw cause;
   });
   const metrics = new CloudMetrics({ schema: schema.version });
-  // What this instance handles: no instance hears another, nor any device's presence.
+  // Only what this instance handles: an instance hears neither other instances nor presence.
   const feed = new Feed({ now, random });
+  const fieldMetrics = measured(metrics, { schema, table: tables.log, worker: randomBytes(6).toString("hex"), now });
+  fieldMetrics.start();
+  const notifier = publisher && new Notifier({ schema, log: tables.log, publisher, prefix, secrets, now, random });
+  if (notifier) metrics.add({ labelled: () => notifier.labelled() });
+  notifier?.start();
   const handler = createHandler({
     schema,
     tables,
     registry,
     feed,
     metrics,
+    fieldMetrics,
     ...(publisher && {
       service: new CloudService({
-        ...{ schema, tables, registry, publisher, now, random, retentionMs },
-        observer: bothObservers(metrics, new FeedWatcher(schema, feed, now)),
+        ...{ schema, tables, registry, publisher, notifier, now, random, retentionMs },
+        observer: [metrics, new FeedWatcher(schema, feed, now), fieldMetrics.observer]
+          .reduce(bothObservers, traceObserver(now)),
       }),
       counters: () => ({ publishedBytes: publisher.counters.publishedBytes }),
+      publisher,
     }),
     tokens: () => [...tokens(), ...own],
     prefix,
@@ -91,6 +103,8 @@ async function openHandler(config: HandlerConfig, own: readonly ApiToken[]): Pro
     fetch: handler,
     async [Symbol.asyncDispose]() {
       feed.close();
+      await fieldMetrics.close();
+      await notifier?.close();
       await publisher?.close();
       await tables.close();
     },
@@ -104,7 +118,7 @@ async function openPublisherOf(config: HandlerConfig, random: () => number): Pro
     : await openPublisher(publisher, { ...mqtt, prefix, payloadBytesMax, random });
 }
 
-/** What this process hands to its own routes shows this: `lambda.ts`. Nobody else can know it. */
+/** `lambda.ts` uses this token to call this process's own routes. Nobody else can know it. */
 export const ownToken: string = randomBytes(32).toString("base64url");
 
 /** The handler of this process, opened by its first request. */
@@ -113,13 +127,13 @@ class ProcessHandler {
   #running = 0;
   #idle: (() => void) | undefined;
 
-  async fetch(request: Request): Promise<Response> {
+  async fetch(request: Request, info?: RequestInfo): Promise<Response> {
     const opening = this.#opening ??= this.#open();
     this.#running++;
     try {
-      return await (await opening).fetch(request);
+      return await (await opening).fetch(request, info);
     } catch (error) {
-      // Tried again with the next request: a table may not have been there yet.
+      // The next request tries again: a table may not have existed yet.
       if (this.#opening === opening) this.#opening = undefined;
       return errorResponse(error);
     } finally {
@@ -134,13 +148,12 @@ class ProcessHandler {
     return await openHandler(config, [{ name: "lambda", hash: tokenHash(ownToken), scopes: ["forward"] }]);
   }
 
-  /** Lets what is under way end, for a bounded time, and closes. */
+  /** Waits a bounded time for requests under way, and closes. */
   async close(): Promise<void> {
     if (this.#running > 0) {
-      const limit = new Promise<void>((resolve) => setTimeout(resolve, closeMs));
-      await Promise.race([limit, new Promise<void>((resolve) => this.#idle = resolve)]);
+      await within(closeMs, new Promise<void>((resolve) => this.#idle = resolve));
     }
-    // One that could not be opened has nothing to close.
+    // If it could not be opened, there is nothing to close.
     await (await this.#opening?.catch(() => undefined))?.[Symbol.asyncDispose]();
   }
 }
@@ -150,16 +163,19 @@ const closeMs = 8_000;
 const own = new ProcessHandler();
 
 export default {
-  /** Answers a request; where the configuration is wrong, with 500 and the reason in the log. */
-  fetch: (request: Request): Promise<Response> => own.fetch(request),
+  /**
+   * Answers a request; if the configuration is wrong, with 500 and the reason in the log. Without `info`, as `Deno.serve`
+   * gives it, all callers share one address's tries to sign in.
+   */
+  fetch: (request: Request, info?: RequestInfo): Promise<Response> => own.fetch(request, info),
 };
 
-/** How long the start waits for a table, ms: beyond, it counts as away. */
+/** How long the start waits for a table, ms: after that, the table counts as unreachable. */
 const checkTablesMs = 5_000;
 
 /**
- * Reads from both tables, so that one that is not there, or closed to us, ends the start and is named. One that is away does
- * not: that passes. An embedded table is another process's to open.
+ * Reads from both tables, so that a missing or forbidden table ends the start with its name. An unreachable table does
+ * not, because that is transient. An embedded table is opened by another process.
  *
  * @throws SyncError `config`
  */
@@ -168,16 +184,13 @@ async function checkTables({ schema, table }: HandlerConfig): Promise<void> {
   const tables = await openTables(table, { schema, now: () => Date.now() }).catch((cause) => {
     throw new SyncError("config", `TWINTABLE_TABLE: ${cause.message}`, { cause });
   });
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<void>((resolve) => timer = setTimeout(resolve, checkTablesMs));
   const probe = Promise.all([tables.data, tables.log].map((one) => one.get([["twintable#probe", "probe"]])));
   try {
-    await Promise.race([probe, late]);
+    await within(checkTablesMs, probe);
   } catch (cause) {
     if (!(cause instanceof SyncError) || cause.retryable) return;
     throw new SyncError("config", `TWINTABLE_TABLE: ${cause.message}${cause.hint ? `; ${cause.hint}` : ""}`, { cause });
   } finally {
-    clearTimeout(timer);
     // A request that is late fails with the connection.
     probe.catch(() => {});
     await tables.close();

@@ -1,10 +1,11 @@
 /**
- * The configuration of a handler, read from variables and files and checked, before anything is opened or connected to.
+ * The configuration of a handler, read from variables and files and checked before anything is opened or connected.
  *
  * | variable | meaning |
  * | --- | --- |
  * | `TWINTABLE_SCHEMA` | the schema's file; required |
  * | `TWINTABLE_TABLE` | `dynamodb://TABLE[?region=…&endpoint=…]`, or `embedded:PATH` beside the process that serves it; required |
+ * | `TWINTABLE_…_FILE` | for `TOKEN`, `PUBLISHER` and `NOTIFY_SECRET`: in its place, the file that holds it |
  * | `TWINTABLE_TOKEN` | the bearer token of everything but `/healthz`; this or the next is required |
  * | `TWINTABLE_TOKENS` | in its place several, each with a name, scopes and expiry: a file as of `cloud --tokens`, read again when it changes; or the list itself |
  * | `TWINTABLE_PUBLISHER` | how devices are reached: `mqtts://USER:PASSWORD@HOST`, `iot-data://ENDPOINT?region=…`, `emqx+https://KEY:SECRET@HOST/api/v5/publish`; without it there is no `/stream`, `/up` and `/sync` |
@@ -13,8 +14,9 @@
  * | `TWINTABLE_PREFIX` | topic prefix; default `tt` |
  * | `TWINTABLE_PAYLOAD_BYTES_MAX` | bytes of one MQTT payload; default 131072 |
  * | `TWINTABLE_RETENTION_HOURS` | how long the channel logs keep entries; default 168 |
- * | `TWINTABLE_AUDIT_DAYS` | how long the audit keeps who did what; default 90 |
+ * | `TWINTABLE_AUDIT_DAYS` | how long the audit keeps entries; default 90 |
  * | `TWINTABLE_STREAM_TIMEOUT_MS` | how long `/stream` may take; default 4000 |
+ * | `TWINTABLE_NOTIFY_SECRET` | what webhooks of `notify` are signed with; several, by spaces, while they are exchanged |
  * | `TWINTABLE_LOG` | `debug`, `info` (default), `warning` or `error` |
  *
  * AWS credentials come from the AWS default chain.
@@ -25,9 +27,10 @@ import { readFile } from "node:fs/promises";
 import { loadSchema, type Schema, SyncError } from "../schema.ts";
 import { type ApiToken, singleToken } from "./api/tokens.ts";
 import { openTokens, parseTokens } from "./api/tokens_file.ts";
+import { checkSecrets } from "./notify/receivers.ts";
 import { checkPublisherUrl } from "./publishers/open.ts";
 
-/** Where the configuration is read from: a variable's value, undefined where it is not set. */
+/** Where the configuration is read from: a variable's value, undefined if it is not set. */
 export type Environment = (name: string) => string | undefined;
 
 /** How a handler's parts are opened. */
@@ -41,6 +44,7 @@ export interface HandlerConfig {
   readonly retentionMs: number | undefined;
   readonly streamTimeoutMs: number | undefined;
   readonly auditDays: number | undefined;
+  readonly notifySecrets: readonly string[];
   readonly mqtt: {
     readonly protocolVersion: 4 | 5;
     readonly ca: string | undefined;
@@ -52,7 +56,7 @@ export interface HandlerConfig {
 /**
  * Reads a handler's configuration; see the module's text for the variables.
  *
- * @throws SyncError `config` naming what is missing or wrong; what the schema's file throws
+ * @throws SyncError `config` naming what is missing or wrong; errors of the schema's file
  */
 export async function readHandlerConfig(env: Environment): Promise<HandlerConfig> {
   const tokens = await apiTokens(env);
@@ -65,7 +69,7 @@ export async function readHandlerConfig(env: Environment): Promise<HandlerConfig
       `TWINTABLE_TABLE is embedded:PATH or dynamodb://TABLE[?region=…&endpoint=…], not ${text}`,
     );
   }
-  const publisher = env("TWINTABLE_PUBLISHER") || undefined;
+  const publisher = (await secret(env, "TWINTABLE_PUBLISHER"))?.trim();
   if (publisher) checkPublisherUrl(publisher);
   const retentionHours = wholeNumber(env, "TWINTABLE_RETENTION_HOURS");
   return {
@@ -77,6 +81,7 @@ export async function readHandlerConfig(env: Environment): Promise<HandlerConfig
     retentionMs: retentionHours === undefined ? undefined : retentionHours * 3600_000,
     streamTimeoutMs: wholeNumber(env, "TWINTABLE_STREAM_TIMEOUT_MS"),
     auditDays: wholeNumber(env, "TWINTABLE_AUDIT_DAYS"),
+    notifySecrets: checkSecrets((await secret(env, "TWINTABLE_NOTIFY_SECRET"))?.split(/\s+/).filter(Boolean) ?? []),
     mqtt: await mqttOptions(env),
     schema: await loadSchema(schemaFile),
   };
@@ -85,13 +90,34 @@ export async function readHandlerConfig(env: Environment): Promise<HandlerConfig
 async function apiTokens(env: Environment): Promise<() => readonly ApiToken[]> {
   const list = env("TWINTABLE_TOKENS");
   if (!list) {
-    const single = singleToken(required(env, "TWINTABLE_TOKEN"));
+    const token = (await secret(env, "TWINTABLE_TOKEN"))?.trim();
+    const single = singleToken(token ?? required(env, "TWINTABLE_TOKEN"));
     return () => single;
   }
-  if (env("TWINTABLE_TOKEN")) throw new SyncError("config", "TWINTABLE_TOKEN and TWINTABLE_TOKENS are one too many");
+  if (env("TWINTABLE_TOKEN") || env("TWINTABLE_TOKEN_FILE")) {
+    throw new SyncError("config", "TWINTABLE_TOKEN and TWINTABLE_TOKENS are one too many");
+  }
   if (!list.trimStart().startsWith("[")) return await openTokens(list, "TWINTABLE_TOKENS");
   const parsed = parseTokens(list, "TWINTABLE_TOKENS");
   return () => parsed;
+}
+
+/** A secret, which stands in the variable or in the file that `…_FILE` names; undefined: in neither. */
+async function secret(env: Environment, name: string): Promise<string | undefined> {
+  const value = env(name), file = env(`${name}_FILE`);
+  if (!file) return value || undefined;
+  if (value) throw new SyncError("config", `${name} and ${name}_FILE are one too many`);
+  const text = await contentOf(`${name}_FILE`, file);
+  if (text.trim() === "") throw new SyncError("config", `${name}_FILE: ${file} is empty`);
+  return text;
+}
+
+async function contentOf(name: string, file: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (cause) {
+    throw new SyncError("config", `${name}: ${file} can't be read: ${(cause as Error).message}`, { cause });
+  }
 }
 
 function required(env: Environment, name: string): string {
@@ -118,12 +144,7 @@ async function mqttOptions(env: Environment) {
   }
   const pem = async (name: string) => {
     const file = env(name);
-    if (!file) return undefined;
-    try {
-      return await readFile(file, "utf8");
-    } catch (cause) {
-      throw new SyncError("config", `${name}: ${file} can't be read: ${(cause as Error).message}`, { cause });
-    }
+    return file ? await contentOf(name, file) : undefined;
   };
   return {
     protocolVersion: version === "5" ? 5 as const : 4 as const,

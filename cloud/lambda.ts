@@ -1,6 +1,7 @@
 /**
- * The handler as an AWS Lambda function on Node 22 or 24: `deno task bundle:lambda` makes one file of it, `dist/lambda.mjs`, whose
- * export is `handler`. Configured by the environment, as `handler.ts`; a schema beside the file is `TWINTABLE_SCHEMA=schema.json`.
+ * The handler as an AWS Lambda function on Node 22 or 24: `deno task bundle:lambda` makes one file of it,
+ * `dist/lambda.mjs`, whose export is `handler`. Configured by the environment, as `handler.ts`; a schema beside the
+ * file is `TWINTABLE_SCHEMA=schema.json`.
  *
  * | event | what happens |
  * | --- | --- |
@@ -8,17 +9,18 @@
  * | DynamoDB stream (`Records`), EventBridge Pipes (an array) | as `POST /stream`; the answer is `batchItemFailures` |
  * | AWS IoT rule's Lambda action: `{topic, payload}` | as `POST /up` |
  *
- * Who may invoke the function with an event is IAM's to say: those need no token. An event that can't be handled throws, so that AWS
- * delivers it again.
+ * IAM decides who may invoke the function with an event: these invocations need no token. An event that can't be
+ * handled throws, so that AWS delivers it again.
  *
- * Between invocations a function is frozen, and a connection to a broker with it: publish by `iot-data://` or `emqx+https://`.
+ * Between invocations, a function is frozen together with its connection to a broker: publish by `iot-data://` or
+ * `emqx+https://`.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 import own, { ownToken } from "./handler.ts";
 
-/** What of an HTTP event (payload format 2.0) is read. */
+/** The used part of an HTTP event (payload format 2.0). */
 interface HttpEvent {
   readonly version: "2.0";
   readonly rawPath: string;
@@ -26,7 +28,7 @@ interface HttpEvent {
   readonly headers?: Readonly<Record<string, string | undefined>>;
   readonly body?: string;
   readonly isBase64Encoded?: boolean;
-  readonly requestContext: { readonly http: { readonly method: string } };
+  readonly requestContext: { readonly http: { readonly method: string; readonly sourceIp?: string } };
 }
 
 /** An answer in payload format 2.0. */
@@ -37,9 +39,13 @@ export interface HttpAnswer {
   readonly isBase64Encoded: boolean;
 }
 
-/** Handles an invocation; see the module's text. @throws {Error} for an event that is none of these, or that failed */
+/** Handles an invocation; see the module's text. @throws {Error} for an unknown event, or one that failed */
 export async function handler(event: unknown): Promise<unknown> {
-  if (isHttp(event)) return await answered(await own.fetch(requestOf(event)));
+  if (isHttp(event)) {
+    // As AWS saw the connection, and not a header that a caller may write.
+    const { sourceIp: hostname } = event.requestContext.http;
+    return await answered(await own.fetch(requestOf(event), { remoteAddr: { hostname } }));
+  }
   if (isStream(event)) return await posted("/stream", event);
   if (isMessage(event)) return await posted("/up", event);
   throw new Error(
@@ -64,7 +70,7 @@ function isMessage(event: unknown): boolean {
   return isObject(event) && typeof event.topic === "string" && event.payload !== undefined;
 }
 
-/** Names only: values may be anybody's data. */
+/** Only names: values may be anybody's data. */
 function keysOf(event: unknown): string {
   return isObject(event) ? `its fields are ${Object.keys(event).slice(0, 20).join(", ")}` : `it is ${typeof event}`;
 }
@@ -80,7 +86,7 @@ function requestOf({ rawPath, rawQueryString, headers, body, isBase64Encoded, re
 
 async function answered(response: Response): Promise<HttpAnswer> {
   const body = Buffer.from(await response.arrayBuffer());
-  // Only what is text is handed over as such; whatever else there will be is base64.
+  // Only text is passed as text; anything else is base64.
   const isText = /^(text\/|application\/json)|charset=/.test(response.headers.get("content-type") ?? "text/");
   return {
     statusCode: response.status,
@@ -90,7 +96,7 @@ async function answered(response: Response): Promise<HttpAnswer> {
   };
 }
 
-/** Hands an event to one of the handler's own routes. */
+/** Passes an event to one of the handler's own routes. */
 async function posted(path: string, event: unknown): Promise<unknown> {
   const headers = { authorization: `Bearer ${ownToken}` };
   const response = await own.fetch(

@@ -20,6 +20,10 @@
 export { type Broker, type BrokerOptions, startBroker } from "./broker/broker.ts";
 export type { ApiToken, Scope as ApiScope } from "./api/tokens.ts";
 export type { AccessOptions, Admission } from "./broker/access.ts";
+export type { ShownCertificate } from "./broker/shown_certificate.ts";
+export type { ReaderRights } from "./broker/readers.ts";
+export type { JwtOptions } from "./identity/jwt.ts";
+export type { DeviceKey } from "./sync/device_keys.ts";
 export type { Rate } from "./budget.ts";
 export type { DecodeBudgets } from "./decode_lane.ts";
 export { type EmbeddedOptions, type EmbeddedTables, openEmbedded } from "./embedded.ts";
@@ -30,17 +34,20 @@ export {
   handlerFromEnvironment,
   type HandlerOptions,
 } from "./handler.ts";
-export {
-  type CloudMqttOptions,
-  MqttPublisher,
-  type MqttPublisherOptions,
-  MqttReceiver,
-  type MqttReceiverOptions,
-} from "./mqtt.ts";
+export { MqttPublisher, type MqttPublisherOptions } from "./publishers/mqtt.ts";
+export { MqttReceiver, type MqttReceiverOptions } from "./receiver.ts";
+export { type CloudMqttOptions } from "./worker_session.ts";
 export { type OpenedTables, openTables, type OpenTablesOptions } from "./open_tables.ts";
 export type { Publisher, PublishOptions, Target } from "./publishers/port.ts";
 export { type OpenPublisher, openPublisher, type OpenPublisherOptions } from "./publishers/open.ts";
-export { type DeviceInfo, Registry, type RegistryOptions, type StoredReport } from "./sync/registry.ts";
+export {
+  type Arrival,
+  type DeviceInfo,
+  type Registered,
+  Registry,
+  type RegistryOptions,
+  type StoredReport,
+} from "./sync/registry.ts";
 export type { DeviceReport } from "../protocol/report.ts";
 export type { Presence } from "../protocol.ts";
 export type { TokenOptions } from "./sync/device_token.ts";
@@ -71,4 +78,5 @@ export type {
   WriteResult,
 } from "./table/port.ts";
 export type { Item } from "../schema.ts";
-export { type Cloud, type CloudOptions, type HttpOptions, startCloud } from "./worker.ts";
+export type { Cloud, HttpOptions } from "./running_cloud.ts";
+export { type CloudOptions, startCloud } from "./worker.ts";

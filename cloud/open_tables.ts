@@ -1,6 +1,6 @@
 /**
- * Opens the tables that a URL names: `embedded:PATH` or `dynamodb://TABLE[?region=…&endpoint=…]`. SQLite is loaded only for
- * the one (a handler may run where there is none), the AWS SDK only for the other.
+ * Opens the tables that a URL names: `embedded:PATH` or `dynamodb://TABLE[?region=…&endpoint=…]`. SQLite is loaded only
+ * for the first (a handler may run without it), the AWS SDK only for the second.
  *
  * @module
  */
@@ -10,11 +10,11 @@ import type { Schema } from "../schema/model.ts";
 import type { Synchronous } from "./embedded.ts";
 import type { Tables } from "./table/port.ts";
 
-/** Tables that were opened. Closing them is the caller's. */
+/** Opened tables. The caller closes them. */
 export interface OpenedTables extends Tables {
   /** Closes both. */
   close(): Promise<void>;
-  /** Of embedded tables: resolves when the file was deleted or replaced while it is served. */
+  /** For embedded tables: resolves when the file was deleted or replaced while it is served. */
   readonly lost?: Promise<SyncError>;
 }
 
@@ -24,7 +24,7 @@ export interface OpenTablesOptions {
   readonly schema: Schema;
   /** The clock, ms since 1970. */
   readonly now: () => number;
-  /** Of embedded tables: `full` (default) survives a power cut, `normal` a crash. */
+  /** For embedded tables: `full` (default) survives a power cut, `normal` a crash. */
   readonly synchronous?: Synchronous;
   /** Opens embedded tables beside the process that serves them, without their stream. */
   readonly shared?: boolean;
@@ -35,7 +35,7 @@ export interface OpenTablesOptions {
  *
  * @throws {TypeError} for a URL of another kind
  * @throws {RangeError} for a `dynamodb://` URL with something wrong in it
- * @throws {SyncError} where the tables can't be opened
+ * @throws {SyncError} if the tables can't be opened
  */
 export async function openTables(url: string, options: OpenTablesOptions): Promise<OpenedTables> {
   const path = /^embedded:(.+)$/.exec(url)?.[1];

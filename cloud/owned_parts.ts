@@ -1,11 +1,14 @@
 /**
- * The messages in parts that this worker is to take over: the ones whose first part the broker dealt to it. So many for each
- * device, the oldest giving way, and each for a bounded time: what one device begins and never ends costs nobody else a part.
+ * The multi-part messages that this worker must handle: those whose first part the broker gave to it. Bounded for each
+ * device, the oldest evicted first, and each for a bounded time, so that messages that one device starts and never
+ * completes cost no other device a part.
  *
  * @module
  */
 
-/** Messages of one device, as many as are put together of it; and how long one may take, as long as its parts are kept. */
+/**
+ * Messages of one device, as many as are reassembled for it; and how long one may take, as long as its parts are held.
+ */
 const deviceMax = 64, keptMs = 60_000;
 
 /** See the module. */
@@ -13,12 +16,12 @@ export class OwnedParts {
   /** By device, the messages and when they began, the oldest first. */
   readonly #devices = new Map<string, Map<string, number>>();
   #sweptMs = 0;
-  /** Messages that gave way to others of their device. */
+  /** Messages that were evicted for others of their device. */
   dropped = 0;
 
   constructor(private readonly nowMs: () => number) {}
 
-  /** Devices that have begun something. */
+  /** Devices with an incomplete message. */
   get devices(): number {
     return this.#devices.size;
   }
@@ -35,7 +38,7 @@ export class OwnedParts {
     this.dropped++;
   }
 
-  /** Whether the message was this worker's to take over; then it is no more. */
+  /** Whether this worker must handle the message; it is removed then. */
   take(deviceId: string, id: string): boolean {
     const own = this.#devices.get(deviceId);
     if (!own?.delete(id)) return false;
@@ -43,7 +46,7 @@ export class OwnedParts {
     return true;
   }
 
-  /** Now and then, so that a part costs the same however many there are. */
+  /** From time to time, so that a part costs the same however many there are. */
   #sweep(now: number): void {
     if (now - this.#sweptMs < keptMs / 4) return;
     this.#sweptMs = now;

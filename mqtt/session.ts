@@ -1,15 +1,15 @@
 /**
- * One MQTT connection that comes back by itself: clean sessions, QoS 1, jittered and capped backoff. The agent's link, the
- * cloud's publisher and its receiver are made of it. It is a shell around `npm:mqtt`, not part of the codec: `protocol.ts`
+ * One MQTT connection that reconnects by itself: clean sessions, QoS 1, jittered and capped backoff. The agent's link,
+ * the cloud's publisher and its receiver use it. It is a shell around `npm:mqtt`, not part of the codec: `protocol.ts`
  * does not export it, so that the simulation never loads it.
  *
  *     connecting ──CONNACK──▶ subscribing ──SUBACK──▶ up
  *         ▲                        │                  │
  *         └──── backoff ◀──────────┴─── closed ◀──────┘
  *
- * Each attempt has a client of its own, and its store keeps nothing. `npm:mqtt` would queue offline and send again what
- * was in flight; here both are the work of the logic above, which knows what is still worth sending (a second queue
- * below it would grow while the link is down, and deliver what was superseded).
+ * Each attempt has a client of its own, whose store holds nothing. `npm:mqtt` would queue messages while offline and
+ * resend those in flight. Here the layers above do both, because they know what is still worth sending; a second queue
+ * below them would grow while the link is down, and deliver superseded messages.
  *
  * @module
  */
@@ -17,10 +17,13 @@ import { Buffer } from "node:buffer";
 import net from "node:net";
 import { Readable } from "node:stream";
 import tls from "node:tls";
+import { within } from "../protocol/within.ts";
 import { backoffMs } from "../protocol/backoff.ts";
-import { Log, withoutSecrets } from "../protocol/log.ts";
+import { Log, noteTold, withoutSecrets } from "../protocol/log.ts";
+import { holdMs, Outage } from "../protocol/outage.ts";
 import { type IClientOptions, MqttClient } from "npm:mqtt@^5.16.0";
 import { SyncError } from "../schema/errors.ts";
+import { offlineFault, type OfflineReason } from "./offline.ts";
 import { SteadyStream } from "./steady_stream.ts";
 
 /** How a broker is reached. */
@@ -44,53 +47,64 @@ export interface BrokerConnection {
 /** Options of an {@link MqttSession}. */
 export interface SessionOptions extends BrokerConnection {
   readonly clientId: string;
+  /** Instead of `password`: what to show at the next connection. */
+  readonly secret?: () => string;
+  /** In the place of `cert` and `key`: what to show at the next connection. */
+  readonly certificate?: () => { readonly cert: string; readonly key: string };
   /** Topic filters, all subscribed with QoS 1 before `up` is called. */
   readonly subscriptions: readonly string[];
-  /** What a refused subscription means to the user; undefined: no more than that. */
+  /** What a refused subscription means to the user; undefined: nothing to add. */
   readonly refusal?: (topics: readonly string[]) => string | undefined;
   /** A retained message that the broker publishes when the connection is lost. */
   readonly will?: { readonly topic: string; readonly payload: Uint8Array };
   /** A retained message that is published when the session is up. */
   readonly birth?: { readonly topic: string; payload(): Uint8Array };
-  /** Seconds; default 60. The broker drops a client that was silent for one and a half of it. */
+  /** Seconds; default 60. The broker drops a client that was silent for one and a half times this. */
   readonly keepaliveSeconds?: number;
   /** From the attempt to the CONNACK, ms; default 15,000. */
   readonly connectTimeoutMs?: number;
   /** Backoff: from `retryMinMs` (default 250) doubling to `retryMaxMs` (default 30,000), each jittered by half. */
   readonly retryMinMs?: number;
   readonly retryMaxMs?: number;
+  /** How long a connection must hold to be none of those that end soon after they were made, ms; default 10,000. */
+  readonly stableMs?: number;
   /** Bytes that may wait to be written before the connection counts as stuck and is cut; default 32 MB. */
   readonly bufferBytesMax?: number;
   /** In [0, 1); default `Math.random`. */
   readonly random?: () => number;
   /** The part's name in the log, below `twintable`. */
   readonly logName: string;
+  /** Shared by the sessions of one program that lose the same broker: what is lost is told once. Default: one of its own. */
+  readonly outage?: Outage;
 }
 
 /** What a session tells. */
 export interface SessionHandlers {
-  /** Connected and subscribed: from now on nothing published on the subscribed topics is missed silently. */
+  /** Connected and subscribed: from now on, no message on the subscribed topics is missed silently. */
   up(): void;
   down(reason: string): void;
+  /** An attempt has failed. True: the next one is made soon, whatever was wrong with this one. */
+  failed?(error: SyncError): boolean;
   /** While a returned promise is pending no PUBACK is sent and nothing further is read: back-pressure. */
   message(topic: string, payload: Uint8Array): void | Promise<void>;
 }
 
-/** Publishes that wait for their PUBACK: far above any window of the logic above, below the 65,535 ids of MQTT. */
+/** Publishes that wait for their PUBACK: far above any window of the layers above, below the 65,535 ids of MQTT. */
 const unacknowledgedMax = 16_384;
-/** A connection that held for so long starts the backoff anew. Shorter ones (two clients of one id evict each other) don't. */
-const stableMs = 10_000;
-/** Refused credentials will not get better by themselves soon. */
+/**
+ * A connection that held for so long starts the backoff again. Shorter ones (two clients of one id evict each other)
+ * don't.
+ */
+const stableMsDefault = 10_000;
+/** Refused credentials will not start to work soon. */
 const refusedRetryMs = 30_000;
 const closeTimeoutMs = 2_000;
-/** So many short connections in a row are no accident. */
+/** So many short connections in a row are not accidental. */
 const shortLivesMax = 3;
-/** The code of MQTT 5 for a session that another client took over. */
+/** MQTT 5's code for "session taken over": another client connected with this id. */
 const takenOver = 0x8e;
-/** Codes of a CONNACK: bad user name or password, and not authorized; 4 and 5 in MQTT 3.1.1, 134 and 135 in MQTT 5. */
-const refusedCodes: ReadonlySet<unknown> = new Set([4, 5, 134, 135]);
 
-/** A PUBACK of MQTT 5 says why a message was not taken: it has a code of 128 and above. */
+/** A PUBACK of MQTT 5 says why a message was refused: its code is 128 or above. */
 function publishError(topic: string, cause: Error & { code?: unknown }): SyncError {
   const isRefused = typeof cause.code === "number" && cause.code >= 128;
   if (isRefused) {
@@ -99,7 +113,7 @@ function publishError(topic: string, cause: Error & { code?: unknown }): SyncErr
   return new SyncError("unavailable", `publishing on ${topic} failed: ${cause.message}`, { retryable: true, cause });
 }
 
-/** In the place of `npm:mqtt`'s store of unacknowledged publishes: keeps nothing, so that nothing is sent twice. */
+/** Replaces `npm:mqtt`'s store of unacknowledged publishes: it holds nothing, so nothing is sent twice. */
 const noStore: NonNullable<IClientOptions["outgoingStore"]> = {
   put(_packet, done) {
     done();
@@ -119,11 +133,11 @@ const noStore: NonNullable<IClientOptions["outgoingStore"]> = {
 
 function openSocket(options: SessionOptions): net.Socket {
   const url = new URL(options.url);
-  // WHATWG keeps the brackets of an IPv6 address; the resolver wants none.
+  // WHATWG keeps the brackets of an IPv6 address; the resolver does not accept them.
   const host = url.hostname.replace(/^\[|\]$/g, "");
   const secure = url.protocol === "mqtts:";
   const port = Number(url.port || (secure ? 8883 : 1883));
-  const { ca, cert, key } = options;
+  const { ca } = options, { cert, key } = options.certificate?.() ?? options;
   // The cast: Deno's types of node:tls give TLSSocket, which is a net.Socket.
   const socket: net.Socket = secure
     ? tls.connect({
@@ -141,7 +155,7 @@ function openSocket(options: SessionOptions): net.Socket {
   return socket;
 }
 
-/** Checks a broker's URL. @throws {TypeError} where it is not `mqtt://` or `mqtts://` with a host */
+/** Checks a broker's URL. @throws {TypeError} if it is not `mqtt://` or `mqtts://` with a host */
 export function checkBrokerUrl(url: string): void {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
   if (!parsed || !["mqtt:", "mqtts:"].includes(parsed.protocol) || parsed.hostname === "") {
@@ -151,7 +165,7 @@ export function checkBrokerUrl(url: string): void {
   }
 }
 
-/** A connection that comes back by itself. Delivery is at most once from its point of view: it never sends again. */
+/** A connection that reconnects by itself. From its point of view, delivery is at most once: it never resends. */
 export class MqttSession {
   readonly #log;
   readonly #random: () => number;
@@ -168,9 +182,15 @@ export class MqttSession {
   #shortLives = 0;
   #upSince = 0;
   #unacknowledged = 0;
+  readonly #outage: Outage;
+  /** Looks whether a connection that came after others were lost has held. */
+  #held: ReturnType<typeof setTimeout> | undefined;
+  #wasUp = false;
+  /** Why there is no connection, or why the last one ended, as a name. */
+  reason: OfflineReason | undefined;
   /** Why there is no connection, or why the last one ended. `unauthorized`: refused by the broker. */
   lastError: SyncError | undefined;
-  /** Bytes of a packet that the broker takes; undefined: it has not said so (MQTT 3.1.1 has no way to). */
+  /** Bytes of the largest packet that the broker accepts; undefined: it has not said so (MQTT 3.1.1 cannot). */
   packetBytesMax: number | undefined;
 
   /** @throws {TypeError} for a URL that is not a broker's */
@@ -178,6 +198,7 @@ export class MqttSession {
     checkBrokerUrl(options.url);
     this.#random = options.random ?? Math.random;
     this.#log = new Log(options.logName);
+    this.#outage = options.outage ?? new Outage(this.#log, `the broker ${new URL(options.url).host}`);
   }
 
   /** Connected and subscribed. */
@@ -185,18 +206,32 @@ export class MqttSession {
     return this.#up;
   }
 
-  /** Bytes that were handed over and not yet written to the network. */
+  /** Bytes that are not yet written to the network. */
   get bufferedBytes(): number {
     return (this.#stream?.writableLength ?? 0) + (this.#stream?.socket.writableLength ?? 0);
   }
 
-  /** Cuts the connection as a lost network does (the broker publishes the will), and makes no other until {@link start}. */
+  /**
+   * Cuts the connection as a lost network would (the broker publishes the will), and makes no other until
+   * {@link start}.
+   */
   pause(): void {
     this.#isPaused = true;
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (!this.#client) return;
     this.#fault ??= new SyncError("unavailable", "the link is paused", { retryable: true });
+    this.lastError = this.#fault;
+    if (this.#stream) this.#stream.destroy();
+    else this.#ended(this.#client);
+  }
+
+  /** Connects again at once, where there is a connection, with what {@link SessionOptions.secret} or `certificate` gives by then. */
+  reconnect(): void {
+    if (!this.#client || this.#closed || this.#isPaused) return;
+    // Whether it lets in what it is shown then is not known.
+    this.#wasUp = false;
+    this.#fault ??= new SyncError("unavailable", "the link connects again", { retryable: true });
     this.lastError = this.#fault;
     if (this.#stream) this.#stream.destroy();
     else this.#ended(this.#client);
@@ -223,7 +258,7 @@ export class MqttSession {
     if (!this.#up || !client) return false;
     const stuck = this.bufferedBytes > (this.options.bufferBytesMax ?? 32 * 1024 * 1024);
     if (stuck || this.#unacknowledged >= unacknowledgedMax) {
-      this.#fail(new SyncError("unavailable", "the connection to the broker is stuck", { retryable: true }));
+      this.#fail(new SyncError("unavailable", "the connection to the broker is stuck", { retryable: true }), "closed");
       this.#stream?.destroy();
       return false;
     }
@@ -231,7 +266,10 @@ export class MqttSession {
     const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
     client.publish(topic, bytes, { qos: 1, retain: options?.retain ?? false }, (cause?: Error | null) => {
       if (client === this.#client) this.#unacknowledged--;
-      done?.(cause ? publishError(topic, cause) : undefined);
+      const error = cause ? publishError(topic, cause) : undefined;
+      // It was lost with the connection, which is told.
+      if (error && this.#outage.active) noteTold(error);
+      done?.(error);
     });
     return true;
   }
@@ -243,21 +281,17 @@ export class MqttSession {
     clearTimeout(this.#timer);
     const client = this.#client;
     if (!client) return;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, closeTimeoutMs));
+    const begun = performance.now();
     if (last && this.#up) {
-      await Promise.race([
-        new Promise<void>((resolve) =>
-          this.publish(last.topic, last.payload, () => resolve(), { retain: true }) || resolve()
-        ),
-        late,
-      ]);
+      const told = new Promise<void>((resolve) =>
+        this.publish(last.topic, last.payload, () => resolve(), { retain: true }) || resolve()
+      );
+      await within(closeTimeoutMs, told);
     }
     const ended = new Promise<void>((resolve) => client.once("close", () => resolve()));
-    // Not forced, `end` sends DISCONNECT, but first waits for every PUBACK, whose answer is of no use any more.
+    // Without force, `end` sends DISCONNECT only after every PUBACK, which nobody needs any more.
     client.end(!this.#up || this.#unacknowledged > 0);
-    await Promise.race([ended, late]);
-    clearTimeout(timer);
+    await within(Math.max(0, closeTimeoutMs - (performance.now() - begun)), ended);
     this.#stream?.destroy();
     this.#ended(client);
   }
@@ -277,7 +311,7 @@ export class MqttSession {
       manualConnect: true,
       clientId: options.clientId,
       username: options.username,
-      password: options.password,
+      password: options.secret?.() ?? options.password,
       protocolVersion: options.protocolVersion ?? 4,
       clean: true,
       resubscribe: false,
@@ -287,8 +321,8 @@ export class MqttSession {
       keepalive: options.keepaliveSeconds ?? 60,
       connectTimeout: options.connectTimeoutMs ?? 15_000,
       timerVariant: "native",
-      // With it the packet writer would make a buffer for each of 65,536 numbers before its first packet: 17 MB of an agent's
-      // memory and some 40 ms of its start, to spare an allocation of two bytes a packet.
+      // With this cache, the packet writer would make a buffer for each of 65,536 numbers before its first packet: 17
+      // MB of an agent's memory and some 40 ms of its start, to save an allocation of two bytes a packet.
       writeCache: false,
       ...(options.will
         ? {
@@ -310,7 +344,7 @@ export class MqttSession {
     });
     // MQTT 5: the session was taken over by another client of this id.
     client.on("disconnect", ({ reasonCode }) => {
-      if (client === this.#client && reasonCode === takenOver) this.#fail(this.#takenError());
+      if (client === this.#client && reasonCode === takenOver) this.#fail(this.#takenError(), "taken");
     });
     client.on("close", () => this.#ended(client));
     client.connect();
@@ -326,35 +360,31 @@ export class MqttSession {
     );
   }
 
+  get #stableMs(): number {
+    return this.options.stableMs ?? stableMsDefault;
+  }
+
   /** Another client seems to use this id: connections end soon after they were made, and none has held since. */
   get taken(): boolean {
-    if (this.#up && performance.now() - this.#upSince > 3 * stableMs) return false;
+    if (this.#up && performance.now() - this.#upSince > 3 * this.#stableMs) return false;
     return this.#shortLives >= shortLivesMax;
   }
 
   #failed(client: MqttClient, cause: Error & { code?: unknown }): void {
     if (client !== this.#client) return;
-    const refused = refusedCodes.has(cause.code);
-    const url = new URL(this.options.url);
-    this.#fail(
-      refused
-        ? new SyncError("unauthorized", `the broker ${url.host} refused ${this.options.clientId}: ${cause.message}`, {
-          retryable: true,
-          cause,
-          hint: "check the user name and the password or token",
-        })
-        : new SyncError("unavailable", `the connection to the broker ${url.host} failed: ${cause.message}`, {
-          retryable: true,
-          cause,
-        }),
-    );
+    const { url, clientId } = this.options;
+    const { error, reason } = offlineFault(cause, { url, clientId, wasUp: this.#wasUp });
+    // Nobody is there: the broker ended the connections before, not another client. One that starts again and again
+    // must not have every device of a fleet accused of having a double.
+    if (reason === "unreachable" || reason === "dns") this.#shortLives = 0;
+    this.#fail(error, reason);
   }
 
-  /** The same fault at every attempt is one warning. */
-  #fail(error: SyncError): void {
-    const again = this.lastError?.message === error.message;
+  /** The same fault at every attempt is logged once. */
+  #fail(error: SyncError, reason: OfflineReason): void {
     this.lastError = this.#fault = error;
-    this.#log[again ? "debug" : "warn"]("{message}", { message: error.message });
+    this.reason = reason;
+    this.#outage.failed(error, { part: this.options.clientId, kind: reason });
   }
 
   #subscribe(client: MqttClient): void {
@@ -362,7 +392,8 @@ export class MqttSession {
     const { subscriptions } = this.options;
     client.subscribe([...subscriptions], { qos: 1 }, (cause, granted) => {
       if (client !== this.#client || this.#closed) return;
-      // The codes of the answer, in the order of the question; where one of them is a refusal, with the error alone.
+      // The codes of the SUBACK, in the order of the SUBSCRIBE; if one of them is a refusal, they come only with the
+      // error.
       const refusal = cause as (Error & { packet?: { granted?: readonly (number | { qos: number })[] } }) | null;
       const codes = refusal?.packet?.granted?.map((code) => typeof code === "number" ? code : code.qos) ??
         (granted ?? []).map(({ qos }) => qos);
@@ -376,6 +407,7 @@ export class MqttSession {
           cause: cause ?? undefined,
           hint: "check the account id, and the broker's access rules",
         }),
+        "subscription",
       );
       this.#stream?.destroy();
     });
@@ -385,14 +417,24 @@ export class MqttSession {
     if (client !== this.#client) return;
     this.#up = true;
     this.#upSince = performance.now();
-    this.lastError = this.#fault = undefined;
-    this.#log.debug("connected to {broker} as {client}", {
-      broker: new URL(this.options.url).host,
-      client: this.options.clientId,
-    });
+    this.#wasUp = true;
+    this.lastError = this.#fault = this.reason = undefined;
+    this.#logUp();
     const { birth } = this.options;
     if (birth) this.publish(birth.topic, birth.payload(), undefined, { retain: true });
     this.handlers.up();
+  }
+
+  /** After an outage its end is the news. One that comes again and again has none until a connection holds. */
+  #logUp(): void {
+    const { url, clientId } = this.options;
+    this.#log[this.#outage.active ? "debug" : "info"]("connected to {broker} as {client}", {
+      broker: new URL(url).host,
+      client: clientId,
+    });
+    this.#outage.over(clientId);
+    clearTimeout(this.#held);
+    this.#held = this.#outage.active ? setTimeout(() => this.#outage.over(clientId), holdMs) : undefined;
   }
 
   #receive(topic: string, payload: Uint8Array, done: (error?: Error) => void): void {
@@ -411,29 +453,36 @@ export class MqttSession {
   #ended(client: MqttClient): void {
     if (client !== this.#client) return;
     const wasUp = this.#up, livedMs = performance.now() - this.#upSince;
-    if (wasUp && livedMs > stableMs) this.#shortLives = 0;
+    if (wasUp && livedMs > this.#stableMs) this.#shortLives = 0;
     else if (wasUp && (!this.#fault || this.#fault.code === "taken")) this.#shortLives++;
-    if (!this.#closed && !this.#fault && wasUp && this.#shortLives >= shortLivesMax) this.#fail(this.#takenError());
+    if (!this.#closed && !this.#fault && wasUp && this.#shortLives >= shortLivesMax) {
+      this.#fail(this.#takenError(), "taken");
+    }
     if (!this.#closed && !this.#fault) {
       const { host } = new URL(this.options.url);
-      this.#fail(new SyncError("unavailable", `the broker ${host} closed the connection`, { retryable: true }));
+      const message = `the broker ${host} closed the connection`;
+      this.#fail(new SyncError("unavailable", message, { retryable: true }), "closed");
     }
+    clearTimeout(this.#held);
     this.#client = undefined;
     this.#stream = undefined;
-    // An `error` after this has no one left who cares, but unhandled it would end the process.
+    // Nobody needs an `error` after this, but an unhandled one would end the process.
     client.removeAllListeners();
     client.on("error", () => {});
-    // Sends nothing (the stream is closed); calls what waits for a PUBACK with an error, and drops its timers.
+    // Sends nothing (the stream is closed); calls the callbacks that wait for a PUBACK with an error, and stops the
+    // timers.
     client.end(true);
     this.#up = false;
-    if (wasUp && livedMs > stableMs) this.#failures = 0;
-    if (!this.#closed && !this.#isPaused) this.#retry();
+    if (wasUp && livedMs > this.#stableMs) this.#failures = 0;
+    const isSoon = !wasUp && this.#fault !== undefined && this.handlers.failed?.(this.#fault) === true;
+    if (!this.#closed && !this.#isPaused) this.#retry(isSoon);
     if (wasUp) this.handlers.down(this.#fault?.message ?? "closed");
   }
 
-  #retry(): void {
+  #retry(isSoon: boolean): void {
     const { retryMinMs = 250, retryMaxMs = 30_000 } = this.options;
-    const refused = this.lastError?.code === "unauthorized";
+    const refused = this.lastError?.code === "unauthorized" && !isSoon;
+    if (isSoon) this.#failures = 0;
     const maxMs = refused ? Math.max(retryMaxMs, refusedRetryMs) : retryMaxMs;
     const waitMs = backoffMs(this.#failures++, this.#random, { firstMs: refused ? maxMs : retryMinMs, maxMs });
     this.#timer = setTimeout(() => this.#connect(), waitMs);

@@ -1,16 +1,18 @@
 /**
- * The byte stream between a socket and an MQTT library, on both sides. It exists because of a stall: under Deno 2.9 (and
- * Node 26) a client that published 350 KB on one socket never got its PUBACK from an aedes on a plain `node:net` socket.
+ * The byte stream between a socket and an MQTT library, on both sides. It exists because of a stall: under Deno 2.9
+ * (and Node 26) a client that published 350 KB on one socket never got its PUBACK from an aedes on a plain `node:net`
+ * socket.
  *
- * Why: aedes calls `read()` once for each `readable` event, and again only after a packet was complete. `read()` without a
- * size used to return all that was buffered; since nodejs/node#60441 it returns one buffer of the list. When two buffers
- * wait and the first does not complete a packet, the second stays, `readable` is not emitted again for what was announced
- * already, and the connection sleeps with a full receive buffer. Small packets hide it: almost every buffer completes one.
+ * Why: aedes calls `read()` once for each `readable` event, and again only after a packet was complete. `read()`
+ * without a size used to return all that was buffered; since nodejs/node#60441 it returns one buffer of the list. When
+ * two buffers wait and the first does not complete a packet, the second stays, `readable` is not emitted again for data
+ * that was announced already, and the connection sleeps with a full receive buffer. Small packets hide the bug: almost
+ * every buffer completes one.
  *
  * The guarantees here, whatever the runtime's streams do:
- * - `read()` returns everything that is buffered, so nothing is left behind.
- * - The socket itself is only read by `read()`: its `pause` and `resume` break a busy connection under Deno 2.6 (the peer
- *   sees `write UNKNOWN`), while this stream may be paused at will, as `npm:mqtt` does.
+ * - `read()` returns everything that is buffered, so nothing remains unread.
+ * - The socket itself is only read by `read()`: its `pause` and `resume` break a busy connection under Deno 2.6 (the
+ *   peer sees `write UNKNOWN`), while this stream may be paused at any time, as `npm:mqtt` does.
  * - Small writes of one turn of the event loop leave as one: both libraries write a packet in several pieces.
  *
  * @module
@@ -31,12 +33,12 @@ export class SteadyStream extends Duplex {
     socket.on("error", (error: Error) => this.destroy(error));
   }
 
-  /** Looks at what came in before it is passed on; an error that it returns ends the connection. */
+  /** Inspects incoming data before it is passed on; an error that it returns ends the connection. */
   protected inspect(_chunk: Uint8Array): Error | undefined {
     return undefined;
   }
 
-  /** Moves what the socket has, as long as more is required here. */
+  /** Moves the socket's data here, as long as more is required. */
   #pull(): void {
     while (this.#wanted) {
       const chunk = this.socket.read() as Uint8Array | null;
@@ -51,7 +53,7 @@ export class SteadyStream extends Duplex {
   }
 
   override read(size?: number): unknown {
-    // Flowing, each buffer is emitted as data, and whoever gets it may pause: one at a time.
+    // In flowing mode, each buffer is emitted as data, and the receiver may pause: so one at a time.
     if (size != null || this.readableFlowing === true) return super.read(size);
     const chunks: Uint8Array[] = [];
     for (let chunk = super.read(); chunk !== null; chunk = super.read()) chunks.push(chunk as Uint8Array);
@@ -60,7 +62,7 @@ export class SteadyStream extends Duplex {
 
   override _read(): void {
     this.#wanted = true;
-    // Not from within: what `push` adds while `read` runs would wait for an event that was already given.
+    // Not during `read`: data that `push` adds then would wait for an event that was already emitted.
     queueMicrotask(() => this.#pull());
   }
 

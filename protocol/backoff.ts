@@ -1,5 +1,5 @@
 /**
- * How long to wait before something is repeated: one formula for both halves, so that a fleet spreads out.
+ * How long to wait before something is repeated: one formula for both halves, with jitter, so that a fleet spreads out.
  *
  * @module
  */
@@ -8,7 +8,7 @@
 export interface Backoff {
   /** The wait before the first repetition, ms, before jitter. */
   readonly firstMs: number;
-  /** What doubling ends at, ms. */
+  /** The longest wait, ms: doubling ends there. */
   readonly maxMs: number;
   /** The jitter's lower end, as a part of the wait; default 0.5. 0 is full jitter. */
   readonly least?: number;
@@ -25,6 +25,6 @@ export function backoffMs(
   random: () => number,
   { firstMs, maxMs, least = 0.5, most = 1 }: Backoff,
 ): number {
-  // 2 ** 30 times a millisecond is twelve days: no wait is longer, and no number overflows.
+  // 2 ** 30 ms are twelve days: no wait is longer, and no number overflows.
   return Math.min(maxMs, firstMs * 2 ** Math.min(failures, 30)) * (least + random() * (most - least));
 }

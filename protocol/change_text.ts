@@ -1,12 +1,12 @@
 /**
- * A change's JSON text, made once: its size decides whether it fits the batch, the agent stores it with the batch, and it
- * travels, perhaps several times. Making it is a good part of what sending costs.
+ * A change's JSON text, made once: its size decides whether it fits the batch, the agent stores it with the batch, and
+ * sends it, perhaps several times. Making it is a large part of the cost of sending.
  *
  * @module
  */
 import type { Change } from "./messages.ts";
 
-/** By the object: a change is never altered. */
+/** Cached by object: a change is never altered. */
 const texts = new WeakMap<Change, string>();
 
 /** The change's JSON text. The change must not be altered any more. */

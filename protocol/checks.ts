@@ -1,15 +1,16 @@
 /**
- * The small checks that message checks are made of. Each returns the value in its type or throws `ProtocolError` naming the
- * field. `where` is a constant text (`changes[].stamp`), never assembled: a message of a thousand changes costs no strings.
+ * The small checks from which message checks are built. Each returns the value in its type or throws `ProtocolError`
+ * naming the field. `where` is a constant text (`changes[].stamp`), never assembled: a message of a thousand changes
+ * costs no strings.
  *
  * @module
  */
 import { ProtocolError } from "./errors.ts";
 
-/** An object as it was parsed: nothing about its fields is known yet. */
+/** A parsed object, whose fields are not checked yet. */
 export type Fields = { readonly [name: string]: unknown };
 
-/** What a value is, in a few words of bounded length: never the value itself where that is long. */
+/** Describes a value in a few words of bounded length, never by the value itself if that is long. */
 export function kindOf(value: unknown): string {
   if (value === undefined) return "nothing";
   if (value === null) return "null";
@@ -17,7 +18,7 @@ export function kindOf(value: unknown): string {
   if (typeof value === "string") {
     return value.length > 40 ? `a text of ${value.length} characters` : JSON.stringify(value);
   }
-  // Numbers and truth values: short.
+  // Numbers and booleans are short.
   return typeof value === "object" ? "an object" : String(value);
 }
 

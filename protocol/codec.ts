@@ -11,11 +11,12 @@ import { changeText, withList } from "./change_text.ts";
 import { type Fields, fieldsOf, kindOf } from "./checks.ts";
 import { deflateBytesMin, deflated, deflateMark, inflated } from "./deflate.ts";
 import { ProtocolError } from "./errors.ts";
-import { batchIdOf, fromCloudOf, fromDeviceOf } from "./message_checks.ts";
+import { fromCloudOf } from "./cloud_message_checks.ts";
+import { batchIdOf, fromDeviceOf } from "./device_message_checks.ts";
 import { hasTooManyMarks, type MessageLimits } from "./message_limits.ts";
 import { Assembler, partHeader, splitParts } from "./parts.ts";
 
-/** Bytes of one MQTT payload by default: AWS IoT Core takes 128 KB, the strictest broker that is known. */
+/** Default bytes of one MQTT payload: AWS IoT Core, the strictest known broker, accepts 128 KB. */
 export const payloadBytesMax: number = 128 * 1024;
 
 /** Payloads below this could not carry the header of a part and something useful. */
@@ -37,7 +38,7 @@ export interface EncodeOptions {
  * The payloads of a message: one, or numbered parts where it is larger than `maxBytes` (default 128 KB, at least 1 KB,
  * header included). Equal messages have equal payloads. The order of the parts does not matter.
  *
- * @throws {RangeError} where `maxBytes` is below 1 KB, or the message needs more than 16,384 parts
+ * @throws {RangeError} if `maxBytes` is below 1 KB, or the message needs more than 16,384 parts
  *
  * @example
  * ```ts
@@ -68,11 +69,11 @@ function textOf(message: Message): string {
 export interface DecoderOptions {
   /** Bytes of a whole message, put together; default 16 MB. */
   readonly maxBytes?: number;
-  /** Incomplete messages that are kept of one sender; default 8. */
+  /** Incomplete messages that are held for one sender; default 8. */
   readonly maxPending?: number;
   /** Bytes of all incomplete messages; default 64 MB. */
   readonly maxTotalBytes?: number;
-  /** How long an incomplete message is kept; default 60 s. */
+  /** How long an incomplete message is held; default 60 s. */
   readonly timeoutMs?: number;
   /** Milliseconds, from any origin. */
   readonly now: () => number;
@@ -82,7 +83,7 @@ function parse(payload: Uint8Array): unknown {
   try {
     return parseJson(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(payload));
   } catch (cause) {
-    // Also a RangeError of deep nesting: whatever parsing throws, the payload is at fault.
+    // Includes a RangeError for deep nesting: whatever parsing throws, the payload is at fault.
     throw new ProtocolError("a payload is not JSON in UTF-8", {
       cause,
       batch: batchAtStart(payload),
@@ -91,25 +92,27 @@ function parse(payload: Uint8Array): unknown {
   }
 }
 
-/** How a batch begins, as {@link encode} and every agent before it writes it. */
+/** The beginning of a batch, as {@link encode} and every earlier agent write it. */
 const upStart = /^\{"v":1,(?:"z":1,)?"type":"up","batch":"([A-Za-z0-9_.:-]{1,64}\/[0-9]{1,16})"/;
 
-/** The id of a batch whose payload is no JSON. */
+/** The id of a batch whose payload is not JSON. */
 function batchAtStart(payload: Uint8Array): string | undefined {
   return upStart.exec(String.fromCharCode(...payload.subarray(0, 128)))?.[1];
 }
 
-/** How an answer begins, as {@link encode} and every worker before it writes it. */
+/** The beginning of an answer, as {@link encode} and every earlier worker write it. */
 const answerStart =
   /^\{"v":1,(?:"z":1,)?"type":"[a-z]{1,16}","request":"([A-Za-z0-9_.:-]{1,64}\/[0-9]{1,16})"(?:,"channel":"([^"\\]{1,600})")?/;
 
-/** The question that a payload answers which is no JSON. */
+/** The question that a payload answers, if the payload is not JSON. */
 function answersAtStart(payload: Uint8Array): ProtocolError["answers"] {
   const [, request, channel] = answerStart.exec(String.fromCharCode(...payload.subarray(0, 1024))) ?? [];
   return request === undefined ? undefined : { request, channel };
 }
 
-/** Runs the checks of a message; what they throw names the batch that it is, or the question that it answers. */
+/**
+ * Runs the checks of a message; the error that they throw names the batch, or the question that the message answers.
+ */
 function named<T>(fields: Fields, read: () => T): T {
   try {
     return read();
@@ -125,7 +128,10 @@ function answersOf({ request, channel }: Fields): ProtocolError["answers"] {
   return { request, ...(typeof channel === "string" ? { channel } : {}) };
 }
 
-/** Payloads to messages: checks everything, puts parts together, holds bounded memory. One may serve many senders. */
+/**
+ * Decodes payloads to messages: checks everything, reassembles parts, holds bounded memory. One decoder may serve many
+ * senders.
+ */
 export class Decoder {
   readonly #maxBytes: number;
   readonly #assembler: Assembler;
@@ -142,12 +148,12 @@ export class Decoder {
     }, options.now);
   }
 
-  /** A sender has said that compressed payloads may be sent to it. For a decoder of one sender. */
+  /** The sender has said that it accepts compressed payloads. For a decoder with one sender. */
   get senderInflates(): boolean {
     return this.#senderInflates;
   }
 
-  /** Bytes of the last message as JSON: what it takes in memory, however it came. 0 while its parts are missing. */
+  /** Bytes of the last message as JSON: its size in memory, however it was encoded. 0 while parts of it are missing. */
   get messageBytes(): number {
     return this.#messageBytes;
   }
@@ -157,17 +163,17 @@ export class Decoder {
     return this.#assembler.bytes;
   }
 
-  /** Incomplete messages that were given up, for a bound or for their age. */
+  /** Incomplete messages that were dropped, because of a bound or their age. */
   get dropped(): number {
     return this.#assembler.dropped;
   }
 
   /**
-   * Takes a payload from `sender` (a device's id; one name is enough where there is one sender). Returns the message, or
-   * undefined while parts are missing.
+   * Takes a payload from `sender` (a device's id; one name is enough where there is one sender). Returns the message,
+   * or undefined while parts are missing.
    *
-   * @param limits what a message of this kind can be, where the sender may be anybody
-   * @throws {ProtocolError} where the payload is malformed, too large, of another version or of the other direction; of a
+   * @param limits limits of messages of this kind, if the sender may be anybody
+   * @throws {ProtocolError} if the payload is malformed, too large, of another version or of the other direction; of a
    * batch with its id, where that can be read, so that it can be answered
    */
   accept(payload: Uint8Array, direction: "up", sender?: string, limits?: MessageLimits): FromDevice | undefined;

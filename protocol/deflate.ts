@@ -1,25 +1,24 @@
 /**
- * Compression of payloads: raw deflate (RFC 1951) after a mark, without a preset dictionary. Measurements shrink to about a
- * fifth (150 to 32 bytes each in batches of 50), for 1–2 µs each; a page of what a device catches up on to a seventh and
- * less.
+ * Compression of payloads: raw deflate (RFC 1951) after a mark, without a preset dictionary. Measurements shrink to
+ * about a fifth (150 to 32 bytes each in batches of 50), for 1–2 µs each; a catch-up page shrinks to a seventh or less.
  *
- * Frozen: a dictionary would be another encoding and need another mark. Deno's `node:zlib` (2.9.6) ignores the
- * `dictionary` of raw deflate without a word and Node's uses it, so that a cloud on Node would send what no device reads.
+ * Frozen: a dictionary would be another encoding and need another mark. Deno's `node:zlib` (2.9.6) silently ignores the
+ * `dictionary` of raw deflate, and Node's uses it, so a cloud on Node would send payloads that no device can read.
  *
- * Nobody is sent what he may not be able to read. A cloud that takes its messages as bytes says `z: 1` beside the version;
- * a device compresses from then on, for as long as the connection lasts. One whose messages are forwarded as text (an MQTT
- * rule, a webhook) does not say it, and an older one does not know of it. A device says it in what it asks, and the answer
- * is compressed; what goes to many is not.
+ * A sender compresses only if it knows that the receiver can read it. A cloud that receives its messages as bytes says
+ * `z: 1` beside the version; from then on, until the connection ends, the device compresses. A cloud whose messages are
+ * forwarded as text (an MQTT rule, a webhook) does not say it, and an older one does not know it. A device says it in
+ * its questions, and the cloud compresses the answers; messages to many devices are never compressed.
  *
  * @module
  */
 import { constants, deflateRawSync, inflateRawSync } from "node:zlib";
 import { ProtocolError } from "./errors.ts";
 
-/** The first byte of a compressed payload: `!`, which neither JSON, nor a part, nor base64 begins with. */
+/** The first byte of a compressed payload: `!`, with which neither JSON, nor a part, nor base64 begins. */
 export const deflateMark = 0x21;
 
-/** Below this, a payload is sent as it is: it would save little, and a compressor is not made for nothing. */
+/** Below this size, a payload is sent uncompressed: compression would save little and costs a compressor. */
 export const deflateBytesMin = 256;
 
 /**
@@ -28,7 +27,7 @@ export const deflateBytesMin = 256;
  */
 const level = 3;
 
-/** A payload's bytes, compressed, behind the mark. */
+/** A payload's bytes, compressed, after the mark. */
 export function deflated(whole: Uint8Array): Uint8Array {
   const packed = deflateRawSync(whole, { level });
   const payload = new Uint8Array(packed.length + 1);
@@ -38,9 +37,9 @@ export function deflated(whole: Uint8Array): Uint8Array {
 }
 
 /**
- * What {@link deflated} was given.
+ * The bytes that {@link deflated} compressed.
  *
- * @throws {ProtocolError} where the bytes are no deflate stream of ours, or hold more than `bytesMax`
+ * @throws {ProtocolError} if the bytes are not one of our deflate streams, or hold more than `bytesMax`
  */
 export function inflated(payload: Uint8Array, bytesMax: number): Uint8Array {
   try {

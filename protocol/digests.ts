@@ -1,8 +1,8 @@
 /**
- * Digests by which a device and the cloud compare what they have without sending it. Both make them here.
+ * Digests by which a device and the cloud compare their items without sending them. Both sides compute them here.
  *
- * A range's digest is the exclusive or of its items': equal sets have equal digests in whatever order they are listed, and
- * two that differ have the same one by chance in 1 of 2^64.
+ * A range's digest is the exclusive or of its items': equal sets have equal digests in whatever order they are listed,
+ * and two that differ have the same one by chance in 1 of 2^64.
  *
  * @module
  */
@@ -15,7 +15,7 @@ export function itemDigest(key: Key, attributes: Attributes): string {
   return hashText(JSON.stringify(key) + canonicalJson(attributes));
 }
 
-/** The digests of items, joined. */
+/** The digests of several items, combined. */
 export class DigestSum {
   #sum = 0n;
   count = 0;

@@ -1,20 +1,20 @@
 /**
- * The one error of the wire: a payload or a topic that is not what the protocol says. The receiver counts it, logs it and
- * drops the message, or answers it where its sender waits for an answer; it never stops a link or a worker.
+ * The one error of the wire: a payload or a topic that violates the protocol. The receiver counts and logs it and drops
+ * the message, or answers it if its sender waits for an answer; it never stops a link or a worker.
  *
  * @module
  */
 import { SyncError } from "../schema/errors.ts";
 
-/** A payload that can't be taken in. Code `protocol`, not retryable: the same bytes fail the same way. */
+/** A payload that the receiver cannot accept. Code `protocol`, not retryable: the same bytes fail the same way. */
 export class ProtocolError extends SyncError {
   override name = "ProtocolError";
-  /** The id of the batch that the payload is, where that much can be read: its sender waits for an answer. */
+  /** The id of the batch in the payload, if it can be read: its sender waits for an answer. */
   readonly batch?: string;
-  /** The question that the payload answers, and its channel where it is of one: whoever asked waits for the answer. */
+  /** The question that the payload answers, and its channel if it has one: the asker waits for the answer. */
   readonly answers?: { readonly request: string; readonly channel?: string };
 
-  /** `message` names the field and what was wanted of it. */
+  /** `message` names the field and the value that it must have. */
   constructor(
     message: string,
     options: { hint?: string; cause?: unknown; batch?: string; answers?: ProtocolError["answers"] } = {},

@@ -1,18 +1,22 @@
 /**
- * The log of every part of Twintable, and the one place where text from outside is made fit for it. A client id, a topic,
- * a reason that quotes a message: whoever connects may choose it, and chooses its length and its control characters too.
+ * The log of every part of Twintable, and the one place that sanitises text from outside. Whoever connects chooses a
+ * client id, a topic, or a reason that quotes a message, including its length and its control characters.
  *
- * Guarantees, whatever is handed in and whatever sink the program has configured:
- * - a value has at most {@link outsideLengthMax} characters, and says how many there were;
+ * Guarantees, for any input and any configured sink:
+ * - a value has at most {@link outsideLengthMax} characters, and a cut value says how many there were;
  * - control characters, line ends and direction marks are escaped, so that a value can't forge a line or move a cursor;
- * - the work is linear in what is written, not in what was sent;
- * - a device (or a client that is not let in) gets {@link linesBurst} lines at once and {@link linesPerSecond} a second, all of
- *   them together {@link allPerSecond}. What is left out is counted, and told with the next line.
+ * - the work is linear in the length of what is written, not of what was sent;
+ * - an error's stack frames are written only with `-v`;
+ * - an error that an outage has logged (`outage.ts`) is not logged again by what depends on it, except with `-v`;
+ * - a device (or a client that is not logged in) gets {@link linesBurst} lines at once and {@link linesPerSecond} a
+ *   second, and all of them together {@link allPerSecond}. Lines beyond that are counted, and the next line says how
+ *   many were left out.
  *
  * Nothing else calls LogTape's `getLogger`: `tests/protocol/log_test.ts` looks.
  *
  * @module
  */
+import { BoundedMap } from "./bounded_map.ts";
 import { getLogger, type Logger } from "npm:@logtape/logtape@^2.4.2";
 import { SyncError } from "../schema/errors.ts";
 
@@ -22,7 +26,7 @@ export const outsideLengthMax = 200;
 export const linesBurst = 10, linesPerSecond = 2;
 /** Lines about all devices together, a second. */
 export const allPerSecond = 100;
-/** Devices whose lines are counted at a time; the one that was quiet for longest is forgotten first. */
+/** Devices whose lines are counted at a time; the one that was quiet for longest is dropped first. */
 const subjectsMax = 1_000;
 /** Characters of a {@link Sentence}. */
 const sentenceLengthMax = 1_000;
@@ -40,36 +44,57 @@ function escaped(character: string): string {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
-/** Text from outside as a log may have it: cut, and without control characters. */
+/** Text from outside in a form that is safe for a log: cut, and without control characters. */
 export function printable(text: string, lengthMax: number = outsideLengthMax): string {
   const cut = text.length > lengthMax;
   const fit = (cut ? text.slice(0, lengthMax) : text).toWellFormed().replace(unfit, escaped);
   return cut ? `${fit}… (${text.length} characters)` : fit;
 }
 
-/** A URL as people may see it: without the user name, password or key before its host, escaped or not. */
+/** A URL in a form that people may see: without the user name, password or key before its host, escaped or not. */
 export function withoutSecrets(url: string): string {
   return url.replace(/(\/\/|%2f%2f)[^/?#&]*(?:@|%40)/gi, "$1…@");
 }
 
-/** An error in one line: its kind, message and causes, each cut; of one that nobody foresaw, the frames too. */
-function errorText(error: Error, depth = 0): string {
+/** Errors that an outage has logged. */
+const told = new WeakSet<object>();
+/** How many causes are followed. */
+const causesMax = 5;
+
+/** Marks an error that an outage has logged or counted: no other line is to repeat it. */
+export function noteTold(error: object): void {
+  told.add(error);
+}
+
+/** Whether an outage has logged this error or one of its causes. */
+export function isTold(error: unknown): boolean {
+  for (let one = error, depth = 0; one instanceof Error && depth < causesMax; one = one.cause, depth++) {
+    if (told.has(one)) return true;
+  }
+  return false;
+}
+
+/** An error in one line: its kind, message and causes, each cut; for an unexpected error, with `frames`, the stack frames too. */
+function errorText(error: Error, frames: boolean, depth = 0): string {
   const head = error instanceof SyncError ? `${error.code}: ` : `${error.name}: `;
-  const cause = error.cause instanceof Error && depth < 3 ? `; cause: ${errorText(error.cause, depth + 1)}` : "";
-  return `${printable(head + error.message)}${error instanceof SyncError ? "" : framesOf(error)}${cause}`;
+  const { cause: from } = error;
+  // Whoever wrapped it has mostly quoted it.
+  const isNews = from instanceof Error && depth < 3 && (frames || !error.message.includes(from.message));
+  const cause = isNews ? `; cause: ${errorText(from, frames, depth + 1)}` : "";
+  return `${printable(head + error.message)}${error instanceof SyncError || !frames ? "" : framesOf(error)}${cause}`;
 }
 
 function framesOf({ stack = "" }: Error): string {
-  // The message stands before them and may be long: looked at from the end.
+  // The message comes before the frames and may be long, so the search starts at the end.
   const frames = stack.slice(-framesMax).split("\n").filter((line) => line.startsWith("    at "));
   return frames.slice(0, 8).map((line) => `; ${printable(line.trim())}`).join("");
 }
 
-/** A value of a log record, made fit: a text, a number, true or false. */
-export function fitValue(value: unknown): unknown {
+/** A sanitised value of a log record: a text, a number, true or false. @param frames an error's stack frames, too */
+export function fitValue(value: unknown, frames = false): unknown {
   if (typeof value === "string") return printable(value);
   if (value === null || ["number", "boolean", "undefined"].includes(typeof value)) return value;
-  if (value instanceof Error) return errorText(value);
+  if (value instanceof Error) return errorText(value, frames);
   if (value instanceof Sentence) return printable(value.text, sentenceLengthMax);
   if (Array.isArray(value) && value.every((part) => typeof part === "string")) {
     return printable(value.slice(0, 8).map((part) => printable(part)).join(" "));
@@ -77,9 +102,17 @@ export function fitValue(value: unknown): unknown {
   return `[${typeof value}]`;
 }
 
-/** A sentence that this program makes, with values in it that are short by construction: longer than what comes from outside. */
+/** A sentence of this program, with values that are short by construction: it may be longer than text from outside. */
 export class Sentence {
-  constructor(readonly text: string) {}
+  readonly #text: string;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  get text(): string {
+    return this.#text;
+  }
 }
 
 interface Bucket {
@@ -88,17 +121,15 @@ interface Bucket {
   leftOut: number;
 }
 
-/** How many lines there may be, by device and for all together. */
+/** Limits the number of lines, by device and in total. */
 class Lines {
-  readonly #subjects = new Map<string, Bucket>();
+  readonly #subjects = new BoundedMap<string, Bucket>(subjectsMax);
   readonly #all: Bucket = { tokens: allPerSecond, atMs: 0, leftOut: 0 };
 
-  /** Whether one more may be written; then also how many were left out since the last. */
+  /** Whether one more line may be written, and how many were left out since the last. */
   take(subject: string, nowMs: number): { readonly leftOut: number } | undefined {
     const bucket = this.#subjects.get(subject) ?? { tokens: linesBurst, atMs: nowMs, leftOut: 0 };
-    this.#subjects.delete(subject);
     this.#subjects.set(subject, bucket);
-    if (this.#subjects.size > subjectsMax) this.#subjects.delete(this.#subjects.keys().next().value!);
     fill(bucket, linesPerSecond, linesBurst, nowMs);
     fill(this.#all, allPerSecond, allPerSecond, nowMs);
     if (bucket.tokens < 1 || this.#all.tokens < 1) {
@@ -118,13 +149,16 @@ function fill(bucket: Bucket, perSecond: number, max: number, nowMs: number): vo
   bucket.atMs = nowMs;
 }
 
-/** Of all logs: a device's lines count together, whichever part writes them. */
+/** Shared by all logs: a device's lines count together, whichever part writes them. */
 const lines = new Lines();
 
 /** Values of a record, by the names in its message. */
 export type LogProperties = Readonly<Record<string, unknown>>;
 
-/** See the module's text. A line with a `deviceId` or a `clientId` counts as one about that device or client. */
+/**
+ * See the module's text. A line with a `deviceId` or a `clientId` counts as one about that device or client; one with a `subject`
+ * as one of its kind, of which there may be as many.
+ */
 export class Log {
   readonly #logger: Logger;
 
@@ -149,22 +183,27 @@ export class Log {
   }
 
   #write(level: "debug" | "info" | "warning" | "error", message: string, properties: LogProperties = {}): void {
+    const isRepeated = level !== "debug" && Object.values(properties).some(isTold);
+    if (isRepeated) return this.#write("debug", message, properties);
     if (!this.#logger.isEnabledFor(level)) return;
     const leftOut = this.#leftOut(properties);
     if (leftOut === undefined) return;
-    const fit = Object.fromEntries(Object.entries(properties).map(([name, value]) => [name, fitValue(value)]));
+    const frames = this.#logger.isEnabledFor("debug");
+    const fit = Object.fromEntries(Object.entries(properties).map(([name, value]) => [name, fitValue(value, frames)]));
     const method = level === "warning" ? "warn" : level;
     if (leftOut === 0) this.#logger[method](message, fit);
     else this.#logger[method](`${message} ({leftOut} lines before it were left out)`, { ...fit, leftOut });
   }
 
   /** How many lines about the same device were left out before this one; undefined: so is this. */
-  #leftOut({ deviceId, clientId }: LogProperties): number | undefined {
-    // Apart: who is not let in may call himself by a device's name, and must not use up that device's lines.
+  #leftOut({ deviceId, clientId, subject: named }: LogProperties): number | undefined {
+    // Counted apart: a client that is not logged in may use a device's name, and must not use up that device's lines.
     const subject = typeof deviceId === "string"
       ? `d ${deviceId.slice(0, 128)}`
       : typeof clientId === "string"
       ? "c"
+      : typeof named === "string"
+      ? `s ${named}`
       : "";
     return subject === "" ? 0 : lines.take(subject, this.nowMs())?.leftOut;
   }

@@ -1,9 +1,10 @@
 /**
- * What a message of a kind can be at most, so that what a device sends is looked at before it is taken apart: a payload of
- * 34 KB may inflate to 8 MB of brackets, whose reading takes seconds.
+ * The limits of each kind of message, checked before a device's payload is parsed: a payload of 34 KB may inflate to 8
+ * MB of brackets, which take seconds to parse.
  *
- * An item has 400 KB at most (DynamoDB), as JSON with escapes and its base beside it some 5 MB, and so many members that
- * each takes two bytes. Everything that is not a batch is names, keys and cursors: a hundred keys of 3 KB.
+ * An item has at most 400 KB (DynamoDB). As JSON with escapes, together with its base, it takes some 5 MB, and each of
+ * its members takes at least two bytes. All other messages consist of names, keys and cursors: at most a hundred keys
+ * of 3 KB.
  *
  * @module
  */
@@ -17,20 +18,20 @@ export interface MessageLimits {
 
 /** Of a batch of changes. */
 export const batchLimits: MessageLimits = { bytesMax: 8 * 1024 * 1024, marksMax: 500_000 };
-/** Of whatever else a device sends. */
+/** For all other messages of a device. */
 export const askLimits: MessageLimits = { bytesMax: 640 * 1024, marksMax: 40_000 };
 
-/** A text of fewer bytes has fewer marks than any bound. */
+/** A text with fewer bytes cannot exceed the bound of marks. */
 const countedBytesMin = 32 * 1024;
 
-/** Whether a JSON text has more marks than allowed; what stands inside its texts counts like everything else. */
+/** Whether a JSON text has more marks than allowed; what is inside its texts counts like everything else. */
 export function hasTooManyMarks(json: Uint8Array, marksMax: number): boolean {
   if (json.length < countedBytesMin) return false;
   let marks = 0;
   for (let i = 0; i < json.length; i++) {
     const byte = json[i];
     // , : [ {
-    if (byte === 0x2c || byte === 0x3a || byte === 0x5b || byte === 0x7b) marks++;
+    if ((byte === 0x2c || byte === 0x3a || byte === 0x5b || byte === 0x7b) && ++marks > marksMax) return true;
   }
-  return marks > marksMax;
+  return false;
 }

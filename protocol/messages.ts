@@ -1,10 +1,13 @@
 /**
- * The messages between a device and the cloud, as types. `codec.ts` encodes them and `message_checks.ts` checks every field
+ * The messages between a device and the cloud, as types. `codec.ts` encodes them and `*_message_checks.ts` check every field
  * of what is received.
  *
  * @module
  */
 import type { Attributes } from "../schema/values.ts";
+import type { Order, Ordered, Renew, Renewed } from "./order_messages.ts";
+
+export * from "./order_messages.ts";
 
 /** The version that every message carries. A message of another major version is refused, counted and dropped. */
 export const protocolVersion = 1;
@@ -20,13 +23,13 @@ export type Channel = string;
 
 // ---- device → cloud ---------------------------------------------------------------------------------------------------
 
-/** What a change was made from: a version, and under policies other than `newest`, or where there is no version, the content. */
+/** What a change was made from: a version; the content under other policies than `newest`, or without a version. */
 export interface Base {
   /** The item's version; absent: it has none. */
   readonly version?: Version;
   /** The base's attributes, without computed and hidden ones. */
   readonly item?: Attributes;
-  /** 16 hex digits over the base's attributes: lets the cloud see that a stamped item was altered raw, without the content. */
+  /** 16 hex digits over the base's attributes: shows that a stamped item was altered raw, without the content. */
   readonly digest?: string;
 }
 
@@ -34,7 +37,7 @@ export interface Base {
 export interface Change {
   /** The model's name. */
   readonly model: string;
-  /** What becomes of the item. */
+  /** What the change does to the item. */
   readonly op: "create" | "update" | "remove";
   /** For `remove`: the key fields' attributes. A `create` or `update` has them in `item`. */
   readonly key?: Attributes;
@@ -44,10 +47,7 @@ export interface Change {
   readonly stamp: number;
   /** What it was made from. */
   readonly base?: Base;
-  /**
-   * Set by the receiver, never sent: why this one can't be read. Its other fields are what could be: it is answered
-   * `invalid`, and spoils none of its batch.
-   */
+  /** Set by the receiver, never sent: why this change can't be read. It alone is answered `invalid`. */
   readonly unreadable?: string;
 }
 
@@ -61,10 +61,7 @@ export interface Up {
   readonly sent: number;
   /** The changes. */
   readonly changes: readonly Change[];
-  /**
-   * By the name of each model in the batch, its digest in the schema that the changes were made under
-   * (`schema/model_digest.ts`). Being there, it says that the device understands the code `schema`.
-   */
+  /** By model of the batch, its digest (`schema/model_digest.ts`). Present: the device understands the code `schema`. */
   readonly schemas?: Readonly<Record<string, string>>;
 }
 
@@ -98,7 +95,7 @@ export interface Sync {
   readonly epoch?: string;
   /** The fingerprint of the device's schema. Where the cloud's is another one, it says which models it sends down. */
   readonly schema?: string;
-  /** 1: the device reads compressed answers. Said by its link. */
+  /** 1: the device reads compressed answers. Set by the link. */
   readonly z?: 1;
   /** 1: the device understands {@link Later}, and takes answers to earlier requests from the same cursor. */
   readonly later?: 1;
@@ -120,7 +117,7 @@ export interface Fetch {
 
 /**
  * Asks for the digests of the next range of a channel's items, in the order in which the cloud lists them: to find what
- * differs without sending it. Keeps nothing in the cloud. With `each`, every item's own digest comes with it.
+ * differs without sending it. The cloud stores nothing for it. With `each`, every item's own digest comes with it.
  */
 export interface Compare {
   /** Which message it is. */
@@ -129,7 +126,7 @@ export interface Compare {
   readonly request: string;
   /** The channel. */
   readonly channel: Channel;
-  /** The token that the range before gave. */
+  /** The token that came with the range before. */
   readonly after?: string;
   /** With each item's own digest. */
   readonly each?: boolean;
@@ -143,15 +140,15 @@ export interface Probe {
   readonly request: string;
   /** The model's name. */
   readonly model: string;
-  /** What the device's rows have: a cloud application may have added others. */
+  /** The attributes of the device's rows: a cloud application may have added others. */
   readonly attributes: readonly string[];
   /** The keys. */
   readonly keys: readonly Key[];
-  /** What an item that lacks one of the attributes counts as having: defaults that the rows have been given. */
+  /** Values that count for an item that lacks one of the attributes: defaults that the rows got. */
   readonly defaults?: Attributes;
 }
 
-/** What a comparison that the cloud asked for has come to: the device's own JSON, for people. */
+/** The result of a comparison that the cloud asked for: the device's own JSON, for people. */
 export interface Verified {
   /** Which message it is. */
   readonly type: "verified";
@@ -163,7 +160,7 @@ export interface Verified {
 
 // ---- cloud → device ---------------------------------------------------------------------------------------------------
 
-/** What every answer and live message of the cloud tells beside its own. */
+/** The fields that every answer and live message of the cloud may have. */
 export interface Told {
   /** The cloud's time, ms. */
   readonly time: number;
@@ -183,8 +180,8 @@ export interface Current {
 
 /**
  * Why a change is not simply accepted. `late`: not processed because the transmission was more than 30 s old; send it
- * again. `throttled`: not processed, back off and send again. `schema`: the cloud's schema says something else of the model,
- * so that the change has to wait until both sides have the same version. The other codes are final for this stamp.
+ * again. `throttled`: not processed, back off and send again. `schema`: the cloud's schema defines the model
+ * differently, and the change waits until both sides have the same version. The other codes are final for this stamp.
  */
 export type RefusalCode = "stale" | "gone" | "invalid" | "too-large" | "clock" | "throttled" | "late" | "schema";
 
@@ -202,13 +199,13 @@ export interface Answer {
   readonly reason?: string;
 }
 
-/** What answers that are of the table, not of a channel, tell: a device that has not met this epoch takes only the time from them. */
+/** Fields of answers about the table, not a channel: in an unknown epoch, a device takes only the time. */
 export interface OfTable extends Told {
-  /** The epoch of the table: what a channel's epoch has before its dash. */
+  /** The epoch of the table: the part of a channel's epoch before the dash. */
   readonly epoch?: string;
 }
 
-/** Where the table was restored to an earlier time since the epoch that the device said. */
+/** Set if the table was restored to an earlier time after the epoch that the device named. */
 export interface Restored {
   /** The table may lack what was written from this time on, ms since 1970. */
   readonly since?: number;
@@ -220,15 +217,16 @@ export interface Ack extends OfTable {
   readonly type: "ack";
   /** The batch's id. */
   readonly batch: string;
-  /** By change; those that are not named are `ok`. */
+  /** By change; changes that it does not name are `ok`. */
   readonly answers: readonly Answer[];
-  /** With `throttled` answers: not to be sent again before so many ms. */
+  /** With `throttled` answers: the changes must not be sent again before so many ms. */
   readonly afterMs?: number;
 }
 
 /**
- * Answers a batch that can't be read as a whole: nothing of it was written. The device sends it in two halves, until one
- * change stands alone. A message of its own: to an older agent an acknowledgement without answers would say that all is well.
+ * Answers a batch that can't be read as a whole: nothing of it was written. The device sends it in two halves, until a
+ * single change is left. It is a separate type of message, because an older agent would read an acknowledgement without
+ * answers as success.
  */
 export interface Refused extends Told {
   /** Which message it is. */
@@ -239,7 +237,7 @@ export interface Refused extends Told {
   readonly reason: string;
 }
 
-/** A device's own write on its own channel: the version that it gave, and no item. The model, for a device that lost the key. */
+/** A device's own write on its own channel: the version, without the item. The model helps if the key was lost. */
 export interface Mark {
   /** The model's name. */
   readonly model: string;
@@ -257,25 +255,25 @@ export interface Entry {
   readonly mark?: Mark;
   /** The version that a removal in this run took away, if it had one. */
   readonly was?: Version;
-  /** Set with `was` absent where a removed item had no version. */
+  /** Set instead of `was` if a removed item had no version. */
   readonly removed?: boolean;
-  /**
-   * There is an item, but by the cloud's schema it is of no model that comes down: to a device of the same schema it does
-   * not exist, one of another schema learns nothing of it.
-   */
+  /** The version that a write in this run replaced by an item with none, or with an earlier one; older agents ignore it. */
+  readonly over?: Version;
+  /** An item exists, but of no model that the cloud sends down; with the same schema, it counts as absent. */
   readonly foreign?: true;
   /** Answers {@link CursorOf.limit} 0: there is an item of this model, to be fetched by name. */
   readonly named?: string;
-  /** Set by the receiver, never sent: why the rest of the entry can't be read. It says nothing of the item, not its absence either. */
+  /** Set by the receiver, never sent: why the entry can't be read. It says nothing about the item. */
   readonly unreadable?: string;
 }
 
 /**
  * Live: the page of one log entry, published as it is appended.
  *
- * With `seq` 0, which no entry has, on `global`: a worker has begun to receive, and questions from before may be lost.
- * Whoever waits for an answer asks again, after a random part of `spreadMs`. Devices that do not know of this ignore it as
- * they ignore every entry that is not after their cursor.
+ * With `seq` 0, which no entry has, on `global`: a worker has started to receive, and earlier questions may be lost. A
+ * device that waits for an answer asks again, after a random part of `spreadMs`; so does a device to which the table's
+ * epoch is new. It is sent when an epoch begins, too. Older devices ignore the message like every entry that is not after
+ * their cursor.
  */
 export interface Changes extends Told {
   /** Which message it is. */
@@ -288,16 +286,16 @@ export interface Changes extends Told {
   readonly seq: number;
   /** What they say of each key. */
   readonly entries: readonly Entry[];
-  /** On a channel of many devices: who misses something because of this message asks after a random part of so many ms. */
+  /** On shared channels: a device that learns here of a gap asks after a random part of so many ms. */
   readonly spreadMs?: number;
   /**
-   * 1: the device is to say at once where it is (`presence.ts`), at most once a second. With `seq` 0 this is the whole message,
-   * and no worker has begun. Agents that do not know of it ignore it.
+   * 1: the device must report its position at once (`presence.ts`), at most once a second. With `seq` 0 this is the
+   * whole message, and no worker has started. Older agents ignore it.
    */
   readonly tell?: 1;
 }
 
-/** The contiguous run of a channel from the device's cursor: entries `from+1 … to`, merged per key. */
+/** The entries of a channel after the device's cursor, without a gap: entries `from+1 … to`, merged per key. */
 export interface Page extends Told {
   /** Which message it is. */
   readonly type: "page";
@@ -311,11 +309,11 @@ export interface Page extends Told {
   readonly from: number;
   /** The last entry's number. */
   readonly to: number;
-  /** More is waiting behind `to`. */
+  /** There are more entries after `to`. */
   readonly more: boolean;
   /** What they say of each key. */
   readonly entries: readonly Entry[];
-  /** Where the cloud's schema is not the asker's: the models that come down on this channel. Absent: all that the asker knows. */
+  /** If the cloud's schema is another: the models that come down on this channel. Absent: all known ones. */
   readonly models?: readonly string[];
 }
 
@@ -331,15 +329,15 @@ export interface SnapshotPage extends Told, Restored {
   readonly epoch: string;
   /** The log's head when the snapshot began: the cursor at its end. */
   readonly head: number;
-  /** The token that was handed back. */
+  /** The token from the request. */
   readonly after?: string;
   /** The token for the next page. */
   readonly next?: string;
-  /** On the last page: items were listed by an index that lags, so that it may have missed some. */
+  /** On the last page: items were listed by an index that lags, so some may be missing. */
   readonly lags?: boolean;
   /** What they say of each key. */
   readonly entries: readonly Entry[];
-  /** On the last page: as {@link Page.models}. It says nothing of any other model. */
+  /** On the last page: as {@link Page.models}. It says nothing about any other model. */
   readonly models?: readonly string[];
 }
 
@@ -354,8 +352,8 @@ export interface Items extends OfTable {
 }
 
 /**
- * Answers a `sync` or a `fetch` that said `later`, where the answer will take a while: not to be asked again before so many
- * ms. The answer may still come.
+ * Answers a `sync` or a `fetch` that said `later`, if the answer will take a while: the device must not ask again
+ * before so many ms. The answer may still come.
  */
 export interface Later extends Told {
   /** Which message it is. */
@@ -374,7 +372,7 @@ export interface Time extends OfTable, Restored {
   readonly request: string;
 }
 
-/** The digest of a model's items in a range: how many, and all of theirs joined (`protocol/digests.ts`). */
+/** A model's items in a range: their number, and their combined digest (`protocol/digests.ts`). */
 export interface RangeDigest {
   /** The model's name. */
   readonly model: string;
@@ -405,9 +403,9 @@ export interface Digests extends Told {
    * range is of a secondary index, and `items` has all of it.
    */
   readonly hash?: string;
-  /** The range's last sort value; it begins behind that of the range before. Absent: it is the last under this hash value. */
+  /** The range's last sort value; it begins after the range before. Absent: it is the last of its hash value. */
   readonly to?: string;
-  /** Every model whose items stand in this range, those without any included. */
+  /** Every model whose items may be in this range, including models without any. */
   readonly models: readonly RangeDigest[];
   /** Digests of items. */
   readonly items?: readonly ItemDigest[];
@@ -415,73 +413,37 @@ export interface Digests extends Told {
   readonly next?: string;
 }
 
-/** Asks a device to compare its database with the table, and to mend it where `repair` says so; answered by `verified`. */
+/**
+ * Asks a device to compare its database with the table, and to repair it where `repair` says so; answered by
+ * `verified`.
+ */
 export interface Verify {
   /** Which message it is. */
   readonly type: "verify";
   /** The request's id. */
   readonly request: string;
-  /** Whether to mend what differs. */
+  /** Whether to repair what differs. */
   readonly repair: boolean;
-  /** Keys that are mended in a second at most. */
+  /** Keys that are repaired in a second at most. */
   readonly keysPerSecond?: number;
-}
-
-/** What a device may be told to do; see {@link Order}. */
-export type OrderKind = "sync" | "verify" | "retry" | "restore" | "drop" | "kept";
-
-/** The tables of what a device keeps for people. */
-export type KeptName = "rejected" | "conflicts" | "aside";
-
-/**
- * Tells a device to do something; answered by `ordered`, as often as it comes: what is done is not done again. Only on the
- * device's own topic. Sent to devices that say in their report that they understand it.
- *
- * `sync`: ask for every channel. `verify`: as {@link Verify}. `retry`: put rejected changes back as local writes, or try again
- * what is set aside. `restore`: put versions that lost a conflict back as local writes. `drop`: forget either. `kept`: list
- * them, which changes nothing.
- */
-export interface Order {
-  /** Which message it is. */
-  readonly type: "order";
-  /** The order's id. */
-  readonly order: string;
-  /** What to do. */
-  readonly do: OrderKind;
-  /** Of `retry`, `restore`, `drop`, `kept`: in which table. */
-  readonly table?: KeptName;
-  /** This one alone; absent: all of the table, or of the model. */
-  readonly id?: number;
-  /** Of this model only. */
-  readonly model?: string;
-  /** Of `retry` and `restore`: although the row was written again since. */
-  readonly force?: boolean;
-  /** Of `kept`: behind this number. */
-  readonly after?: number;
-  /** Of `kept`: so many at most. */
-  readonly limit?: number;
-  /** Of `verify`. */
-  readonly repair?: boolean;
-  /** Of `verify`. */
-  readonly keysPerSecond?: number;
-}
-
-/** What became of an order so far. */
-export interface Ordered {
-  /** Which message it is. */
-  readonly type: "ordered";
-  /** The order's id. */
-  readonly order: string;
-  /** `running`: more is told later. */
-  readonly state: "running" | "done" | "failed";
-  /** What came of it: counts, rows, a `reason`. The device's own JSON. */
-  readonly report: Attributes;
 }
 
 /** A message of a device. */
-export type FromDevice = Up | Sync | Fetch | Compare | Probe | Verified | Ordered;
+export type FromDevice = Up | Sync | Fetch | Compare | Probe | Verified | Ordered | Renew;
 /** A message of the cloud. */
-export type FromCloud = Ack | Refused | Changes | Page | SnapshotPage | Items | Time | Later | Digests | Verify | Order;
+export type FromCloud =
+  | Ack
+  | Refused
+  | Changes
+  | Page
+  | SnapshotPage
+  | Items
+  | Time
+  | Later
+  | Digests
+  | Verify
+  | Order
+  | Renewed;
 /** A message of either. */
 export type Message = FromDevice | FromCloud;
 

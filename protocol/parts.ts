@@ -4,9 +4,9 @@
  *
  *     #1 <id: 16 hex digits> <index> <count>\n<bytes>
  *
- * The id is the start of the whole message's SHA-256. A message that is sent again unaltered has the same parts, so that
- * late parts of the first sending complete the second; and what was put together is checked against it. Guarantee: parts
- * complete in any order, doubled or not, and incomplete messages hold bounded memory for a bounded time.
+ * The id is the start of the whole message's SHA-256. An unaltered resend has the same parts, so late parts of the
+ * first transmission complete the second; and the reassembled message is checked against the id. Guarantee: parts
+ * complete a message in any order, repeated or not, and incomplete messages hold bounded memory for a bounded time.
  *
  * @module
  */
@@ -20,7 +20,7 @@ export const partMark = 0x23;
 const headerBytesMax = 40;
 /** 16 MB in parts of 1 KB. */
 const countMax = 16_384;
-/** What an entry of a part costs beside its bytes, so that tiny parts are not free. */
+/** The assumed cost of storing a part in addition to its bytes, so that tiny parts are not free. */
 const partOverheadBytes = 128;
 
 /** A part's place in its message. */
@@ -55,7 +55,7 @@ export function splitParts(message: Uint8Array, maxBytes: number): Uint8Array[] 
 }
 
 /**
- * Reads a part's line; undefined where the payload is not a part.
+ * Reads a part's line; undefined if the payload is not a part.
  *
  * @throws {ProtocolError} for a part of another version, or a malformed one
  */
@@ -79,7 +79,7 @@ interface Pending {
 }
 
 interface Sender {
-  /** In the order in which they were begun. */
+  /** In the order of their first parts. */
   readonly pending: Map<string, Pending>;
   bytes: number;
 }
@@ -92,16 +92,16 @@ export interface AssemblerLimits {
   readonly maxPending: number;
   /** Bytes of all senders together. */
   readonly maxTotalBytes: number;
-  /** An incomplete message is forgotten after this time, or an eighth more. */
+  /** An incomplete message is dropped after this time, or up to an eighth later. */
   readonly timeoutMs: number;
 }
 
-/** Puts parts together, by sender. What is dropped for a bound is sent again by the logic above. */
+/** Reassembles parts, by sender. If a bound drops a message, the layers above send it again. */
 export class Assembler {
   readonly #senders = new Map<string, Sender>();
   #bytes = 0;
   #sweptMs = -Infinity;
-  /** Incomplete messages that were given up, for a bound or for their age. */
+  /** Incomplete messages that were dropped, because of a bound or their age. */
   dropped = 0;
 
   constructor(private readonly limits: AssemblerLimits, private readonly now: () => number) {}
@@ -138,7 +138,7 @@ export class Assembler {
   #pendingOf(from: Sender, { id, count }: PartHeader): Pending {
     let pending = from.pending.get(id);
     if (pending && pending.count !== count) {
-      // The same message cut for another limit: its slices don't fit together.
+      // The same message, cut for another limit: the slices do not fit together.
       this.#drop(from, id);
       pending = undefined;
     }
@@ -166,11 +166,14 @@ export class Assembler {
     return whole;
   }
 
-  /** Each bound in turn: this sender's count and bytes, then all senders' bytes, at the cost of the one that holds most. */
+  /**
+   * Applies each bound in turn: this sender's count and bytes, then all senders' bytes, where the sender that holds
+   * most loses first.
+   */
   #makeRoom(from: Sender, latest: string): void {
     const { maxPending, maxBytes, maxTotalBytes } = this.limits;
     while (from.pending.size > maxPending || from.bytes > maxBytes + maxBytes / 4) {
-      // The oldest goes first; the one just received only where it alone is too large.
+      // Drops the oldest first; the one just received only if it alone is too large.
       const oldest = [...from.pending.keys()].find((id) => id !== latest) ?? latest;
       this.#drop(from, oldest);
     }
@@ -181,7 +184,7 @@ export class Assembler {
     }
   }
 
-  /** Now and then, so that a part costs the same however many senders there are. */
+  /** Runs only from time to time, so that a part costs the same however many senders there are. */
   #expire(): void {
     const now = this.now();
     if (now >= this.#sweptMs && now - this.#sweptMs < this.limits.timeoutMs / 8) return;
@@ -189,7 +192,7 @@ export class Assembler {
     const oldestMs = now - this.limits.timeoutMs;
     for (const [name, sender] of this.#senders) {
       for (const [id, pending] of sender.pending) {
-        // In order of their beginning: the first that is young ends the search.
+        // They are ordered by age: the first that is young ends the search.
         if (pending.begunMs > oldestMs) break;
         this.#drop(sender, id);
       }

@@ -1,9 +1,10 @@
 /**
- * A device's presence: a retained message on its own topic, set online at every connect and offline by its last will. An
- * online one may carry the device's report (`report.ts`).
+ * A device's presence: a retained message on its own topic, set online at every connect and offline by its last will.
+ * An online one may carry the device's report (`report.ts`).
  *
- * Where the cloud asks (`tell` in `changes`), the device says on the same topic, not retained, where it is in its channels:
- * `{v, online: true, at: {channel: number}}`. To older workers that is a presence, which changes nothing.
+ * If the cloud asks (`tell` in `changes`), the device publishes its position in its channels on the same topic, not
+ * retained: `{v, online: true, at: {channel: number}}`. Older workers read this as an ordinary presence, which changes
+ * nothing.
  *
  * @module
  */
@@ -19,7 +20,7 @@ export interface Presence {
   readonly online: boolean;
   /** What it says of itself. */
   readonly report?: DeviceReport;
-  /** By channel, the number of the last log entry that is applied: the answer to a `tell`, and no more than that. */
+  /** By channel, the number of the last log entry that is applied: only in the answer to a `tell`. */
   readonly at?: Readonly<Record<string, number>>;
 }
 

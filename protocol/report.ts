@@ -1,10 +1,10 @@
 /**
- * What a device says of itself, beside its presence: versions, what waits, what is wrong. For people and dashboards; no rule
- * of sync depends on it. Older workers look at `online` alone and ignore it.
+ * A device's report about itself, in its presence: versions, pending changes, problems. It is for people and
+ * dashboards; no sync rule depends on it. Older workers read only `online` and ignore it.
  *
- * Guarantee: a report has at most 800 bytes, so that its presence stays below the 1,024 that brokers' rules allow, and its row
- * in the registry, with the longest device id, below DynamoDB's write unit of 1 KB. Of one that is too large texts are cut
- * first, then the least important fields are left out.
+ * Guarantee: a report has at most 800 bytes, so that its presence stays below the 1,024 that brokers' rules allow, and
+ * its row in the registry, with the longest device id, below DynamoDB's write unit of 1 KB. If a report is too large,
+ * texts are cut first, then the least important fields are left out.
  *
  * @module
  */
@@ -27,13 +27,13 @@ export interface DeviceReport {
   readonly oldest?: number;
   /** By channel, the number of the last log entry that is applied. */
   readonly at?: Readonly<Record<string, number>>;
-  /** Rows of `_rejected` and `_conflicts`, items set aside, changes dropped for want of room. */
+  /** Rows of `_rejected` and `_conflicts`, items set aside, changes dropped for lack of space. */
   readonly rejected?: number;
   /** Versions in `_conflicts`. */
   readonly conflicts?: number;
-  /** Items that their table can't take. */
+  /** Items that their table cannot accept. */
   readonly aside?: number;
-  /** Rows that gave way unsent. */
+  /** Unsent rows that were dropped. */
   readonly dropped?: number;
   /** What is wrong now, as `_status.problem` says it. */
   readonly problem?: string;
@@ -43,7 +43,7 @@ export interface DeviceReport {
   readonly db?: number;
   /** Bytes that are free on its disk. */
   readonly free?: number;
-  /** By how much the device's clock is ahead of the cloud's, ms. */
+  /** How far the device's clock is ahead of the cloud's, ms. */
   readonly skew?: number;
   /** Changes sent and applied in the last minute. */
   readonly up?: number;
@@ -51,6 +51,8 @@ export interface DeviceReport {
   readonly down?: number;
   /** 1: it understands orders. */
   readonly orders?: number;
+  /** 1: an order can replace its token. */
+  readonly rotates?: number;
 }
 
 const reportBytesMax = 800;
@@ -68,8 +70,9 @@ const numbers = [
   "up",
   "down",
   "orders",
+  "rotates",
 ] as const;
-/** What is left out first, where even cut texts are too much. */
+/** The fields that are left out, in order, if the report is too large even with cut texts. */
 const leastImportant = ["runtime", "sqlite", "error", "up", "down", "free", "db", "skew", "at", "schema"] as const;
 /** Texts are cut to so many characters, one after the other, until the report fits. */
 const cuts = [300, 160, 80, 40];

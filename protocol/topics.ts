@@ -1,6 +1,6 @@
 /**
- * Every topic that Twintable uses. A device publishes on `up`, `sync` and `presence` and reads `down`; shared channels are
- * its account's topic and `all`. Nothing else in the code spells a topic.
+ * Every topic that Twintable uses. A device publishes on `up`, `sync` and `presence` and reads `down`; shared channels
+ * are its account's topic and `all`. No other code spells out a topic.
  *
  * | topic | from | carries |
  * | --- | --- | --- |
@@ -9,6 +9,7 @@
  * | `tt/d/<device>/presence` | device, broker | presence, retained; the last will |
  * | `tt/d/<device>/down` | cloud | `ack`, pages, items, changes of the device's channel |
  * | `tt/a/<account>`, `tt/all` | cloud | changes of the shared channels |
+ * | `tt/notify/<model>` | cloud | changes of a model with `notify: true`, for applications |
  * | `tt/w/…` | workers | among workers: relayed parts, self-tests, the feed |
  *
  * @module
@@ -36,12 +37,14 @@ export interface Topics {
   readonly all: string;
   /** Filters for the cloud: every device's `up`, `sync` or `presence`. */
   every(kind: DeviceTopicKind): string;
-  /** Where a worker passes on a part that came by a shared subscription, and the filter that all workers read. */
+  /** Where a worker forwards a part that it got by a shared subscription, and the filter that all workers read. */
   relay(deviceId: string, kind: DeviceTopicKind): string;
   readonly everyRelay: string;
-  /** What workers tell each other, for people who watch. */
+  /** Events that workers exchange, for people who watch. */
   readonly feed: string;
-  /** A worker's own topic, to see whether a shared subscription delivers. */
+  /** Where changes of a model are told, for applications. */
+  notify(model: string): string;
+  /** A worker's own topic, to test whether a shared subscription delivers. */
   selfTest(workerId: string): string;
 }
 
@@ -54,7 +57,7 @@ function checked(kind: string, id: string): string {
 
 /**
  * The topics under `prefix` (default `tt`): one or more levels of letters, digits, `_` and `-`. The functions throw
- * `ProtocolError` for an id that could stand for another topic.
+ * `ProtocolError` for an id that could change the topic.
  *
  * @throws {RangeError} for another prefix
  */
@@ -76,13 +79,14 @@ export function topics(prefix = "tt"): Topics {
     relay: (deviceId, kind) => `${prefix}/w/part/${checked("device", deviceId)}/${kind}`,
     everyRelay: `${prefix}/w/part/+/+`,
     feed: `${prefix}/w/feed`,
+    notify: (model) => `${prefix}/notify/${model}`,
     selfTest: (workerId) => `${prefix}/w/test/${checked("worker", workerId)}`,
   };
 }
 
 const deviceKinds: readonly string[] = ["up", "sync", "presence", "down"];
 
-/** Takes a topic apart; undefined where it is not one of ours, or carries an id that no device or account can have. */
+/** Takes a topic apart; undefined if it is not one of ours, or carries an id that no device or account can have. */
 export function parseTopic(topic: string, prefix = "tt"): ParsedTopic | undefined {
   if (!topic.startsWith(`${prefix}/`)) return undefined;
   const levels = topic.slice(prefix.length + 1).split("/");

@@ -1,6 +1,6 @@
 /**
- * Checks tagged JSON (schema/values.ts) as it comes from the wire: names and depth. What looks like a tag and is none is
- * taken for the map that it is (schema/tagged.ts): older agents send what an application wrote into a column as it is.
+ * Checks tagged JSON (schema/values.ts) as it comes from the wire: names and depth. A map that looks like a tag without
+ * being one is read as a map (schema/tagged.ts): older agents send an application's maps unescaped.
  *
  * @module
  */
@@ -37,7 +37,7 @@ export function attributesOf(value: unknown, where: string): Attributes {
   return read ? Object.fromEntries(read) : attributes as Attributes;
 }
 
-/** Those of the attributes that can be read: what names the item that can't be read as a whole. Never throws. */
+/** The readable attributes of an item that cannot be read as a whole: they name it. Never throws. */
 export function readableAttributesOf(value: unknown): Attributes {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return {};
   return Object.fromEntries(

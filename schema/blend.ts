@@ -1,7 +1,7 @@
 /**
- * `blend`: a schema in several files. As the format's owner means it: the named files are laid over the file that names
- * them, in order, map by map, and **what a blended file says wins**. A name in a blended file may begin with `+` (append),
- * `-` (remove), `?` (only where it is absent) or `=` (overwrite, as without).
+ * `blend`: a schema in several files. As the format's owner defines it, the named files are merged into the file that
+ * names them, in order, map by map, and **the blended file wins**. A name in a blended file may begin with `+`
+ * (append), `-` (remove), `?` (only if absent) or `=` (overwrite, the same as no prefix).
  *
  * @module
  */
@@ -30,7 +30,7 @@ function prefixOf(key: string): [how: string, name: string] {
   return /^[-+?=]./.test(key) ? [key[0]!, key.slice(1)] : ["=", key];
 }
 
-/** A map that is new in the base: its prefixes say what they would say to an empty one. */
+/** A map that is new in the base: its prefixes act as on an empty map. */
 function withoutPrefixes(map: Source): Source {
   return blend({}, map) as Source;
 }
@@ -42,7 +42,7 @@ function appended(present: unknown, value: unknown): unknown {
   return blend(present, value);
 }
 
-/** What is left without these members, words or entries; undefined where the whole property goes. */
+/** The value without these members, words or entries; undefined if the whole property is removed. */
 function without(present: unknown, value: unknown): unknown {
   if (Array.isArray(present) && Array.isArray(value)) return present.filter((member) => !value.includes(member));
   if (isPlainMap(present) && isPlainMap(value)) {

@@ -1,6 +1,7 @@
 /**
- * What a schema says that has no effect in Twintable: annotations for people, settings of other programs, models that are
- * neither on the device nor synced. It is carried, not judged, and one warning lists it, so that a typing error shows.
+ * What a schema says that has no effect in Twintable: annotations for people, settings of other programs, models that
+ * are neither on the device nor synced. It is carried without validation, and one warning lists it, so that typing
+ * errors show.
  *
  * @module
  */
@@ -9,7 +10,7 @@ import { quoted } from "./names.ts";
 /** Names that a warning lists at most, for each annotation. */
 const placesMax = 5;
 
-/** Notes for people, and what only steers OneTable's own queries and updates: nobody has to be told that they do nothing. */
+/** Notes for people, and settings of OneTable's own queries and updates: no warning is needed for these. */
 const silent = new Set([
   "comment",
   "deprecated",
@@ -58,7 +59,7 @@ export class Carried {
     return [...this.#annotations].map(([property, places]) => ({ property, places }));
   }
 
-  /** The warnings, a sentence each; empty where everything has an effect. */
+  /** The warnings, a sentence each; empty if everything has an effect. */
   get warnings(): string[] {
     const listed = [...this.#annotations].map(([property, places]) => {
       const more = places.length - placesMax;
@@ -80,7 +81,10 @@ export function carriedSentence(model: string, problems: readonly string[]): str
     (more.length > 0 ? `; and ${more.length} more` : "");
 }
 
-/** Whether one letter was left out, put in, changed, or two neighbours exchanged. Short names are too near each other. */
+/**
+ * Whether the names differ by one letter left out, inserted or changed, or by two neighbours exchanged. Short names are
+ * too similar to tell.
+ */
 function isNear(a: string, b: string): boolean {
   if (a.length < 4 || Math.abs(a.length - b.length) > 1) return false;
   const x = a.toLowerCase(), y = b.toLowerCase();

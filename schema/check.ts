@@ -1,6 +1,7 @@
 /**
- * Whether attributes are what a model's schema allows. The cloud asks it of every change from a device, and the HTTP API of
- * every item; a device's own table asks it in SQL constraints. The first reason is given, as a sentence's end.
+ * Whether attributes are what a model's schema allows. The cloud checks every change from a device, and the HTTP API
+ * every item; a device's own table does the same by SQL constraints. The result is the first reason, as the end of a
+ * sentence.
  *
  * @module
  */
@@ -16,10 +17,10 @@ const depthMax = 32;
 
 /**
  * The first reason why the attributes (by attribute name, without computed ones) are not a valid item of the model;
- * undefined if they are one. Attributes that the schema doesn't know are fine; so are missing identity fields, which are
- * put in later. Null counts as missing where the field is not required.
+ * undefined if they are one. Attributes that the schema doesn't know are fine; so are missing identity fields, which
+ * are filled in later. Null counts as missing if the field is not required.
  *
- * @param effort what matching `validate` takes is added to it
+ * @param effort the cost of matching `validate` is added to it
  */
 export function checkAttributes(model: Model, attributes: Attributes, effort?: Effort): string | undefined {
   for (const field of model.fields) {
@@ -44,7 +45,7 @@ export function checkAttributes(model: Model, attributes: Attributes, effort?: E
   return undefined;
 }
 
-/** Whether all texts and names in a value are Unicode: no table and no column holds half a surrogate pair as what it is. */
+/** Whether all texts and names in a value are Unicode: no table and no column can hold half a surrogate pair. */
 export function isWellFormed(value: Json): boolean {
   if (typeof value === "string") return value.isWellFormed();
   if (typeof value !== "object" || value === null) return true;
@@ -62,8 +63,8 @@ function computedProblem(model: Model, field: Field, attributes: Attributes, eff
 }
 
 /**
- * What has a default may be missing: an item that is older than the field lacks it, and so does one from a device whose
- * schema is older. Both read as if they had the default. A key without it can't be made.
+ * A field with a default may be missing: an item that is older than the field lacks it, and so does an item from a
+ * device with an older schema. Both read as if they had the default. A key field must be there.
  */
 function missing(model: Model, field: Field): string | undefined {
   const isIdentity = model.identityFields.includes(field.name);
@@ -76,7 +77,7 @@ function checkField(model: Model, field: Field, value: Json, effort?: Effort): s
   return checkValue(field, value, effort);
 }
 
-/** Why a value (never null) is none of the field's; undefined if it is. */
+/** Why a value (never null) is invalid for the field; undefined if it is valid. */
 export function checkValue(field: Field, value: Json, effort?: Effort): string | undefined {
   const problem = checkType(field, value, effort);
   if (problem !== undefined) return problem;

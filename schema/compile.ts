@@ -1,36 +1,42 @@
 /**
- * Compiles a OneTable schema: parse, normalise, validate, and work out keys, scopes and listings. All problems are found in
- * one go; a schema that has any is refused as a whole, because a feature that is silently ignored is data that is
- * silently wrong. What has no effect on data here (notes, models that do not sync and are not understood) is carried and
- * listed in `warnings`.
+ * Compiles a OneTable schema: parse, normalise, validate, and work out keys, scopes and listings. It reports all
+ * problems at once, and refuses a schema with any problem as a whole, because a silently ignored feature makes data
+ * silently wrong. What has no effect on data here (notes, models that do not sync and are not understood) is carried
+ * and listed in `warnings`.
  *
  * @module
  */
 import { Carried, carriedSentence } from "./carried.ts";
+import { type ModelContext, optional, type SchemaContext } from "./compile_context.ts";
 import { comesDown } from "./direction.ts";
 import { compileDateRules } from "./date_rules.ts";
+import { compileMetrics } from "./metrics.ts";
+import { compileNotify } from "./notify.ts";
 import { SchemaError } from "./errors.ts";
-import { compileField } from "./fields.ts";
 import { canonicalJson, hashText } from "./json.ts";
-import { type IdentityNames, type IdentityRole, roleOf } from "./identity.ts";
-import { type KeyIdentity, keyIdentity } from "./key_identity.ts";
-import { attributeTemplate, enumerationOf, resolveTemplate, scopeOf, type TemplateContext } from "./keys.ts";
-import type { ConflictPolicy, Field, Index, Model, Schema, Scope, SyncDirection } from "./model.ts";
+import { type IdentityNames, roleOf } from "./identity.ts";
+import { keyIdentity } from "./key_identity.ts";
+import { keyTypes } from "./key_types.ts";
+import { enumerationOf, resolveTemplate, scopeOf, type TemplateContext } from "./keys.ts";
+import { compileFields, withKeys } from "./model_fields.ts";
+import { checkKeyField, checkTold, keyOfIndex, notEnumerable } from "./model_keys.ts";
+import type { Field, Model, Schema } from "./model.ts";
 import { isName, nameRule, quoted } from "./names.ts";
 import { type JsonMap, normaliseSchema, type Problems } from "./normalise.ts";
 import { compileEncoded } from "./placement.ts";
-import { type Template, templateFields } from "./template.ts";
+import { compileProcess, noteProcess, type Process } from "./process.ts";
+import { templateFields } from "./template.ts";
 import { checkTexts } from "./texts.ts";
 import type { OneTableSchema } from "./types.ts";
-import { compileHead, compileIdentity, compileIndexes, compileParams, type Params } from "./settings.ts";
-import { isMap, type Json, sourceAttribute, stampAttribute } from "./values.ts";
+import { compileHead, compileIdentity, compileIndexes, compileParams } from "./settings.ts";
+import { isMap, type Json } from "./values.ts";
 
-/** OneTable's own bookkeeping, which stands among the models of a schema that it has saved; its items are never synced. */
+/** OneTable's own bookkeeping, which is among the models of a schema that it has saved; its items are never synced. */
 const oneTableModels = ["_Schema", "_Migration"];
 
 /** How strictly a schema is judged. */
 export interface CompileOptions {
-  /** Refuse what would only be warned of. Default false. */
+  /** Refuse what would otherwise only be a warning. Default false. */
   readonly strict?: boolean;
   /** Warnings from reading the schema. */
   readonly notes?: readonly string[];
@@ -53,6 +59,7 @@ export function compileSchema(source: unknown, { strict = false, notes = [] }: C
   const { primary, indexes } = compileIndexes(plain.indexes, problems);
   const context = { params, primary, indexes, carried };
   const { models, opaque } = compileModels(plain, context, problems);
+  keyTypes({ primary, indexes, models }).clashes.forEach((clash) => carried.warn(clash));
   const { warnings } = carried;
   if (strict) problems.push(...warnings);
   if (problems.length > 0) throw new SchemaError(problems);
@@ -71,7 +78,10 @@ export function compileSchema(source: unknown, { strict = false, notes = [] }: C
   });
 }
 
-/** The compiled schema of a literal; one that is compiled stays as it is. @throws SchemaError as {@link compileSchema} */
+/**
+ * The compiled schema of a literal; a compiled schema is returned unchanged. @throws SchemaError as
+ * {@link compileSchema}
+ */
 export function compiledOf(schema: OneTableSchema | Schema): Schema {
   return isCompiled(schema) ? schema : compileSchema(schema);
 }
@@ -80,15 +90,6 @@ function isCompiled(schema: OneTableSchema | Schema): schema is Schema {
   return schema.models instanceof Map;
 }
 
-interface SchemaContext {
-  readonly params: Params;
-  readonly primary: Index;
-  readonly indexes: readonly Index[];
-  readonly carried: Carried;
-}
-interface ModelContext extends SchemaContext {
-  readonly problems: Problems;
-}
 interface Models {
   readonly models: Map<string, Model>;
   /** Those that are carried, with the reasons. */
@@ -171,7 +172,7 @@ function compileModel(
   }
   const raw = withKeys(name, given, entry, process, context);
   const fields = compileFields(name, raw, context, report);
-  // Whatever is derived from fields would only repeat their problems.
+  // Everything derived from fields would only repeat their problems.
   if (problems.length > before) return undefined;
   const templates: TemplateContext = { model: name, params, fields };
   const identityNames = compileIdentity(
@@ -197,9 +198,28 @@ function compileModel(
   for (const keyName of keyNames) fields.set(keyName, { ...fields.get(keyName)!, required: true });
 
   const sorted = { hashKey, ...optional("sortKey", sortKey) };
-  const dates = compileDateRules(isMap(entry) ? entry.dates : undefined, fields, report);
-  const said = { ...process, ...optional("dates", dates) };
+  const said = { ...process, ...compileSignals(name, entry, process, { fields, identityNames, report }, context) };
   return completeModel(name, number, said, { sorted, keyNames, identityNames, fields, templates }, context, report);
+}
+
+/** What the model's entry in `process` says of its fields. */
+function compileSignals(
+  model: string,
+  entry: Json | undefined,
+  { sync, inCloud }: Process,
+  about: {
+    readonly fields: ReadonlyMap<string, Field>;
+    readonly identityNames: IdentityNames;
+    readonly report: (text: string) => void;
+  },
+  { carried }: ModelContext,
+): Pick<Model, "dates" | "metrics" | "notify"> {
+  const { dates, metrics, notify }: JsonMap = isMap(entry) ? entry : {};
+  return {
+    ...optional("dates", compileDateRules(dates, about.fields, about.report)),
+    ...optional("metrics", compileMetrics(metrics, { ...about, model, sync, carried })),
+    ...optional("notify", compileNotify(notify, { ...about, inCloud })),
+  };
 }
 
 /** What a model has once its fields and keys are known. */
@@ -212,11 +232,11 @@ interface Keyed {
   readonly templates: TemplateContext;
 }
 
-/** Whose the items are, how they are listed, and what else follows from the keys. */
+/** Who owns the items, how they are listed, and what else follows from the keys. */
 function completeModel(
   name: string,
   number: number,
-  process: Process & Pick<Model, "dates">,
+  process: Process & Pick<Model, "dates" | "metrics" | "notify">,
   { sorted, keyNames, identityNames, fields, templates }: Keyed,
   context: ModelContext,
   report: (text: string) => void,
@@ -252,8 +272,8 @@ function completeModel(
 }
 
 /**
- * Whether a computed attribute names what is not a field: OneTable never renders it (unless a caller hands the value in
- * beside the item), so it is no attribute of the item. Taken out, with a warning, unless it is a key.
+ * Whether a computed attribute names what is not a field: OneTable never renders it (unless a caller passes the value
+ * beside the item), so it is not an attribute of the item. It is removed with a warning, unless it is a key.
  */
 function isNeverRendered(field: Field, { fields, params, model }: TemplateContext, context: ModelContext): boolean {
   const { primary, carried } = context;
@@ -265,282 +285,6 @@ function isNeverRendered(field: Field, { fields, params, model }: TemplateContex
   );
   (fields as Map<string, Field>).delete(field.name);
   return true;
-}
-
-function optional<K extends string, V>(name: K, value: V | undefined): { [P in K]?: V } {
-  return (value === undefined ? {} : { [name]: value }) as { [P in K]?: V };
-}
-
-/** Refuses keys in which another device's or account's could be read: a key must tell whose an item is. */
-function checkTold(
-  { locators, separators }: KeyIdentity,
-  scope: Scope,
-  names: IdentityNames,
-  process: Process,
-  report: (text: string) => void,
-  warn: (text: string) => void,
-): void {
-  if (scope === "global" || process.sync === "none") return;
-  const role = scope === "device" ? "deviceId" : "accountId";
-  if (!locators[role]) {
-    report(
-      `its key does not tell where \${${
-        names[role]
-      }} begins and ends, so that two ${scope}s could make one key: put a ` +
-        `literal as "#" between it and what stands next to it`,
-    );
-  } else if (separators !== "") {
-    warn(
-      `its key separates ids by ${
-        [...separators].map((c) => JSON.stringify(c)).join(" and ")
-      }, which ids may have: an id ` +
-        `that has one is refused in this schema. "#" is safe`,
-    );
-  }
-}
-
-/** Why a model can't come down, with the index to paste that would list it. */
-function notEnumerable(
-  scope: Scope,
-  sync: SyncDirection,
-  templates: TemplateContext,
-  names: IdentityNames,
-  { primary, indexes }: ModelContext,
-): string {
-  const device = `\${${names.deviceId}}`, account = `\${${names.accountId}}`;
-  const allowed = scope === "device"
-    ? `nothing but ${device} and ${account}`
-    : scope === "account"
-    ? `nothing but ${account}`
-    : "no field";
-  const own = scope === "device" ? `#${device}` : scope === "account" ? `#${account}` : "";
-  // An index that no field of this model is in already, or a new one.
-  const free = indexes.find(({ hash, sort }) =>
-    sort !== undefined && hash !== primary.hash && !attributeTemplate(hash, templates) &&
-    !attributeTemplate(sort, templates)
-  );
-  const unused = Array.from({ length: 20 }, (_, i) => `gs${i + 1}`).find((n) =>
-    !indexes.some(({ name }) => name === n)
-  )!;
-  const index = free ?? { name: unused, hash: `${unused}pk`, sort: `${unused}sk` };
-  const key = [primary.hash, primary.sort].map((attribute) =>
-    attribute === undefined ? "" : attributeTemplate(attribute, templates)?.template.text ?? ""
-  ).filter((text) => text !== "").join("#");
-  const field = (value: string) => JSON.stringify({ type: "string", value });
-  const fields = `"${index.hash}": ${field(`${templates.model}${own}`)}, "${index.sort}": ${field(key)}`;
-  const added = free ? "" : `"indexes": {"${index.name}": {"hash": "${index.hash}", "sort": "${index.sort}"}} and `;
-  return `it can't be listed for a snapshot, which "sync": "${sync}" needs: the hash template of its primary key, or of a ` +
-    `secondary index that every item is in, must name ${allowed}. This would do: ${added}in the model ${fields}`;
-}
-
-interface Process {
-  readonly onDevice: boolean;
-  readonly inCloud: boolean;
-  readonly sync: SyncDirection;
-  readonly conflict: ConflictPolicy;
-  readonly keep?: "newest";
-  readonly strict?: true;
-}
-
-function compileProcess(entry: Json | undefined, params: Params, report: (text: string) => void): Process {
-  if (entry !== undefined && !isMap(entry)) report('its entry in "process" must be an object');
-  const map = isMap(entry) ? entry : {};
-  const choose = <T extends string>(key: string, choices: readonly T[], usual: T): T => {
-    const value = map[key];
-    if (value === undefined) return usual;
-    if (choices.includes(value as T)) return value as T;
-    report(`"${key}" in "process" must be one of ${choices.join(", ")}, and is ${quoted(value)}`);
-    return usual;
-  };
-  const enable = choose("enable", ["both", "cloud", "device"], "both");
-  const sync = choose("sync", ["none", "up", "down", "both"], "none");
-  const conflict = choose("conflict", ["newest", "cloud", "device", "merge"], "newest");
-  const { strict = params.strict } = map;
-  if (typeof strict !== "boolean") report('"strict" in "process" must be true or false');
-  const keep = map.keep === undefined ? undefined : choose("keep", ["newest"], "newest");
-  // Elsewhere a dropped change would leave the device with other rows than the table, for good.
-  if (keep && sync !== "up") {
-    report(`"keep": "newest" drops rows that were not sent, and "sync" is "${sync}", not "up"`);
-  }
-  if (sync !== "none" && enable !== "both") {
-    report(`"sync": "${sync}" needs the model on both sides, and "enable" is "${enable}"`);
-  }
-  return {
-    onDevice: enable !== "cloud",
-    inCloud: enable !== "device",
-    sync,
-    conflict,
-    ...optional("keep", keep),
-    ...optional("strict", strict === true ? true as const : undefined),
-  };
-}
-
-const processNames = ["enable", "sync", "conflict", "keep", "strict", "pk", "sk", "identity", "dates"];
-
-function noteProcess(name: string, entry: Json | undefined, carried: Carried): void {
-  for (const key of isMap(entry) ? Object.keys(entry) : []) {
-    if (!processNames.includes(key)) carried.annotation(key, `process.${name}`, processNames);
-  }
-}
-
-/**
- * The model's fields with the key templates that stand elsewhere: in `process` (`pk`, `sk`), or, for a model that is on the
- * device alone and has no hash key, its own name.
- */
-function withKeys(
-  name: string,
-  raw: JsonMap,
-  entry: Json | undefined,
-  process: Process,
-  context: ModelContext,
-): JsonMap {
-  const { primary, params } = context;
-  const has = (attribute: string) =>
-    attribute === params.typeField || Object.hasOwn(raw, attribute) ||
-    Object.values(raw).some((field) => isMap(field) && field.map === attribute);
-  const given = (key: string) => isMap(entry) && Object.hasOwn(entry, key) ? entry[key] : undefined;
-  const added: Record<string, Json> = {};
-  const hash = given("pk") ?? (process.inCloud ? undefined : name);
-  const sort = given("sk");
-  if (hash !== undefined && !has(primary.hash)) added[primary.hash] = { type: "string", value: hash };
-  if (sort !== undefined && primary.sort !== undefined && !has(primary.sort)) {
-    added[primary.sort] = { type: "string", value: sort };
-  }
-  return { ...added, ...raw };
-}
-
-function compileFields(
-  model: string,
-  raw: JsonMap,
-  context: ModelContext,
-  report: (text: string) => void,
-): Map<string, Field> {
-  const { params, primary, problems, carried } = context;
-  const reserved = [params.typeField, sourceAttribute, stampAttribute];
-  const fields = new Map<string, Field>();
-  const lower = new Map<string, string>();
-  for (const [name, value] of Object.entries(raw)) {
-    if (reserved.includes(name)) continue;
-    if (name.startsWith("_")) {
-      report(`the field name "${name}" is refused: names that begin with "_" are reserved`);
-      continue;
-    }
-    if (!isName(name)) {
-      report(`the field name ${quoted(name)} is refused: ${nameRule}`);
-      continue;
-    }
-    const twin = lower.get(name.toLowerCase());
-    if (twin !== undefined) report(`the fields "${twin}" and "${name}" differ only in case, as columns can't`);
-    lower.set(name.toLowerCase(), name);
-    const where = `model "${model}", field "${name}"`;
-    const field = compileField(name, value, { params, problems, carried, where, place: `${model}.${name}` });
-    if (field) fields.set(name, field);
-  }
-  addTimestamps(fields, lower, context, report);
-  checkAttributeNames(fields, primary, params, report);
-  if ([...fields.values()].filter((field) => field.ttl).length > 1) report('only one field can have "ttl"');
-  return fields;
-}
-
-function addTimestamps(
-  fields: Map<string, Field>,
-  lower: ReadonlyMap<string, string>,
-  context: ModelContext,
-  report: (text: string) => void,
-): void {
-  const { params } = context, { timestamps } = params;
-  const wanted: ["created" | "updated", string][] = [];
-  if (timestamps === true || timestamps === "create") wanted.push(["created", params.createdField]);
-  if (timestamps === true || timestamps === "update") wanted.push(["updated", params.updatedField]);
-  for (const [timestamp, name] of wanted) {
-    const twin = lower.get(name.toLowerCase());
-    if (twin !== undefined && twin !== name) {
-      report(`the field "${twin}" and the timestamp "${name}" differ only in case, as columns can't`);
-    }
-    const declared = fields.get(name);
-    if (!declared) {
-      if (twin === name) continue;
-      const field = compileField(name, { type: "date" }, { ...context, where: name, place: name });
-      if (field) fields.set(name, { ...field, timestamp });
-    } else if (declared.type !== "date" || declared.ttl || !declared.synced || declared.packed) {
-      report(
-        `field "${name}": a timestamp must be a date that is synced, with an attribute of its own, and no expiry time`,
-      );
-    } else {
-      fields.set(name, { ...declared, timestamp });
-    }
-  }
-}
-
-function checkAttributeNames(
-  fields: ReadonlyMap<string, Field>,
-  primary: Index,
-  params: Params,
-  report: (text: string) => void,
-): void {
-  const owners = new Map<string, string>();
-  const packs = new Set([...fields.values()].flatMap(({ packed }) => packed ? [packed[0]] : []));
-  for (const { name, attribute } of fields.values()) {
-    if (packs.has(attribute)) report(`field "${name}": its attribute "${attribute}" is a map that other fields share`);
-    const twin = owners.get(attribute);
-    if (twin !== undefined) report(`the fields "${twin}" and "${name}" are both the attribute "${attribute}"`);
-    if (attribute === params.typeField) report(`field "${name}": the attribute "${attribute}" holds the type`);
-    owners.set(attribute, name);
-  }
-  // The device's table has a column for each key attribute beside those for the fields.
-  for (const key of [primary.hash, primary.sort]) {
-    for (const { name, attribute } of fields.values()) {
-      if (name.toLowerCase() === key?.toLowerCase() && attribute !== key) {
-        report(`field "${name}": its column would be named as the key attribute "${key}", which it is not`);
-      }
-    }
-  }
-}
-
-function keyOfIndex(
-  role: "hash" | "sort",
-  attribute: string,
-  context: TemplateContext,
-  report: (text: string) => void,
-): { readonly attribute: string; readonly template: Template } | undefined {
-  const found = attributeTemplate(attribute, context);
-  if (!found) {
-    report(`the primary index's ${role} attribute "${attribute}" has neither a field nor a value template`);
-    return undefined;
-  }
-  if (found.field && found.field.type !== "string") {
-    report(`the key attribute "${attribute}" must be of type string, and is of type ${found.field.type}`);
-    return undefined;
-  }
-  if (found.template.parts.length === 0) {
-    report(`the key attribute "${attribute}" has an empty template`);
-    return undefined;
-  }
-  return { attribute, template: found.template };
-}
-
-function checkKeyField(
-  fields: ReadonlyMap<string, Field>,
-  name: string,
-  role: IdentityRole | undefined,
-  report: (text: string) => void,
-): void {
-  const field = fields.get(name);
-  if (!field) return;
-  if (!field.synced) report(`field "${name}": a key field can't have "sync": "none"`);
-  if (field.packed && role) {
-    report(`field "${name}": it names who writes, and needs an attribute of its own`);
-  }
-  if (field.ttl) report(`field "${name}": a key field can't be the expiry time`);
-  if (!role) return;
-  if (field.type !== "string") report(`field "${name}": it names who writes, and must be of type string`);
-  for (const property of ["default", "generate", "enum", "validate"] as const) {
-    if (field[property] !== undefined) {
-      report(
-        `field "${name}": "${property}" is not supported where the key names it: the value is the writer's own id`,
-      );
-    }
-  }
 }
 
 /** Freezes plain data all the way down; the map of models is not written to by anyone. */

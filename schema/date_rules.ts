@@ -1,6 +1,6 @@
 /**
- * `dates` in `process`: how values that were there before Twintable, or before their field was a date, are read. A local time
- * without a zone, and a number without a unit, may mean many times; without a rule neither is taken for any of them.
+ * `dates` in `process`: how values that were there before Twintable, or before their field was a date, are read. A
+ * local time without a zone, and a number without a unit, are ambiguous; without a rule, neither is interpreted.
  *
  *     process: { Reading: { sync: "up", dates: { at: { zone: "Europe/Berlin", unit: "s" } } } }
  *

@@ -22,8 +22,8 @@ export function dateToJson(field: DateField, date: Date): Json {
 }
 
 /**
- * The date that an item's value stands for; undefined if it stands for none. Takes each form, whatever the field's own is:
- * another application may have written it. A number is seconds for the expiry time, else milliseconds.
+ * The date that an item's value means; undefined if it means none. Accepts each form, whatever the field's own form is,
+ * because another application may have written the value. A number is seconds for the expiry time, else milliseconds.
  */
 export function jsonToDate(field: DateField, json: Json | undefined): Date | undefined {
   const ms = typeof json === "string"
@@ -36,9 +36,10 @@ export function jsonToDate(field: DateField, json: Json | undefined): Date | und
 }
 
 /**
- * An expiry time longer ago than this is none: DynamoDB never deletes an item whose TTL lies more than five years back, so
- * that a zero, or a number that is not a time, does no harm. A little less than five years: what DynamoDB deletes all the same
- * comes down as a removal, while a row purged here that lives there would be missed.
+ * An expiry time longer ago than this does not count: DynamoDB never deletes an item whose TTL is more than five years
+ * ago, so a zero, or a number that is not a time, does no harm. The limit is a little less than five years: if DynamoDB
+ * deletes such an item anyway, the removal comes down, whereas a row that is purged here and lives there would be
+ * missing.
  */
 export const expiryAgeMaxMs = 5 * 365 * 86_400_000;
 

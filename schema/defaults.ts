@@ -1,5 +1,5 @@
 /**
- * `default`, `generate` and OneTable's older `uuid`: how a missing value of a field is made. A default of another type is
+ * `default`, `generate` and OneTable's older `uuid`: how a field gets a missing value. A default of another type is
  * converted as OneTable converts a property on writing (`"7"` of a number is 7), and refused where OneTable would fail.
  *
  * @module
@@ -101,7 +101,7 @@ function converted(field: Field, value: Json): Json | undefined {
   }
 }
 
-/** A set's default stands in a schema as a list. */
+/** A set's default is in a schema as a list. */
 function setProblem(field: Field, value: Json): string | undefined {
   const members = Array.isArray(value) && value.length > 0 ? value : undefined;
   const member = typeof members?.[0];

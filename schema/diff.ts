@@ -1,6 +1,6 @@
 /**
- * What it means to roll a schema out: on devices, in the cloud, and while one side has it and the other does not. Nothing is
- * tried on data: what depends on the rows that a device has is said to.
+ * What it means to roll a schema out: on devices, in the cloud, and while only one side has it. Nothing is tried on
+ * data: if a result depends on a device's rows, the text says so.
  *
  * @module
  */
@@ -9,8 +9,9 @@ import { canonicalJson } from "./json.ts";
 import type { Field, Index, Model, Schema } from "./model.ts";
 
 /**
- * How grave a difference is: `note` nothing is affected; `wait` changes wait until both sides have the schema; `rows` it
- * depends on the rows; `lost` something is no longer synced or kept; `refused` devices that have rows of the model refuse it.
+ * The severity of a difference. `note`: nothing is affected; `wait`: changes wait until both sides have the schema;
+ * `rows`: it depends on the rows; `lost`: something is no longer synced or stored; `refused`: devices that have rows of
+ * the model refuse the schema.
  */
 export type Gravity = "note" | "wait" | "rows" | "lost" | "refused";
 
@@ -67,7 +68,7 @@ function whole(old: Schema, next: Schema): Difference[] {
     } else if (canonicalJson(plainIndex(before)) !== canonicalJson(plainIndex(index))) {
       found.push({
         gravity: "lost",
-        text: `the index ${index.name} has other attributes: DynamoDB can't change one, name it anew`,
+        text: `the index ${index.name} has other attributes: DynamoDB can't change one, give it a new name`,
       });
     }
   }

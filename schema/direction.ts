@@ -1,7 +1,7 @@
 /**
- * Which way a model's items travel, and what follows from it for both sides: one place.
+ * The one place that decides which way a model's items travel, and what follows for both sides.
  *
- * A model that syncs exists on both sides (the compiler sees to it), so that its direction alone decides.
+ * A model that syncs exists on both sides (the compiler ensures it), so only its direction decides.
  *
  * @module
  */
@@ -17,7 +17,10 @@ export function comesDown({ sync }: Pick<Model, "sync">): boolean {
   return sync === "both" || sync === "down";
 }
 
-/** Whether a device keeps a base for each key, and finds outbox entries by it: everything that goes up but models of one device. */
+/**
+ * Whether a device stores a base for each key, and finds outbox entries by it: true for every model that syncs up,
+ * except models of one device.
+ */
 export function isTracked({ sync, scope }: Pick<Model, "sync" | "scope">): boolean {
   return sync === "both" || (sync === "up" && scope !== "device");
 }

@@ -10,7 +10,7 @@ export interface SyncErrorOptions {
   readonly retryable?: boolean;
   /** What the reader can do about it: one sentence. */
   readonly hint?: string;
-  /** Every single thing that is wrong, where the message names only the first. */
+  /** Every problem, where the message names only the first. */
   readonly details?: readonly string[];
   /** The model that it is about. */
   readonly model?: string;
@@ -21,13 +21,14 @@ export interface SyncErrorOptions {
 /**
  * What an operating fault is, for programs. Codes are stable; new ones may come.
  *
- * - the caller's items: `exists`, `not-found`, `invalid`, `constraint`, `read-only`, `newer` (the row was written since),
- *   `trimmed` (what is asked for is no longer retained), `timeout`
- * - the database on a device: `busy`, `full`, `io`, `sql`, `corrupt`, `not-a-database`, `foreign-database`, `newer-format`,
- *   `in-use`, `closed`, `replaced`, `altered`, `driver`, `migration`
+ * - the caller's items: `exists`, `not-found`, `invalid`, `constraint`, `read-only`, `newer` (the row was written
+ *   since), `trimmed` (the requested entries are no longer retained), `timeout`
+ * - the database on a device: `busy`, `full`, `io`, `sql`, `corrupt`, `not-a-database`, `foreign-database`,
+ *   `newer-format`, `in-use`, `closed`, `replaced`, `altered`, `driver`, `migration`
  * - schemas: `schema`, `schema-file`
- * - tables, brokers and other services: `unavailable`, `throttled`, `denied`, `unauthorized`, `refused`, `taken` (another client has the id), `no-table`,
- *   `not-a-table`, `no-stream`, `no-region`, `table-mismatch`, `iterator-expired`, `unsupported`, `too-large`, `condition-too-large`, `late` (a write came after its deadline)
+ * - tables, brokers and other services: `unavailable`, `throttled`, `denied`, `unauthorized`, `refused`, `taken`
+ *   (another client has the id), `no-table`, `not-a-table`, `no-stream`, `no-region`, `table-mismatch`,
+ *   `iterator-expired`, `unsupported`, `too-large`, `condition-too-large`, `late` (a write came after its deadline)
  * - messages and configuration: `protocol`, `config`
  */
 export type SyncErrorCode = (typeof syncErrorCodes)[number];
@@ -98,7 +99,7 @@ export class SyncError extends Error {
   readonly retryable: boolean;
   /** What the reader can do about it, if known. */
   readonly hint?: string;
-  /** Every single thing that is wrong, a sentence each, where the message names only the first. */
+  /** Every problem, a sentence each, where the message names only the first. */
   readonly details?: readonly string[];
   /** The model that it is about, where it is about one. */
   readonly model?: string;

@@ -13,7 +13,7 @@ export interface ModelExplained {
   readonly onDevice: boolean;
   readonly inCloud: boolean;
   readonly sync: Model["sync"];
-  /** What wins when both sides changed an item; only where both can. */
+  /** Who wins when both sides changed an item; only where both can. */
   readonly conflict?: Model["conflict"];
   readonly keep?: Model["keep"];
   /** How values from before are read as dates. */
@@ -23,7 +23,7 @@ export interface ModelExplained {
   readonly channel?: string;
   /** The key's templates. */
   readonly key: { readonly hash: string; readonly sort?: string };
-  /** The fields that hold ids and stand in the key. */
+  /** The fields that hold ids and are in the key. */
   readonly identity: readonly string[];
   /** How a snapshot lists the items of a scope; only where they come down. */
   readonly listed?: { readonly index: string; readonly hash: string; readonly sortPrefix?: string };
@@ -34,7 +34,7 @@ export interface ModelExplained {
   readonly ttl?: string;
   /** Properties without effect. */
   readonly carried: readonly string[];
-  /** Where the model is carried as a whole: why. */
+  /** If the model is carried as a whole: why. */
   readonly opaque?: readonly string[];
 }
 

@@ -1,6 +1,6 @@
 /**
- * One field of a model: from its normalised JSON to a `Field`. What would alter the data and is not understood is
- * refused; what has no effect on it is carried, and listed in a warning.
+ * One field of a model: from its normalised JSON to a `Field`. A setting that would alter the data and is not supported
+ * is refused; a setting without effect is carried, and listed in a warning.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import type { Params } from "./settings.ts";
 import { parseTemplate } from "./template.ts";
 import { isMap, type Json } from "./values.ts";
 
-/** The normalised schema has these spellings alone: constructors, `Buffer` and `ArrayBuffer` were put into them. */
+/** The normalised schema has only these spellings; constructors, `Buffer` and `ArrayBuffer` were converted to them. */
 const types: readonly string[] = [
   "string",
   "number",
@@ -51,7 +51,7 @@ const supported = [
   "crypt",
   "sync",
 ];
-/** OneTable's own, which steer its queries and updates and leave the item as it is. */
+/** Settings of OneTable's queries and updates, which do not change the item. */
 const oneTables = ["filter", "partial", "reference", "timestamp"];
 /** What can't be done here, and what to write instead. */
 const unsupported: Readonly<Record<string, string>> = {
@@ -61,7 +61,7 @@ const unsupported: Readonly<Record<string, string>> = {
 const flags = ["required", "ttl", "hidden", "nulls", "isoDates", "unique"] as const;
 /** A nested value is checked, but it has no column, default expression or key of its own. */
 const topLevelOnly = ["value", "ttl", "sync", "encode"];
-/** Where a nested value has them, they have no effect in OneTable either. */
+/** On a nested value, they have no effect in OneTable either. */
 const nestedWithoutEffect = ["unique", "scope"];
 
 /** What compiling a field takes from its schema and model. */
@@ -69,14 +69,14 @@ export interface FieldContext {
   readonly params: Params;
   readonly problems: Problems;
   readonly carried: Carried;
-  /** Where the field stands, for a message: `model "M", field "x"`. */
+  /** The field's place, for a message: `model "M", field "x"`. */
   readonly where: string;
   /** The same, shorter, for a list: `M.x`. */
   readonly place: string;
   readonly nested?: boolean;
 }
 
-/** Compiles one field. Problems are added to the list; a field that has some is undefined or incomplete. */
+/** Compiles one field. Problems are added to the list; a field with problems is undefined or incomplete. */
 export function compileField(name: string, raw: Json, context: FieldContext): Field | undefined {
   const { params, problems, where, nested = false } = context;
   const report = (text: string) => void problems.push(`${where}: ${text}`);
@@ -225,7 +225,7 @@ function compileValidate(field: Mutable<Field>, raw: JsonMap, report: Report): v
   const end = text.lastIndexOf("/");
   const delimited = text.startsWith("/") && end > 0;
   const source = delimited ? text.slice(1, end) : text;
-  // `g` and `y` make a RegExp remember where it was; for a test they mean nothing.
+  // `g` and `y` make a RegExp remember its position; they do not matter for a test.
   const regexpFlags = (delimited ? text.slice(end + 1) : "").replace(/[gy]/g, "");
   try {
     new Pattern(source, regexpFlags);
@@ -236,7 +236,10 @@ function compileValidate(field: Mutable<Field>, raw: JsonMap, report: Report): v
   }
 }
 
-/** `unique` within what a template renders alike: on the device a unique index over its fields and this one. */
+/**
+ * `unique` among rows that render a template alike: on the device, a unique index over the template's fields and this
+ * one.
+ */
 function compileScope(field: Mutable<Field>, raw: JsonMap, report: Report): void {
   if (raw.scope === undefined || raw.scope === false || raw.scope === "" || !field.unique) return;
   if (typeof raw.scope !== "string") return report('"scope" must be a template text: "${accountId}"');

@@ -1,16 +1,16 @@
 /**
  * Functions in a schema. A schema is data that device and cloud both read, and the device fills defaults in SQL: so a
- * function is kept as its text, and understood where the text says something that SQL can say as well: a constant, the
- * time, a new id. It is never run.
+ * function is stored as its text, and supported if SQL can express the same: a constant, the time, a new id. It is
+ * never run.
  *
  * @module
  */
 import json5 from "npm:json5@^2.2.3";
 import { isMap, type Json } from "./values.ts";
 
-/** The key under which a function's text stands in the normalised schema. */
+/** The key under which a function's text is in the normalised schema. */
 const mark = "$function";
-/** Longer texts are cut: none of them is understood. */
+/** Longer texts are cut: no supported function is that long. */
 const textMax = 200;
 
 /** A function as the normalised schema holds it. */
@@ -36,7 +36,7 @@ const now = ["new Date", "new Date()", "Date.now()", "new Date().toISOString()",
 const uuids = ["uuid()", "uuidv4()", "v4()", "uuid.v4()", "randomUUID()", "crypto.randomUUID()"];
 const ulids = ["ulid()", "ulid.ulid()", "ULID()"];
 
-/** What a function of no arguments gives, by its text; undefined where it is not understood. */
+/** What a function of no arguments gives, by its text; undefined if it is not understood. */
 export function understand(text: string): FunctionMeaning | undefined {
   const body = /^(?:function ?\w* ?)?\( ?\) ?(?:=> ?)?(.*)$/.exec(text)?.[1]?.trim();
   if (body === undefined) return undefined;

@@ -1,5 +1,5 @@
 /**
- * Generated ids, in the spellings that OneTable gives them. Time and randomness are handed in.
+ * Generated ids, in the spellings that OneTable gives them. The caller provides time and randomness.
  *
  * @module
  */

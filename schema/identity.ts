@@ -1,7 +1,8 @@
 /**
- * Who an item belongs to: the fields that hold the device's and the account's id. A schema names them (`params.identity`,
- * or per model in `process`); without that they are `deviceId` and `accountId`. Where a model's key templates name them they
- * decide its scope, and both sides put the writer's own ids in; elsewhere they are data that defaults to them.
+ * Who an item belongs to: the fields that hold the device's and the account's id. A schema names them
+ * (`params.identity`, or per model in `process`); without that they are `deviceId` and `accountId`. If a model's key
+ * templates name these fields, they decide its scope, and both sides insert the writer's own ids; otherwise they are
+ * ordinary data that defaults to these ids.
  *
  * @module
  */
@@ -17,9 +18,10 @@ export type IdentityNames = { readonly [R in IdentityRole]: string };
 export const usualIdentity: IdentityNames = { deviceId: "deviceId", accountId: "accountId" };
 
 /**
- * Why a device or an account can't have this id under a schema: a model's key separates ids by a character that it has.
+ * Why a device or an account cannot have this id under a schema: the id contains a character by which a model's key
+ * separates ids.
  *
- * @returns a sentence, or undefined where it can
+ * @returns a sentence, or undefined if it can
  */
 export function identityProblem(schema: Schema, identity: Partial<Identity>): string | undefined {
   for (const model of schema.models.values()) {
@@ -40,7 +42,7 @@ export function roleOf({ identityNames }: Pick<Model, "identityNames">, name: st
   return name === identityNames.deviceId ? "deviceId" : name === identityNames.accountId ? "accountId" : undefined;
 }
 
-/** The id of this identity that belongs into the field of this name; undefined if the field holds none. */
+/** The id of this identity that belongs in the field of this name; undefined if the field holds none. */
 export function idIn<T extends Partial<Identity>>(
   model: Pick<Model, "identityNames">,
   identity: T,

@@ -1,8 +1,8 @@
 /**
  * Items and their attributes. An **item** is what the table holds; its **attributes** are what travels and what an
  * application writes: without computed values (keys, `value` templates), the typeField and the hidden `_source` and
- * `_stamp`, all of which each side derives or keeps by itself. {@link completeItem} and {@link stripItem} go from one to
- * the other.
+ * `_stamp`, all of which each side derives or stores itself. {@link completeItem} and {@link stripItem} convert between
+ * the two.
  *
  * @module
  */
@@ -21,7 +21,7 @@ import { type Attributes, type Item, type Json, sourceAttribute, stampAttribute 
 const hashBytesMax = 2048;
 const sortBytesMax = 1024;
 
-/** What is looked up for each item, worked out once a model. */
+/** What every item needs, computed once for each model. */
 interface Lookup {
   readonly byName: ReadonlyMap<string, Field>;
   readonly byAttribute: ReadonlyMap<string, Field>;
@@ -53,7 +53,7 @@ export function fieldOfAttribute(model: Model, attribute: string): Field | undef
   return lookupOf(model).byAttribute.get(attribute);
 }
 
-/** The model of a table's item, by its typeField; undefined if the item is none of the schema's. */
+/** The model of a table's item, by its typeField; undefined if the item belongs to no model of the schema. */
 export function modelOf(schema: Schema, item: Item): Model | undefined {
   const type = item[schema.typeField];
   return typeof type === "string" ? schema.models.get(type) : undefined;
@@ -83,7 +83,7 @@ function getter(model: Model, attributes: Attributes, identity?: Identity): (nam
   };
 }
 
-/** Whether the value may stand as an id in the model's key: one without the characters that separate ids there. */
+/** Whether the value may be an id in the model's key: it must not contain the characters that separate ids there. */
 function isIdOf({ keyIdentity: { separators } }: Model, value: Json | undefined): value is string {
   if (!isId(value)) return false;
   for (const character of separators) if (value.includes(character)) return false;
@@ -95,10 +95,10 @@ function own(attributes: Attributes, attribute: string): Json | undefined {
 }
 
 /**
- * The primary key that the model's templates make of attributes (by attribute name). Where the templates name deviceId or
- * accountId and an identity is given, the identity is put in, whatever the attributes say.
+ * The primary key that the model's templates make of attributes (by attribute name). If the templates name deviceId or
+ * accountId and an identity is given, the identity's values are used, whatever the attributes say.
  *
- * @returns undefined if a named value is missing, can't stand in a key, or makes a key that DynamoDB refuses (empty, or
+ * @returns undefined if a named value is missing, can't be in a key, or makes a key that DynamoDB refuses (empty, or
  * above 2048 bytes for the hash and 1024 for the sort value).
  */
 export function renderKey(model: Model, attributes: Attributes, identity?: Identity): Key | undefined {
@@ -125,11 +125,11 @@ function fits(text: string, bytesMax: number): boolean {
 }
 
 /**
- * The whole item that attributes make, as `dynamodb-onetable` would write it: with the identity that the key names (forced
- * to the given one), every computed attribute, and the typeField. Attributes that never leave a device, stale computed
- * ones, nulls of fields that don't keep them, and a `_source` or `_stamp` are left out; unknown ones are kept.
+ * The whole item that attributes make, as `dynamodb-onetable` would write it: with the identity that the key names
+ * (forced to the given one), every computed attribute, and the typeField. Attributes that never leave a device, stale
+ * computed ones, nulls of fields that don't store them, and a `_source` or `_stamp` are left out; unknown ones stay.
  *
- * @param key what {@link renderKey} gives for these, where it is known already
+ * @param key the result of {@link renderKey} for these, if already known
  * @throws SyncError `invalid` if a key can't be rendered, or an index attribute would be empty or null.
  */
 export function completeItem(
@@ -220,7 +220,7 @@ export function stripItem(schema: Schema, model: Model, item: Item, identity?: I
   const { byAttribute } = lookupOf(model);
   const entries = Object.entries(unplaceItem(model, item)).filter(([attribute, value]) => {
     if (attribute === sourceAttribute || attribute === stampAttribute || attribute === schema.typeField) return false;
-    // A key attribute without a field of its own is the typeField's doing (a template of literals).
+    // A key attribute without a field of its own comes from the typeField (a template of literals).
     const field = byAttribute.get(attribute);
     if (!field) return true;
     if (field.template || !field.synced) return false;
@@ -229,7 +229,7 @@ export function stripItem(schema: Schema, model: Model, item: Item, identity?: I
   return Object.fromEntries(entries);
 }
 
-/** Who wrote the item's version and its stamp; undefined if either is missing or no such thing. */
+/** Who wrote the item's version and its stamp; undefined if either is missing or malformed. */
 export function versionOf(item: Item): Version | undefined {
   const source = item[sourceAttribute], stamp = item[stampAttribute];
   if (typeof source !== "string" || source === "" || typeof stamp !== "number") return undefined;
@@ -237,9 +237,9 @@ export function versionOf(item: Item): Version | undefined {
 }
 
 /**
- * The device's or the account's id that an item names: its attribute, or, where it has none, what its key says.
+ * The device's or the account's id that an item names: its attribute, or, if it has none, the id in its key.
  *
- * @returns undefined where it names none; not necessarily an id, if another writer put something else there
+ * @returns undefined if it names none; not necessarily an id, if another writer stored something else there
  */
 export function idOfItem(model: Model, item: Item, role: keyof Identity): Json | undefined {
   const name = model.identityNames[role];
@@ -251,8 +251,8 @@ export function idOfItem(model: Model, item: Item, role: keyof Identity): Json |
 }
 
 /**
- * The channel that an item's changes enter: `device:<id>`, `account:<id>` or `global`. Undefined if the item lacks the id
- * that its scope needs, or has one that is none.
+ * The channel that an item's changes enter: `device:<id>`, `account:<id>` or `global`. Undefined if the item lacks the
+ * id that its scope needs, or has an invalid one.
  */
 export function channelOf(model: Model, item: Item): Channel | undefined {
   if (model.scope === "global") return "global";
@@ -260,7 +260,7 @@ export function channelOf(model: Model, item: Item): Channel | undefined {
   return isId(id) ? `${model.scope}:${id}` : undefined;
 }
 
-/** The channels that a device of this identity reads: those that at least one model comes down on. */
+/** The channels that a device of this identity reads: those on which at least one model comes down. */
 export function channelsOf(schema: Schema, identity: Identity): Channel[] {
   const scopes = new Set(
     [...schema.models.values()]

@@ -1,6 +1,6 @@
 /**
- * Tagged JSON as text: reading without loss of digits, one canonical spelling, equality and digest. Two values are equal if
- * their canonical texts are: neither the order of a map's keys nor that of a set's members counts.
+ * Tagged JSON as text: reading without loss of digits, one canonical spelling, equality and digest. Two values are
+ * equal if their canonical texts are equal: the order of a map's keys or a set's members does not count.
  *
  * @module
  */
@@ -9,14 +9,14 @@ import { canonicalDecimal, numberToJson } from "./numbers.ts";
 import { type Attributes, escape, type Json, setOf, tagOf, unescape } from "./values.ts";
 
 /**
- * Numbers that a double might alter: 16 digits or more (15 always survive), or an exponent of three digits. What looks like
- * one inside a string merely costs time.
+ * Numbers that a double might alter: 16 digits or more (15 always survive), or an exponent of three digits. A match
+ * inside a string only costs time.
  */
 const longNumber = /(?:^|[:,[\s])(-?[\d.]{16,}(?:[eE][+-]?\d+)?|-?\d[\d.]*[eE][+-]?\d{3,})/g;
 
 /**
- * Whether the text may have a number that a double alters. Our own writers give a double its shortest text, stamps (16
- * digits) among them, so that nearly always the fast reader is exact; the slow one takes ten times as long.
+ * Whether the text may have a number that a double alters. Our own writers print a double, including stamps (16
+ * digits), in its shortest form, so the fast reader is nearly always exact; the slow one takes ten times as long.
  */
 function mayLoseDigits(text: string): boolean {
   for (const [, number] of text.matchAll(longNumber)) if (String(Number(number)) !== number) return true;
@@ -46,7 +46,7 @@ export function parseJson(text: string): Json {
   return parseExact(text, numberToJson) as Json;
 }
 
-/** A number that a double would alter, while its text is being read: no map of the text can be taken for one. */
+/** A number that a double would alter, while its text is being read: no map in the text can be confused with one. */
 class BigNumber {
   constructor(readonly json: Json) {}
 }
@@ -57,7 +57,7 @@ export function mayLookTagged(text: string): boolean {
 }
 
 /**
- * Reads JSON in which every map means itself, as an application writes it into a column: one that looks like a tag is
+ * Reads JSON in which every map means itself, as an application writes it into a column: a map that looks like a tag is
  * escaped.
  *
  * @throws as {@link parseJson}
@@ -75,7 +75,7 @@ function escaped(value: unknown): Json {
 }
 
 /**
- * Tagged JSON as a text for applications, without any tag: {@link parseUntagged} reads it. A number stands there in its own
+ * Tagged JSON as a text for applications, without any tag: {@link parseUntagged} reads it. A number is there in its own
  * digits, a binary as base64, a set as the list of its members.
  */
 export function untaggedText(value: Json): string {
@@ -113,7 +113,7 @@ export function parsePlain(text: string): unknown {
   return parseExact(text, (source) => canonicalDecimal(source) ?? source);
 }
 
-/** The key of a tagged set, whose members have no order. */
+/** The tag of a set, whose members have no order. */
 function setTag(keys: readonly string[]): string | undefined {
   const only = keys.length === 1 ? keys[0] : undefined;
   return only === "$ss" || only === "$ns" || only === "$bs" ? only : undefined;
@@ -131,7 +131,7 @@ export function canonicalJson(value: Json): string {
   return `{${keys.map((key) => `${JSON.stringify(key)}:${canonicalJson(map[key]!)}`).join(",")}}`;
 }
 
-/** Whether two values are the same. Absent (undefined) equals absent only. */
+/** Whether two values are equal. Absent (undefined) equals only absent. */
 export function jsonEquals(a: Json | undefined, b: Json | undefined): boolean {
   if (a === b) return true;
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;

@@ -1,12 +1,12 @@
 /**
- * The identity that a key tells. Keys keep devices and accounts apart only if a key's text says where an id begins and
- * ends: `a:b` followed by `c`, and `a` followed by `b:c`, must not make one key. It does where, from the beginning or from
- * the end of a template, nothing but literals and other ids comes before the id, and the literal next to it begins with a
- * character that no id has. Where that character is one of those that ids may have (`:`), ids of this schema must not have
- * it: `separators` lists them, and an id that has one is refused where such a key is made.
+ * The identity in a key. Keys separate devices and accounts only if a key's text shows where an id begins and ends:
+ * `a:b` followed by `c`, and `a` followed by `b:c`, must not make the same key. It does if, from the beginning or from
+ * the end of a template, only literals and other ids come before the id, and the literal next to it begins with a
+ * character that no id has. If ids may have that character (`:`), ids of this schema must not: `separators` lists these
+ * characters, and making such a key refuses an id that has one.
  *
- * So the key alone proves whose an item is, and an item that lacks the attribute (written by hand, or `encode`d) has an
- * owner all the same.
+ * So the key alone proves who owns an item, and an item that lacks the attribute (written by hand, or `encode`d) still
+ * has an owner.
  *
  * @module
  */
@@ -18,7 +18,7 @@ import type { Template, TemplatePart } from "./template.ts";
 export interface Locator {
   /** Which part of the key has it. */
   readonly part: "hash" | "sort";
-  /** From which end its template is read. */
+  /** The end from which its template is read. */
   readonly end: "first" | "last";
   /** The template's parts up to the literal after the id, from that end on. */
   readonly parts: readonly TemplatePart[];
@@ -26,21 +26,21 @@ export interface Locator {
   readonly field: string;
 }
 
-/** What a model's key says of identities. */
+/** The identities in a model's key. */
 export interface KeyIdentity {
-  /** By role, where its id stands. */
+  /** By role, where its id is. */
   readonly locators: { readonly [R in IdentityRole]?: Locator };
-  /** Characters that ids must not have, as far as this model goes. */
+  /** Characters that ids must not have because of this model. */
   readonly separators: string;
 }
 
 const idCharacter = /^[A-Za-z0-9_.:-]$/;
 
 /**
- * Works out where the ids stand in a key.
+ * Works out where the ids are in a key.
  *
  * @param roles the identity fields that the key names, by what they hold
- * @returns a locator for each id that can be told; none for one whose place is ambiguous
+ * @returns a locator for each id that can be found; none if its place is ambiguous
  */
 export function keyIdentity(
   hash: Template,
@@ -62,7 +62,7 @@ export function keyIdentity(
   return { locators, separators };
 }
 
-/** @param reserved whether characters that ids may have can separate, if ids are then denied them */
+/** @param reserved whether characters that ids may have can be separators, if ids then must not have them */
 function locate(
   template: Template,
   part: "hash" | "sort",
@@ -90,7 +90,7 @@ function locate(
   return undefined;
 }
 
-/** The id at a locator's place in a key's text; undefined if the text is none of the template's. */
+/** The id at a locator's place in a key's text; undefined if the text does not match the template. */
 export function idAt(locator: Locator, text: string, separators: string): string | undefined {
   const { end, parts, field } = locator;
   const takes = (character: string) => idCharacter.test(character) && !separators.includes(character);

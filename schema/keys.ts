@@ -9,7 +9,7 @@ import type { Enumeration, Field, Index, Model, Scope } from "./model.ts";
 import type { Params } from "./settings.ts";
 import { parseTemplate, type Template, templateFields, type TemplatePart } from "./template.ts";
 
-/** Where a template was found wrong: one sentence's end. */
+/** Collects what is wrong with a template, as the end of a sentence. */
 export type Report = (text: string) => void;
 
 /** A field as the templates need it: the compiled field, and whether its own template renders dates as ISO text. */
@@ -20,8 +20,8 @@ export interface TemplateContext {
 }
 
 /**
- * A template as it is rendered: other computed fields and the typeField are put in, so that only stored fields are named.
- * Undefined, with a report, if it can't be rendered on both sides alike.
+ * A template as it is rendered: other computed fields and the typeField are inserted, so that it names only stored
+ * fields. Undefined, with a report, if the two sides cannot render it alike.
  */
 export function resolveTemplate(field: Field, context: TemplateContext, report: Report): Template | undefined {
   const parts = expand(field, context, [], report);
@@ -76,7 +76,7 @@ function expandPart(
   return undefined;
 }
 
-/** Why a stored field can't stand in a template; undefined if it can. */
+/** Why a stored field can't be in a template; undefined if it can. */
 function partProblem(named: Field, owner: Field): string | undefined {
   if (!named.synced) return 'which has "sync": "none": the cloud could not derive the value';
   switch (named.type) {
@@ -85,7 +85,7 @@ function partProblem(named: Field, owner: Field): string | undefined {
     case "boolean":
       return undefined;
     case "date":
-      // OneTable renders a date by the *template's* settings; only where the item holds the same text can SQL do it too.
+      // OneTable renders a date by the *template's* settings; SQL can do the same only if the item holds the same text.
       if (named.ttl) return "which is an expiry time: it stands in the item in another form than in a key";
       return named.isoDates === owner.isoDates
         ? undefined
@@ -128,9 +128,10 @@ export function scopeOf(named: readonly IdentityRole[]): Scope {
 }
 
 /**
- * How a snapshot lists a model's items: an index whose hash template the scope resolves. The primary index is preferred,
- * for it does not lag; but an index that leads to this scope's own items goes before one that would list everybody's.
- * Only ids that the primary key names are known: an accountId that is mere data may differ from the device's own account.
+ * How a snapshot lists a model's items: an index whose hash template the scope resolves. The primary index is
+ * preferred, because it does not lag; but an index that lists only this scope's items comes before one that would list
+ * everybody's. Only ids that the primary key names are known: an accountId that is ordinary data may differ from the
+ * device's own account.
  */
 export function enumerationOf(
   model: Pick<Model, "scope" | "identityFields" | "identityNames">,
@@ -157,7 +158,8 @@ function candidate(
 ): Enumeration | undefined {
   const hash = attributeTemplate(index.hash, context);
   if (!hash || !templateFields(hash.template).every((name) => known.includes(name))) return undefined;
-  // A secondary index lacks the items that lack one of its attributes: it lists the model only if none can.
+  // A secondary index does not contain items that lack one of its attributes: it can list the model only if no item can
+  // lack one.
   if (!isPrimary && !isAlwaysThere(hash.template, context)) return undefined;
   const base = { index: index.name, hashAttribute: index.hash, hash: hash.template };
   if (index.sort === undefined) return base;
@@ -170,13 +172,14 @@ function candidate(
 }
 
 /**
- * Whether every item of the model has what the template names. A default is not enough: a writer without OneTable leaves it out.
+ * Whether every item of the model has the fields that the template names. A default is not enough: a writer without
+ * OneTable omits it.
  */
 function isAlwaysThere(template: Template, context: TemplateContext): boolean {
   return templateFields(template).every((name) => context.fields.get(name)?.required === true);
 }
 
-/** A template's leading parts as far as the named fields alone resolve them. */
+/** The leading parts of a template that the named fields alone resolve. */
 function leadingPart(template: Template, names: readonly string[]): Template {
   const end = template.parts.findIndex((part) => "field" in part && !names.includes(part.field));
   return composeTemplate(end < 0 ? template.parts : template.parts.slice(0, end));

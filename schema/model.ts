@@ -1,6 +1,6 @@
 /**
- * The compiled schema: what the rest of the system reads. `schema.ts` makes it from a OneTable schema; nothing else
- * builds one by hand. It is plain data, frozen after compilation, and holds no function.
+ * The compiled schema, which the rest of the system reads. Only `schema.ts` makes one, from a OneTable schema. It is
+ * plain data, frozen after compilation, and holds no function.
  *
  * @module
  */
@@ -26,7 +26,7 @@ export interface Field {
   readonly attribute: string;
   /** `map: "a.b"`: in the table's item the value is the entry `b` of the map `a`, and `attribute` is `a.b`. */
   readonly packed?: readonly [attribute: string, entry: string];
-  /** `encode`: in the table's item the value stands only inside a computed attribute. */
+  /** `encode`: in the table's item the value is only inside a computed attribute. */
   readonly encoded?: Encoded;
   /** Its type. */
   readonly type: FieldType;
@@ -48,7 +48,7 @@ export interface Field {
   readonly template?: Template;
   /** The item's expiry time (`ttl: true`), seconds since 1970 in the item; in a field of type number everywhere. */
   readonly ttl: boolean;
-  /** `isoDates` for this field: an ISO text in the item; otherwise a number of milliseconds. */
+  /** `isoDates` for this field: an ISO text in the item if true, otherwise a number of milliseconds. */
   readonly isoDates: boolean;
   /** Whether null is stored as NULL (true) or the attribute is left out (false). */
   readonly nulls: boolean;
@@ -92,11 +92,11 @@ export interface Index {
   readonly sort?: string;
 }
 
-/** How all items of a model in one scope are listed: one hash value, and what each sort value begins with. */
+/** How all items of a model in one scope are listed: one hash value, and a prefix of each sort value. */
 export interface Enumeration {
   /** `primary`, or the name of a secondary index (which lags behind the table). */
   readonly index: string;
-  /** Attribute names and templates; the hash template names nothing but the identity. */
+  /** Attribute names and templates; the hash template names only the identity. */
   readonly hashAttribute: string;
   /** The hash attribute, or its template. */
   readonly hash: Template;
@@ -106,15 +106,66 @@ export interface Enumeration {
   readonly sortPrefix?: Template;
 }
 
-/** What a number that stands for a date counts. */
+/** The unit of a number that means a date. */
 export type DateUnit = "s" | "ms" | "us" | "julianday";
 
-/** How values from before are read as dates: `dates` in `process`. */
+/** How existing values are read as dates: `dates` in `process`. */
 export interface DateRule {
   /** The zone of texts that name none: `UTC`, `local` (the device's own), an offset, or a name of the IANA database. */
   readonly zone?: string;
   /** What numbers count. */
   readonly unit?: DateUnit;
+}
+
+/** A dimension of a time series: its name, and the field whose values tell series apart. */
+export interface Dimension {
+  /** Its name. */
+  readonly name: string;
+  /** The field's name. */
+  readonly field: string;
+}
+
+/** Fields of what devices send that become time series: `metrics` in `process`. */
+export interface Metric {
+  /** The namespace of the series. */
+  readonly namespace: string;
+  /** The fields, of type number. */
+  readonly fields: readonly string[];
+  /** Sets of dimensions: each field has a series for each value of each set. An empty set: one for all. */
+  readonly dimensions: readonly (readonly Dimension[])[];
+  /** How long one point is, ms. */
+  readonly periodMs: number;
+}
+
+/** What happened to an item, as `notify` names it. */
+export type NotifyEvent = "create" | "update" | "remove";
+
+/**
+ * Where notifications of changes go: a webhook, an MQTT topic, an event bus of EventBridge, or `usual`: the MQTT topic
+ * of the model.
+ */
+export type NotifyTarget =
+  | { readonly kind: "usual" }
+  | { readonly kind: "url" | "topic" | "eventbridge"; readonly name: string };
+
+/** One comparison of `where`: an attribute of the item with a value. */
+export interface NotifyTest {
+  /** The attribute's name, as in {@link Field.attribute}. */
+  readonly attribute: string;
+  /** How it is compared. An attribute that is not there, or of another type, compares false but with `not`. */
+  readonly op: "equals" | "not" | "above" | "atLeast" | "below" | "atMost" | "begins" | "exists" | "in";
+  /** With what; for `in` a list. */
+  readonly value: string | number | boolean | readonly (string | number | boolean)[];
+}
+
+/** Which changes the cloud tells, and where: `notify` in `process`. */
+export interface Notify {
+  /** Where. */
+  readonly to: NotifyTarget;
+  /** What has to have happened. */
+  readonly on: readonly NotifyEvent[];
+  /** What has to hold of the item, all of it; of a removed one, as it was. */
+  readonly where: readonly NotifyTest[];
 }
 
 /** One model of the compiled schema. */
@@ -132,14 +183,18 @@ export interface Model {
   /** Who wins. */
   readonly conflict: ConflictPolicy;
   /**
-   * What gives way on the device when the outbox is full: `newest` keeps the newest rows and drops the oldest that were
-   * never sent (models that only sync up); undefined refuses writes.
+   * What happens on the device when the outbox is full. `newest`: the agent drops the oldest unsent rows (only in
+   * models that only sync up); undefined: writes are refused.
    */
   readonly keep?: "newest";
   /** Whether a device's undeclared attributes are refused: by `strict` of the model's process, or of `params`. */
   readonly strict?: true;
   /** How values that were there before are read as dates, by field. */
   readonly dates?: ReadonlyMap<string, DateRule>;
+  /** Time series of what arrives. */
+  readonly metrics?: readonly Metric[];
+  /** Changes of which others are notified. */
+  readonly notify?: Notify;
   /** Who sees its items. */
   readonly scope: Scope;
   /** Every declared attribute in the schema's order, computed and hidden ones too; never the typeField, `_source`, `_stamp`. */
@@ -154,9 +209,9 @@ export interface Model {
   readonly identityNames: IdentityNames;
   /** Those of them that the primary key's templates name: forced to the agent's own ids. */
   readonly identityFields: readonly string[];
-  /** What the key tells of them by itself. */
+  /** Which of them the key's text alone identifies. */
   readonly keyIdentity: KeyIdentity;
-  /** How a snapshot lists the items; absent where the model does not sync down. */
+  /** How a snapshot lists the items; absent if the model does not sync down. */
   readonly enumeration?: Enumeration;
   /** The field that says when an item expires. */
   readonly ttlField?: string;
@@ -188,11 +243,11 @@ export interface Schema {
   readonly carried: ReadonlyMap<string, readonly string[]>;
   /** Properties that have no effect, and where they stand. */
   readonly annotations: readonly Annotation[];
-  /** What the schema says without effect, a sentence each. */
+  /** Settings without effect, a sentence each. */
   readonly warnings: readonly string[];
 }
 
-/** Who an agent is: taken from the topic and the registry in the cloud, from its configuration on the device. */
+/** Who an agent is. The cloud takes it from the topic and the registry, the device from its configuration. */
 export interface Identity {
   /** The device's id. */
   readonly deviceId: string;

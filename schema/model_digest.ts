@@ -1,10 +1,10 @@
 /**
- * Whether two versions of a schema say the same of one model. A device sends the digests of the models in a batch with it
- * (`Up.schemas`), so that the cloud tells a change that is wrong from one that another version of the schema made: the
- * first is refused, the second waits until both sides have the same version.
+ * Whether two versions of a schema define a model alike. A device sends the digests of a batch's models with the batch
+ * (`Up.schemas`), so that the cloud can tell an invalid change from a change of another schema version: it refuses the
+ * first, and the second waits until both sides have the same version.
  *
- * A digest is two halves of 16 hex digits: what the model's keys are made of, and everything that the schema says of it.
- * Where the keys differ no change may be written, for it would go to another item than the device's.
+ * A digest is two halves of 16 hex digits: one over what the model's keys are made of, one over everything in the
+ * model. If the keys differ, no change may be written, because it would go to another item than the device's.
  *
  * @module
  */
@@ -39,7 +39,7 @@ export function keysText(model: Model): string {
     template.parts.map((p) => {
       if ("literal" in p) return p.literal;
       const field = model.fields.find(({ name }) => name === p.field);
-      // A text and a number render alike; a date renders as it stands in the item.
+      // A text and a number render alike; a date renders as it is in the item.
       const form = field?.type === "string" || field?.type === "number" ? "" : `${field?.type}${field?.isoDates}`;
       return ["$", field?.attribute ?? p.field, p.width ?? "", p.pad ?? "", form];
     });

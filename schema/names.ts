@@ -1,13 +1,13 @@
 /**
- * Names and ids: what may be one. They end up in topics, SQL, keys and file names, so the rules are narrow and stand here
- * alone.
+ * Which names and ids are valid. They end up in topics, SQL, keys and file names, so the rules are narrow, and this is
+ * their only place.
  *
  * @module
  */
 
 /** 128 characters keep a topic, a client id and a key well within MQTT's and DynamoDB's limits. */
 const idPattern = /^[A-Za-z0-9_.:-]{1,128}$/;
-/** Names become SQL identifiers, JSON keys and TypeScript properties: what is one in all of them. */
+/** Names become SQL identifiers, JSON keys and TypeScript properties, and must be valid in all of them. */
 const namePattern = /^[A-Za-z][A-Za-z0-9_]{0,63}$/;
 
 /** Whether the text may be a device or account id: 1–128 of `A-Z a-z 0-9 _ . : -`. */
@@ -28,14 +28,14 @@ export function checkId(kind: string, id: string): void {
 }
 
 /**
- * Whether the text may name a model, a field or an attribute: a letter, then letters, digits and `_`, 64 at most. Names that
- * every JavaScript object has (`constructor`, `toString`, …) are none: an absent property would seem to be there.
+ * Whether the text may name a model, a field or an attribute: a letter, then letters, digits and `_`, 64 at most. Names
+ * that every JavaScript object has (`constructor`, `toString`, …) are invalid: an absent property would seem to exist.
  */
 export function isName(name: string): boolean {
   return namePattern.test(name) && !(name in Object.prototype);
 }
 
-/** What {@link isName} asks for, in words for a message. */
+/** What {@link isName} requires, in words for a message. */
 export const nameRule = "it needs a letter, then up to 63 letters, digits or _, and be no property of every object";
 
 /** A value in quotes for a message, cut at 80 characters. */
@@ -49,7 +49,7 @@ function describe(value: unknown): string {
   try {
     return JSON.stringify(value) ?? String(value);
   } catch {
-    // Cyclic objects and bigints have no JSON: the type is all that a message can say of them.
+    // Cyclic objects and bigints have no JSON: a message can only name the type.
     return `a value of type ${typeof value}`;
   }
 }

@@ -1,5 +1,5 @@
 /**
- * From what a schema's author wrote (constructors, regular expressions, dates, `control`) to plain JSON that says the same:
+ * Converts what a schema's author wrote (constructors, regular expressions, dates, `control`) to equivalent plain JSON:
  * the form that is stored, compared and fingerprinted. Normalising a normalised schema alters nothing.
  *
  * @module
@@ -67,7 +67,7 @@ function toJson(value: unknown, path: string, depth: number, problems: Problems)
     return undefined;
   }
   if (typeof value === "function") {
-    // `type: String`: a constructor stands for its name. Elsewhere the compiler judges the function by its text.
+    // `type: String`: a constructor means its name. Elsewhere, the compiler reads the function's text.
     return path.endsWith(".type") ? value.name.toLowerCase() : functionToJson(value);
   }
   if (value instanceof RegExp) return `/${value.source}/${value.flags}`;

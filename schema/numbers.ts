@@ -1,7 +1,7 @@
 /**
- * Numbers without silent loss. A decimal text becomes a JSON number only if the double it makes prints as the same decimal
- * again; every other one stays text, as `{"$n": text}`. The test is on decimals, not on bits: 2^60 is exact in a double but
- * prints as 1152921504606847000, so that the decimal 1152921504606846976 would come back altered.
+ * Numbers without silent loss. A decimal text becomes a JSON number only if its double prints as the same decimal
+ * again; every other number stays text, as `{"$n": text}`. The test compares decimals, not bits: 2^60 is exact in a
+ * double but prints as 1152921504606847000, so the decimal 1152921504606846976 would come back altered.
  *
  * @module
  */
@@ -30,7 +30,7 @@ function readDecimal(text: string): Decimal | undefined {
   const whole = match[2] ?? "", fraction = match[3] ?? "";
   if (whole === "" && fraction === "") return undefined;
   const all = whole + fraction;
-  // By hand: `/0+$/` takes the square of the time for a long run of zeros with another digit behind it.
+  // Without a regular expression: `/0+$/` takes quadratic time for a long run of zeros that another digit follows.
   let lead = 0, end = all.length;
   while (lead < end && all[lead] === "0") lead++;
   while (end > lead && all[end - 1] === "0") end--;
@@ -52,8 +52,8 @@ function printDecimal({ negative, digits, exponent }: Decimal): string {
 }
 
 /**
- * The one way in which a decimal text is written: no sign `+`, no superfluous zeros, an exponent only where plain digits
- * would be longer than 38. Undefined if the text is no decimal number.
+ * The one way in which a decimal text is written: no sign `+`, no superfluous zeros, an exponent only where plain
+ * digits would be longer than 38. Undefined if the text is not a decimal number.
  */
 export function canonicalDecimal(text: string): string | undefined {
   const decimal = readDecimal(text);
@@ -73,7 +73,7 @@ export function numberToJson(text: string): Json {
   return Number.isFinite(number) && canonicalDecimal(String(number)) === canonical ? number : { $n: canonical };
 }
 
-/** The decimal text of a number in tagged JSON; undefined if the value is none. */
+/** The decimal text of a number in tagged JSON; undefined if the value is not a number. */
 export function jsonToNumberText(json: Json | undefined): string | undefined {
   if (typeof json === "number") return Number.isFinite(json) ? canonicalDecimal(String(json)) : undefined;
   return isBigNumber(json) ? json.$n : undefined;
@@ -88,7 +88,7 @@ export function isBigNumber(json: unknown): json is { readonly $n: string } {
 
 /** Why DynamoDB would not take the number; undefined if it would. */
 export function numberProblem(json: Json): string | undefined {
-  // A double has 17 digits at most: well within the bounds it needs no decimal arithmetic.
+  // A double has at most 17 digits: well within the bounds, it needs no decimal arithmetic.
   if (json === 0 || (typeof json === "number" && Math.abs(json) > 1e-129 && Math.abs(json) < 1e125)) return undefined;
   const text = jsonToNumberText(json);
   const decimal = text === undefined ? undefined : readDecimal(text);
@@ -100,7 +100,7 @@ export function numberProblem(json: Json): string | undefined {
   return undefined;
 }
 
-/** How a number stands in a key: the digits of a 64-bit integer; undefined for every other number. */
+/** How a number is in a key: the digits of a 64-bit integer; undefined for every other number. */
 export function keyNumberText(json: Json): string | undefined {
   if (typeof json === "number" && Number.isSafeInteger(json)) return String(json);
   const text = jsonToNumberText(json);
@@ -109,13 +109,16 @@ export function keyNumberText(json: Json): string | undefined {
 
 /** An integer of 64 bits from its digits; undefined for every other text. */
 export function toInt64(text: string): bigint | undefined {
-  // 19 digits and a sign: a longer one is not even looked at, for BigInt takes more than linear time.
+  // 19 digits and a sign: longer texts are rejected unread, because BigInt takes more than linear time.
   if (text.length > 20 || !/^-?\d+$/.test(text)) return undefined;
   const integer = BigInt(text);
   return integer >= int64Min && integer <= int64Max ? integer : undefined;
 }
 
-/** The order of two decimal texts, exactly: a number of 38 digits is not what a double makes of it. Undefined: one is none. */
+/**
+ * The order of two decimal texts, exactly: a double cannot hold 38 digits. Undefined if one of them is not a decimal
+ * number.
+ */
 export function compareDecimals(a: string, b: string): number | undefined {
   const x = readDecimal(a), y = readDecimal(b);
   if (!x || !y) return undefined;

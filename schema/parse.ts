@@ -30,11 +30,12 @@ export function parseSchema(text: string): unknown {
 }
 
 /**
- * Reads and compiles a schema file: `.json`, `.json5`, or a module (`.ts`, `.js`, `.mjs`) that exports the schema as its
- * default or as `schema`. Files in `blend` are read relative to the file that names them, and laid over it in order
- * (`blend.ts`): what a blended file says wins. A `blend` in a blended file is not followed; a warning says so.
+ * Reads and compiles a schema file: `.json`, `.json5`, or a module (`.ts`, `.js`, `.mjs`) that exports the schema as
+ * its default or as `schema`. Files in `blend` are read relative to the file that names them, and merged into it in
+ * order (`blend.ts`): the blended file wins. A `blend` in a blended file is not followed; a warning says so.
  *
- * @throws SchemaError (code `schema`) if a file is no schema or can't be compiled, SyncError (code `schema-file`) if one can't be read.
+ * @throws SchemaError (code `schema`) if a file is not a schema or can't be compiled, SyncError (code `schema-file`) if
+ * one can't be read.
  */
 export async function loadSchema(path: string | URL, options: CompileOptions = {}): Promise<Schema> {
   const file = path instanceof URL ? fileURLToPath(path) : resolve(path);

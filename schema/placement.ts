@@ -1,11 +1,10 @@
 /**
- * Where a field's value stands in the table's item. Most fields are an attribute of their own. OneTable also knows two
+ * Where a field's value is in the table's item. Most fields are an attribute of their own. OneTable also knows two
  * others: a **packed** field (`map: "a.b"`) is one entry of a map that several fields share, and an **encoded** one
- * (`encode: ["sk", "#", 1]`) stands only inside a computed attribute, between separators.
+ * (`encode: ["sk", "#", 1]`) is only inside a computed attribute, between separators.
  *
- * What travels and what a device holds is flat in every case: the packed field as the attribute `a.b`, the encoded one
- * under its name. {@link placeAttributes} and {@link unplaceItem} go from one to the other at the table's edge; nothing
- * else knows the difference.
+ * On the wire and on a device, items are always flat: a packed field is the attribute `a.b`, an encoded one has its own
+ * name. {@link placeAttributes} and {@link unplaceItem} convert at the table's edge; nothing else knows the difference.
  *
  * @module
  */
@@ -85,7 +84,7 @@ export function compileEncoded(
   }
 }
 
-/** A template's pieces between separators, as texts are split that it renders. */
+/** A template's pieces between separators, in the way that its rendered texts are split. */
 function split(template: Template, separator: string): TemplatePart[][] {
   const pieces: TemplatePart[][] = [[]];
   for (const part of template.parts) {
@@ -109,7 +108,7 @@ function placedFields(model: Model): readonly Field[] {
   return fields;
 }
 
-/** Whether items of the model stand otherwise in the table than they travel. */
+/** Whether items of the model have another form in the table than on the wire. */
 export function isPlaced(model: Model): boolean {
   return placedFields(model).length > 0;
 }
@@ -129,8 +128,8 @@ export function placeAttributes(model: Model, attributes: Attributes): Attribute
 }
 
 /**
- * The computed attributes in which a model's encoded fields stand, as these flat attributes render them. Those of the
- * primary key are left out: the item's key says them.
+ * The computed attributes that contain a model's encoded fields, rendered from these flat attributes. Those of the
+ * primary key are left out, because the item's key holds them.
  */
 export function holdersOf(model: Model, attributes: Attributes, identity: Identity): Attributes {
   const keys = [model.hashKey.attribute, model.sortKey?.attribute];
@@ -146,7 +145,7 @@ export function holdersOf(model: Model, attributes: Attributes, identity: Identi
   return holders;
 }
 
-/** A table's item made flat. Entries of a shared map that no field names stay under the map's own name. */
+/** A table's item in flat form. Entries of a shared map that no field names stay under the map's own name. */
 export function unplaceItem(model: Model, item: Item): Item {
   if (!isPlaced(model)) return item;
   const flat: Record<string, Json> = { ...item };
@@ -167,7 +166,7 @@ export function unplaceItem(model: Model, item: Item): Item {
   return flat;
 }
 
-/** The value of an encoded field, as a value of its type; undefined where the text has no such piece. */
+/** The value of an encoded field, as a value of its type; undefined if the text has no such piece. */
 function decode(field: Field, text: Json | undefined): Json | undefined {
   const { separator, index } = field.encoded!;
   const piece = typeof text === "string" ? text.split(separator)[index] : undefined;

@@ -30,17 +30,18 @@ import {
   unescape,
 } from "./values.ts";
 
-/** What {@link fromPlain} takes from outside: time, randomness, and who the item belongs to. */
+/** The context of {@link fromPlain}: time, randomness, and the item's owner. */
 export interface PlainContext {
   /** The time of writing, ms since 1970: timestamps and ULIDs. */
   readonly now: number;
   /** Numbers in [0, 1), for generated ids. */
   readonly random: () => number;
-  /** Fills deviceId and accountId where the item lacks them. */
+  /** Supplies deviceId and accountId if the item lacks them. */
   readonly identity?: Partial<Identity>;
   /**
-   * The item as the writer saw it. What plain JSON can't tell apart stays as it is stored: a value that reads the same keeps
-   * its type, and hidden properties, which the writer could not see, stay where none is given.
+   * The item as the writer saw it. Differences that plain JSON cannot express stay as they are stored: a value that
+   * reads the same keeps its type, and hidden properties, which the writer could not see, stay unless the writer gives
+   * them.
    */
   readonly seen?: Item;
 }
@@ -107,11 +108,11 @@ function plainJson(value: Json): unknown {
 }
 
 /**
- * The attributes that plain JSON makes, complete and checked: defaults, generated ids and identity filled in where they
- * are missing, `created` set unless given, `updated` set. Computed properties are ignored, for they are derived; unknown
- * ones are kept under their names, unless they look like a slip for a property that is not given.
+ * The attributes of a plain item, complete and checked: missing defaults, generated ids and identity are filled in,
+ * `created` is set unless given, `updated` is set. Computed properties are ignored, because they are derived; unknown
+ * ones stay under their names, unless they look like a misspelt property that is not given.
  *
- * @throws SyncError `invalid` with the first reason why they are no valid item.
+ * @throws SyncError `invalid` with the first reason why the item is invalid.
  */
 export function fromPlain(schema: Schema, model: Model, plain: unknown, context: PlainContext): Attributes {
   const refuse = (reason: string) => new SyncError("invalid", `the ${model.name} item is refused: ${reason}`);
@@ -157,7 +158,7 @@ export function fromPlain(schema: Schema, model: Model, plain: unknown, context:
   return attributes;
 }
 
-/** The stored value, where the writer saw it and leaves it so. */
+/** The stored value, if the writer saw it and leaves it unchanged. */
 function seenValue(seen: Attributes | undefined, field: Field, value: unknown): Json | undefined {
   const stored = seen && Object.hasOwn(seen, field.attribute) ? seen[field.attribute] : undefined;
   if (stored === undefined || field.timestamp === "updated") return undefined;
@@ -194,7 +195,7 @@ function unknownInValue(field: Field, value: unknown, path: string): string[] {
   return value.flatMap((member, at) => unknownInValue(field.items!, member, `${path}[${at}]`));
 }
 
-/** A field's value in an item; what is missing is made. */
+/** A field's value in an item; a missing value is generated. */
 function complete(field: Field, value: unknown, context: PlainContext, model?: Model): Json | undefined {
   if (field.timestamp === "updated") return dateToJson(field, new Date(context.now));
   if (value === null) return field.nulls ? null : undefined;
@@ -227,7 +228,7 @@ function fieldToJson(field: Field, value: unknown, context: PlainContext): Json 
       return value.map((member) => member === null ? null : fieldToJson(field.items!, member, context));
     case "object":
       if (!field.nested || !isMap(value)) return plainToJson(value);
-      // A nested deviceId is mere data.
+      // A nested deviceId is ordinary data.
       return objectToJson(field.nested, value, { now: context.now, random: context.random });
     default:
       return plainToJson(value);

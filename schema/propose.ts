@@ -1,7 +1,7 @@
 /**
- * A first schema, as text with comments: a small one to begin with, or a proposal from what is there: the tables of an
- * SQLite database, or items of a DynamoDB table. A proposal compiles; what it can't know (who owns an item, which way it
- * travels) it says in a comment.
+ * A first schema, as text with comments: a small one to start with, or a proposal from existing data: the tables of an
+ * SQLite database, or items of a DynamoDB table. A proposal compiles; what it can't know (who owns an item, which way
+ * it travels) it says in a comment.
  *
  * @module
  */
@@ -20,7 +20,7 @@ export interface ProposedColumn {
   readonly key: number;
   /** The table whose rows it names, by a foreign key. */
   readonly refers?: string;
-  /** Of a date: it has texts without a zone, numbers. */
+  /** For a date: whether it has texts without a zone, or numbers. */
   readonly unclear?: { readonly zone: boolean; readonly unit: boolean };
 }
 
@@ -30,7 +30,7 @@ export interface ProposedTable {
   readonly columns: readonly ProposedColumn[];
 }
 
-/** A proposed field: what stands behind its name, and a comment. */
+/** A proposed field: what is behind its name, and a comment. */
 interface Line {
   readonly name: string;
   readonly field: Readonly<Record<string, unknown>>;
@@ -41,7 +41,7 @@ interface Proposal {
   readonly lines: readonly Line[];
   readonly sync: string;
   readonly note: string;
-  /** What stands behind its entry in `process`. */
+  /** The comment after its entry in `process`. */
   readonly processNote?: string;
 }
 
@@ -82,7 +82,10 @@ export function firstSchema(): string {
   );
 }
 
-/** A proposal for the tables of an SQLite database. Names that can't be a model's or a field's are left out, and told. */
+/**
+ * A proposal for the tables of an SQLite database. Names that cannot be a model's or a field's are left out, with a
+ * note.
+ */
 export function proposeFromTables(tables: readonly ProposedTable[]): string {
   const counting = new Set(tables.filter(({ columns }) => counterOf(columns)).map(({ name }) => name.toLowerCase()));
   return schemaText(
@@ -91,7 +94,7 @@ export function proposeFromTables(tables: readonly ProposedTable[]): string {
   );
 }
 
-/** The column that SQLite counts up where an INSERT leaves it out: a key that is an INTEGER PRIMARY KEY. */
+/** The column that SQLite numbers if an INSERT omits it: a key that is an INTEGER PRIMARY KEY. */
 function counterOf(columns: readonly ProposedColumn[]): ProposedColumn | undefined {
   const keys = columns.filter(({ key }) => key > 0);
   return keys.length === 1 && /^integer$/i.test(keys[0]!.type) ? keys[0] : undefined;
@@ -135,7 +138,7 @@ function proposeTable({ name, columns }: ProposedTable, counting: ReadonlySet<st
 
 function proposeColumn(column: ProposedColumn, counts: boolean, counting: ReadonlySet<string>): Line {
   const { name } = column;
-  // Two devices would count alike, and an application that inserts without an id must be able to go on.
+  // Two devices would assign the same numbers, and an application that inserts without an id must continue to work.
   if (counts) {
     return {
       name,
@@ -167,7 +170,7 @@ function proposeColumn(column: ProposedColumn, counts: boolean, counting: Readon
 const nowPattern =
   /^\(*\s*(current_timestamp|(datetime|strftime|julianday)\s*\(.*'now'.*\)|unixepoch\s*\(.*\))\s*\)*$/i;
 
-/** A column's default as a field's; undefined where a schema can't say it, or NULL. */
+/** A column's default as a field's; undefined if a schema can't say it, or NULL. */
 function presetOf(type: FieldType, sql: string): Json | undefined {
   if (type === "date") return nowPattern.test(sql) ? { $function: "() => new Date()" } : undefined;
   const text = /^'((?:[^']|'')*)'$/.exec(sql)?.[1]?.replaceAll("''", "'");
@@ -177,7 +180,7 @@ function presetOf(type: FieldType, sql: string): Json | undefined {
   return undefined;
 }
 
-/** What the owner has to say of dates before their rows can be taken in, as a comment: nobody else knows. */
+/** A comment that asks the owner how to read dates: rows with such dates cannot be onboarded without a rule. */
 function dateNote(columns: readonly ProposedColumn[]): string | undefined {
   const rules = columns.flatMap(({ name, unclear }) => {
     if (!unclear?.zone && !unclear?.unit) return [];
@@ -191,7 +194,7 @@ function dateNote(columns: readonly ProposedColumn[]): string | undefined {
   } } says how rows that are there are read: put it in, with the right zone and unit`;
 }
 
-/** By the declared type, as people write it: SQLite itself would take anything. */
+/** From the declared type, as people write it: SQLite itself would accept anything. */
 function columnFieldType(declared: string): FieldType {
   const type = declared.toLowerCase();
   if (/json/.test(type)) return "object";
@@ -228,7 +231,8 @@ function proposeItems(name: string, items: readonly Item[], keys: ReadonlySet<st
     }
   }
   const computed: Line[] = [], plain: Line[] = [];
-  // A table gives an item's attributes in no order: the keys in that of their indexes, the others by name.
+  // A table returns an item's attributes in no order; here, keys come in the order of their indexes, the others by
+  // name.
   const order = [...keys, ...[...attributes.keys()].filter((name) => !keys.has(name)).sort()];
   for (const attribute of order) {
     const values = attributes.get(attribute);

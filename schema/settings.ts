@@ -1,5 +1,5 @@
 /**
- * What a schema says once for all models: version, `params`, `indexes`.
+ * A schema's settings for all models: version, `params`, `indexes`.
  *
  * @module
  */
@@ -21,11 +21,11 @@ export interface Params {
   readonly updatedField: string;
   /** Which fields hold the device's and the account's id. */
   readonly identity: IdentityNames;
-  /** Whether models refuse what devices send undeclared. */
+  /** Whether models refuse undeclared attributes from devices. */
   readonly strict: boolean;
 }
 
-/** Checks what stands at the top of a schema; gives its version. */
+/** Checks what is at the top of a schema; gives its version. */
 export function compileHead(plain: JsonMap, problems: Problems): string {
   const { version, format, blend } = plain;
   if (typeof version !== "string" || version === "") problems.push('the schema\'s "version" must be a text: "0.0.1"');
@@ -128,7 +128,7 @@ export function compileIndexes(raw: Json | undefined, problems: Problems): { pri
       problems.push(`the index "${name}" must be an object`);
       continue;
     }
-    // A local secondary index shares the primary hash; OneTable takes one without a hash for local.
+    // A local secondary index shares the primary hash; OneTable treats an index without a hash as local.
     const isLocal = name !== "primary" && (index.type === "local" || index.hash === undefined);
     const hash = isLocal && index.hash === undefined ? primaryHash : index.hash;
     if (typeof hash !== "string" || hash === "") problems.push(`the index "${name}" needs a "hash" attribute`);

@@ -1,14 +1,17 @@
 /**
- * Names that were meant to be others: a slip of one key, or of two in a long name. `PUT` replaces an item, so that
- * `{"severty": …}` would keep the wrong attribute and drop the right one.
+ * Finds misspelt names: one wrong letter, or two in a long name. `PUT` replaces an item, so that `{"severty": …}` would
+ * keep the wrong attribute and drop the right one.
  *
  * @module
  */
 
-/** Shorter names differ by as much on purpose: `v1` and `v2`. */
+/** Shorter names may differ by that much on purpose: `v1` and `v2`. */
 const lengthMin = 4, longLengthMin = 8;
 
-/** Whether a name is most likely a mistyped other: letters of another case, or one or two of them wrong, missing, too many or swapped. */
+/**
+ * Whether a name is most likely a misspelling of another: other case, or one or two letters wrong, missing, added or
+ * swapped.
+ */
 export function isSlipOf(name: string, other: string): boolean {
   if (name === other) return false;
   if (name.length === other.length && name.toLowerCase() === other.toLowerCase()) return true;
@@ -20,7 +23,10 @@ export function isSlipOf(name: string, other: string): boolean {
   return most > 0 && distance(name.toLowerCase(), other.toLowerCase()) <= most;
 }
 
-/** Edits from one text to another: a letter put in, left out, replaced, or two neighbours swapped (Damerau, Levenshtein). */
+/**
+ * Edits from one text to another: a letter inserted, left out, replaced, or two neighbours swapped (Damerau,
+ * Levenshtein).
+ */
 function distance(a: string, b: string): number {
   let before: number[] = [], row = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 1; i <= a.length; i++) {

@@ -1,17 +1,17 @@
 /**
- * Any JSON as tagged JSON (`values.ts`). Whoever writes JSON without knowing of tags (an application's SQL, an older agent)
- * may write a map that looks like one: `{"$ref": …}`, `{"$b": 5}`. Such a map means itself, and is escaped as `{"$m": …}`
- * here, in one place, wherever JSON comes in from outside. What is a well-formed tag stays one.
+ * Any JSON as tagged JSON (`values.ts`). A writer that does not know tags (an application's SQL, an older agent) may
+ * write a map that looks like one: `{"$ref": …}`, `{"$b": 5}`. Such a map means itself, and is escaped as `{"$m": …}`
+ * here, in one place, wherever JSON comes in from outside. A well-formed tag stays one.
  *
- * Guarantee: the result is well formed; it is the very value that was given where that was. Linear in the value's size.
+ * Guarantee: the result is well formed; a well-formed value is returned unchanged. Linear in the value's size.
  *
  * @module
  */
 import { base64ToBytes, isMap, type Json } from "./values.ts";
 
 /**
- * SQLite's JSON is at most 1000 deep, and an escape around each level doubles that. What a table can hold (32 levels) is
- * judged item by item, by name; this only keeps recursion in hand.
+ * SQLite's JSON is at most 1000 deep, and an escape around each level doubles that. The limit of tables (32 levels) is
+ * checked item by item, by name; this limit only bounds recursion.
  */
 const depthMax = 2100;
 /** An item holds 400 KB: no number of it has more digits. */
@@ -57,9 +57,9 @@ function isEscapable(names: readonly string[]): boolean {
 }
 
 /**
- * What was parsed as JSON, as tagged JSON: maps that look like a tag and are none are escaped.
+ * Parsed JSON as tagged JSON: maps that look like a tag without being one are escaped.
  *
- * @throws RangeError where it is nested deeper than SQLite's JSON and escapes can be
+ * @throws RangeError if it is nested deeper than SQLite's JSON and escapes can be
  */
 export function readTagged(value: Json, depth = 0): Json {
   if (typeof value !== "object" || value === null) return value;
@@ -85,7 +85,7 @@ function readList(list: readonly Json[], depth: number): Json {
   return copy ?? list;
 }
 
-/** The members of a map that is no tag itself. */
+/** The members of a map that is not a tag itself. */
 function readMap(
   map: { readonly [key: string]: Json },
   names: readonly string[],

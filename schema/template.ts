@@ -7,7 +7,7 @@
 import { keyNumberText } from "./numbers.ts";
 import type { Json } from "./values.ts";
 
-/** A literal text, or a field to be put in, padded at the left to `width` with `pad`. */
+/** A literal text, or a field to insert, padded at the left to `width` with `pad`. */
 export type TemplatePart =
   | { readonly literal: string }
   | { readonly field: string; readonly width?: number; readonly pad?: string };
@@ -27,12 +27,13 @@ const widthMax = 1024;
 /**
  * Parses a value template: text with `${field}` and `${field:width:pad}` (pad: one character, `0` if left out).
  *
- * @throws RangeError for a placeholder that is none of these. A path (`${a.b}`) is not supported.
+ * @throws RangeError for any other placeholder. A path (`${a.b}`) is not supported.
  */
 export function parseTemplate(text: string): Template {
   const parts: TemplatePart[] = [];
   let end = 0;
-  // A placeholder as OneTable finds it: the shortest `${…}`. By hand: an expression tries each `${` to the text's end.
+  // A placeholder as OneTable finds it: the shortest `${…}`. Without a regular expression, which would try each `${` to
+  // the text's end.
   while (true) {
     const from = text.indexOf("${", end), to = from < 0 ? -1 : text.indexOf("}", from);
     if (to < 0) break;
@@ -64,9 +65,9 @@ function parsePlaceholder(inside: string): TemplatePart {
 }
 
 /**
- * The template's text with the fields put in, byte for byte as OneTable does it: strings as they are, integers in
+ * The template's text with the fields inserted, byte for byte as OneTable renders it: strings as they are, integers in
  * decimal, booleans as `true` and `false`, padded at the left to a number of UTF-16 code units. Undefined if a named
- * field is missing or null, or is no such value (a fraction, a list, …; an emoji where padded): then there is no text.
+ * field is missing or null, or has another kind of value (a fraction, a list, …; an emoji where padded).
  *
  * @param get The field's value by its name in the schema.
  */
@@ -81,7 +82,7 @@ export function renderTemplate(template: Template, get: (field: string) => Json 
     if (value === undefined || value === null) return undefined;
     const put = typeof value === "string" ? value : typeof value === "boolean" ? String(value) : keyNumberText(value);
     if (put === undefined) return undefined;
-    // SQL counts code points, OneTable UTF-16 code units: where they differ, a padded key would be two keys.
+    // SQL counts code points, OneTable UTF-16 code units: where these differ, a padded key would become two keys.
     if (part.width !== undefined && beyondBmp.test(put)) return undefined;
     text += part.width === undefined ? put : put.padStart(part.width, part.pad ?? "0");
   }

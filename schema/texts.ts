@@ -1,6 +1,6 @@
 /**
- * Texts that a schema may not have anywhere: with a NUL, at which SQLite's parser ends (a default, a template, a value of
- * `enum` become SQL), and with half a surrogate pair, which is no Unicode and so in no table.
+ * Texts that a schema may not have anywhere: texts with a NUL, at which SQLite's parser ends (a default, a template or
+ * a value of `enum` becomes SQL), and with half a surrogate pair, which is not Unicode and which no table can hold.
  *
  * @module
  */
@@ -8,7 +8,10 @@ import { quoted } from "./names.ts";
 import type { JsonMap, Problems } from "./normalise.ts";
 import type { Json } from "./values.ts";
 
-/** Reports each such text and name, by its place. `validate` is an expression, and never SQL where it has a NUL. */
+/**
+ * Reports each such text and name, by its place. `validate` is a regular expression, and never becomes SQL if it has a
+ * NUL.
+ */
 export function checkTexts(schema: JsonMap, problems: Problems): void {
   const look = (value: Json, place: string): void => {
     if (typeof value === "string") {

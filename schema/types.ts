@@ -1,6 +1,6 @@
 /**
- * The OneTable schema as TypeScript sees it: what a schema literal may hold, and the types of its models' items inferred
- * from it. Nothing here exists at run time but {@link defineSchema}.
+ * The OneTable schema as TypeScript types: what a schema literal may contain, and the item types inferred from it. Only
+ * {@link defineSchema} exists at run time.
  *
  * @module
  */
@@ -32,7 +32,7 @@ export interface OneTableField {
   readonly type: OneTableType;
   /** It must have a value. */
   readonly required?: boolean;
-  /** The value of a new item that has none. */
+  /** The value of a new item that is created without one. */
   readonly default?: unknown;
   /** The values that it may have. */
   readonly enum?: readonly (string | number)[];
@@ -48,9 +48,9 @@ export interface OneTableField {
   readonly hidden?: boolean;
   /** The attribute's name in the table, or `a.b`: the entry `b` of the map `a`, which other fields may share. */
   readonly map?: string;
-  /** The value stands only inside a computed attribute: `["sk", "#", 1]`, or that field's name. */
+  /** The value is only inside a computed attribute: `["sk", "#", 1]`, or that field's name. */
   readonly encode?: readonly [attribute: string, separator: string, piece: number] | string;
-  /** Beside `unique`: unique only among rows that render this template alike. */
+  /** With `unique`: unique only among rows that render this template alike. */
   readonly scope?: string;
   /** Whether null is stored. */
   readonly nulls?: boolean;
@@ -66,7 +66,7 @@ export interface OneTableField {
   readonly sync?: "none";
   /** For people. */
   readonly description?: string;
-  /** How values that were there before are read as dates, by field: the zone of texts without one, the unit of numbers. */
+  /** How existing values are read as dates, by field: the zone of texts without one, the unit of numbers. */
   readonly dates?: {
     readonly [field: string]: { readonly zone?: string; readonly unit?: "s" | "ms" | "us" | "julianday" };
   };
@@ -80,7 +80,7 @@ export interface OneTableModel {
   readonly [field: string]: OneTableField;
 }
 
-/** How a model is synced. Other keys (`show`, `notify`, …) are carried. */
+/** How a model is synced. Other keys (`show`, `mem`, …) are carried. */
 export interface OneTableProcess {
   /** Where the model exists. Default `both`. */
   readonly enable?: "cloud" | "device" | "both";
@@ -95,12 +95,33 @@ export interface OneTableProcess {
   readonly keep?: "newest";
   /** True: the cloud refuses attributes that a device sends and the model does not declare. Default: `params.strict`. */
   readonly strict?: boolean;
-  /** Templates of the primary key's attributes, where the model's own fields lack them. */
+  /** Templates of the primary key's attributes, if the model's own fields lack them. */
   readonly pk?: string;
   /** As `pk`, for the sort key. */
   readonly sk?: string;
   /** As `params.identity`, for this model. */
   readonly identity?: { readonly deviceId?: string; readonly accountId?: string };
+  /**
+   * Fields of devices' changes that become time series, separated by dimensions (a name, and a field). `period`:
+   * seconds.
+   */
+  readonly metrics?:
+    | false
+    | readonly {
+      readonly namespace?: string;
+      readonly fields: readonly string[];
+      readonly dimensions?: readonly { readonly [dimension: string]: string }[];
+      readonly period?: number;
+      readonly [property: string]: unknown;
+    }[];
+  /** Tells others of each change: true, or one of `url`, `topic` and `eventbridge`; `on` and `where` say of which. */
+  readonly notify?: boolean | {
+    readonly url?: string;
+    readonly topic?: string;
+    readonly eventbridge?: string;
+    readonly on?: "create" | "update" | "remove" | readonly ("create" | "update" | "remove")[];
+    readonly where?: { readonly [field: string]: unknown };
+  };
   /** What else a schema notes. */
   readonly [key: string]: unknown;
 }
@@ -123,7 +144,7 @@ export interface OneTableSchema {
   };
   /** The models by name. */
   readonly models: { readonly [model: string]: OneTableModel };
-  /** What holds for all models. */
+  /** Settings for all models. */
   readonly params?: {
     /** Dates are ISO texts, by default. */
     readonly isoDates?: boolean;
@@ -151,8 +172,8 @@ export interface OneTableSchema {
 }
 
 /**
- * Gives a schema literal back as it is, with its literal types kept, so that `ItemOf` and the agent's models are typed
- * from it. Nothing is checked here: `compileSchema` does that.
+ * Returns a schema literal unchanged, with its literal types, so that `ItemOf` and the agent's models are typed from
+ * it. It checks nothing: `compileSchema` does that.
  *
  * @example
  * ```ts
@@ -302,8 +323,8 @@ type CreateOfFields<F, T extends string, I extends string> = Flat<
 >;
 
 /**
- * What `create()` takes: required properties, less those that fill themselves (default, generate, timestamps, deviceId,
- * accountId, computed ones).
+ * What `create()` takes: required properties, without those that fill themselves (default, generate, timestamps,
+ * deviceId, accountId, computed ones).
  */
 export type CreateOf<S extends OneTableSchema, M extends ModelName<S>> = CreateOfFields<
   Fields<S, M>,
@@ -316,7 +337,7 @@ type Placeholders<T> = T extends `${string}\${${infer N}}${infer R}` ? Placehold
 type Template<P, F> = F extends { readonly value: infer V } ? Placeholders<V> : P;
 type PrimaryAttribute<S extends OneTableSchema> = S["indexes"]["primary"]["hash"] | S["indexes"]["primary"]["sort"];
 /**
- * Names that a key's templates name.
+ * Fields that a key's templates name.
  *
  * @internal
  */

@@ -1,7 +1,7 @@
 /**
- * Values as they travel and rest: **tagged JSON**. What JSON can hold without loss is plain JSON; the rest is an object
- * with a single key that begins with `$`. Everything between the two databases speaks only this: the wire, the embedded
- * table, the device's side tables. The DynamoDB adapter alone turns it into attribute values and back.
+ * Values on the wire and in storage: **tagged JSON**. What JSON can hold without loss is plain JSON; any other value is
+ * an object with a single key that begins with `$`. Everything between the two databases uses this form: the wire, the
+ * embedded table, the device's side tables. Only the DynamoDB adapter converts it to attribute values and back.
  *
  * | value | tagged JSON |
  * | --- | --- |
@@ -12,8 +12,8 @@
  * | string set, number set, binary set | `{"$ss": ["a"]}`, `{"$ns": ["1"]}` (decimal texts), `{"$bs": ["<base64>"]}` |
  * | a map whose only key begins with `$` | `{"$m": {"$n": …}}` |
  *
- * A field of type binary stands in the item as base64 **text**, for that is what OneTable writes for a `Buffer`; one that
- * another writer stored as DynamoDB's binary is read all the same ({@link itemToBinary}).
+ * A field of type binary is base64 **text** in the item, because OneTable writes that for a `Buffer`; a value that
+ * another writer stored as DynamoDB's binary can be read, too ({@link itemToBinary}).
  *
  * @module
  */
@@ -53,7 +53,7 @@ export function tagOf(json: Json | undefined): Tag | undefined {
   return keys.length === 1 && tags.includes(keys[0]!) ? keys[0] as Tag : undefined;
 }
 
-/** Whether the value carries a tag, this one if one is named. */
+/** Whether the value carries a tag (this tag, if one is named). */
 export function isTagged(json: Json | undefined, tag?: Tag): boolean {
   const found = tagOf(json);
   return found !== undefined && (tag === undefined || found === tag);
@@ -76,20 +76,20 @@ export function bytesToBase64(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
 }
 
-/** The bytes of a standard base64 text; undefined if it is none, or not the spelling that its bytes have. */
+/** The bytes of a standard base64 text; undefined if it is not base64, or not the canonical spelling of its bytes. */
 export function base64ToBytes(text: string): Uint8Array | undefined {
   const buffer = Buffer.from(text, "base64");
   if (buffer.toString("base64") !== text) return undefined;
   return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
 }
 
-/** A map as it may stand in tagged JSON: one whose only key begins with `$` is wrapped in `$m`, so that it is no tag. */
+/** A map in tagged JSON: a map whose only key begins with `$` is wrapped in `$m`, so that it is not a tag. */
 export function escape(map: { readonly [key: string]: Json }): Json {
   const keys = Object.keys(map);
   return keys.length === 1 && keys[0]!.startsWith("$") ? { $m: map } : map;
 }
 
-/** The map that {@link escape} was given; undefined if the value is a tag of another kind or no map at all. */
+/** The map that {@link escape} was given; undefined if the value is a tag of another kind or not a map. */
 export function unescape(json: Json | undefined): { readonly [key: string]: Json } | undefined {
   if (!isMap(json)) return undefined;
   const tag = tagOf(json);

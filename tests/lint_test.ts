@@ -1,7 +1,9 @@
 /** The lints of `deno task check` find what they are for. */
 import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
 import { circles, importsOf, longRows, missingFiles } from "./lint.ts";
 import { citations } from "./support/citations.ts";
+import plugin, { fileLinesMax, functionLinesMax } from "./support/lint_plugin.ts";
 
 Deno.test("lint: modules that import each other are found, whatever the way round", () => {
   const graph = new Map([["a", ["b"]], ["b", ["c"]], ["c", ["b", "d"]], ["d", []], ["e", ["a"]]]);
@@ -49,4 +51,32 @@ Deno.test("lint: citations are read one by one", () => {
     [1, "rules", "§6"],
     [1, "design", ["design", "§9"].join(" ")],
   ]);
+});
+
+/** What the rules of size say of a file of the tree. */
+function sizes(path: string, source: string): string[] {
+  const file = fileURLToPath(new URL(`../${path}`, import.meta.url));
+  return Deno.lint.runPlugin(plugin, file, source).map(({ id, message }) => `${id} ${message.match(/\d+/)}`);
+}
+
+Deno.test("lint: long functions and files are found where they are shipped, and nowhere else", () => {
+  const body = (lines: number) => "  step();\n".repeat(lines - 2);
+  const declared = (lines: number) => `function main() {\n${body(lines)}}\n`;
+  assert.deepEqual(sizes("agent/a.ts", declared(functionLinesMax)), []);
+  assert.deepEqual(sizes("agent/a.ts", declared(functionLinesMax + 1)), ["twintable/function-length 71"]);
+  assert.deepEqual(sizes("mod.ts", `const f = () => {\n${body(80)}};\n`), ["twintable/function-length 80"]);
+  assert.deepEqual(sizes("cloud/a.tsx", `class A {\n  #m() {\n${body(90)}}\n}\n`), ["twintable/function-length 90"]);
+  assert.deepEqual(sizes("tests/agent/a_test.ts", declared(200)), []);
+  assert.deepEqual(sizes("cloud/a.ts", "step();\n".repeat(fileLinesMax)), []);
+  assert.deepEqual(sizes("cloud/a.ts", "step();\n".repeat(fileLinesMax + 1)), ["twintable/file-length 501"]);
+  assert.deepEqual(sizes("bench/a.ts", "step();\n".repeat(900)), []);
+});
+
+Deno.test("lint: what Node 22 can't read is found in what is bundled for it", () => {
+  const using = "function f() {\n  using a = b();\n  return a;\n}\nasync function g() {\n  await using a = b();\n}\n";
+  const found = ["twintable/no-using-on-node 22", "twintable/no-using-on-node 22"];
+  for (const folder of ["agent", "cloud/console", "mqtt", "protocol", "schema"]) {
+    assert.deepEqual(sizes(`${folder}/a.ts`, using), found, folder);
+  }
+  assert.deepEqual(sizes("cli/a.ts", using), []);
 });

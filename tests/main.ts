@@ -7,7 +7,7 @@
  * @module
  */
 import { join } from "node:path";
-import { type Phase, quickNet, wholeSuite } from "./phases.ts";
+import { lanes, type Phase, quickNet, wholeSuite } from "./phases.ts";
 
 /** A line for each reason that tests have noted (`skipped`), with the files concerned. */
 export function skipLines(notes: string): string[] {
@@ -28,13 +28,40 @@ function testFiles(folder: string): string[] {
   }).sort();
 }
 
-/** Runs `deno test` once. */
-async function runTests({ args, env }: Phase, flags: readonly string[], notes: string): Promise<number> {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["test", "-A", ...flags, ...args],
-    env: { ...env, TWINTABLE_SKIPS: notes },
-  }).spawn();
-  return (await child.status).code;
+/**
+ * Runs a phase. What runs by itself is seen as it goes; of what runs beside others, the output comes when it is whole.
+ * @returns the first exit code but 0
+ */
+async function runPhase(phase: Phase, flags: readonly string[], notes: string): Promise<number> {
+  const output = phase.length > 1 ? "piped" : "inherit", queue = [...phase], codes: number[] = [];
+  const lane = async () => {
+    for (let run = queue.shift(); run; run = queue.shift()) {
+      const command = new Deno.Command(Deno.execPath(), {
+        args: ["test", "-A", ...flags, ...run.args],
+        env: { ...run.env, TWINTABLE_SKIPS: notes },
+        stdout: output,
+        stderr: output,
+      });
+      if (output === "inherit") {
+        codes.push((await command.spawn().status).code);
+        continue;
+      }
+      const { code, stdout, stderr } = await command.output();
+      codes.push(code);
+      // Written at once: other lanes write, too.
+      for (const [stream, bytes] of [[Deno.stdout, stdout], [Deno.stderr, stderr]] as const) {
+        for (let at = 0; at < bytes.length;) at += stream.writeSync(bytes.subarray(at));
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: lanes }, lane));
+  return codes.find((code) => code !== 0) ?? 0;
+}
+
+/** Types are checked once, of all files together, not by each process again. @returns the exit code */
+async function checkTypes(): Promise<number> {
+  const { code } = await new Deno.Command(Deno.execPath(), { args: ["check", "--quiet", "tests"] }).spawn().status;
+  return code;
 }
 
 if (import.meta.main) {
@@ -42,16 +69,15 @@ if (import.meta.main) {
   const notes = join(dir, "skips");
   await Deno.writeTextFile(notes, "");
   const quick = Deno.args.includes("--quick"), args = Deno.args.filter((arg) => arg !== "--quick");
-  const phases = quick
-    ? quickNet(testFiles("tests"))
-    : args.some((arg) => !arg.startsWith("-"))
-    ? [{ args: [] }]
-    : wholeSuite(testFiles("tests"));
+  const isWhole = !quick && args.every((arg) => arg.startsWith("-"));
+  const phases = quick ? quickNet(testFiles("tests")) : isWhole ? wholeSuite(testFiles("tests")) : [[{ args: [] }]];
   // Ctrl-C reaches both; this one waits for what the tests have to say.
   Deno.addSignalListener("SIGINT", () => {});
-  let code = 0;
+  const checksApart = isWhole && !args.includes("--no-check");
+  let code = checksApart ? await checkTypes() : 0;
+  if (checksApart) args.push("--no-check");
   for (const phase of phases) {
-    const one = await runTests(phase, args, notes);
+    const one = await runPhase(phase, args, notes);
     code = code || one;
   }
   const lines = skipLines(await Deno.readTextFile(notes));

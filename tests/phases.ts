@@ -1,12 +1,12 @@
 /**
- * Which test files run side by side, and which alone. Most wait for timers and other processes more than they compute: four at
- * once on two cores take half the time. Alone run those that measure, that set variables of the process (test files share it),
- * or that fill the machine by themselves.
+ * Which test files run side by side, and which alone. Most wait for timers and other processes more than they compute. Unit
+ * tests share one process, some files at once; every other file has a process, some of these at once. Alone run those that
+ * measure, or that fill the machine by themselves.
  *
  * @module
  */
 
-/** Files that run together. Folders, or files. */
+/** Files that share a process. Folders, or files. */
 const together = [
   "tests/agent",
   "tests/bench",
@@ -20,53 +20,95 @@ const together = [
   "tests/schema",
   "tests/support",
 ];
-/** Of these, what runs alone: it sets `AWS_*`, counts requests while nothing else moves, measures, or writes for a day. */
-const alone = [
-  "tests/agent/store/capture_test.ts",
-  "tests/agent/sync/recent_sends_test.ts",
-  "tests/protocol/log_test.ts",
-  "tests/schema/growth_test.ts",
-  "tests/cloud/cost_test.ts",
+/** Of these, what has a process of its own: it sets `AWS_*`, or measures what its process takes. */
+const apart = [
   "tests/cloud/dynamodb/client_test.ts",
   "tests/cloud/publishers/publishers_test.ts",
-  "tests/property/day_test.ts",
+  "tests/schema/growth_test.ts",
+  "tests/schema/pattern/pattern_test.ts",
 ];
-/** Of these, what takes long: left out of the quick run. */
+/** Of these, what takes long, or concerns neither sync nor its tables: left out of the quick run. */
 const slow = [
+  "tests/agent/lifetime_test.ts",
+  "tests/agent/migration/bypass_test.ts",
   "tests/agent/migration/migration_kill_test.ts",
   "tests/agent/migration/migration_steps_test.ts",
-  "tests/agent/verify/verify_test.ts",
+  "tests/agent/offline_test.ts",
+  "tests/agent/upkeep/coalesce_test.ts",
+  "tests/agent/verify",
+  "tests/cloud/api",
   "tests/cloud/broker",
+  "tests/cloud/console",
   "tests/cloud/dynamodb/tables_test.ts",
   "tests/cloud/embedded_test.ts",
+  "tests/cloud/identity",
+  "tests/cloud/notify",
   "tests/cloud/onetable_test.ts",
+  "tests/cloud/operations",
   "tests/cloud/row_fidelity_test.ts",
+  "tests/cloud/sync/lru_test.ts",
+  "tests/cloud/sync/storm_test.ts",
   "tests/cloud/worker_test.ts",
   "tests/cli/device_commands_test.ts",
   "tests/schema/onetable_test.ts",
 ];
-/** Test files at once: half of them wait. */
-const jobs = "4";
+/** What takes longest has a process of its own, too, and is begun first, so that it is not left alone at the end. */
+const longest = [
+  "tests/e2e/matrix_test.ts",
+  "tests/sim/sim_test.ts",
+  "tests/fuzz/blackbox_test.ts",
+  "tests/cloud/cost_test.ts",
+  "tests/sim/policies_test.ts",
+  "tests/property/day_test.ts",
+  "tests/e2e/workers_test.ts",
+  "tests/e2e/kill_test.ts",
+  "tests/console/pages_test.ts",
+];
+/** What measures, or fills the machine by itself: it runs at the end, beside nothing. */
+const last = [
+  "tests/agent/store/capture_test.ts",
+  "tests/agent/sync/recent_sends_test.ts",
+  "tests/console/fleet_test.ts",
+  "tests/e2e/cost_test.ts",
+  "tests/e2e/storm_agents_test.ts",
+  "tests/e2e/storm_test.ts",
+  "tests/hostile/connections_test.ts",
+  "tests/hostile/floods_test.ts",
+  "tests/protocol/log_test.ts",
+];
+/** Test files of one process at once: half of them wait. */
+const jobs = "3";
+/** Processes at once, of a file each: they start others and wait for them. */
+export const lanes = 3;
 
 /** One run of `deno test`. */
-export interface Phase {
+export interface Run {
   readonly args: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
 }
 
+/** Runs that have no order, {@link lanes} at once; a phase begins when the one before it has ended. */
+export type Phase = readonly Run[];
+
 /** What `deno task test` runs where it is given no files. */
 export function wholeSuite(files: readonly string[]): Phase[] {
-  const parallel = files.filter((file) => isIn(file, together) && !alone.includes(file));
-  const rest = files.filter((file) => !parallel.includes(file));
-  return [{ args: ["--parallel", ...parallel], env: { DENO_JOBS: jobs } }, { args: rest }];
+  const isUnit = (file: string) => isIn(file, together) && !isIn(file, [...apart, ...longest, ...last]);
+  const others = files.filter((file) => !isUnit(file) && !isIn(file, [...longest, ...last]));
+  return [
+    [
+      { args: ["--parallel", ...files.filter(isUnit)], env: { DENO_JOBS: jobs } },
+      ...[...longest, ...others].map((file) => ({ args: [file] })),
+    ],
+    [{ args: last }],
+  ];
 }
 
 /** What `deno task test:quick` runs: a minute on two cores. */
 export function quickNet(files: readonly string[]): Phase[] {
   const folders = ["tests/agent", "tests/cloud", "tests/golden", "tests/protocol", "tests/schema", "tests/support"];
-  const unit = files.filter((file) => isIn(file, folders) && !isIn(file, [...alone, ...slow]));
+  const unit = files.filter((file) => isIn(file, folders) && !isIn(file, [...apart, ...longest, ...last, ...slow]));
   const more = ["tests/rules_test.ts", "tests/sim/mutants_test.ts", "tests/sim/seeds_test.ts", "tests/sim/sim_test.ts"];
-  return [{ args: ["--parallel", ...unit, ...more], env: { DENO_JOBS: jobs, SIM_SEEDS: "60" } }];
+  return [[{ args: ["--parallel", ...unit, ...more], env: { DENO_JOBS: jobs, SIM_SEEDS: "60" } }]];
 }
 
 function isIn(file: string, places: readonly string[]): boolean {

@@ -1,6 +1,6 @@
 /**
- * Queries of the typed API: conditions on properties, an order that an index of the schema gives, and pages that go on
- * where the last one ended whatever was written in between.
+ * Queries of the typed API: conditions on properties, the order of an index of the schema, and pages that continue
+ * where the last one ended, whatever was written in between.
  *
  * @module
  */
@@ -20,7 +20,7 @@ export type MemberOf<T> = T extends ReadonlySet<infer Member> ? Member
   : T extends string ? string
   : never;
 
-/** What a property may have to fulfil; several entries must all hold. `begins` is for strings. */
+/** A condition on a property; if it has several entries, all must hold. `begins` is for strings. */
 export interface Condition<T> {
   /** Greater than this. */
   readonly gt?: T;
@@ -45,16 +45,16 @@ export interface Condition<T> {
 /** Conditions by property: a value (equal), null (not there), or a {@link Condition}. */
 export type AllOf<Item> = { readonly [P in keyof Item]?: Item[P] | null | Condition<Item[P]> };
 
-/** Conditions that must all hold, or a list of such, one of which must. */
+/** Conditions that must all hold, or a list of alternatives, one of which must hold. */
 export type Where<Item> = AllOf<Item> | readonly AllOf<Item>[];
 
 /** How to page and order. */
 export interface FindOptions {
   /** The index whose sort value orders the items: `primary` (the default), or one of the schema's. Items without it are left out. */
   readonly index?: string;
-  /** Items a page has at most: 1 to 10,000, default 100. */
+  /** The most items of a page: 1 to 10,000, default 100. */
   readonly limit?: number;
-  /** The page before's `next`. */
+  /** The `next` of the page before. */
   readonly next?: string;
   /** The last first. */
   readonly reverse?: boolean;
@@ -68,7 +68,7 @@ export interface Page<Item> {
   readonly next?: string;
 }
 
-/** What a query needs of the reader of rows. */
+/** What a query needs from the reader of rows. */
 export interface RowReader {
   readonly store: Store;
   readonly model: Model;
@@ -119,7 +119,7 @@ export function findRows(
   return { items, next: JSON.stringify([textOf(last.position ?? null), Number(last.id)]) };
 }
 
-/** Counts what {@link findRows} would give, all pages. @throws as it */
+/** Counts what {@link findRows} would return over all pages. @throws as it */
 export function countRows({ store, model }: RowReader, where: Where<Record<string, unknown>>): number {
   const clauses = whereClauses(model, where);
   const sql = clauses.length > 0 ? ` WHERE ${clauses.map((c) => c.sql).join(" AND ")}` : "";
@@ -133,7 +133,7 @@ function whereClauses(model: Model, where: Where<Record<string, unknown>>): Clau
   if (Array.isArray(where)) {
     const ways = (where as readonly AllOf<Record<string, unknown>>[]).map((one) => whereClauses(model, one));
     const sql = ways.map((clauses) => `(${clauses.map((c) => c.sql).join(" AND ") || "TRUE"})`).join(" OR ");
-    // Of no alternatives none holds.
+    // An empty list of alternatives matches nothing.
     return [{ sql: `(${sql || "FALSE"})`, values: ways.flat().flatMap((c) => c.values) }];
   }
   return Object.entries(where).flatMap(([name, wanted]) =>
@@ -161,7 +161,7 @@ function decodeNext(next: string): [string, number] {
     const [position, id] = JSON.parse(next);
     if (typeof position === "string" && Number.isSafeInteger(id)) return [position, id];
   } catch {
-    // Falls through to the one message: what is no JSON is no token either.
+    // Falls through to the common message: a text that is not JSON is not a token either.
   }
   throw new RangeError(`"${next.slice(0, 40)}" is not a next token of find`);
 }
@@ -177,7 +177,7 @@ function conditionClauses(field: Field, wanted: unknown): Clause[] {
   if (wanted === null) return [{ sql: `${column} IS NULL`, values: [] }];
   const value = (v: unknown) => columnValue(field, v);
   if (!isCondition(wanted)) return [{ sql: `${column} = ?`, values: [value(wanted)] }];
-  // A decimal that rests as text would come behind every number: it is compared by its double.
+  // A decimal that is stored as text would sort after every number, so it is compared by its double.
   const ordered = field.type === "number"
     ? `iif(typeof(${column}) = 'text', CAST(${column} AS REAL), ${column})`
     : column;

@@ -1,6 +1,6 @@
 /**
  * The typed API of a model for TypeScript applications: local SQL with JavaScript values, through the same triggers and
- * constraints as any other process. Every write is committed when the call returns, and travels by itself.
+ * constraints as any other process. Every write is committed when the call returns, and is synced in the background.
  *
  * Calls inside `store.tx` join that transaction. All methods are synchronous, as SQLite is.
  *
@@ -38,7 +38,7 @@ export type { UpdateParams } from "./update.ts";
 export type { AllOf, Condition, FindOptions, MemberOf, Page, Where } from "./find.ts";
 
 /**
- * Names of a schema's models, in the form in which a class with the schema as type parameter can pass them on.
+ * Names of a schema's models, in a form that a class with the schema as type parameter can pass on.
  *
  * @internal
  */
@@ -76,31 +76,30 @@ export type UpdateOf<S extends OneTableSchema, M> =
  */
 export interface ModelApi<S extends OneTableSchema, M extends NameIn<S>> {
   /**
-   * Inserts an item; defaults, ids and timestamps fill themselves.
-   *
-   * @param params `exists: null` writes over an item of this key, whole: what is not given is gone, or its default
-   * @throws SyncError `exists` where the key is taken
+   * Inserts an item; defaults, ids and timestamps are filled in. @param params with `exists: null`, the item replaces
+   * an existing one with this key: omitted properties are removed, or get their default
+   * @throws SyncError `exists` if the key is taken
    */
   create(properties: Create<S, M>, params?: { readonly exists?: false | null }): Item<S, M>;
   /** Inserts items, all or none, in one transaction. @throws as {@link ModelApi.create} */
   createAll(list: readonly Create<S, M>[], params?: { readonly exists?: false | null }): Item<S, M>[];
-  /** The item of a key; undefined where there is none. */
+  /** The item of a key; undefined if there is none. */
   get(key: KeyProperties<S, M>): Item<S, M> | undefined;
-  /** The items of these keys as they are at one moment, in their order; undefined where there is none. */
+  /** The items of these keys as they are at one moment, in their order; undefined if there is none. */
   getAll(keys: readonly KeyProperties<S, M>[]): (Item<S, M> | undefined)[];
-  /** Items that fulfil every condition, in the order of the index's sort value, a page at a time. */
+  /** Items that satisfy every condition, in the order of the index's sort value, a page at a time. */
   find(where?: Where<Item<S, M>>, options?: FindOptions): Page<Item<S, M>>;
   /**
-   * The items of {@link ModelApi.find}, one by one. Pages are read as they are needed: what is written meanwhile, by the
-   * loop's own body too, is seen where the loop has not been yet.
+   * The items of {@link ModelApi.find}, one by one. Pages are read as needed: the loop sees later writes, including its
+   * own body's, in items that it has not reached yet.
    */
   each(where?: Where<Item<S, M>>, options?: Omit<FindOptions, "next">): IterableIterator<Item<S, M>>;
-  /** How many items fulfil every condition. */
+  /** How many items satisfy every condition. */
   count(where?: Where<Item<S, M>>): number;
   /**
    * Changes the given properties of an item, and what `params` say.
    *
-   * @throws SyncError `not-found`; `invalid` for a path of `set` that leads nowhere
+   * @throws SyncError `not-found`; `invalid` for a path in `set` that does not exist
    */
   update(properties: UpdateOf<S, M>, params?: UpdateParams<Item<S, M>>): Item<S, M>;
   /** {@link ModelApi.update} where the key exists, else {@link ModelApi.create}. */
@@ -148,7 +147,7 @@ export class PropertyReader {
     return properties;
   }
 
-  /** What the runtime made of bytes that are no text is nobody's value. @throws SyncError `invalid` */
+  /** A value that the runtime made from bytes that are not text is invalid. @throws SyncError `invalid` */
   #refuseAltered(row: SqlRow): void {
     const texts = this.fields.map((field, i) => ({ name: field.name, sql: columnName(field), value: row[`c${i}`] }));
     refuseAlteredTexts(this.store.db, this.model, row.id, texts);
@@ -267,7 +266,7 @@ class SqlModel {
     return this.store.db.sql(`DELETE FROM ${this.#table} WHERE _id = ?`).changes(id) > 0;
   }
 
-  /** As {@link #idOf}; without its whole key the item is new: what is missing generates itself. */
+  /** As {@link #idOf}; without its whole key the item is new: missing parts are generated. */
   #idOfWhole(properties: Properties): RowId | undefined {
     return this.model.keyFields.every((name) => properties[name] != null) ? this.#idOf(properties) : undefined;
   }
@@ -278,7 +277,7 @@ class SqlModel {
 
   #set(id: RowId, properties: Properties): Properties {
     const given = this.#columns(properties);
-    // They name the item, and are what they are.
+    // They identify the item and cannot change.
     for (const name of [...this.model.keyFields, ...this.model.identityFields]) given.delete(this.#fields.get(name)!);
     if (given.size > 0) {
       const assignments = [...given.keys()].map((field) => `${columnName(field)} = ?`).join(", ");
@@ -355,7 +354,7 @@ class SqlModel {
     }
   }
 
-  /** A constraint's fault told apart: the key is taken, another unique field is, or a value is not allowed. */
+  /** Distinguishes constraint errors: the key is taken, another unique value is taken, or a value is not allowed. */
   #fault(error: unknown, action: string): SyncError {
     const fault = toSyncError(error, `${action} ${this.model.name}`);
     if (fault.code !== "constraint") return fault;
@@ -377,7 +376,7 @@ class SqlModel {
   }
 }
 
-/** Whether an error says already what it should to the caller. */
+/** Whether an error already has the form for the caller. */
 function isOwn(error: unknown): boolean {
   return error instanceof SyncError || error instanceof TypeError || error instanceof RangeError;
 }
@@ -404,7 +403,7 @@ export function modelApi<S extends OneTableSchema, M extends NameIn<S>>(
   return new SqlModel(store, deviceModel(store, name), onWrite) as unknown as ModelApi<S, M>;
 }
 
-/** The properties of an item by its key in the table; undefined where the device has no such row. */
+/** The properties of an item by its key in the table; undefined if the device has no such row. */
 export function plainItem(store: Store, model: Model, key: Key): Record<string, unknown> | undefined {
   const id = store.rows(model).idByKey(key);
   return id === undefined ? undefined : new PropertyReader(store, model).byId(id);

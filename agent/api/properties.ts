@@ -1,6 +1,6 @@
 /**
- * Values as a TypeScript application has them (Date, Set, Uint8Array, bigint, nested objects) to and from tagged JSON, by a
- * field of the schema. A number beyond a double's digits is a `bigint`, or its decimal text if it has a fraction.
+ * Converts a TypeScript application's values (Date, Set, Uint8Array, bigint, nested objects) to and from tagged JSON,
+ * by a field of the schema. A number beyond a double's digits is a `bigint`, or its decimal text if it has a fraction.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import {
 } from "../../schema/values.ts";
 import { columnToMs, dateTextToMs } from "../store/columns.ts";
 
-/** Misuse: a value of a type that the field does not take. */
+/** Misuse: a value of a type that the field does not accept. */
 function wrong(field: Field | undefined, value: unknown): TypeError {
   const given = value === null
     ? "null"
@@ -33,7 +33,7 @@ function wrong(field: Field | undefined, value: unknown): TypeError {
 /**
  * A property's value in item form; undefined stays undefined (the property is not given), null stays null.
  *
- * @throws TypeError for a value of another type; RangeError for an invalid date or a number that is none
+ * @throws TypeError for a value of another type; RangeError for an invalid date or NaN
  */
 export function propertyToJson(field: Field, value: unknown): Json | undefined {
   if (value === undefined || value === null) return value;
@@ -101,7 +101,7 @@ function setJson(field: Field | undefined, value: unknown): Json {
   return { [{ string: "$ss", number: "$ns", binary: "$bs" }[kind]]: texts };
 }
 
-/** The field that describes what stands under a name of an object. */
+/** The field that describes a member of an object. */
 function inner(field: Field | undefined, name: string): Field | undefined {
   return field?.nested?.find((f) => f.name === name);
 }
@@ -109,9 +109,9 @@ function inner(field: Field | undefined, name: string): Field | undefined {
 function nestedJson(value: unknown, field: Field | undefined): Json {
   if (value === null || typeof value === "string" || typeof value === "boolean") return value;
   if (typeof value === "number" || typeof value === "bigint") return numberJson(undefined, value);
-  // A date that no nested field describes takes the form of the field it stands in, as OneTable has it.
+  // A date that no nested field describes takes the form of the field it is in, as OneTable has it.
   if (value instanceof Date) return dateToJson(field ?? { ttl: false, isoDates: true }, value);
-  // A column of JSON can't tell them from a list and a text: only a field of the schema says what they are.
+  // A JSON column cannot distinguish them from a list and a text: only a field of the schema says what they are.
   if (value instanceof Set || bytesOf(value)) {
     const [what, type] = value instanceof Set ? ["Set", "set"] : ["binary", "binary"];
     const where = field ? `${field.name} has` : "there is";

@@ -1,7 +1,7 @@
 /**
- * Changes of parts of an item, as OneTable's `update` takes them beside plain properties: `set` by path, `add` to a number,
- * `push` to a list, `delete` from a set, `remove` of properties. They are worked out from the item as it is inside the
- * write transaction, so that nothing comes between.
+ * Changes of parts of an item, as OneTable's `update` accepts them in addition to plain properties: `set` by path,
+ * `add` to a number, `push` to a list, `delete` from a set, `remove` of properties. They are computed from the item
+ * inside the write transaction, so that no other write comes between.
  *
  * @module
  */
@@ -17,12 +17,12 @@ type ValueNames<Item, T> = {
   [P in keyof Item]-?: Exclude<Item[P], null | undefined> extends T ? P : never;
 }[keyof Item];
 
-/** What `update` does beside setting the given properties. */
+/** What `update` does in addition to setting the given properties. */
 export interface UpdateParams<Item> {
   /** True (the default): the item must exist. Null: it is created where it doesn't. */
   readonly exists?: true | null;
   /**
-   * Values by path: `address.zip`, `stops[0].name`. What stands above the last name must be there. A path of one name sets
+   * Values by path: `address.zip`, `stops[0].name`. Everything above the last name must exist. A path of one name sets
    * that property.
    */
   readonly set?: { readonly [path: string]: unknown };
@@ -30,7 +30,7 @@ export interface UpdateParams<Item> {
   readonly add?: { readonly [P in ValueNames<Item, number>]?: number | bigint };
   /** Members to put at the end of lists; a missing list is empty. */
   readonly push?: { readonly [P in ValueNames<Item, readonly unknown[]>]?: readonly unknown[] };
-  /** Members to take out of sets. A set without members is no value: it is removed. */
+  /** Members to remove from sets. An empty set is not a value: it is removed. */
   readonly delete?: { readonly [P in ValueNames<Item, ReadonlySet<unknown>>]?: readonly unknown[] };
   /** Properties to remove. */
   readonly remove?: readonly (keyof Item & string)[];
@@ -40,10 +40,10 @@ export interface UpdateParams<Item> {
 export type Properties = Record<string, unknown>;
 
 /**
- * The properties that the changes give new values, null where one is removed.
+ * The properties that the changes give new values, null if one is removed.
  *
  * @param current a property's value now, in a form of its own: it is changed in place
- * @throws TypeError for a property that is none, or of another type; SyncError `invalid` for a path that leads nowhere
+ * @throws TypeError for an unknown property, or one of another type; SyncError `invalid` for a path that does not exist
  */
 export function changedProperties(
   model: Model,

@@ -1,9 +1,10 @@
 /**
- * Watching what comes from the cloud, with a place to go on from. `_changes` is the one source: what an application is told
- * live is what it finds there after a restart, in the same order, with the same numbers.
+ * Watches changes from the cloud, from a position that survives restarts. `_changes` is the only source: a live watcher
+ * gets the same changes that it finds there after a restart, in the same order, with the same numbers.
  *
- * A change names what happened to a key; the item that is told with it is the row as it is when it is told, which may be
- * newer. Changes are kept for a while (`limits.historyMax`): who asks for older ones is refused, not silently served less.
+ * A change says what happened to a key; the item that comes with it is the row at the time of the call, which may be
+ * newer. Changes are retained for a while (`limits.historyMax`): a watch from an older position is refused, not
+ * silently served less.
  *
  * @module
  */
@@ -26,13 +27,13 @@ export interface WatchedChange {
   readonly key: Key;
   /** The properties that the key is made of. */
   readonly keyProperties: Record<string, unknown>;
-  /** The item's properties as they are now; absent for `remove`, and where the row has gone since. */
+  /** The item's properties as they are now; absent for `remove`, and if the row is gone since. */
   readonly item?: Record<string, unknown>;
 }
 
-/** Where a watch begins and how it ends. */
+/** Where a watch starts and how it ends. */
 export interface WatchOptions {
-  /** Begin with the change after this one. Default: with what comes from now on. 0: with the oldest that is kept. */
+  /** Start with the change after this one. Default: with new changes only. 0: with the oldest that is retained. */
   readonly since?: number;
   /** Ends the watch. */
   readonly signal?: AbortSignal;
@@ -44,7 +45,7 @@ const pageRows = 256;
 interface Watcher {
   readonly model: Model;
   readonly tell: (change: WatchedChange) => void;
-  /** The last change that it was told, or that was not its model's. */
+  /** The last change that it got, or that belonged to another model. */
   at: number;
 }
 
@@ -58,17 +59,17 @@ export class Watchers {
     this.#store = store;
   }
 
-  /** The number of the newest change; 0: there never was one. It counts on when old changes are deleted. */
+  /** The number of the newest change; 0: there never was one. It does not go back when old changes are deleted. */
   get sequence(): number {
     const row = this.#store.db.sql("SELECT seq FROM sqlite_sequence WHERE name = '_changes'").get();
     return Number(row?.seq ?? 0);
   }
 
   /**
-   * Adds a watcher. What is kept behind `since` is told in a microtask, what comes later after its commit.
+   * Adds a watcher. Retained changes after `since` are delivered in a microtask, later ones after their commit.
    *
    * @returns a function that ends it
-   * @throws SyncError `trimmed` where changes after `since` are no longer kept, or it is none of this database's numbers
+   * @throws SyncError `trimmed` if changes after `since` are no longer retained, or it is not a number of this database
    */
   add(model: Model, tell: (change: WatchedChange) => void, { since, signal }: WatchOptions): () => void {
     const newest = this.sequence;
@@ -92,12 +93,16 @@ export class Watchers {
     const oldest = this.#store.db.sql("SELECT min(sequence) AS n FROM _changes").get()!.n;
     const kept = oldest === null ? newest + 1 : Number(oldest);
     if (since >= kept - 1 && since <= newest) return;
-    throw new SyncError("trimmed", `the changes after ${since} are not kept: those of ${kept} to ${newest} are`, {
-      hint: "Read the items themselves, then watch from the agent's `sequence` of before that.",
-    });
+    throw new SyncError(
+      "trimmed",
+      `the changes after ${since} are no longer retained: those from ${kept} to ${newest} are`,
+      {
+        hint: "Note the agent's `sequence`, read the items themselves, then watch from there.",
+      },
+    );
   }
 
-  /** There may be new changes. They are told in a microtask, when whatever runs now has ended. */
+  /** There may be new changes. They are delivered in a microtask, after the present call has ended. */
   wake(): void {
     if (this.#queued || this.#watchers.size === 0) return;
     this.#queued = true;
@@ -128,7 +133,7 @@ export class Watchers {
     }
   }
 
-  /** A callback that throws ends nothing here: neither its own watch, nor those of others. Its error is the program's. */
+  /** A callback that throws ends neither its own watch nor others. The error is reported to the program. */
   #tell(watcher: Watcher, change: WatchedChange): void {
     try {
       watcher.tell(change);

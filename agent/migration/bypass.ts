@@ -1,14 +1,14 @@
 /**
- * What was written while the agent's triggers, or its own tables, were not there: a migration tool that made a table anew
- * (which drops its triggers), somebody who dropped a trigger or one of the agent's tables. The triggers saw none of it, and
- * a snapshot would take it back row by row. So before anything from the cloud is let in, rows are compared with their
- * bases, the table's items that they were made from:
+ * Handles writes that were made while the agent's triggers or tables were missing, because a migration tool recreated a
+ * table (which drops its triggers), or because somebody dropped a trigger or one of the agent's tables. The triggers
+ * saw none of these writes, and a snapshot would revert them row by row. So before the agent applies anything from the
+ * cloud, it compares rows with their bases, the table's items that they were made from:
  *
- * | what is found | what is taken for granted | what happens |
+ * | what is found | what is assumed | what happens |
  * | --- | --- | --- |
  * | a row without a base, or that differs from it | it was written meanwhile | it is sent, as a local change made now |
  * | a base without a row, the model's triggers all there, `_outbox` lost | its removal waited in `_outbox` | the removal is sent |
- * | a base without a row, a trigger or the table made anew | nothing: a tool may have lost it | the cloud's item comes back, and is counted |
+ * | a base without a row, a trigger or the table recreated | nothing: a tool may have lost it | the cloud's item comes back, and is counted |
  * | `_sync_items` lost: no bases | nothing | every row is taken in, as old as its `updated` says (`onboard.ts`); removals that wait are sent |
  * | a model without bases (`up`, one device) | nothing | every row is sent again |
  *
@@ -25,7 +25,7 @@ import { TableRows } from "../store/rows.ts";
 import { outboxKinds } from "../store/triggers.ts";
 import { onboard } from "./onboard.ts";
 
-/** Tables whose loss says something of what waits and what is known. */
+/** Tables whose loss affects pending changes or bases. */
 const stateTables = [
   "_outbox",
   "_inflight",
@@ -35,12 +35,12 @@ const stateTables = [
   "_sync_flag",
   "_sync_models",
 ];
-/** Rows or keys that are looked at together. */
+/** Rows or keys that are examined together. */
 const pageRows = 500;
 
 /** What is missing from a file that had it. */
 export interface Bypass {
-  /** The models that lack a trigger, by name: rows may have been written that nobody noticed. */
+  /** The models that lack a trigger, by name: rows may have been written unnoticed. */
   readonly models: ReadonlySet<string>;
   /** The agent's tables that are gone, or lost the one row that they had. */
   readonly tables: ReadonlySet<string>;
@@ -48,12 +48,12 @@ export interface Bypass {
   readonly missing: readonly string[];
 }
 
-/** What came of comparing a model's rows. */
+/** The result of comparing a model's rows. */
 export interface Noticed {
   readonly model: string;
-  /** Rows that are sent: written meanwhile, as far as anybody can tell. */
+  /** Rows that are sent, because they were probably written meanwhile. */
   readonly sent: number;
-  /** Rows that are not there, and come back from the cloud. */
+  /** Missing rows, which come back from the cloud. */
   readonly missing: number;
 }
 
@@ -61,7 +61,7 @@ function objectNames(db: Database, type: "table" | "trigger"): Set<string> {
   return new Set(db.prepare("SELECT name FROM sqlite_master WHERE type = ?").all(type).map(({ name }) => String(name)));
 }
 
-/** Looks for what is missing. Before the migration makes anything. */
+/** Looks for what is missing, before the migration creates anything. */
 export function findBypass(db: Database): Bypass {
   const tables = objectNames(db, "table");
   const ddl = tables.has("_sync") && db.prepare("SELECT value FROM _sync WHERE name = 'ddl'").get()?.value;
@@ -72,7 +72,8 @@ export function findBypass(db: Database): Bypass {
     .map(([, name, model]) => ({ name: `_sync_${name}`, model: model! }))
     .filter(({ name }) => !present.has(name));
   const lost = stateTables.filter((name) => !tables.has(name));
-  // Without its row (what `.recover` could not read is not there) the triggers see nothing, and no table is missing.
+  // Without its row (which `.recover` may not have been able to read), the triggers capture nothing, although no table
+  // is missing.
   const isBlind = tables.has("_sync_flag") && db.prepare("SELECT 1 FROM _sync_flag").get() === undefined;
   if (isBlind) lost.push("_sync_flag");
   const blind = isBlind ? [...ddl.matchAll(/^CREATE TRIGGER "_sync_(\w+)\./gm)].map(([, model]) => model!) : [];
@@ -84,18 +85,18 @@ export function findBypass(db: Database): Bypass {
 }
 
 /**
- * Brings the agent's tables, made anew and empty, into agreement with those that are left. After they were made, before models are
- * given numbers.
+ * Brings the agent's tables, recreated and empty, into agreement with those that are left. After they were made, before
+ * models are given numbers.
  *
- * @returns whether what is known of keys is lost: there are no bases to compare with
+ * @returns whether the records of keys are lost: then there are no bases to compare with
  */
 export function restoreState(db: Database, { tables }: Bypass): { readonly basesLost: boolean } {
   if (tables.has("_sync_flag")) {
-    // No time recorded from now on is to be corrected by a jump that was before.
+    // Times recorded from now on must not be corrected by an earlier jump.
     db.exec(`UPDATE _sync_flag SET segment = 1 + max(
       coalesce((SELECT max(segment) FROM _sync_clock), 0), coalesce((SELECT max(segment) FROM _outbox), 0))`);
   }
-  // Sequence numbers begin anew: a batch that claims old ones would hide new entries.
+  // Sequence numbers start again: a batch that claims old ones would hide new entries.
   if (tables.has("_outbox")) db.exec("DELETE FROM _inflight");
   if (!tables.has("_sync_models")) return { basesLost: tables.has("_sync_items") };
   // A number is in every trigger of its model.
@@ -115,12 +116,15 @@ export function restoreState(db: Database, { tables }: Bypass): { readonly bases
     for (const [name, number] of numbers) add.run(number, name);
     return { basesLost: tables.has("_sync_items") };
   }
-  // Nobody can say which model an entry or a record is of.
+  // It is unknown which model an entry or a record belongs to.
   db.exec("DELETE FROM _outbox; DELETE FROM _inflight; DELETE FROM _sync_items; DELETE FROM _sync_aside");
   return { basesLost: true };
 }
 
-/** Compares a model's rows with their bases, and enqueues what was written meanwhile. After the table has its form. */
+/**
+ * Compares a model's rows with their bases, and enqueues what was written meanwhile. Runs after the table has its new
+ * form.
+ */
 export function notice(
   db: Database,
   number: number,
@@ -131,7 +135,7 @@ export function notice(
 ): Noticed | undefined {
   const isBypassed = bypass.models.has(model.name);
   if (!goesUp(model) || !(isBypassed || basesLost || bypass.tables.has("_outbox"))) return undefined;
-  // Row numbers may have been given anew: an insert that waits says nothing any more of the row that has its number.
+  // SQLite may have reused row numbers: a pending insert no longer describes the row with its number.
   db.prepare(`UPDATE _outbox SET kind = ${outboxKinds.update} WHERE model = ? AND kind = ${outboxKinds.insert}`).run(
     number,
   );
@@ -172,8 +176,8 @@ export function notice(
 }
 
 /**
- * Removals that wait are told by their entries alone: a base says that there is something to remove. It has no version, so that
- * the removal's own time decides, and its key attributes alone.
+ * Only their entries know pending removals, so each gets a base that says that there is something to remove. The base
+ * has no version, so that the removal's own time decides, and only the key's attributes.
  */
 function keepRemovals(db: Database, number: number, model: Model, identity: Identity): void {
   const rows = new TableRows(db, model, identity);

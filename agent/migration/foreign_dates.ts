@@ -1,7 +1,8 @@
 /**
- * Dates in values that nobody wrote as dates of this schema: in an application's own table, or in a column that was a text or a
- * number. A text without a zone is a time of some place, a number counts some unit: the schema's rule says which (`dates` in
- * `process`), or the value is refused by name. Nothing is guessed: a fleet whose times are all two hours late shows no error.
+ * Reads dates from values that were not written as dates of this schema: in an application's own table, or in a column
+ * that was a text or a number. A text without a zone is a local time, a number has some unit: the schema's rule says
+ * which (`dates` in `process`), or the value is refused by name. Nothing is guessed: a fleet whose times are all two
+ * hours late would show no error.
  *
  * @module
  */
@@ -9,7 +10,10 @@ import type { SqlValue } from "../sqlite/driver.ts";
 import type { DateRule, DateUnit } from "../../schema/model.ts";
 import { dateTextToMs } from "../store/columns.ts";
 
-/** What SQLite, and the schema's dates, take for a time without a zone; a mere day is its first moment, there. */
+/**
+ * Texts that SQLite and the schema's dates accept as a time without a zone; a day alone means its first moment, at that
+ * place.
+ */
 const unzoned = /^\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?\s*)?$/;
 
 /** Ms since 1970 of a number, by its unit. Julian days count from noon of a day long ago. */
@@ -20,13 +24,14 @@ const units: Readonly<Record<DateUnit, (value: number) => number>> = {
   julianday: (value) => (value - 2440587.5) * 86_400_000,
 };
 
-/** A value that may mean several times, since no rule says which. */
+/** An ambiguous value: it may mean several times, and no rule says which. */
 export class AmbiguousDate extends RangeError {}
 
 /**
- * The value's ms since 1970; undefined where it says so itself (a text with a zone), or is none: then the usual conversion says.
+ * The value's ms since 1970; undefined if it is unambiguous (a text with a zone), or not a date: then the usual
+ * conversion applies.
  *
- * @throws {AmbiguousDate} where the rule that it needs is missing
+ * @throws {AmbiguousDate} if the rule that it needs is missing
  */
 export function foreignDateMs(rule: DateRule | undefined, value: SqlValue): number | undefined {
   if (typeof value === "number" || typeof value === "bigint" || isNumeral(value)) {
@@ -40,14 +45,14 @@ export function foreignDateMs(rule: DateRule | undefined, value: SqlValue): numb
   return zonedMs(rule.zone, wallMs);
 }
 
-/** A column declared as TEXT makes a text of each number. */
+/** A column declared as TEXT turns numbers into texts. */
 function isNumeral(value: SqlValue): boolean {
   return typeof value === "string" && /^-?\d+(\.\d+)?$/.test(value);
 }
 
 /**
- * The moment at which a place's clocks show a time, given as if it were UTC. Of an hour that they show twice it is the first;
- * one that they skip is taken by the offset before it.
+ * The moment at which a place's clocks show a time, given as if it were UTC. If they show an hour twice, the first is
+ * meant; a time that they skip uses the offset before the change.
  */
 function zonedMs(zone: string, wallMs: number): number {
   const dayMs = 86_400_000, offsetMs = offsetsOf(zone);

@@ -1,9 +1,9 @@
 /**
- * Brings a file to a schema: creates what is missing and rebuilds the tables that differ, keeping `_id` and data. It runs
- * in the caller's transaction: a crash or a refusal leaves the file as it was.
+ * Brings a file to a schema: creates what is missing and rebuilds the tables that differ, keeping `_id` and data. It
+ * runs in the caller's transaction: a crash or a refusal leaves the file as it was.
  *
- * A table is rebuilt (`rebuild.ts`) rather than altered, since SQLite can add neither a column with an expression as default
- * nor a constraint. What the change means for changes that wait and for cursors: `transition.ts`.
+ * A table is rebuilt (`rebuild.ts`) rather than altered, since SQLite can add neither a column with an expression as
+ * default nor a constraint. `transition.ts` handles pending changes and cursors.
  *
  * @module
  */
@@ -37,18 +37,21 @@ export interface Migration {
   readonly created: string[];
   /** Models whose table was rebuilt: a snapshot has to fill what the old one lacked. */
   readonly rebuilt: string[];
-  /** Triggers, tables and views that somebody had dropped or altered: what was written meanwhile may have gone unnoticed. */
+  /** Triggers, tables and views that somebody had dropped or altered: writes meanwhile may have gone unnoticed. */
   readonly restored: string[];
-  /** What was written meanwhile, as far as rows and their bases tell. */
+  /** What was written meanwhile, as far as rows and their bases show. */
   readonly noticed: Noticed[];
 }
 
-/** All DDL that a model's table consists of: what the file remembers to see whether it has to be rebuilt. */
+/** All DDL of a model's table. The file stores it, to see later whether the table must be rebuilt. */
 export function modelSql(model: Model, identity: Identity): string[] {
   return [tableSql(model, identity), ...uniqueIndexes(model).map((index) => index.sql)];
 }
 
-/** {@link modelSql} of versions that had an index over the rendered key for every model: its rows need not be moved for it to go. */
+/**
+ * {@link modelSql} of versions that had an index over the rendered key for every model: dropping that index does not
+ * require moving the rows.
+ */
 function formerSql(model: Model, identity: Identity): string {
   const { hash, sort } = keySql(model), indexes = uniqueIndexes(model).map((index) => index.sql);
   const over = [hash, ...(sort ? [sort] : [])].join(", ");
@@ -70,7 +73,10 @@ export function schemaSql(schema: Schema, identity: Identity): string {
   return parts.map((sql) => sql.replace(/;?$/, ";")).join("\n\n") + "\n";
 }
 
-/** The models of this schema that the file has a number for. A number is given once and never changes: outbox entries and triggers carry it. */
+/**
+ * The models of this schema that the file has a number for. A number is assigned once and never changes: outbox entries
+ * and triggers contain it.
+ */
 export function modelNumbers(db: Database, schema: Schema): Map<number, Model> {
   const numbers = new Map<number, Model>();
   for (const { number, name } of db.prepare("SELECT number, name FROM _sync_models ORDER BY number").all()) {
@@ -84,7 +90,7 @@ export function modelNumbers(db: Database, schema: Schema): Map<number, Model> {
  * Makes the file fit the schema. Must run inside a transaction with `legacy_alter_table` on (else SQLite checks an
  * application's views while a table is away).
  *
- * @throws SyncError `migration` where rows can't be carried over: nothing has changed then, once the caller rolls back.
+ * @throws SyncError `migration` if rows can't be carried over: nothing has changed then, once the caller rolls back.
  */
 export function migrate(db: Database, schema: Schema, identity: Identity): Migration {
   refuseOthers(db);
@@ -96,10 +102,10 @@ export function migrate(db: Database, schema: Schema, identity: Identity): Migra
   }
   const numbers = modelNumbers(db, schema);
   const before = presentSchema(db);
-  // A new schema, or a new version of Twintable, makes all of it anew anyway.
+  // A new schema, or a new version of Twintable, makes all of it again anyway.
   const isSame = fact(db, "ddl") === schemaSql(schema, identity);
   const restored = [...new Set([...bypass.missing, ...(isSame ? alteredObjects(db, numbers, identity) : [])])];
-  // A trigger of another text sees as little as none.
+  // A trigger with another text may capture as little as a missing one.
   const altered = restored.flatMap((name) => /^_sync_(\w+)\./.exec(name)?.[1] ?? name);
   const bypassed: Bypass = { ...bypass, models: new Set([...bypass.models, ...altered]) };
   dropOwnObjects(db);
@@ -117,13 +123,13 @@ export function migrate(db: Database, schema: Schema, identity: Identity): Migra
   set.run("account", identity.accountId);
   set.run("fingerprint", schema.fingerprint);
   set.run("schema", JSON.stringify(schema.source));
-  // What is stored here decides whether the triggers are those of this version of Twintable.
+  // The text stored here decides later whether the triggers are those of this version of Twintable.
   set.run("ddl", schemaSql(schema, identity));
   if (snapshot) set.run("resnapshot", 1);
   return migration;
 }
 
-/** What the migration of each model needs to know. */
+/** The context of each model's migration. */
 interface Run {
   readonly db: Database;
   readonly schema: Schema;
@@ -131,7 +137,7 @@ interface Run {
   /** The file's schema until now. */
   readonly before: Schema | undefined;
   readonly bypassed: Bypass;
-  /** The bases were dropped under the agent. */
+  /** The bases were dropped by somebody else. */
   readonly basesLost: boolean;
   /** The columns are of a version that stored every value as tagged JSON. */
   readonly isTagged: boolean;
@@ -148,7 +154,7 @@ function makeAgentTables(db: Database): void {
     if (!columnsOf(db, table).includes(name)) db.exec(`ALTER TABLE ${table} ADD COLUMN ${sql}`);
   }
   db.exec(laterIndexesSql);
-  // Only where there is none: another mark is an application's.
+  // Only if there is none: another mark belongs to an application.
   if (db.prepare("PRAGMA application_id").get()!.application_id === 0) {
     db.exec(`PRAGMA application_id = ${applicationId}`);
   }
@@ -189,12 +195,15 @@ function migrateModel(run: Run, number: number, model: Model): boolean {
 
 function createTable({ db, identity, migration }: Run, number: number, model: Model): void {
   for (const sql of modelSql(model, identity)) db.exec(sql);
-  // No row is left to compare an awaited echo with: what comes is taken as it is.
+  // No row is left to compare an awaited echo with: incoming items are applied as they are.
   db.sql("UPDATE _sync_items SET awaiting = 0 WHERE model = ?").run(number);
   migration.created.push(model.name);
 }
 
-/** @param known the SQL that the table was made with; undefined: it was there before Twintable. @returns fields whose values are back */
+/**
+ * @param known the SQL that the table was made with; undefined: it existed before Twintable. @returns fields whose
+ * values came back
+ */
 function rebuildTable(
   { db, identity, migration }: Run,
   number: number,
@@ -204,16 +213,16 @@ function rebuildTable(
   known: unknown,
 ): Field[] {
   if (known === undefined) refuseForeign(db, model, identity, present);
-  // The first statement of what it was made with.
+  // The first statement of the SQL that created it.
   const made = typeof known === "string" ? known.split(/;\n(?=CREATE )/)[0] : undefined;
   const returned = rebuild(db, model, old, identity, made);
   migration.rebuilt.push(model.name);
-  // A table that was there before Twintable, or before a reset: its rows are taken in as if they were inserted.
+  // A table from before Twintable, or before a reset: its rows are onboarded as if they were inserted.
   if (known === undefined && goesUp(model)) onboard(db, model, number);
   return returned;
 }
 
-/** Triggers, views and outbox indexes are made anew at each migration: they name models and numbers. */
+/** Triggers, views and outbox indexes are recreated at each migration: they name models and numbers. */
 function dropOwnObjects(db: Database): void {
   const triggers = db.sql(
     "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE '\\_sync\\_%' ESCAPE '\\'",

@@ -1,9 +1,9 @@
 /**
- * Whether a file still has what its schema made in it. Anybody who opens it may drop a trigger, and then changes go
- * unnoticed for good; a table may be dropped, or brought back without its indexes. An agent looks at its start, and makes
- * anew what is missing or was altered.
+ * Whether a file still contains the objects of its schema. Any program that opens it may drop a trigger, and then
+ * changes go unnoticed for good; a table may be dropped, or recreated without its indexes. An agent checks at its
+ * start, and recreates what is missing or was altered.
  *
- * Columns, indexes and triggers that an application added are its own affair.
+ * Columns, indexes and triggers that an application added are not checked.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { literal } from "../store/sql.ts";
 import { agentTableNames, outboxIndexesSql, viewsSql } from "../store/tables.ts";
 import { triggersSql } from "../store/triggers.ts";
 
-/** The texts of the file's objects, by name, as SQLite keeps them. */
+/** The texts of the file's objects, by name, as SQLite stores them. */
 type Objects = ReadonlyMap<string, string>;
 
 function objectsOf(db: Database): Objects {
@@ -32,7 +32,7 @@ function isWhole(db: Database, objects: Objects, model: Model, identity: Identit
   if (uniqueIndexes(model).some(({ name, sql }) => objects.get(name) !== sql)) return false;
   const sql = objects.get(model.name);
   if (sql === undefined || sql === tableSql(model, identity)) return sql !== undefined;
-  // A column more changes the text, and takes nothing away.
+  // An additional column changes the text, but removes nothing.
   const present = db.prepare(`SELECT name FROM pragma_table_xinfo(${literal(model.name)})`).all();
   const names = new Set(present.map(({ name }) => String(name)));
   const { hash, sort } = keySql(model);

@@ -1,6 +1,6 @@
 /**
- * Rows that were there before Twintable: a table of a model's name, in a file that is new to it, is taken over with its rows.
- * What can't be is refused before anything is touched.
+ * Onboards rows from before Twintable: a table with a model's name, in a file that is new to Twintable, is converted
+ * with its rows. What cannot be converted is refused before anything is touched.
  *
  * @module
  */
@@ -21,8 +21,8 @@ function refused(message: string, hint: string, model?: Model): SyncError {
 }
 
 /**
- * Refuses a file whose texts are not UTF-8 (lengths and bytes of texts are those that DynamoDB counts), and one that has not
- * been Twintable's and uses the names of the agent's tables and views for others.
+ * Refuses a file whose texts are not UTF-8 (lengths and bytes of texts are those that DynamoDB counts), and a file that
+ * is new to Twintable but uses the names of the agent's tables and views for other things.
  */
 export function refuseOthers(db: Database): void {
   const { encoding } = db.prepare("PRAGMA encoding").get()!;
@@ -32,7 +32,7 @@ export function refuseOthers(db: Database): void {
       "Make a new file of its dump: sqlite3 OLD .dump | sqlite3 NEW",
     );
   }
-  // What the agent notes tells its file, whatever mark the header has: an application may set one, a dump carries none.
+  // The agent's notes identify its file, not the mark in the header: an application may set one, and a dump has none.
   const isOwn = columnsOf(db, "_sync").includes("value") &&
     db.prepare("SELECT 1 FROM _sync WHERE name = 'format'").get() !== undefined;
   if (isOwn || db.prepare("PRAGMA application_id").get()!.application_id === applicationId) return;
@@ -40,11 +40,11 @@ export function refuseOthers(db: Database): void {
   const found = db.prepare("SELECT type, name FROM sqlite_master WHERE name LIKE '\\_%' ESCAPE '\\'").all()
     .find(({ name }) => own.has(String(name).toLowerCase()));
   if (found) {
-    throw refused(`The ${found.type} ${found.name} is none of Twintable's, which needs that name`, "Rename it.");
+    throw refused(`The ${found.type} ${found.name} is not Twintable's, which needs that name`, "Rename it.");
   }
 }
 
-/** Refuses what has a model's name and is no table of its own, and rows of another device or account. */
+/** Refuses objects with a model's name that are not ordinary tables, and rows of another device or account. */
 export function refuseForeign(db: Database, model: Model, identity: Identity, present: readonly string[]): void {
   const { type } = db.prepare("SELECT type FROM pragma_table_list(?) WHERE schema = 'main'").get(model.name)!;
   if (type !== "table") {
@@ -68,9 +68,9 @@ export function refuseForeign(db: Database, model: Model, identity: Identity, pr
 }
 
 /**
- * Takes the rows of a table in. As updates: nobody knows whether the cloud has had them, so that a later removal has to be
- * told. Rows are as old as their `updated` says, so that a newer item in the cloud wins over an older row. Without it they count
- * as made now.
+ * Enqueues the rows of a table as updates: the cloud may already have them, so a later removal must be sent. The rows'
+ * `updated` is their time, so that a newer item in the cloud wins over an older row. Without it, they count as made
+ * now.
  */
 export function onboard(db: Database, model: Model, number: number): void {
   db.exec(
@@ -79,7 +79,10 @@ export function onboard(db: Database, model: Model, number: number): void {
   );
 }
 
-/** When a row was written last, ms since 1970, as SQL, never in the future; `said`: what it says itself, where the model's rows do. */
+/**
+ * When a row was last written, ms since 1970, as SQL, never in the future; `said`: the row's own time, if the model's
+ * rows have one.
+ */
 export function updatedMsSql(model: Model): { readonly sql: string; readonly said?: string } {
   const field = model.fields.find((f) => f.name === model.updatedField && !f.template);
   if (!field) return { sql: nowMsSql };

@@ -1,14 +1,14 @@
 /**
- * Columns that an application added to a model's table (`ALTER TABLE … ADD COLUMN`): they outlive a rebuild, as its indexes and
- * triggers do, with their type, default, collation and constraints. SQLite keeps their definitions as text in the table's own,
- * which is known: what it has more is theirs.
+ * Columns that an application added to a model's table (`ALTER TABLE … ADD COLUMN`): they survive a rebuild, as the
+ * application's indexes and triggers do, with their type, default, collation and constraints. SQLite stores their
+ * definitions inside the table's text; Twintable knows its own part, so the rest is the application's.
  *
  * @module
  */
 import { type Database, faultOf } from "../sqlite/driver.ts";
 import { ident } from "../store/sql.ts";
 
-/** A column of an application's. */
+/** An application's column. */
 export interface OwnColumn {
   /** Without quotes. */
   readonly name: string;
@@ -16,7 +16,7 @@ export interface OwnColumn {
 }
 
 /**
- * The columns that the table has more than Twintable made it with.
+ * The columns that the table has in addition to Twintable's.
  *
  * @param made the text that the table was made with
  * @param present the text that it has now
@@ -25,7 +25,7 @@ export function ownColumns(made: string, present: string): OwnColumn[] {
   let head = 0, tail = 0;
   while (head < made.length && made[head] === present[head]) head++;
   while (tail < made.length - head && made.at(-1 - tail) === present.at(-1 - tail)) tail++;
-  // Something of Twintable's own was altered: what is theirs can't be told from it.
+  // Twintable's own part was altered: the application's columns cannot be told apart.
   if (head + tail < made.length) return [];
   return definitionsOf(present.slice(head, present.length - tail)).flatMap((definition) => {
     const [, quoted, plain] = /^(?:["`[]((?:[^"`\]]|"")+)["`\]]|(\w+))/.exec(definition) ?? [];
@@ -34,7 +34,7 @@ export function ownColumns(made: string, present: string): OwnColumn[] {
   });
 }
 
-/** Splits at commas that are in no parentheses and no quotes. */
+/** Splits at commas outside of parentheses and quotes. */
 function definitionsOf(text: string): string[] {
   const found: string[] = [];
   let depth = 0, quote = "", from = 0;
@@ -54,7 +54,10 @@ function definitionsOf(text: string): string[] {
   return found.filter((definition) => definition !== "");
 }
 
-/** Adds them to a new, empty table. Returns the names of those that it has now: one that does not fit is left to who asks. */
+/**
+ * Adds them to a new, empty table. Returns the names of those that were added; the caller handles those that do not
+ * fit.
+ */
 export function addOwnColumns(db: Database, table: string, columns: readonly OwnColumn[]): string[] {
   return columns.flatMap(({ name, definition }) => {
     try {

@@ -1,10 +1,11 @@
 /**
- * A table made anew for a model whose columns, types or constraints changed, filled from the old one. `_id`s stay, as do the
- * indexes, triggers and views that an application made. It runs in the migration's transaction.
+ * Recreates a table for a model whose columns, types or constraints changed, and fills it from the old one. `_id`s
+ * stay, and so do indexes, triggers and views of an application. It runs in the migration's transaction.
  *
- * A column is carried over by its attribute (so that a field which `map` renamed keeps its values), else by its name. Where
- * its type changed, each value is converted (`recast.ts`), or the migration refused. Values of columns that the new model
- * lacks are kept in `_sync_kept`, and come back with the column where no newer ones can be in the cloud.
+ * A column is matched by its attribute (so that a field with a new name and the same `map` keeps its values), otherwise
+ * by its name. If its type changed, each value is converted (`recast.ts`), or the migration is refused. Values of
+ * columns that the new model lacks move to `_sync_kept`, and come back with the column if the cloud cannot have newer
+ * ones.
  *
  * @module
  */
@@ -23,12 +24,12 @@ import { keyJsonSql } from "../store/triggers.ts";
 const recastTable = "_sync_recast";
 /** The lowest row id that there is. */
 const rowIdMin = -(2n ** 63n);
-/** Rows that a refusal's message names. */
+/** How many rows a refusal's message names. */
 const rowsNamed = 5;
-/** Rows that its details name. */
+/** How many rows its details name. */
 const detailsMax = 1_000;
 
-/** The columns of a table that hold data, in its order; none where there is no such table. */
+/** The columns of a table that hold data, in its order; none if there is no such table. */
 export function columnsOf(db: Database, table: string): string[] {
   return db.prepare(`SELECT name FROM pragma_table_xinfo(${literal(table)}) WHERE hidden = 0`).all()
     .map((row) => String(row.name));
@@ -41,14 +42,14 @@ interface Source {
   readonly column: string;
   /** The values may be of another type. */
   readonly recast: boolean;
-  /** They were not written as dates of a schema: `foreign_dates.ts`. */
+  /** The values were not written as dates of a schema: `foreign_dates.ts`. */
   readonly foreignDates: boolean;
 }
 
 /**
- * What the old table has for the fields of the new model, and which columns nothing takes over.
+ * The old table's columns for the fields of the new model, and its columns that no field uses.
  *
- * @param old the model as the file had it; undefined where that is not known: then names decide, and every value is checked
+ * @param old the model as the file had it; undefined if unknown: then names decide, and every value is checked
  * @param present the columns of the old table that hold data, without its row id
  * @param isOwn whether the old table is one of Twintable's
  */
@@ -64,7 +65,7 @@ export function sourcesOf(
     const column = left.get(name.toLowerCase());
     if (column === undefined || found.has(field.name)) return;
     left.delete(name.toLowerCase());
-    // An older SQLite let days into keys that there are not, by the check that a key's date had.
+    // With an earlier check of dates in keys, an older SQLite accepted days that do not exist.
     const isKeyDate = field.type === "date" && field.isoDates && keyed(model, field);
     found.set(field.name, {
       field,
@@ -91,7 +92,7 @@ function sameType(a: Field, b: Field): boolean {
  *
  * @param made the text that the table was made with; undefined: it was not Twintable's
  * @returns the fields whose values came back from `_sync_kept`
- * @throws SyncError `migration` where a row doesn't fit: nothing may be committed then
+ * @throws SyncError `migration` if a row doesn't fit: nothing may be committed then
  */
 export function rebuild(
   db: Database,
@@ -113,13 +114,13 @@ export function rebuild(
   try {
     db.exec(tableSql(model, identity, fresh));
     const carried = addOwnColumns(db, fresh, own);
-    // What is computed is computed anew.
+    // Computed columns are computed again.
     fill(db, model, fresh, sources, id, carried.filter((name) => removed.includes(name)));
     keep(db, model, fresh, removed.filter((name) => !carried.includes(name)), id);
     db.exec(`DROP TABLE ${table}`);
     db.exec(`ALTER TABLE ${ident(fresh)} RENAME TO ${table}`);
     for (const index of uniqueIndexes(model)) makeUnique(db, model, index);
-    // Under the new constraints, so that what breaks one is left aside; before an application's triggers could see it.
+    // Under the new constraints, so that violations are left out; before an application's triggers could see it.
     const returned = bringBack(db, model, sources);
     for (const { sql } of objects) restore(db, model, String(sql));
     return returned;
@@ -129,14 +130,14 @@ export function rebuild(
   }
 }
 
-/** Whether the table is one that Twintable made, also where what it notes of it is gone: after a reset, in a dump. */
+/** Whether Twintable made the table, even if its notes are gone (after a reset, or in a dump). */
 function isOurs(db: Database, model: Model): boolean {
   const { sql } = db.prepare("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE")
     .get(model.name)!;
   return String(sql).includes(`CONSTRAINT "_id can't be -1"`);
 }
 
-/** The application's columns, less those that a field of the new schema takes over. */
+/** The application's columns, without those that a field of the new schema uses. */
 function ownOf(db: Database, model: Model, made: string, removed: readonly string[]): OwnColumn[] {
   const { sql } = db.prepare("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?").get(model.name)!;
   const taken = new Set(model.fields.map(({ name }) => name.toLowerCase()));
@@ -163,8 +164,8 @@ function refused(
 }
 
 /**
- * The name under which a table's rows have an integer id: `_id` where that is its INTEGER PRIMARY KEY, else the rowid by a
- * name that no column took; undefined where there is none. Tables of our own always have `_id`.
+ * The name of the integer id of a table's rows: `_id` if that is its INTEGER PRIMARY KEY, otherwise the rowid under a
+ * name that no column has; undefined if there is none. Our own tables always have `_id`.
  */
 function rowIdOf(db: Database, table: string, present: readonly string[]): string | undefined {
   const { wr } = db.prepare("SELECT wr FROM pragma_table_list(?) WHERE schema = 'main'").get(table)!;
@@ -177,7 +178,7 @@ function rowIdOf(db: Database, table: string, present: readonly string[]): strin
   return ["rowid", "_rowid_", "oid"].find((name) => !taken.has(name));
 }
 
-/** Gives a table whose rows have no id a copy in its place whose rows do, in the order of its key. */
+/** Replaces a table whose rows have no id by a copy whose rows do, in the order of its key. */
 function numbered(db: Database, table: string, present: readonly string[]): string {
   const columns = present.map(ident).join(", "), copy = "_sync_numbered";
   db.exec(`CREATE TABLE ${copy}(${columns}, _sync_row INTEGER PRIMARY KEY)`);
@@ -196,7 +197,8 @@ function fill(
 ): void {
   const changed = sources.filter((source) => source.recast);
   if (changed.length > 0) collect(db, model, changed, id);
-  // A column that is new is NULL in old rows where it may be, not its default: an item that lacks it lacks it here, too.
+  // A new column is NULL in old rows if it may be, not its default: an item that lacks the attribute lacks it here,
+  // too.
   const empty = dataFields(model).filter((field) =>
     !sources.some((source) => source.field === field) && !field.required && !keyed(model, field) &&
     !isIdentity(model, field)
@@ -224,12 +226,12 @@ function fill(
   db.exec(`DROP TABLE IF EXISTS ${recastTable}`);
 }
 
-/** SQLite's words about the new table, said of the model's. */
+/** SQLite's message about the new table, with the model's name. */
 function said(cause: unknown, model: Model, fresh: string): string {
   return (cause as Error).message.replaceAll(`${fresh}.`, `${model.name}.`);
 }
 
-/** Which rows a refusal is about: those that are missing once all others are in. Empty where SQLite can't tell. */
+/** The rows that caused a refusal: those that are missing after all others are inserted. Empty if SQLite can't tell. */
 function unfitRows(db: Database, model: Model, fresh: string, rows: string, id: string): string {
   try {
     db.exec(`INSERT OR IGNORE ${rows}`);
@@ -263,7 +265,7 @@ function collect(db: Database, model: Model, changed: readonly Source[], id: str
     for (const row of pagesOf((after, size) => read.all(after ? BigInt(String(after.id)) + 1n : rowIdMin, size))) {
       let value: SqlValue = row.value ?? null;
       try {
-        // A text that is no UTF-8 is named like any that can't be converted: another one would be made of it.
+        // A text that is not UTF-8 is reported like any unconvertible value: reading it would produce another text.
         value = exact(row);
         write.run(row.id!, cast(model, source, value));
       } catch (error) {
@@ -328,7 +330,7 @@ export function exact({ type, value = null }: SqlRow): SqlValue {
   return Number.isSafeInteger(Number(integer)) ? Number(integer) : integer;
 }
 
-/** @throws RangeError where the value means none of the field's type, or may mean several dates */
+/** @throws RangeError if the value means none of the field's type, or may mean several dates */
 function cast(model: Model, { field, foreignDates }: Source, value: SqlValue): SqlValue {
   const ms = foreignDates ? foreignDateMs(model.dates?.get(field.name), value) : undefined;
   const cast = ms === undefined ? recast(field, value) : msToColumn(field, ms);
@@ -357,7 +359,7 @@ function makeUnique(db: Database, model: Model, index: UniqueIndex): void {
   }
 }
 
-/** Makes an index or a trigger of an application again. It is not Twintable's to drop. */
+/** Recreates an index or a trigger of an application, which Twintable must not drop. */
 function restore(db: Database, model: Model, sql: string): void {
   try {
     db.exec(sql);
@@ -368,30 +370,33 @@ function restore(db: Database, model: Model, sql: string): void {
       `An application's own object on ${model.name} does not fit the new schema (${why}): ${sql}`,
       {
         cause,
-        hint: "Nothing was changed. Drop it, or make it anew, before the new schema comes.",
+        hint: "Nothing was changed. Drop or change it before you install the new schema.",
       },
     );
   }
 }
 
-/** Whether no newer value of the field can be in the cloud: it never travels, or this device alone writes the items. */
+/** Whether the cloud cannot have a newer value of the field: it never travels, or only this device writes the items. */
 function isOwn(model: Model, field: Field): boolean {
   return !field.synced || model.sync === "none" || (model.sync === "up" && model.scope === "device");
 }
 
-/** Gives own fields that are back the values that {@link keep} kept, and tells which got any. What does not fit stays aside. */
+/**
+ * Gives returning fields the values that {@link keep} stored, and returns which fields got any. Values that do not fit
+ * stay stored.
+ */
 function bringBack(db: Database, model: Model, sources: readonly Source[]): Field[] {
   const missing = dataFields(model).filter((field) => !sources.some((source) => source.field === field));
   return missing.filter((field) => isOwn(model, field) && bringFieldBack(db, model, field));
 }
 
 function bringFieldBack(db: Database, model: Model, field: Field): boolean {
-  // In the order in which they were kept: the newest of a row's values stays.
+  // In the order in which they were stored: the newest of a row's values wins.
   const kept = db.prepare(
     `SELECT rowid AS id, row, key, ${exactSql("value")} FROM _sync_kept
      WHERE model = ? AND name = ? AND rowid > ? ORDER BY rowid LIMIT ?`,
   );
-  // A row of another key may have the `_id` by now.
+  // A row with another key may have the `_id` now.
   const write = db.prepare(
     `UPDATE OR IGNORE ${ident(model.name)} AS t SET ${ident(field.name)} = ?
      WHERE _id = ? AND ${keyJsonSql(model, "t")} = ?`,
@@ -402,7 +407,7 @@ function bringFieldBack(db: Database, model: Model, field: Field): boolean {
     try {
       if (write.changes(recast(field, exact(value)), Number(value.row), value.key!) === 0) continue;
     } catch (error) {
-      // It means none of the type; or it is one that a STRICT column can't hold, which is not ignored.
+      // It has no meaning in the type; or a STRICT column can't hold it, which is not ignored.
       if (error instanceof RangeError || error instanceof SyntaxError || faultOf(error) === "constraint") continue;
       throw error;
     }
@@ -412,13 +417,18 @@ function bringFieldBack(db: Database, model: Model, field: Field): boolean {
   return found;
 }
 
-/** Keeps the values of columns that the new schema lacks: nothing an application wrote is dropped silently. */
+/**
+ * Stores the values of columns that the new schema lacks: nothing that an application wrote is dropped silently. A NULL
+ * of a row that waits to be sent is a value like any other; `unsent.ts` decides whether it is news to the cloud.
+ */
 function keep(db: Database, model: Model, fresh: string, removed: readonly string[], id: string): void {
+  const number = `(SELECT number FROM _sync_models WHERE name = ${literal(model.name)})`;
   for (const name of removed) {
     db.exec(
       `INSERT INTO _sync_kept(model, row, name, value, key)
        SELECT ${literal(model.name)}, n._id, ${literal(name)}, t.${ident(name)}, ${keyJsonSql(model, "n")}
-       FROM ${ident(model.name)} AS t JOIN ${ident(fresh)} AS n ON n._id = t.${id} WHERE t.${ident(name)} IS NOT NULL`,
+       FROM ${ident(model.name)} AS t JOIN ${ident(fresh)} AS n ON n._id = t.${id} WHERE t.${ident(name)} IS NOT NULL
+         OR EXISTS (SELECT 1 FROM _outbox AS o WHERE o.model = ${number} AND o.row = n._id)`,
     );
   }
 }

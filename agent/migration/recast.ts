@@ -1,7 +1,7 @@
 /**
- * Values that are not of a column's type but mean one of it: what a schema that changed a field's type finds in old rows,
- * and in items of writers that still know the old type. A number becomes its decimal text, a decimal text a number, and so
- * on; never is anything rounded or guessed.
+ * Converts values of another type that have a meaning in a column's type. They occur in old rows after a schema changed
+ * a field's type, and in items of writers with the old type. A number becomes its decimal text, a decimal text a
+ * number, and so on; nothing is ever rounded or guessed.
  *
  * | to | from |
  * | --- | --- |
@@ -21,14 +21,13 @@ import { base64ToBytes, bytesToBase64, type Json, jsonToBinary } from "../../sch
 import { dateTextToMs, msToColumn, toColumn, toItem } from "../store/columns.ts";
 
 /**
- * The value that a column of the field holds in its place; NULL stays NULL.
- *
- * @throws RangeError where it means none of the field's type
+ * The converted value for a column of the field; NULL stays NULL. @throws RangeError if it has no meaning in the
+ * field's type
  */
 export function recast(field: Field, value: SqlValue): SqlValue {
   if (value === null) return null;
   const cast = castTo(field, value);
-  // Reading it back as the agent will: a set whose members are of two types is JSON, and none for all that.
+  // Check by reading it back as the agent will: a set whose members have two types is JSON, but not a set.
   toItem(field, typeof cast === "bigint" ? String(cast) : cast);
   return cast;
 }
@@ -51,7 +50,7 @@ function castTo(field: Field, value: Exclude<SqlValue, null>): SqlValue {
     case "date": {
       const ms = typeof value === "string" ? dateTextToMs(value) : Number(value);
       if (ms === undefined || Number.isNaN(ms)) throw new RangeError("is not a date");
-      // A spelling that the column takes as well stays what it is.
+      // A spelling that the column also accepts stays unchanged.
       return field.isoDates && typeof value === "string" ? value : msToColumn(field, ms);
     }
     case "binary": {
@@ -70,7 +69,7 @@ function decimalOf(value: number | bigint): string {
 }
 
 /**
- * An attribute's value as a column holds it, taken leniently: as {@link toColumn} does, else what it means by {@link recast}.
+ * An attribute's value as a column holds it, leniently: by {@link toColumn}, otherwise by {@link recast}.
  *
  * @throws RangeError saying what is wrong with the value, as {@link toColumn} does
  */
@@ -83,7 +82,7 @@ export function toColumnLeniently(field: Field, json: Json | undefined): SqlValu
     try {
       return recast(field, value);
     } catch {
-      // The first reason says what the schema wants.
+      // The first reason says what the schema requires.
       throw error;
     }
   }

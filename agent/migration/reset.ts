@@ -1,10 +1,10 @@
 /**
- * Takes the sync state out of a device's database. The rows may stay: at its next start an agent takes them in as it takes
- * in any table that was there before it (`migrate.ts`). Or they go, too: then the database is as good as new, for another
- * device or account.
+ * Removes the sync state from a device's database. The rows may stay: at its next start, an agent onboards them like
+ * any existing table (`migrate.ts`). Or they are removed, too: then the database is as good as new, for another device
+ * or account.
  *
- * What was kept for people stays with the rows: `_rejected`, `_conflicts`, `_changes`, `_verify` and values of removed
- * columns. All of it names keys or has values: where the rows go, it goes.
+ * The tables for people stay with the rows: `_rejected`, `_conflicts`, `_changes`, `_verify` and values of removed
+ * columns. They contain keys or values, so they are removed with the rows.
  *
  * @module
  */
@@ -25,7 +25,7 @@ const stateTables = [
   "_sync_flag",
   "_sync_models",
 ];
-/** `_sync` itself stays with them, emptied: it says that the names of what is kept are Twintable's. */
+/** `_sync` itself stays with them, emptied: it shows that these tables are Twintable's. */
 const keptTables = [
   "_sync",
   "_rejected",
@@ -74,10 +74,10 @@ export function resetDatabase(db: Database, { rows }: { readonly rows: boolean }
 const zeroBytes = 1 << 20;
 
 /**
- * {@link resetDatabase} with the rows, and nothing of them is left in the file. Pages that are free already are filled with zeros
- * first, so that a crash leaves a device's database, to be reset again; what is freed then is overwritten (`secure_delete`). The
- * file keeps its size where `VACUUM` is refused, as it is to a program without all permissions (it would attach a database);
- * later rows use the room.
+ * {@link resetDatabase} with the rows, and nothing of them is left in the file. Pages that are already free are filled
+ * with zeros first, so that a crash leaves a device's database that can be reset again; pages that are freed later are
+ * overwritten (`secure_delete`). The file keeps its size where `VACUUM` is refused, as it is to a program without all
+ * permissions (it would attach a database); later rows reuse the space.
  */
 export function wipeDatabase(db: Database): void {
   db.exec("PRAGMA secure_delete = ON");

@@ -1,5 +1,5 @@
 /**
- * What a new schema means for what is under way: changes that wait, cursors, records of keys. It runs in the migration's
+ * Adapts the sync state to a new schema: pending changes, cursors, records of keys. It runs in the migration's
  * transaction, after the tables have their new form.
  *
  * | what changed | what happens |
@@ -9,10 +9,10 @@
  * | a field begins to travel, or under another attribute name | rows that have a value are sent |
  * | a field of an `up` model is back with its values | rows that have one are sent: the cloud may have lost them meanwhile |
  * | a model stays on the device from now on | what waited of it is dropped: the rows have it |
- * | a model is gone | its table is left alone; removals that waited are kept, and its rows taken in when it is back |
+ * | a model is gone | its table is not touched; pending removals are stored, and its rows onboarded when it is back |
  *
- * Refused before anything is touched: a model whose rows would get other keys (`refuseRekeyed`), and one whose rows were
- * local and would be measured by the cloud's (`none` to `down`).
+ * Refused before anything is touched: a model whose rows would get other keys (`refuseRekeyed`), and a model whose
+ * local rows would be replaced by the cloud's (`none` to `down`).
  *
  * @module
  */
@@ -32,7 +32,7 @@ import { ident, nowMsSql } from "../store/sql.ts";
 import { keptRemoval } from "../store/tables.ts";
 import { outboxKinds } from "../store/triggers.ts";
 
-/** The schema that the file has now; undefined for a new file, and where this version can't compile it any more. */
+/** The schema that the file has now; undefined for a new file, or if this version can no longer compile it. */
 export function presentSchema(db: Database): Schema | undefined {
   const text = db.prepare("SELECT value FROM _sync WHERE name = 'schema'").get()?.value;
   if (typeof text !== "string") return undefined;
@@ -49,7 +49,7 @@ function has(db: Database, sql: string, ...values: number[]): boolean {
 }
 
 /**
- * Refuses what would make other items of a model's rows, or take them away.
+ * Refuses a schema that would turn a model's rows into other items, or remove them.
  *
  * @param retyped the schema names an item's model in another attribute than before
  */
@@ -87,7 +87,7 @@ export function refuseImpossible(db: Database, number: number, model: Model, old
 }
 
 /**
- * Takes up what the change of one model's schema means.
+ * Carries out the consequences of a change to one model.
  *
  * @param old undefined for a model that is new or back
  * @param returned fields whose values came back
@@ -117,8 +117,8 @@ export function carryOver(
 }
 
 /**
- * What the cloud's item holds for fields that the schema has only now, and that were carried in the base so far: left out
- * of the row, a local change that is made before the snapshot comes would take it away from the cloud.
+ * The cloud's values for new fields of the schema, which so far only the base carried: without them in the row, a local
+ * change before the snapshot would remove them from the cloud.
  */
 export function fillNewFields(
   db: Database,
@@ -150,7 +150,7 @@ export function fillNewFields(
           `UPDATE ${ident(model.name)} SET ${columnName(field)} = ? WHERE ${where}`,
         ).run(toColumnLeniently(field, value), ...valuesOf([hash as string, sort as string]));
       } catch (error) {
-        // A value that the new column can't hold: the snapshot sets the item aside, in the open.
+        // A value that the new column can't hold: the snapshot sets the item aside.
         if (!(error instanceof RangeError) && !(error instanceof SyntaxError) && faultOf(error) !== "constraint") {
           throw error;
         }
@@ -159,26 +159,26 @@ export function fillNewFields(
   }
 }
 
-/** Whether the model has to be looked at whole in the cloud. */
+/** Whether the model needs a snapshot from the cloud. */
 export function needsSnapshot(model: Model, old: Model | undefined, rebuilt: boolean): boolean {
   return comesDown(model) &&
     (rebuilt || !old || old.sync !== model.sync || old.scope !== model.scope ||
       attributesOf(old) !== attributesOf(model));
 }
 
-/** By which attribute of an item each column stands. */
+/** The attribute of each column. */
 function attributesOf(model: Model): string {
   return JSON.stringify(itemFields(model).map(({ name, attribute }) => [name, attribute]).sort());
 }
 
-/** Fields whose values the cloud has not had under their attribute's name, though the device may. */
+/** Fields whose values the cloud does not have under their attribute's name, although the device may. */
 function newlySent(old: Model, model: Model): Field[] {
   const sent = new Set(itemFields(old).map((field) => field.attribute));
   const names = new Set(old.fields.filter((field) => !field.template).map((field) => field.name));
   return itemFields(model).filter((field) => !sent.has(field.attribute) && names.has(field.name));
 }
 
-/** Looks at rows again. An update, not an insert: nobody knows whether the cloud has had them. */
+/** Enqueues rows again. As an update, not an insert: the cloud may already have them. */
 function enqueue(db: Database, number: number, model: Model, where = "TRUE"): void {
   db.exec(
     `INSERT INTO _outbox(model, row, kind, time, segment) SELECT ${number}, _id, ${outboxKinds.update}, ${nowMsSql}, ` +
@@ -193,8 +193,9 @@ function dropWaiting(db: Database, number: number): void {
 }
 
 /**
- * Models of the file that the schema lacks: their tables stay, without triggers. Rows that wait are found in the table again
- * when the model is back; removals are kept by themselves. What is set aside or to be fetched the snapshot brings then.
+ * Models of the file that the schema lacks: their tables stay, without triggers. Unsent rows are found in the table
+ * when the model is back; removals are stored separately. The snapshot then brings what is set aside or was to be
+ * fetched.
  */
 export function letGo(db: Database, schema: Schema): void {
   const gone = db.prepare(

@@ -1,9 +1,10 @@
 /**
- * Columns of JSON written by earlier versions held tagged JSON: `{"$b": …}` for a nested binary, `{"$m": …}` around a map
- * that looked like a tag. A column is plain JSON now, where such a map means itself; so the texts are written anew, once.
+ * Columns of JSON written by earlier versions held tagged JSON: `{"$b": …}` for a nested binary, `{"$m": …}` around a
+ * map that looked like a tag. A column now holds plain JSON, in which such a map means itself, so the texts are
+ * rewritten once.
  *
- * Runs inside the migration, while capture has no triggers: nothing is sent for it. A crash leaves the old texts and the old
- * mark.
+ * Runs inside the migration, while capture has no triggers: nothing is sent for it. A crash leaves the old texts and
+ * the old mark.
  *
  * @module
  */
@@ -14,7 +15,7 @@ import { parseJson, untaggedText } from "../../schema/json.ts";
 import { utf8Of } from "../store/columns.ts";
 import { ident } from "../store/sql.ts";
 
-/** The mark in `_sync`: what a column of JSON holds. */
+/** The mark in `_sync` for the form of JSON columns. */
 export const columnsFact = "columns";
 /** Its value: plain JSON. */
 export const plainColumns = "plain";
@@ -46,7 +47,10 @@ function untag(db: Database, table: string, column: string): void {
   }
 }
 
-/** The text without tags, if it had any. One that is no JSON, or no UTF-8, is left as it is: whoever reads the row names it. */
+/**
+ * The text without tags, if it had any. A text that is not JSON, or not UTF-8, stays as it is: reading the row reports
+ * it.
+ */
 function untagged(bytes: Uint8Array): string | undefined {
   try {
     const text = utf8Of(bytes), plain = untaggedText(readTagged(parseJson(text)));

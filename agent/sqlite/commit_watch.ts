@@ -1,13 +1,14 @@
 /**
- * Tells within a millisecond or so that another process committed to the database: a file watch on the `-wal` file, with a
- * slow poll of SQLite's `data_version` behind it, for systems without file watches and for events that get lost.
+ * Notices within about a millisecond that another process committed to the database: by a file watch on the `-wal`
+ * file, backed by a slow poll of SQLite's `data_version` for systems without file watches and for lost events.
  *
- * Only ever the `-wal` file is named here. Closing any descriptor on the database file drops this process's POSIX locks on
- * it, and watching its folder opens it on some systems; a WAL can then be deleted under the agent.
+ * This module only ever opens the `-wal` file. Closing any descriptor on the database file drops this process's POSIX
+ * locks on it, and watching its folder opens it on some systems; a WAL can then be deleted under the agent.
  *
- * SQLite writes the frames into the `-wal` file first and makes them visible in the shared-memory index afterwards, so that
- * an event may come before `data_version` shows the commit. After an event it is therefore looked at a few times, at
- * growing distances. The agent's own commits cause events too, but never another `data_version`: they wake nobody.
+ * SQLite writes the frames into the `-wal` file first and makes them visible in the shared-memory index afterwards, so
+ * an event may come before `data_version` shows the commit. After an event, `data_version` is therefore read a few
+ * times, at growing intervals. The agent's own commits cause events too, but do not change `data_version`, and so wake
+ * nobody.
  *
  * @module
  */
@@ -19,31 +20,34 @@ export interface WakeOptions {
   readonly onWake: () => void;
   /** `PRAGMA data_version` of the agent's own connection. */
   readonly dataVersion: () => number;
-  /** Ms between polls while there is no file watch; default 250. Behind a watch they are {@link watchedPolls} times as far apart. */
+  /**
+   * Ms between polls while there is no file watch; default 250. With a watch, they are {@link watchedPolls} times as
+   * far apart.
+   */
   readonly pollMs?: number;
   /** Ms between two calls of `onWake`; default 2. */
   readonly minGapMs?: number;
 }
 
 /**
- * Each poll wakes the process, which costs it more than the look. Behind a watch that works they only find out that it no
- * longer does: what is committed meanwhile is seen by the agent's tick, which looks at the outbox every second.
+ * Each poll wakes the process, which costs more than the read itself. While a watch works, polls only serve to notice
+ * that it stopped working: until then, the agent's tick, which reads the outbox every second, sees new commits.
  */
 const watchedPolls = 16;
 
-/** When to look again after an event that showed nothing yet, ms from one look to the next. */
+/** When to read again after an event that showed nothing yet, ms from one read to the next. */
 const looksMs: readonly number[] = [1, 3, 10, 30];
 
 /**
- * Watches the database at a path for commits of other connections, from its construction until {@link CommitWatch.close}. The
- * `-wal` file may be missing, vanish and come back. Errors of `dataVersion` (a busy or closed database) end a look, never the
- * watch: the next one tries again.
+ * Watches the database at a path for commits of other connections, from its construction until
+ * {@link CommitWatch.close}. The `-wal` file may be missing, vanish and come back. Errors of `dataVersion` (a busy or
+ * closed database) end one read, never the watch: the next read tries again.
  */
 export class CommitWatch {
   readonly #walPath: string;
   readonly #pollMs: number;
   readonly #minGapMs: number;
-  /** The `data_version` that was seen last; undefined: it could not be read. */
+  /** The last known `data_version`; undefined: it could not be read. */
   #seen: number | undefined;
   #watcher: Deno.FsWatcher | undefined;
   #eventSincePoll = false;
@@ -62,12 +66,12 @@ export class CommitWatch {
     this.#pollTimer = this.#planPoll();
   }
 
-  /** Looks at `data_version` now; for a caller that has reason to. */
+  /** Reads `data_version` now, for a caller that has a reason to. */
   check(): void {
     this.#look();
   }
 
-  /** Ends it; `onWake` is not called any more. */
+  /** Ends the watch; `onWake` is not called any more. */
   close(): void {
     this.#closed = true;
     clearTimeout(this.#pollTimer);
@@ -83,7 +87,7 @@ export class CommitWatch {
     }
   }
 
-  /** Whether there was something to see. Within the gap the look is put off, so that bursts cost one wake-up. */
+  /** Whether there was a new commit. Within the gap, the check is postponed, so that a burst costs one wake-up. */
   #look(): boolean {
     const version = this.#read();
     if (version === undefined || version === this.#seen) return false;
@@ -112,14 +116,14 @@ export class CommitWatch {
     try {
       own = Deno.watchFs(this.#walPath, { recursive: false });
     } catch {
-      // Not there yet, or no watches here: the poll arms it again when there is something to watch.
+      // The file does not exist yet, or the system has no watches: the poll arms the watch again when possible.
       return;
     }
     this.#watcher = own;
     try {
       await this.#follow(own);
     } catch {
-      // A watch that broke is like one that never was: the poll arms a new one.
+      // The watch broke: the poll arms a new one.
     }
     if (this.#watcher === own) this.#watcher = undefined;
     closeQuietly(own);
@@ -130,7 +134,7 @@ export class CommitWatch {
       if (this.#closed || this.#watcher !== own) return;
       this.#eventSincePoll = true;
       if (event.kind === "access") continue;
-      // Also while a look is pending: it may be one of the late ones, which the agent's own commit before asked for.
+      // Also while a read is pending: it may be a late one, scheduled by the agent's own earlier commit.
       if (!this.#look()) this.#schedule(looksMs[0]!, 1);
       if (event.kind === "remove") return;
     }
@@ -147,12 +151,12 @@ export class CommitWatch {
   }
 
   #poll(): void {
-    // First: whoever is woken may close the watch, or throw.
+    // First, because the callback may close the watch, or throw.
     this.#pollTimer = this.#planPoll();
     const missed = this.#look() && !this.#eventSincePoll;
     this.#eventSincePoll = false;
     if (this.#closed || (this.#watcher !== undefined && !missed)) return;
-    // A commit without an event: the watch is on a file that is no longer the WAL.
+    // A commit without an event: the watched file is no longer the WAL.
     this.#dropWatcher();
     void this.#watch();
   }

@@ -1,10 +1,8 @@
 /**
- * The database port of the agent, and its default driver over the runtime's own `node:sqlite`. Everything in the agent
- * that speaks SQL goes through this port, so that another driver (`driver_ffi.ts`) can take its place.
- *
- * What the port settles once: whole numbers are bound as INTEGER (the runtime binds every JS number as REAL, which an
- * ANY column would keep as `7.0`), every connection waits for a lock instead of failing, and settings that decide about
- * durability are stated, not inherited.
+ * The database port of the agent, and its default driver over the runtime's own `node:sqlite`. All SQL of the agent
+ * goes through this port, so that another driver (`driver_ffi.ts`) can replace it. The port ensures: whole numbers are
+ * bound as INTEGER (the runtime binds every JS number as REAL, which an ANY column would store as `7.0`); every
+ * connection waits for a lock instead of failing; settings that affect durability are set explicitly.
  *
  * @module
  */
@@ -17,7 +15,7 @@ export type SqlValue = null | number | bigint | string | Uint8Array;
 /** A row's number: 64 bits, as a bigint only where a number can't hold it, so that equal ones are equal keys of a map. */
 export type RowId = number | bigint;
 
-/** Below every row's number, that of -2^63 apart: where a walk by row number begins. An application may give negative ones. */
+/** Below every row number (except -2^63): the start of a walk by row number. An application may use negative ones. */
 export const beforeRows: RowId = -(2n ** 63n);
 
 /** A row's number as the driver reads it. */
@@ -35,15 +33,14 @@ export function rowIdsJson(ids: readonly RowId[]): string {
 export type SqlRow = Record<string, SqlValue>;
 
 /**
- * A prepared statement. It may be run any number of times. One that is kept must not outlive a change of its columns' names.
- *
- * There is no iteration over rows: the runtime's own takes a read error for the end, and what was not read would pass for
- * absent. A long list is read by pages of `all`, which throws ({@link pagesOf}).
+ * A prepared statement. It may be run any number of times. A stored statement must not outlive a change of its columns'
+ * names. There is no iteration over rows: the runtime's own iteration treats a read error as the end, so unread rows
+ * would count as absent. Read a long list by pages of `all`, which throws ({@link pagesOf}).
  */
 export interface Statement {
-  /** Runs it to its end; what it gives is left. */
+  /** Runs it to its end, and discards its rows. */
   run(...values: SqlValue[]): void;
-  /** Runs it to its end. @returns how many rows it touched itself, not through triggers */
+  /** Runs it to its end. @returns how many rows it changed itself, without triggers */
   changes(...values: SqlValue[]): number;
   get(...values: SqlValue[]): SqlRow | undefined;
   all(...values: SqlValue[]): SqlRow[];
@@ -55,13 +52,13 @@ export interface Database {
   exec(sql: string): void;
   /** Prepares a statement. Integers come back as numbers, those beyond 2^53 as bigint. */
   prepare(sql: string): Statement;
-  /** {@link prepare}, kept for the life of the connection: for fixed texts in hot paths. */
+  /** {@link prepare}, cached for the life of the connection: for fixed texts in hot paths. */
   sql(text: string): Statement;
   /** Whether a transaction is open. SQLite may have rolled it back by itself (disk full). */
   readonly inTransaction: boolean;
   /**
-   * Copies the whole database over the one at `path`, in one step, as of one moment. An encrypted one is encrypted there with the same
-   * key.
+   * Copies the whole database over the one at `path`, in one step, as of one moment. The copy of an encrypted database
+   * is encrypted with the same key.
    */
   copyTo(path: string): Promise<void>;
   /** Closing a closed connection does nothing. */
@@ -77,9 +74,9 @@ export interface OpenOptions {
   readonly synchronous?: "full" | "normal";
   /** How long a statement waits for another connection's lock. Default 10,000 ms; 0 fails at once. */
   readonly busyTimeoutMs?: number;
-  /** Nothing is written, and the file must be there. */
+  /** Read-only; the file must exist. */
   readonly readOnly?: boolean;
-  /** Settings that are kept in the file (the journal's mode) are left as they are. */
+  /** Do not change settings that are stored in the file (the journal mode). */
   readonly bare?: boolean;
 }
 
@@ -90,8 +87,8 @@ export type Driver = (path: string, options?: OpenOptions) => Database;
 export function connectionPragmas(options: OpenOptions = {}): string {
   const { synchronous = "full", busyTimeoutMs = 10_000, readOnly, bare } = options;
   if (readOnly || bare) return `PRAGMA busy_timeout = ${Math.trunc(busyTimeoutMs)}; PRAGMA temp_store = MEMORY`;
-  // busy_timeout first: setting the journal mode needs a lock already. After one huge transaction the WAL file is cut back
-  // to 16 MB at the next checkpoint, else it would keep that size for good.
+  // busy_timeout first: setting the journal mode needs a lock already. After one huge transaction, the next checkpoint
+  // truncates the WAL file to 16 MB; otherwise it would keep its size for good.
   return `PRAGMA busy_timeout = ${Math.trunc(busyTimeoutMs)};
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = ${synchronous === "normal" ? "NORMAL" : "FULL"};
@@ -123,9 +120,9 @@ export function narrowed(row: SqlRow): SqlRow {
 }
 
 /**
- * Rows come from the runtime as arrays, and their objects are made here: the runtime's own ones have no prototype, which V8
- * keeps as a hash table each (3.5 µs for a row of seven columns in place of 1.1). `run` is its `get`, which makes no object of
- * what was changed (0.9 µs for an insert in place of 1.9).
+ * Rows come from the runtime as arrays, and their objects are made here: the runtime's own objects have no prototype,
+ * and V8 stores each as a hash table (3.5 µs for a row of seven columns instead of 1.1). `run` uses `get`, which makes
+ * no object for the number of changes (0.9 µs for an insert instead of 1.9).
  */
 class BuiltinStatement implements Statement {
   #names: readonly string[] | undefined;
@@ -176,7 +173,7 @@ class BuiltinStatement implements Statement {
     return rows.map((row) => this.#object(row));
   }
 
-  /** Reads with all integers as bigint, which costs: for the few results that have one beyond a double. */
+  /** Reads all integers as bigint, which is slower: only for the few results with an integer beyond a double. */
   #exact<T>(read: () => T): T {
     this.statement.setReadBigInts(true);
     try {
@@ -187,7 +184,7 @@ class BuiltinStatement implements Statement {
   }
 }
 
-/** What the runtime throws for an integer beyond 2^53, in place of a result. */
+/** The runtime's error for an integer beyond 2^53. */
 function isBeyondDouble(error: unknown): boolean {
   return (error as { code?: unknown } | null)?.code === "ERR_OUT_OF_RANGE";
 }
@@ -231,7 +228,7 @@ class BuiltinDatabase implements Database {
 
   async copyTo(path: string): Promise<void> {
     this.#mustBeOpen();
-    // In one step: in several, each write of another process meanwhile would start it anew.
+    // In one step: in several, each write of another process meanwhile would start it again.
     await backup(this.#connection, path, { rate: -1 });
   }
 
@@ -245,19 +242,19 @@ class BuiltinDatabase implements Database {
   }
 }
 
-/** What a call on a closed database, and on a closed agent, fails with. */
+/** The error of a call on a closed database, or on a closed agent. */
 export function closedError(why?: string): SyncError {
   return new SyncError("closed", `the agent is closed${why === undefined ? "" : `: ${why}`}`, {
     hint: "open it again",
   });
 }
 
-/** The default driver: the runtime's own SQLite. Throws what SQLite says where the file can't be opened. */
+/** The default driver: the runtime's own SQLite. Throws SQLite's error if the file can't be opened. */
 export const openDatabase: Driver = (path, options) => new BuiltinDatabase(path, options);
 
 /**
- * All rows of a list, page by page, to its end or to the error. `page` gives the rows behind one, `size` of them but at the
- * end. What the caller writes meanwhile must not move rows to behind where it is.
+ * All rows of a list, page by page, to its end or to the error. `page` returns the rows after one, `size` of them
+ * except at the end. The caller's writes meanwhile must not move rows to a later position.
  */
 export function* pagesOf(
   page: (after: SqlRow | undefined, size: number) => readonly SqlRow[],
@@ -282,7 +279,7 @@ export function faultOf(error: unknown): SqlFault {
   if (/constraint failed|cannot store |datatype mismatch|string or blob too big/.test(message)) return "constraint";
   if (/readonly database/.test(message)) return "readonly";
   if (/not a database/.test(message)) return "not-a-database";
-  // Of the file, that is: malformed JSON in a row is that row's fault alone.
+  // Only for the file: malformed JSON in a row is a fault of that row only.
   if (/image is malformed|malformed database schema/.test(message)) return "corrupt";
   if (/I\/O error|unable to open|^E[A-Z]+: /.test(message)) return "io";
   return "other";

@@ -1,14 +1,16 @@
 /**
- * The second driver: any SQLite library of this machine over FFI, SQLCipher among them, for encryption at rest. It needs
- * `--allow-ffi`, which voids the permission sandbox, so nothing loads a library unless asked.
+ * The second driver: any SQLite library of this machine over FFI, SQLCipher among them, for encryption at rest. It
+ * needs `--allow-ffi`, which voids the permission sandbox, so no library is loaded unless requested.
  *
- * Our own, on `Deno.dlopen`. Rejected: `jsr:@db/sqlite` (looked at: 0.13.0), which can't be made safe from outside. It reads a text to
- * its first NUL; it binds integral doubles of 2^53 and more as wrapped 64-bit integers; a row's object is made by code generated
- * from column names, so that a name with a quote is code and `__proto__` is lost; `get` without parameters gives the same object
- * each time. Here a value is bound and read by its length and class, as SQLite has it.
+ * It uses `Deno.dlopen` directly. Rejected: `jsr:@db/sqlite` (checked: 0.13.0), which cannot be made safe from outside.
+ * It reads a text to its first NUL; it binds integral doubles of 2^53 and more as wrapped 64-bit integers; it makes a
+ * row's object by code generated from column names, so that a name with a quote becomes code and `__proto__` is lost;
+ * `get` without parameters returns the same object each time. This driver binds and reads a value by its length and
+ * storage class.
  *
- * Two SQLites in one process break each other's locks on a file (https://www.sqlite.org/howtocorrupt.html, 2.2): where this process
- * has the file open already by another library, it is refused; what comes later can't be seen. See docs/device-database.md.
+ * Two SQLites in one process break each other's locks on a file (https://www.sqlite.org/howtocorrupt.html, 2.2): if
+ * another library of this process already has the file open, opening is refused; a library that opens it later can't be
+ * noticed. See docs/device-database.md.
  *
  * @module
  */
@@ -39,7 +41,10 @@ const ok = 0, busy = 5, locked = 6, row = 100, done = 101;
 const [integer, float, text, blob] = [1, 2, 3, 4];
 const openReadOnly = 0x1, openReadWrite = 0x2, openCreate = 0x4;
 
-/** SQLite copies a value while it is bound: nothing of JavaScript's memory is kept. Made when it is needed: it wants the permission. */
+/**
+ * SQLite copies a value while it is bound: it holds no pointer to JavaScript's memory. Created on first use, because it
+ * needs the permission.
+ */
 let transient: Deno.PointerValue = null;
 /** An empty buffer would arrive as NULL. */
 const nothing = new Uint8Array(1);
@@ -55,7 +60,7 @@ function message(pointer: Deno.PointerValue): string {
   return pointer === null ? "unknown error" : Deno.UnsafePointerView.getCString(pointer);
 }
 
-/** An open connection's handle, and its statements, which end before it. */
+/** An open connection's handle, and its statements, which must be finalised before it. */
 class Handle {
   readonly statements = new Set<Deno.PointerObject>();
   pointer: Deno.PointerValue;
@@ -78,7 +83,7 @@ class Handle {
   }
 }
 
-/** Statements that nobody has any more. */
+/** Statements that are no longer referenced. */
 const forgotten = new FinalizationRegistry<{ handle: Handle; statement: Deno.PointerObject }>(({ handle, statement }) =>
   handle.finalize(statement)
 );
@@ -144,7 +149,7 @@ class FfiStatement implements Statement {
   }
 
   #reset(): void {
-    // Its code is that of the step before, which has been told.
+    // Its code is that of the step before, which was already reported.
     this.#handle.lib.sqlite3_reset(this.#statement);
   }
 
@@ -171,7 +176,7 @@ class FfiStatement implements Statement {
     }
   }
 
-  /** SQLite's memory, until the next step. */
+  /** SQLite's memory, valid until the next step. */
   #bytes(pointer: Deno.PointerValue, at: number): Uint8Array {
     const length = this.#handle.lib.sqlite3_column_bytes(this.#statement, at);
     if (pointer === null || length === 0) return new Uint8Array(0);
@@ -259,7 +264,7 @@ class FfiDatabase implements Database {
     }
   }
 
-  /** The key comes before anything else, and is tried at once. */
+  /** The key must come before anything else, and is verified at once. */
   #unlock(path: string): void {
     const { key } = this.options, { lib, pointer } = this.#handle;
     if (key === undefined) return;
@@ -272,7 +277,7 @@ class FfiDatabase implements Database {
     if (!this.prepare("PRAGMA cipher_version").get()) {
       throw new SyncError("driver", `the SQLite library ${this.options.library ?? "of the system"} does not encrypt`);
     }
-    // What is wrong is an error of a call; the library would write it to stderr besides.
+    // Errors are returned by calls; the library would also write them to stderr.
     this.exec("PRAGMA cipher_log = off");
     try {
       this.prepare("SELECT count(*) FROM sqlite_schema").get();
@@ -318,7 +323,7 @@ class FfiDatabase implements Database {
       if (copying === null) throw to.#handle.error();
       const deadline = performance.now() + copyWaitMs;
       let code: number;
-      // In one step: in several, each write of another process meanwhile would start it anew.
+      // In one step: in several, each write of another process meanwhile would start it again.
       while ([busy, locked].includes(code = lib.sqlite3_backup_step(copying, -1)) && performance.now() < deadline);
       lib.sqlite3_backup_finish(copying);
       if (code !== done) throw new Error(message(lib.sqlite3_errstr(code)));
@@ -330,7 +335,7 @@ class FfiDatabase implements Database {
   /** Encrypts the database with another key, in one transaction. No other connection may have it open. */
   rekey(key: Uint8Array): void {
     const { lib, pointer } = this.#handle;
-    // By a rollback journal, which is in the old key as the file is: a crash leaves the one or the other.
+    // With a rollback journal, which has the old key like the file: a crash leaves one key or the other.
     const mode = this.prepare("PRAGMA journal_mode = DELETE").get()?.journal_mode;
     if (mode !== "delete") throw new Error("database is locked");
     if (lib.sqlite3_rekey!(pointer, key as Uint8Array<ArrayBuffer>, key.length) !== ok) throw this.#handle.error();
@@ -351,16 +356,17 @@ class FfiDatabase implements Database {
 const copyWaitMs = 10_000;
 
 /**
- * The driver over a library.
- *
- * @throws SyncError `driver` that says why the library can't be used; the driver itself where a key does not open a file
+ * A driver for a library. @throws SyncError `driver` with the reason why the library can't be used; opening throws if
+ * the key does not open a file
  */
 export function ffiDriver(options: FfiOptions = {}): Driver {
   loadLibrary(options.library);
   return (path, open) => new FfiDatabase(options, path, open);
 }
 
-/** Gives an encrypted database another key. Nobody else may have it open. @throws as {@link ffiDriver}; `busy` faults */
+/**
+ * Changes the key of an encrypted database. Nobody else may have it open. @throws as {@link ffiDriver}; `busy` faults
+ */
 export function rotateKey(path: string, options: FfiOptions, key: Uint8Array): void {
   const db = new FfiDatabase(options, path);
   try {

@@ -1,5 +1,5 @@
 /**
- * An SQLite library of this machine, loaded over FFI: the functions of its C interface that the driver uses, and nothing else.
+ * An SQLite library of this machine, loaded over FFI: only the functions of its C interface that the driver uses.
  *
  * @module
  */
@@ -45,10 +45,10 @@ const symbols = {
 /** The library's functions. */
 export type SqliteSymbols = Deno.DynamicLibrary<typeof symbols>["symbols"];
 
-/** The oldest SQLite that a device's database is made for: its DDL uses nothing newer (STRICT tables, `->>`). */
+/** The oldest SQLite that a device's database supports: its DDL uses nothing newer (STRICT tables, `->>`). */
 const versionMin = 3_038_000;
 
-/** Where the system's loader finds SQLite by itself. */
+/** The names under which the system's loader finds SQLite. */
 const systemLibraries: readonly string[] = globalThis.Deno?.build.os === "darwin"
   ? ["libsqlite3.dylib"]
   : ["libsqlite3.so.0", "libsqlite3.so"];
@@ -88,7 +88,7 @@ function open(path: string): SqliteSymbols {
  * Loads a library.
  *
  * @param path default: the system's
- * @throws SyncError `driver` that says why it can't be used
+ * @throws SyncError `driver` with the reason why it can't be used
  */
 export function loadLibrary(path?: string): SqliteSymbols {
   if (!globalThis.Deno?.dlopen) {

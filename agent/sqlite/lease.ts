@@ -1,10 +1,10 @@
 /**
- * One agent a database file. The lease is an exclusive lock of SQLite on a file of its own beside the database
- * (`<path>.lease`), held for the agent's life: the kernel drops it with the process, however that ends, so there is
- * nothing to expire and nothing stale. Rejected: a row with a heartbeat (needs a sane clock, expires late), a lock on the
- * database file itself (closing any descriptor on it drops SQLite's own locks).
+ * Ensures one agent for each database file. The lease is an exclusive SQLite lock on a separate file beside the
+ * database (`<path>.lease`), held for the agent's life: the kernel releases it with the process, however that ends, so
+ * nothing expires and nothing is stale. Rejected: a row with a heartbeat (needs a sane clock, expires late), a lock on
+ * the database file itself (closing any descriptor on it drops SQLite's own locks).
  *
- * The file also remembers what must not go with the database when it is copied: whether the last agent ended in order, and
+ * The file also stores what must not travel with a copy of the database: whether the last agent ended cleanly, and
  * which generation of the database ran here (see `generation.ts`).
  *
  * @module
@@ -16,25 +16,37 @@ import { faultOf } from "./driver.ts";
 import { createPrivately } from "./private_file.ts";
 import { realPath } from "./real_path.ts";
 
-/** A held lease; disposing gives it up. */
+/** A held lease; disposing releases it. */
 export interface Lease extends Disposable {
   readonly path: string;
-  /** Whether the agent before this one was killed, or the machine lost its power. */
+  /** Whether the previous agent was killed, or the machine lost power. */
   readonly unclean: boolean;
-  /** The generation of the database that ran here last; undefined: none is known. */
+  /** The generation of the database that ran here last; undefined: unknown. */
   readonly generation: string | undefined;
   /** Remembers a generation. */
   renew(generation: string): void;
-  /** Remembers that the agent ended in order: the next start need not check the database. */
+  /** Stores that the agent ended cleanly: the next start need not check the database. */
   ended(): void;
-  /** Leaves the lease's file as it was found, or none where there was none: for who was refused and changed nothing. */
+  /**
+   * Restores the lease's file to its former state, or removes a new one: for a start that was refused and changed
+   * nothing.
+   */
   left(): void;
 }
 
-/** SQLite says of a directory only that it can't be opened. */
+/**
+ * For a directory, SQLite only says that it can't be opened. A file with a second name (a hard link) has a lease and a
+ * WAL beside each: two agents, or an application by the other name, would damage it.
+ */
 function checkIsFile(databasePath: string): void {
-  if (!statSync(databasePath, { throwIfNoEntry: false })?.isDirectory()) return;
-  throw new SyncError("io", `"${databasePath}" is a directory, not a database file`, { hint: "Name a file in it." });
+  const stat = statSync(databasePath, { throwIfNoEntry: false });
+  if (stat?.isDirectory()) {
+    throw new SyncError("io", `"${databasePath}" is a directory, not a database file`, { hint: "Name a file in it." });
+  }
+  if ((stat?.nlink ?? 1) <= 1) return;
+  throw new SyncError("in-use", `"${databasePath}" has ${stat!.nlink} names (hard links)`, {
+    hint: "remove the others, or use symbolic links: who opens it by another name damages it",
+  });
 }
 
 function inodeOf(path: string): number | undefined {
@@ -56,8 +68,8 @@ function inUse(databasePath: string, cause?: unknown): SyncError {
 /**
  * Takes the lease of a database file.
  *
- * @throws SyncError `in-use` where another agent, in this process or another, has it; `io` where the file can't be made, or
- * the database's path is a directory
+ * @throws SyncError `in-use` if another agent, in this process or another, has it, or the file has a hard link; `io` if the
+ * file can't be created, or the database's path is a directory
  */
 export function takeLease(databasePath: string): Lease {
   if (databasePath === ":memory:") {
@@ -73,7 +85,7 @@ export function takeLease(databasePath: string): Lease {
     db = new DatabaseSync(path);
     const held = db;
     held.exec("PRAGMA busy_timeout = 0; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE");
-    // Another start that was refused may have removed the file meanwhile: a lock on one without a name holds nobody off.
+    // Another refused start may have removed the file meanwhile: a lock on a file without a name excludes nobody.
     if (inodeOf(path) !== file) throw inUse(databasePath);
     const isNew = held.prepare("SELECT 1 FROM sqlite_schema").get() === undefined;
     held.exec(
@@ -90,11 +102,12 @@ export function takeLease(databasePath: string): Lease {
       ended: () => held.exec("UPDATE lease SET running = 0"),
       left() {
         try {
-          // While it is held, so that it is never another's; who has it open already finds its name gone (above).
+          // While the lock is held, so that the file is never another agent's; an agent that already has it open finds
+          // its name gone (above).
           if (isNew) rmSync(path, { force: true });
           else held.prepare("UPDATE lease SET running = ?").run(last.running!);
         } catch {
-          // A full disk, say. The refusal is the news; this costs the next start a check, no more.
+          // For example a full disk. The refusal is the error to report; this only costs the next start a check.
         }
       },
       [Symbol.dispose]: () => held.close(),

@@ -1,7 +1,7 @@
 /**
- * Whether another SQLite library of this process has a database open. POSIX locks belong to the process: when one library closes
- * the file, the locks of the other are gone, and with them commits. Seen by the process's descriptors, on Linux, where it may look at
- * them; elsewhere nothing is seen, and nothing refused.
+ * Whether another SQLite library of this process has a database open. POSIX locks belong to the process: when one
+ * library closes the file, the locks of the other are gone, and commits with them. It is detected by the process's
+ * descriptors, on Linux, if reading them is permitted; elsewhere nothing is detected, and nothing refused.
  *
  * @module
  */
@@ -12,7 +12,7 @@ function identityOf(path: string): string | undefined {
     const { dev, ino } = statSync(path);
     return `${dev}:${ino}`;
   } catch {
-    // Not there yet, or closed meanwhile.
+    // The descriptor does not exist yet, or was closed meanwhile.
     return undefined;
   }
 }
@@ -29,10 +29,11 @@ export const OwnConnections = {
   },
 };
 
-/** Whether a file is open here, and not by the FFI driver. To be asked before opening it. */
+/** Whether this process has a file open other than by the FFI driver. Call this before opening it. */
 export function isOpenElsewhere(path: string): boolean {
   const file = identityOf(path);
-  // A descriptor that SQLite itself keeps until its locks are gone looks like another's: with one of ours open nothing is said.
+  // A descriptor that SQLite itself holds until its locks are released looks like another library's: if we have a
+  // connection open, the answer is no.
   if (file === undefined || (counts.get(file) ?? 0) > 0) return false;
   let names: string[];
   try {

@@ -1,5 +1,5 @@
 /**
- * Files that only their owner may open, or, where that is asked for, their owner's group, too.
+ * Files that only their owner may open, or, on request, also their group.
  *
  * @module
  */
@@ -8,30 +8,29 @@ import { dirname } from "node:path";
 import { realPath } from "./real_path.ts";
 
 /**
- * Makes an empty file of mode 0600, and its folder (0700), where they are missing; SQLite gives a database's WAL the same
- * mode. This is the one descriptor on a database that is not SQLite's, and it is closed before SQLite knows the file: it
- * must be new (`wx`), so that no lock of this process can hang on it. Rejected: a umask, which is the whole process's, and
- * which older runtimes ignore.
+ * Creates an empty file of mode 0600, and its folder (0700), if they are missing; SQLite gives a database's WAL the
+ * same mode. This is the one descriptor on a database that is not SQLite's, and it is closed before SQLite knows the
+ * file: it must be new (`wx`), so that no lock of this process can depend on it. Rejected: a umask, which affects the
+ * whole process, and which older runtimes ignore.
  */
 export function createPrivately(name: string): void {
-  // At the end of a link, too: SQLite would make the file that it leads to, and make it readable.
+  // At the end of a link, too: SQLite would create the link's target, readable by others.
   const path = realPath(name);
   if (existsSync(path)) return;
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   try {
     closeSync(openSync(path, "wx", 0o600));
   } catch (error) {
-    // Another process made it between the look and this: then it is there.
+    // Another process created it since the check: then it exists.
     if ((error as { code?: string }).code !== "EEXIST") throw error;
   }
 }
 
 /**
- * Lets the group of a file read and write it, and of the files that SQLite keeps beside it: another user's application opens the
- * database then. SQLite gives a WAL that is made later the database's own mode and group. By its name, without a descriptor.
- * Which group it is the folder says: with its setgid bit, files that are made in it get its group.
- *
- * @throws what the system says, where the file is another user's
+ * Lets a file's group read and write it, and the files that SQLite stores beside it, so that another user's application
+ * can open the database. SQLite gives a later WAL the database's own mode and group. Works by name, without a
+ * descriptor. The folder determines the group: with its setgid bit, new files get the folder's group. @throws the
+ * system's error if the file belongs to another user
  */
 export function shareWithGroup(name: string): void {
   const path = realPath(name);

@@ -1,8 +1,8 @@
 /**
- * Where a database file really is, and which file it is. SQLite follows symbolic links and keeps `-wal` and `-shm` beside the
- * file itself: a lease or a watch beside the link would be another one, so that two agents could run on one file.
+ * The real path and the identity of a database file. SQLite follows symbolic links and stores `-wal` and `-shm` beside
+ * the target: with a lease or a watch beside the link, two agents could run on one file.
  *
- * A path is looked at here, never opened: closing such a descriptor would drop the locks of this process.
+ * This module inspects a path without opening it: closing such a descriptor would drop this process's locks.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { basename, dirname, resolve } from "node:path";
 /** As many links as Linux follows. */
 const linksMax = 40;
 
-/** The path without symbolic links, also of a file that is still to be made, at the end of a link or not. */
+/** The path without symbolic links, also for a file that does not exist yet, at the end of a link or not. */
 export function realPath(path: string): string {
   let at = resolve(path);
   for (let n = 0; n < linksMax; n++) {
@@ -27,12 +27,12 @@ export function realPath(path: string): string {
   try {
     return resolve(realpathSync(dirname(at)), basename(at));
   } catch {
-    // No folder either: whoever makes it makes it here.
+    // The folder does not exist either: it will be created here.
     return at;
   }
 }
 
-/** Which file a path leads to, told apart from any other; undefined: none. */
+/** The identity of the file at a path; undefined: none. */
 export function fileIdentity(path: string): string | undefined {
   const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
   return stat && `${stat.dev}:${stat.ino}`;

@@ -11,9 +11,9 @@
  * | set | TEXT: a JSON array of its members | `{"$ss"}`, `{"$ns"}`, `{"$bs"}` |
  * | binary | BLOB | base64 text, as OneTable writes it; DynamoDB's own binary (`{"$b"}`) is read too |
  *
- * Guarantee: item → column → item gives an equal item for every value of the field's type; what can't be held exactly is
- * refused, never rounded. More than one item form may give the same column (a date in ISO or in ms, a binary as base64):
- * {@link normalised} tells what comes back.
+ * Guarantee: item → column → item gives an equal item for every value of the field's type; a value that the column
+ * cannot hold exactly is refused, never rounded. Several item forms may give the same column (a date in ISO or in ms, a
+ * binary as base64): {@link normalised} is the form that comes back.
  *
  * @module
  */
@@ -42,12 +42,13 @@ export function columnType(field: Field): "TEXT" | "ANY" | "INTEGER" | "BLOB" {
 }
 
 /**
- * The SQL that reads a column so that the runtime's driver loses nothing: it cuts a text at its first NUL and refuses an
- * integer beyond 2^53. The first comes as bytes then, the second as text.
+ * The SQL that reads a column so that the runtime's driver loses nothing: it cuts a text at its first NUL and refuses
+ * an integer beyond 2^53. This SQL returns the first as bytes, the second as text.
  */
 export function readSql(type: "TEXT" | "ANY" | "INTEGER" | "BLOB", column: string): string {
   const nul = type === "TEXT" ? `WHEN instr(${column}, char(0)) THEN CAST(${column} AS BLOB) ` : "";
-  // In a column of any type: a table may have been altered behind the schema, and one such row must not hold up the others.
+  // For a column of any type: a table may have been altered without the schema, and one such row must not hold up the
+  // others.
   const large = `typeof(${column}) = 'integer' AND ${column} NOT BETWEEN -9007199254740991 AND 9007199254740991`;
   return `CASE ${nul}WHEN ${large} THEN CAST(${column} AS TEXT) ELSE ${column} END`;
 }
@@ -61,10 +62,10 @@ export function textOf(value: SqlValue): string {
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** What is said of bytes that are none. */
+/** The reason for bytes that are not UTF-8. */
 export const notUtf8 = "is not UTF-8";
 
-/** Bytes as the text that they are. @throws RangeError where they are no UTF-8: another text would be made of them */
+/** Decodes bytes. @throws RangeError if they are not UTF-8: decoding would produce another text */
 export function utf8Of(bytes: Uint8Array): string {
   try {
     return utf8.decode(bytes);
@@ -74,8 +75,8 @@ export function utf8Of(bytes: Uint8Array): string {
 }
 
 /**
- * Whether a text may have been bytes that are no UTF-8: the runtime puts this character in their place without a word. It
- * may also stand there itself, so that whoever finds it looks at the bytes.
+ * Whether a text may come from bytes that are not UTF-8: the runtime silently replaces these with this character. The
+ * text may also contain the character itself, so the caller must then check the bytes.
  */
 export function mayBeAltered(value: SqlValue | undefined): boolean {
   return typeof value === "string" && value.includes("\ufffd");
@@ -84,7 +85,9 @@ export function mayBeAltered(value: SqlValue | undefined): boolean {
 /** The dates that SQLite itself understands as ISO: the time of day, its fraction and its zone may be missing. */
 const datePattern = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?\s*(Z|[+-]\d\d:\d\d)?)?$/;
 
-/** A date text as ms since 1970, UTC where it names no zone; undefined if it is none. Fractions of a ms are rounded. */
+/**
+ * A date text as ms since 1970, UTC if it names no zone; undefined if it is not a date. Fractions of a ms are rounded.
+ */
 export function dateTextToMs(text: string): number | undefined {
   const match = datePattern.exec(text);
   if (!match) return undefined;
@@ -126,8 +129,9 @@ const isoFirstMs = Date.parse("0000-01-01T00:00:00.000Z"), isoLastMs = Date.pars
 const dateMaxMs = 8.64e15;
 
 /**
- * An expiry time is seconds, whatever number stands there: so DynamoDB reads it (`schema/dates.ts`). Of one beyond all dates,
- * which milliseconds taken for seconds mostly are, the column holds the last date: the item never expires, and says so.
+ * An expiry time is a number of seconds, because DynamoDB reads it so (`schema/dates.ts`). For a number beyond all
+ * dates, usually milliseconds read as seconds, the column holds the last date: the item never expires, and the column
+ * shows that.
  */
 function expiryToColumn(field: Field, json: Json): SqlValue {
   const ms = (typeof json === "number" ? json : Number(jsonToNumberText(json))) * 1000;
@@ -145,7 +149,7 @@ function dateToColumn(field: Field, json: Json): SqlValue {
 }
 
 function numberToItem(value: SqlValue): Json {
-  // Adding zero turns -0 into 0: JSON and SQLite's INTEGER know no other.
+  // Adding zero turns -0 into 0: JSON and SQLite's INTEGER have no -0.
   if (typeof value === "number" && Number.isFinite(value)) return value + 0;
   if (typeof value === "string") return numberToJson(value);
   throw new RangeError("is not a number");
@@ -160,7 +164,7 @@ function numberToColumn(json: Json): SqlValue {
 
 const setTags = { string: "$ss", number: "$ns", binary: "$bs" } as const;
 
-/** A set whose members have no declared type is told by them: numbers, or else texts. */
+/** Without a declared type, a set's members decide: numbers, otherwise texts. */
 function setToItem(field: Field, members: Json): Json {
   if (!Array.isArray(members)) throw new RangeError("is no JSON array");
   const kind = field.members ?? (typeof members[0] === "string" ? "string" : "number");
@@ -183,7 +187,7 @@ function setToColumn(field: Field, json: Json): SqlValue {
   const members = set.members.map((member) => {
     if (set.tag !== "$ns") return JSON.stringify(member);
     const number = numberToJson(member);
-    // A JSON text holds every decimal: what a double would alter is written in its own digits.
+    // A JSON text can hold every decimal: a number that a double would alter is written in its own digits.
     return typeof number === "number" ? JSON.stringify(number) : (number as { $n: string }).$n;
   });
   return `[${[...new Set(members)].sort().join(",")}]`;
@@ -197,12 +201,12 @@ function binaryToColumn(json: Json): Uint8Array {
   return bytes;
 }
 
-/** Whether a value is the list or the map that the field wants. A tagged value is neither. */
+/** Whether a value is the list or the map that the field requires. A tagged value is neither. */
 function isStructure(field: Field, value: Json): boolean {
   return field.type === "array" ? Array.isArray(value) : unescape(value) !== undefined;
 }
 
-/** A JSON text, read; half a surrogate pair, which only an escape can spell, is not text. */
+/** Parses a JSON text; half a surrogate pair, which only an escape can spell, is not text. */
 function wellFormed(text: string, value: Json): Json {
   if (text.includes("\\u") && !isWellFormed(value)) {
     throw new RangeError("has half a surrogate pair, which is not text");
@@ -216,7 +220,7 @@ function structureToItem(field: Field, text: string): Json {
   return value;
 }
 
-/** A nested field of type set stands in the column as a list, as any set does. */
+/** A nested field of type set is in the column as a list, as any set does. */
 function withDeclaredSets(field: Field, value: Json): Json {
   if (field.type === "set") return Array.isArray(value) ? setToItem(field, value) : value;
   if (field.type === "array" && field.items && Array.isArray(value)) {
@@ -235,8 +239,8 @@ function withDeclaredSets(field: Field, value: Json): Json {
 }
 
 /**
- * A value of an object or array as it is sent: what a column can't tell apart (a set from a list, a binary from its base64)
- * is as the table's item had it, wherever the application has not made another value of it.
+ * The value of an object or array as it is sent: where a column cannot distinguish two forms (a set from a list, a
+ * binary from its base64), the table's form is used, unless the application changed the value.
  */
 export function retagged(mine: Json, theirs: Json | undefined): Json {
   if (theirs === undefined || theirs === null || typeof theirs !== "object") return mine;
@@ -253,7 +257,7 @@ export function retagged(mine: Json, theirs: Json | undefined): Json {
   return escape(Object.fromEntries(Object.entries(map).map(([name, value]) => [name, retagged(value, member(name))])));
 }
 
-/** The members as a set of that kind; undefined where they are none. */
+/** The members as a set of that kind; undefined if they do not fit. */
 function asSet(tag: "$ss" | "$ns" | "$bs", list: readonly Json[]): Json | undefined {
   const texts = list.map((member) => tag === "$ns" ? jsonToNumberText(member) : member);
   const isMember = (text: Json | undefined) =>
@@ -263,7 +267,7 @@ function asSet(tag: "$ss" | "$ns" | "$bs", list: readonly Json[]): Json | undefi
 }
 
 /**
- * A column's value in item form; undefined where it is NULL and the field leaves NULLs out.
+ * A column's value in item form; undefined if it is NULL and the field leaves NULLs out.
  *
  * @throws RangeError (or SyntaxError) saying what is wrong with the value.
  */
@@ -322,7 +326,9 @@ export function toColumn(field: Field, json: Json | undefined): SqlValue {
   }
 }
 
-/** What the column would give back for this value: the one item form that comparisons use. Throws as {@link toColumn}. */
+/**
+ * The form in which the column returns this value: the one item form that comparisons use. Throws as {@link toColumn}.
+ */
 export function normalised(field: Field, json: Json | undefined): Json | undefined {
   if (typeof json === "string" && field.type === "string") return json;
   const column = toColumn(field, json);

@@ -1,18 +1,18 @@
 /**
- * Whether a database is damaged, told apart from what SQLite's check only dislikes. Damage is what breaks the file: pages, the
- * freelist, the structure of a table or an index. A value that a constraint refuses is none: the SQLite that wrote it judged
- * otherwise, an application changed its constraint, its collation or function is not known here, its full-text index is out of
- * step. A device must not be refused for that after every power cut.
+ * Distinguishes a damaged database from complaints of SQLite's check about its content. Damage breaks the file: pages,
+ * the freelist, the structure of a table or an index. A value that violates a constraint is not damage: another version
+ * of SQLite judged it differently, an application changed its constraint, its collation or function is unknown here, or
+ * its full-text index is out of step. The agent must not refuse a device for that after every power cut.
  *
- * Guarantee: {@link findDamage} looks at every page that is in use, whatever the schema names that this process does not have.
- * What it does not know as harmless counts as damage.
+ * Guarantee: {@link findDamage} reads every page in use, even if the schema names functions that this process does not
+ * have. A complaint that is not known to be harmless counts as damage.
  *
  * @module
  */
 import { faultOf } from "../sqlite/driver.ts";
 import { ident, literal } from "./sql.ts";
 
-/** What is needed of a connection. */
+/** The required part of a connection. */
 export interface Checkable {
   prepare(sql: string): { all(): unknown[] };
   exec(sql: string): void;
@@ -22,18 +22,18 @@ export interface Checkable {
 export interface Findings {
   /** What breaks the file. */
   readonly damage: readonly string[];
-  /** What SQLite complains about, and works with all the same. */
+  /** Complaints of SQLite that do not keep it from working. */
   readonly complaints: readonly string[];
 }
 
-/** SQLite says structure first: lines about content, however many, hide none of it. */
+/** SQLite reports structure first: lines about content, however many, hide none of it. */
 const linesMax = 1_000;
 
 /** Lines of `PRAGMA quick_check` about content (SQLite's `pragma.c`; virtual tables say their own). */
 const contentPatterns: readonly RegExp[] = [
   /^CHECK constraint failed in /,
   /^(NULL|TEXT|NUMERIC|non-\w+) value in /,
-  // Derived from the table, never read by the agent unless it is one of its own, which then has its unique constraint.
+  // Derived from the table. The agent reads only its own indexes, and they carry their unique constraints.
   /^(malformed|unable to validate the) inverted index for FTS\d table |^fts[345]: /,
   /^(In RTree|unable to validate R-Tree|R-Tree|RTree) /i,
 ];
@@ -56,7 +56,7 @@ function isDamage(error: unknown): boolean {
   return ["corrupt", "not-a-database"].includes(faultOf(error));
 }
 
-/** Reads each value of a table, overflow pages included, without any index: what is broken in it can't be read. */
+/** Reads each value of a table, overflow pages included, without any index: a broken page makes that fail. */
 function readWhole(db: Checkable, table: string): void {
   const columns = db.prepare(`SELECT name FROM pragma_table_xinfo(${literal(table)}) WHERE hidden = 0`).all() as {
     readonly name: string;
@@ -87,7 +87,7 @@ function tableByTable(db: Checkable): string[] {
 /**
  * Checks a database. It reads every page: some seconds for a gigabyte.
  *
- * @throws what the driver throws for a disk that can't be read, or a file that is busy
+ * @throws the driver's error for an unreadable disk or a busy file
  */
 export function findDamage(db: Checkable): Findings {
   let found: string[];
@@ -116,7 +116,7 @@ export function rebuildDerived(db: Checkable, complaints: readonly string[]): st
       db.exec(`INSERT INTO ${ident(table)}(${ident(table)}) VALUES ('rebuild')`);
       return lines(db, literal(table)).length > 0;
     } catch (error) {
-      // One without its own content can't be rebuilt: it stays a complaint. The disk's faults are the caller's.
+      // An index without its own content can't be rebuilt: it stays a complaint. The caller handles faults of the disk.
       if (faultOf(error) === "other" || faultOf(error) === "corrupt") return true;
       throw error;
     }

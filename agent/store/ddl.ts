@@ -2,8 +2,8 @@
  * The tables of a schema's models: one STRICT table each, whose constraints and defaults make a plain `INSERT` from any
  * process a complete and valid item.
  *
- * What plain SQL can't check is left to the cloud, which answers `invalid`: `validate` patterns that SQL can't say (`patterns.ts`), the members of sets and
- * nested values.
+ * The cloud checks what plain SQL cannot, and answers `invalid`: `validate` patterns that SQL can't say
+ * (`patterns.ts`), the members of sets and nested values.
  *
  * @module
  */
@@ -35,7 +35,7 @@ export interface KeySql {
 /** DynamoDB's limits for the parts of a primary key, bytes of UTF-8. */
 const hashBytesMax = 2048, sortBytesMax = 1024;
 
-/** The fields that are columns holding data: all but computed ones. */
+/** The fields whose columns hold data: all except computed ones. */
 export function dataFields(model: Model): Field[] {
   return model.fields.filter((field) => !field.template);
 }
@@ -54,13 +54,16 @@ function keyField(model: Model, attribute: string): Field | undefined {
   return model.fields.find((field) => field.attribute === attribute);
 }
 
-/** The columns of the key: a declared attribute's, or one of its own. The schema lets nothing but texts be keys. */
+/** The columns of the key: a declared attribute's column, or a separate one. The schema allows only texts as keys. */
 export function keySql(model: Model): KeySql {
   const column = ({ attribute }: { attribute: string }) => ident(keyField(model, attribute)?.name ?? attribute);
   return { hash: column(model.hashKey), sort: model.sortKey && column(model.sortKey) };
 }
 
-/** The field that tells a model's items apart by itself, as the last part of the sort value; undefined: it takes more. */
+/**
+ * The field that alone identifies a model's items, as the last part of the sort value; undefined: a single field does
+ * not.
+ */
 export function loneKeyField(model: Model): Field | undefined {
   const isFixed = (part: TemplatePart) => "literal" in part || model.identityFields.includes(part.field);
   const parts = model.sortKey?.template.parts ?? [], last = parts.at(-1);
@@ -70,7 +73,7 @@ export function loneKeyField(model: Model): Field | undefined {
   return field?.type === "string" && !field.template ? field : undefined;
 }
 
-/** A schema's default as its column holds it; undefined where there is none. */
+/** A schema's default as its column holds it; undefined if there is none. */
 export function defaultColumn(field: Field): SqlValue | undefined {
   const value = field.default;
   if (value === undefined || value === null) return undefined;
@@ -88,7 +91,7 @@ function defaultText(column: SqlValue): string {
   return `x'${Array.from(column, (byte) => byte.toString(16).padStart(2, "0")).join("")}'`;
 }
 
-/** The expression that fills a column which an INSERT leaves out; undefined: NULL. */
+/** The expression that fills a column that an INSERT omits; undefined: NULL. */
 export function defaultSql(model: Model, field: Field, identity: Identity): string | undefined {
   const constant = defaultColumn(field);
   if (constant !== undefined) return defaultText(constant);
@@ -99,7 +102,7 @@ export function defaultSql(model: Model, field: Field, identity: Identity): stri
   return own === undefined ? undefined : literal(own);
 }
 
-/** What a date column of the field holds now. */
+/** The present time in the form of the field's date column. */
 export function nowSql(field: Field): string {
   return field.isoDates ? nowIsoSql : nowMsSql;
 }
@@ -110,7 +113,7 @@ function isPadded(model: Model, field: Field): boolean {
   return parts.some((part) => "field" in part && part.field === field.name && part.width !== undefined);
 }
 
-/** What a column must satisfy, each with the sentence that a violation shows. NULL passes everywhere. */
+/** The constraints of a column, each with the sentence that a violation shows. NULL satisfies all of them. */
 function checks(model: Model, field: Field): [sentence: string, sql: string][] {
   const c = columnName(field);
   const list: [string, string][] = [];
@@ -160,7 +163,7 @@ function checks(model: Model, field: Field): [sentence: string, sql: string][] {
     const values = field.enum.map((value) => typeof value === "number" ? numeral(value) : literal(value));
     add(`must be one of ${field.enum.join(", ")}`, `${c} IN (${values.join(", ")})`);
   }
-  // Drivers and shells cut a text at a NUL: a key that has one could not be told from another.
+  // Drivers and shells cut a text at a NUL: a key with a NUL could not be distinguished from another.
   if (field.type === "string" && keyed(model, field)) add("must not have a NUL", `instr(${c}, char(0)) = 0`);
   if (field.type === "string" && isPadded(model, field)) {
     add("must not have characters beyond U+FFFF, since it is padded", `NOT ${c} GLOB ${astralPattern}`);
@@ -181,13 +184,13 @@ function computedSql(name: string, template: Template, model: Model, identity: I
   return `${ident(name)} TEXT GENERATED ALWAYS AS (${templateSql(template, model, identity)}) VIRTUAL`;
 }
 
-/** No byte limit is reached below a quarter of it in characters: the cheap test comes first. */
+/** A text with less than a quarter of the byte limit in characters cannot exceed it: the cheap test comes first. */
 function lengthCheck(part: string, bytesMax: number, what: string): string {
   return `CONSTRAINT ${ident(`the key's ${what} must have 1 to ${bytesMax} bytes`)} CHECK (` +
     `length(${part}) BETWEEN 1 AND ${bytesMax / 4} OR length(CAST(${part} AS BLOB)) BETWEEN 1 AND ${bytesMax})`;
 }
 
-/** An encoded field stands in the item only as a piece of another: the row must be one that can be read back from there. */
+/** An encoded field is in the item only as a piece of another: the row must be one that can be read back from there. */
 function encodedChecks(model: Model): string[] {
   return model.fields.flatMap((field) => {
     if (!field.encoded) return [];
@@ -206,7 +209,7 @@ function encodedChecks(model: Model): string[] {
 /** The table of a model, under its own name or another (a migration builds the new one beside the old). */
 export function tableSql(model: Model, identity: Identity, table = model.name): string {
   const key = keySql(model);
-  // In a BEFORE INSERT trigger -1 stands for an `_id` that is still to be given.
+  // In a BEFORE INSERT trigger, -1 means an `_id` that SQLite has not assigned yet.
   const columns = [`_id INTEGER PRIMARY KEY CONSTRAINT "_id can't be -1" CHECK (_id <> -1)`];
   for (const field of model.fields) {
     columns.push(
@@ -225,19 +228,19 @@ export function tableSql(model: Model, identity: Identity, table = model.name): 
 }
 
 /**
- * The name of an index or a trigger of a model's table. The dot keeps it apart from every other: no model's and no field's
- * name has one (with `_`, the index `key` of a model `outbox` would be the agent's own `_sync_outbox_key`).
+ * The name of an index or a trigger of a model's table. The dot avoids clashes: no model's and no field's name has one
+ * (with `_`, the index `key` of a model `outbox` would be the agent's own `_sync_outbox_key`).
  */
 export function ownName(model: Model, suffix: string): string {
   return `_sync_${model.name}.${suffix}`;
 }
 
-/** The columns among whose equal values a `unique` field is unique, quoted. */
+/** The columns that form the scope of a `unique` field, quoted. */
 export function scopeColumns({ uniqueScope }: Field): string[] {
   return uniqueScope ? [...new Set(templateFields(uniqueScope))].map(ident) : [];
 }
 
-/** A unique index and what it is over. */
+/** A unique index and its columns. */
 export interface UniqueIndex {
   readonly name: string;
   /** Its columns, quoted. */
@@ -246,8 +249,8 @@ export interface UniqueIndex {
 }
 
 /**
- * The unique indexes of a model: over the rendered key, where no single field says the same (`key_lookup.ts`), over the
- * fields that it names, over each `unique` field.
+ * The unique indexes of a model: over the rendered key if no single field identifies it (`key_lookup.ts`), over the
+ * fields that the key names, and over each `unique` field.
  */
 export function uniqueIndexes(model: Model): UniqueIndex[] {
   const key = keySql(model);

@@ -1,5 +1,5 @@
 /**
- * What SQLite says, as a {@link SyncError} that programs can tell apart and people can act on.
+ * Converts SQLite's errors to a {@link SyncError} that programs can distinguish and people can act on.
  *
  * @module
  */
@@ -7,15 +7,17 @@ import { faultOf } from "../sqlite/driver.ts";
 import { SyncError } from "../../schema/errors.ts";
 import { isFullMessage, isReadOnlyMessage } from "./triggers.ts";
 
-/** Whether a driver's error is the disk's or another process's, not the statement's: every statement may meet it. */
+/**
+ * Whether a driver's error comes from the disk or another process, not from the statement: any statement may get it.
+ */
 export function isEnvironmental(error: unknown): boolean {
   if (error instanceof SyncError || error instanceof TypeError || error instanceof RangeError) return false;
   return ["busy", "full", "io", "corrupt", "readonly", "not-a-database"].includes(faultOf(error));
 }
 
 /**
- * A driver's error as a SyncError: `busy` and `full` (retryable: the disk, or the outbox), `read-only`, `constraint`, `not-a-database`, `corrupt`,
- * `io`, else `sql`. A SyncError comes back as it is.
+ * A driver's error as a SyncError: `busy` and `full` (retryable: the disk, or the outbox), `read-only`, `constraint`,
+ * `not-a-database`, `corrupt`, `io`, else `sql`. A SyncError is returned unchanged.
  *
  * @param action what was attempted, on what: the message's beginning.
  */

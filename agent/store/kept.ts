@@ -1,15 +1,18 @@
 /**
- * What is kept for people: changes that the cloud refused (`_rejected`), versions that lost a conflict (`_conflicts`). They
- * can be looked at, dropped, and put back as a local write, which is captured and sent as any other.
+ * The versions that the agent stores for people: changes that the cloud refused (`_rejected`), and versions that lost a
+ * conflict (`_conflicts`). People can view them, drop them, and put them back as a local write, which is captured and
+ * sent like any other.
  *
- * {@link keepRejected} and {@link keepConflict} are the only writers. They write in the transaction in which the version
- * gives way, so that a crash leaves the version or its copy.
+ * {@link keepRejected} and {@link keepConflict} are the only writers. They write in the transaction that replaces the
+ * version, so that a crash leaves the version or its copy.
  *
- * The rest works on any connection of the file, beside an agent or without one. Putting back is one transaction: the row is as the
- * kept version says, its entry is in the outbox, and the kept one is gone; or nothing is.
+ * The rest works on any connection of the file, beside an agent or without one. Putting back is one transaction: either
+ * the row equals the stored version, its entry is in the outbox, and the stored version is gone; or nothing has
+ * changed.
  *
  * @module
  */
+import { Log } from "../../protocol/log.ts";
 import { type Attributes, jsonToDate, parseJson, renderKey, SyncError } from "../../schema.ts";
 import type { Identity, Model, Schema } from "../../schema/model.ts";
 import type { Key, Version } from "../../protocol.ts";
@@ -17,7 +20,9 @@ import type { Database } from "../sqlite/driver.ts";
 import { toSyncError } from "./faults.ts";
 import { TableRows } from "./rows.ts";
 
-/** The tables of what is kept. */
+const log = new Log("agent");
+
+/** The tables of stored versions. */
 export type KeptTable = "_rejected" | "_conflicts";
 
 /** One kept version. */
@@ -30,28 +35,28 @@ export interface Kept {
   readonly key: unknown;
   /** `create`, `update` or `remove`. */
   readonly op: string;
-  /** The item as tagged JSON, by attribute; absent for a removal, and where there was none to keep. */
+  /** The item as tagged JSON, by attribute; absent for a removal, and if there was no item. */
   readonly item?: Attributes;
   /** `invalid`, `too-large`; or of a conflict: `stale`, `gone`, `yielded`, `overwritten`, `merged`, `revived`, `swept`. */
   readonly why: string;
   /** A sentence, where the cloud gave one. */
   readonly reason?: string;
-  /** When it was kept, ISO text in the cloud's time. */
+  /** When it was stored, ISO text in the cloud's time. */
   readonly at: string;
 }
 
-/** Where kept versions are looked at: an open file, and the schema that it has. */
+/** The source of stored versions: an open file, and its schema. */
 export interface KeptIn {
   readonly db: Database;
   readonly schema: Schema;
   readonly identity: Identity;
 }
 
-/** How kept versions are listed. */
+/** Options of a listing. */
 export interface KeptList {
   /** This model's only. */
   readonly model?: string;
-  /** Behind this number; default from the oldest. */
+  /** After this number; default: from the oldest. */
   readonly after?: number;
   /** Default 100. */
   readonly limit?: number;
@@ -62,7 +67,7 @@ const columns: Record<KeptTable, string> = {
   _conflicts: "id, model, key, op, item, why, NULL AS reason, time",
 };
 
-/** A change that is refused for good. */
+/** A change that the cloud refused for good. */
 export interface RejectedChange {
   /** The model's name. */
   readonly model: string;
@@ -70,7 +75,7 @@ export interface RejectedChange {
   readonly key: string;
   /** Default `update`. */
   readonly op?: string;
-  /** What was to be sent; absent for a removal, and where the row can't be read. */
+  /** The item of the change; absent for a removal, and if the row can't be read. */
   readonly item?: Attributes;
   /** `invalid` or `too-large`. */
   readonly code: string;
@@ -82,11 +87,13 @@ export interface RejectedChange {
   readonly timeMs: number;
 }
 
-/** Keeps a change that is refused for good. */
+/** Stores a change that was refused for good. */
 export function keepRejected(db: Database, change: RejectedChange): void {
   const { model, key, op = "update", item, code, reason, stamp, timeMs } = change;
   db.sql("INSERT INTO _rejected(model, key, op, item, code, reason, stamp, time) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
     .run(model, key, op, item ? JSON.stringify(item) : null, code, reason ?? null, stamp ?? null, timeMs);
+  const why = reason === undefined ? code : `${code}: ${reason}`;
+  log.warn("rejected: {op} {model} {key}: {why}", { op, model, key, why, subject: "rejected" });
 }
 
 /** A version that lost. */
@@ -107,7 +114,7 @@ export interface LostVersion {
   readonly timeMs: number;
 }
 
-/** Keeps a version that lost. */
+/** Stores a version that lost. */
 export function keepConflict(db: Database, { model, key, op, item, why, version, timeMs }: LostVersion): void {
   db.sql("INSERT INTO _conflicts(model, key, op, item, why, source, stamp, time) VALUES (?, ?, ?, ?, ?, ?, ?, ?)").run(
     model,
@@ -119,6 +126,10 @@ export function keepConflict(db: Database, { model, key, op, item, why, version,
     version?.[1] ?? null,
     timeMs,
   );
+  log.info("lost a conflict: {op} {model} {key}: {why}", {
+    ...{ op, model, why, subject: "conflicts" },
+    key: JSON.stringify(key),
+  });
 }
 
 /** The kept versions, oldest first. */
@@ -149,7 +160,7 @@ function toKept(row: Record<string, unknown>): Kept {
   };
 }
 
-/** Forgets kept versions: one, or all, or all of a model. @returns how many */
+/** Deletes stored versions: one, or all, or all of a model. @returns how many */
 export function dropKept(
   db: Database,
   table: KeptTable,
@@ -160,20 +171,23 @@ export function dropKept(
   return db.sql(`DELETE FROM ${table}`).changes();
 }
 
-/** The row of a kept version's key as it is now, as an item; undefined: there is none. @throws SyncError as {@link restoreKept} */
+/**
+ * The present row of a stored version's key, as an item; undefined: there is none. @throws SyncError as
+ * {@link restoreKept}
+ */
 export function rowOfKept(file: KeptIn, kept: Kept): Attributes | undefined {
   const { model, key } = placeOf(file, kept);
   return new TableRows(file.db, model, file.identity).byKey(key)?.item;
 }
 
 /**
- * Puts a kept version back as a local write: a removal removes the row, anything else makes it what the version says.
- * Attributes that never leave the device stay as they are. Must not run inside a transaction of this connection.
+ * Puts a stored version back as a local write: a removal removes the row, anything else makes the row equal to the
+ * version. Attributes that never leave the device do not change. Must not run inside a transaction of this connection.
  *
- * @param force although the row was written after the version was kept (as its `updated` says)
- * @returns the number of the kept version that is gone now
- * @throws SyncError `not-found`; `newer` without `force`; `invalid` where the version has no item or its model is no more;
- *   `constraint`, `read-only`, `full`, `busy` of the write: nothing has changed then
+ * @param force do it even if the row was written after the version was stored (by its `updated`)
+ * @returns the number of the stored version, which is deleted
+ * @throws SyncError `not-found`; `newer` without `force`; `invalid` if the version has no item or its model is gone;
+ * `constraint`, `read-only`, `full`, `busy` from the write: then nothing has changed
  */
 export function restoreKept(file: KeptIn, table: KeptTable, id: number, { force = false } = {}): Kept {
   const { db } = file;
@@ -181,7 +195,7 @@ export function restoreKept(file: KeptIn, table: KeptTable, id: number, { force 
   try {
     const kept = keptOf(db, table, id);
     if (kept.op !== "remove" && !kept.item) {
-      throw new SyncError("invalid", `number ${id} of ${table} has no item: its row was none by the schema`, {
+      throw new SyncError("invalid", `number ${id} of ${table} has no item: its row was invalid by the schema`, {
         hint: "correct the row itself: that is sent",
       });
     }
@@ -191,7 +205,7 @@ export function restoreKept(file: KeptIn, table: KeptTable, id: number, { force 
     const writtenMs = field && row && jsonToDate(field, row.item[field.attribute])?.getTime();
     if (!force && writtenMs !== undefined && writtenMs > Date.parse(kept.at)) {
       throw new SyncError("newer", `${nameOf(kept)} was written again at ${new Date(writtenMs).toISOString()}`, {
-        hint: "with force it is written over",
+        hint: "with force it is overwritten",
       });
     }
     if (kept.op === "remove") rows.remove(key);

@@ -1,8 +1,8 @@
 /**
- * How a row is found by its item's key: by the columns of the rendered key, or, where that key is a fixed text with one
- * field at its end (`device#${deviceId}`, `telemetry#${id}`), by that field. The field has a unique index in any case, and
- * with it an index over the rendered key would say the same again: a third of an insert's time, and the longest texts of
- * the file.
+ * How a row is found by its item's key: by the columns of the rendered key, or, if that key is a fixed text with one
+ * field at its end (`device#${deviceId}`, `telemetry#${id}`), by that field. The field has a unique index in any case,
+ * so an index over the rendered key would be redundant: it would cost a third of an insert's time, and hold the longest
+ * texts of the file.
  *
  * @module
  */
@@ -26,13 +26,16 @@ export interface KeyLookup {
   /** The condition for the row of a key; {@link KeyLookup.values} are its parameters. */
   readonly sql: string;
   values(key: Key): SqlValue[];
-  /** What orders the rows of a hash value as their items' sort values do. */
+  /** The order of a hash value's rows that equals the order of their items' sort values. */
   readonly order: string;
-  /** The condition for the rows of a hash value behind `after` and up to `to` (undefined: the last); undefined: there are none. */
+  /**
+   * The condition for the rows of a hash value after `after` and up to `to` (undefined: the last); undefined: there are
+   * none.
+   */
   between(hash: string, after: string, to: string | undefined): Where | undefined;
 }
 
-/** Behind every sort value: DynamoDB's have 1,024 bytes at most. */
+/** Greater than every sort value: DynamoDB's have at most 1,024 bytes. */
 const sortMax = "\u{10ffff}".repeat(257);
 
 /** How rows of a model are found in the database of a device. */
@@ -48,7 +51,7 @@ function byRenderedKey(model: Model): KeyLookup {
       sql: `${hash} = ?`,
       values: (key) => [key[0]],
       order: hash,
-      // A table without sort values has one row under a hash value, and it is behind nothing but the beginning.
+      // A table without sort values has one row for each hash value, and only a range from the beginning contains it.
       between: (value, after) => after === "" ? { sql: `${hash} = ?`, values: [value] } : undefined,
     };
   }
@@ -78,7 +81,8 @@ function byField(model: Model, field: Field, identity: Identity): KeyLookup {
       const [low, high] = [placeIn(prefix, after), to === undefined ? "behind" as const : placeIn(prefix, to)];
       if (value !== hash || low === "behind" || high === "before") return undefined;
       const bounds: [string, SqlValue][] = [];
-      // In a table that was altered behind the schema, what is not text stands before all texts, and is nobody's key.
+      // In a table that was altered without the schema, values that are not text sort before all texts, and are no
+      // item's key.
       const isText = `typeof(${column}) = 'text'`;
       if (low !== "before") bounds.push([`${column} > ?`, low.rest]);
       if (high !== "behind") bounds.push([`${column} <= ?`, high.rest]);
@@ -90,7 +94,7 @@ function byField(model: Model, field: Field, identity: Identity): KeyLookup {
   };
 }
 
-/** Where a text stands among those that begin with the prefix, by the order of their bytes. */
+/** Where a text sorts relative to those that begin with the prefix, by bytes. */
 function placeIn(prefix: string, text: string): "before" | "behind" | { readonly rest: string } {
   if (text.startsWith(prefix)) return { rest: text.slice(prefix.length) };
   return Buffer.compare(Buffer.from(text), Buffer.from(prefix)) < 0 ? "before" : "behind";

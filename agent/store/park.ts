@@ -1,13 +1,12 @@
 /**
- * Rows that are out of the way for a moment: where items swap the values of a `unique` field, or hand them on in a ring,
- * each is in the way of the next, and SQLite has no unique index that waits for the end of a transaction. All of them are
- * taken out first and put in again with their new values.
+ * Rows that are taken out for a moment: if items swap the values of a `unique` field, or pass them on in a ring, each
+ * blocks the next, and SQLite has no unique index that is checked only at the end of a transaction. So all of them are
+ * deleted first, and inserted again with their new values.
  *
  * Guarantee: a row comes back with its `_id`, with what never leaves the device, and with columns that an application
- * added. They are copied by SQL alone, so that no value passes through a driver that might round or cut it.
- *
- * Rejected: NULL or a placeholder in the unique column meanwhile, which `required` and `enum` may not allow; dropping the
- * index, which makes a large table wait.
+ * added. They are copied only by SQL, so that no value passes through a driver that might round or cut it. Rejected:
+ * NULL or a placeholder in the unique column meanwhile, which `required` and `enum` may not allow; dropping the index,
+ * which takes long for a large table.
  *
  * @module
  */
@@ -56,7 +55,7 @@ export function clashingKeys(db: Database, model: Model, identity: Identity, key
   return [...found.values()];
 }
 
-/** Rows of one model that are out. Must be made, used and forgotten inside one transaction, with capture off. */
+/** Rows of one model that are taken out. Must be created, used and dropped inside one transaction, with capture off. */
 export class Park {
   readonly #table: string;
   readonly #columns: readonly string[];
@@ -69,7 +68,7 @@ export class Park {
     db.exec(`DROP TABLE IF EXISTS ${this.#table}; CREATE TABLE ${this.#table}(h, s, ${this.#columns.join(", ")})`);
   }
 
-  /** Takes the key's row out. Nothing where there is none. */
+  /** Takes the key's row out. Does nothing if there is none. */
   take(key: Key): void {
     const { sql, values } = keyLookup(this.model, this.identity);
     const table = ident(this.model.name);
@@ -79,9 +78,9 @@ export class Park {
   }
 
   /**
-   * Puts a row that was taken in again, as the item has it. False: no row of this key was taken.
+   * Inserts a row that was taken out again, with the item's values. False: no row of this key was taken out.
    *
-   * @throws SyncError `constraint` where it clashes with another row
+   * @throws SyncError `constraint` if it clashes with another row
    */
   put(key: Key, item: Attributes): boolean {
     const fields = new Map(itemFields(this.model).map((field) => [columnName(field), field]));
@@ -102,7 +101,7 @@ export class Park {
     }
   }
 
-  /** Forgets what was taken. */
+  /** Drops the rows that were taken out. */
   close(): void {
     this.db.exec(`DROP TABLE ${this.#table}`);
   }

@@ -1,11 +1,11 @@
 /**
- * Regular expressions of `validate` as SQL, as far as SQLite can say them without a function of ours: a whole text, of ASCII
- * characters and classes, each as often as is said, the last one as often as it likes.
+ * Regular expressions of `validate` as SQL, as far as SQLite can express them without a function of ours: a whole text
+ * of ASCII characters and classes, each a fixed number of times, the last one any number of times.
  *
  *     ^[A-Z]{2}-\d{4}$      ^[a-z][a-z0-9_]*$      ^[0-9a-f]{8,16}$
  *
- * Guarantee: what the expression matches, the SQL lets through; what it does not match, the SQL refuses (a text with a NUL
- * apart, at which SQLite's GLOB ends). Anything else is undefined: then the cloud alone judges.
+ * Guarantee: the SQL accepts exactly the texts that the expression matches (except a text with a NUL, at which SQLite's
+ * GLOB ends). For any other expression the result is undefined: then only the cloud checks.
  *
  * @module
  */
@@ -23,7 +23,7 @@ const classes: Readonly<Record<string, string>> = { d: digits, w: `${digits}_${l
 /** Longer patterns are not worth a trigger's text. */
 const lengthMax = 200;
 
-/** The condition under which a column matches; undefined where SQL can't say it. */
+/** The condition under which a column matches; undefined if SQL can't say it. */
 export function patternSql(source: string, flags: string, column: string): string | undefined {
   const pieces = /^[u]?$/.test(flags) ? piecesOf(source) : undefined;
   if (!pieces || pieces.length === 0) return undefined;
@@ -87,7 +87,7 @@ function atomAt(source: string, at: number): { readonly set: string; readonly ne
     return set === undefined ? undefined : { set, next: at + 2 };
   }
   if (c === "[") return classAt(source, at);
-  // Anything else that means more than itself, or is no ASCII.
+  // Any other special character, or one that is not ASCII.
   return /[.()|*+?{}\]^$\\]/.test(c) || !isPlain(c) ? undefined : { set: c, next: at + 1 };
 }
 

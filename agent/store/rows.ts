@@ -1,9 +1,9 @@
 /**
- * A model's rows as items: what the sync logic reads and writes. Items are tagged JSON by attribute name, without computed
- * attributes, without the identity that the key names, without attributes that never leave the device.
+ * A model's rows as items: what the sync logic reads and writes. Items are tagged JSON by attribute name, without
+ * computed attributes, without the identity that the key names, without attributes that never leave the device.
  *
  * Guarantee: what {@link Rows.put} writes, {@link Rows.byKey} gives back so that {@link Rows.equals} holds, and
- * {@link Rows.merged} gives back untouched what the device did not change, whatever form its writer gave it.
+ * {@link Rows.merged} returns values that the device did not change in the form that their writer gave them.
  *
  * @module
  */
@@ -21,23 +21,11 @@ import type { Key } from "../../protocol.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Field, Identity, Model } from "../../schema/model.ts";
 import type { Attributes, Json } from "../../schema/values.ts";
-import { checkValue } from "../../schema/check.ts";
 import { renderKey } from "../../schema/item.ts";
-import {
-  columnName,
-  columnType,
-  mayBeAltered,
-  msToColumn,
-  normalised,
-  readSql,
-  retagged,
-  sameValue,
-  textOf,
-  toItem,
-} from "./columns.ts";
-import { defaultColumn, itemFields, keySql } from "./ddl.ts";
+import { columnName, columnType, mayBeAltered, msToColumn, readSql, textOf, toItem } from "./columns.ts";
+import { itemFields, keySql } from "./ddl.ts";
 import { type KeyLookup, keyLookup } from "./key_lookup.ts";
-import { toColumnLeniently } from "../migration/recast.ts";
+import { RowValues } from "./row_values.ts";
 import { isEnvironmental, toSyncError } from "./faults.ts";
 import { ident } from "./sql.ts";
 import { refuseAlteredTexts } from "./texts.ts";
@@ -51,44 +39,47 @@ export interface LocalRow {
   readonly item: Attributes;
 }
 
-/** A row of a list: without an item where it has a value that its column's type does not allow. */
+/** A row of a list: without an item if it has a value that its column's type does not allow. */
 export interface RangeRow {
   readonly key: Key;
   readonly row?: LocalRow;
 }
 
-/** What became of rows that were to go. */
+/** The result of deleting rows. */
 export interface Removal {
   /** The `_id`s that no row has now. */
   readonly removed: readonly RowId[];
-  /** Those whose rows an application's trigger or constraint keeps. */
+  /** Those whose rows an application's trigger or constraint refuses to delete. */
   readonly refused: readonly RowId[];
-  /** What the first of them was kept for. */
+  /** The reason for the first of them. */
   readonly reason?: string;
 }
 
 /** The rows of one model. Writing methods are for the agent: call them inside `store.applying`. */
 export interface Rows {
-  /** @throws SyncError `invalid` for a value that its column's type does not allow (a table altered behind the schema) */
+  /**
+   * @throws SyncError `invalid` for a value that its column's type does not allow (in a table altered without the
+   * schema)
+   */
   byId(id: RowId): LocalRow | undefined;
-  /** Rows by `_id`, read together. One that is missing, or that {@link byId} would throw for, is left out. */
+  /** Rows by `_id`, read together. Missing rows, and rows for which {@link byId} would throw, are left out. */
   byIds(ids: readonly RowId[]): Map<RowId, LocalRow>;
   /** @throws SyncError as {@link byId} */
   byKey(key: Key): LocalRow | undefined;
   idByKey(key: Key): RowId | undefined;
-  /** Undefined where there is no row, or it has no key: of a table that was altered behind the schema. */
+  /** Undefined if there is no row, or if it has no key (in a table that was altered without the schema). */
   keyById(id: RowId): Key | undefined;
-  /** The key fields of a row as JSON, for people; undefined where they have none. */
+  /** The key fields of a row as JSON, for people; undefined if they have none. */
   keyJson(id: RowId): string | undefined;
   /**
    * Inserts the item or updates its row in place, keeping `_id` and what never leaves the device. Attributes that the
    * schema doesn't know are ignored; columns that the item lacks become NULL.
    *
-   * @throws SyncError `constraint` for an item that the table can't hold, or whose attributes don't give the key
+   * @throws SyncError `constraint` for an item that the table can't hold, or whose attributes don't make the key
    */
   put(key: Key, item: Attributes): void;
   /**
-   * As {@link put}, but a row that says the same already, in whatever spelling, is left alone.
+   * As {@link put}, but a row that already has the same meaning, in any spelling, is left alone.
    *
    * @returns whether there was anything to change
    * @throws SyncError as {@link put}
@@ -96,7 +87,7 @@ export interface Rows {
   replace(key: Key, item: Attributes): boolean;
   /** Whether there was a row. */
   remove(key: Key): boolean;
-  /** Deletes rows by `_id`. One that an application's trigger won't let go stays, and holds up no other. */
+  /** Deletes rows by `_id`. A row that an application's trigger does not let go stays, and holds up no other. */
   removeIds(ids: readonly RowId[]): Removal;
   /** Those of them that rows have. */
   presentIds(ids: readonly RowId[]): RowId[];
@@ -105,43 +96,31 @@ export interface Rows {
   /** Whether {@link put} of this item would leave the row as it is. */
   equals(row: LocalRow, item: Attributes): boolean;
   /**
-   * What is sent up: the row's item, but each attribute that is as the base has it in the base's own form, and with the
-   * attributes of the base that the schema doesn't know.
+   * The item to send: the row's item, but with unchanged attributes in the base's own form, and with the base's
+   * attributes that the schema does not know.
    */
   merged(row: LocalRow, base: Attributes | undefined): Attributes;
-  /** How many rows there are: reads the whole of an index. */
+  /** The number of rows: reads a whole index. */
   count(): number;
-  /** A page of rows behind `afterId`, by `_id`, whose keys `_sync_seen` does not have for the channel. Fewer than `limit`: the last page. */
+  /**
+   * A page of rows after `afterId`, by `_id`, whose keys are not in `_sync_seen` for the channel. Fewer than `limit`:
+   * the last page.
+   */
   unseen(channel: string, afterId: RowId, limit: number): { readonly id: RowId; readonly key: Key }[];
   /**
-   * Rows under a hash value behind `after` and up to `to` (absent: the last), in the order of their sort values, by key. A row
-   * that {@link byKey} would throw for has no item.
+   * Rows with a hash value, after `after` and up to `to` (absent: the last), in the order of their sort values, by key.
+   * A row for which {@link byKey} would throw has no item.
    */
   range(hash: string, after: string, to: string | undefined, limit: number): RangeRow[];
-  /** Rows behind `afterId` by `_id`, as {@link range}. */
+  /** Rows after `afterId` by `_id`, as {@link range}. */
   after(afterId: RowId, limit: number): (RangeRow & { readonly id: RowId })[];
-}
-
-/** What a row is given for attributes that it needs and its item lacks: the item is older than the requirement. */
-function neededDefaults(model: Model): Map<Field, Json> {
-  return new Map(
-    itemFields(model).flatMap((field): [Field, Json][] => {
-      const value = field.required ? defaultColumn(field) : undefined;
-      return value === undefined ? [] : [[field, toItem(field, typeof value === "bigint" ? String(value) : value)!]];
-    }),
-  );
-}
-
-/** The same by attribute, for the cloud to count with. */
-export function rowDefaults(model: Model): Attributes {
-  return Object.fromEntries([...neededDefaults(model)].map(([{ attribute }, value]) => [attribute, value]));
 }
 
 /** {@link Rows} of a model that has a table. */
 export class TableRows implements Rows {
   readonly #fields: readonly Field[];
   readonly #table: string;
-  readonly #known: ReadonlySet<string>;
+  readonly #values: RowValues;
   readonly #sql: Readonly<
     Record<
       | "byId"
@@ -159,12 +138,10 @@ export class TableRows implements Rows {
     >
   >;
   readonly #lookup: KeyLookup;
-  /** The item before was a new one: then the next is tried as one, which spares a look for its row. */
+  /** The previous item was new: then the next is tried as a new one, too, which saves a look-up of its row. */
   #mostlyNew = false;
-  /** Of columns that may not be NULL: what an item that lacks the attribute has. The item is older than the requirement. */
-  readonly #defaults: ReadonlyMap<Field, Json>;
 
-  /** @param aim called before each write: see `Store.aim`; for who only reads, nothing */
+  /** @param aim called before each write: see `Store.aim`; a no-op for readers */
   constructor(
     readonly db: Database,
     readonly model: Model,
@@ -172,16 +149,15 @@ export class TableRows implements Rows {
     readonly aim: () => void = () => {},
   ) {
     this.#fields = itemFields(model);
-    this.#defaults = neededDefaults(model);
     this.#table = ident(model.name);
-    this.#known = new Set(model.fields.map((field) => field.attribute));
+    this.#values = new RowValues(model);
     const key = keySql(model);
     this.#lookup = keyLookup(model, identity);
     const keyColumns = `_id AS id, ${readSql("TEXT", key.hash)} AS h, ${
       key.sort ? readSql("TEXT", key.sort) : "''"
     } AS s`;
     const values = this.#fields.map((f, i) => `, ${readSql(columnType(f), columnName(f))} AS c${i}`).join("");
-    // Of a table that was altered behind the schema: such a row is none of the table's items.
+    // In a table that was altered without the schema: such a row is not an item of the table.
     const hasKey = `typeof(${key.hash}) = 'text'${key.sort ? ` AND typeof(${key.sort}) = 'text'` : ""}`;
     const where = this.#lookup.sql;
     const columns = this.#fields.map(columnName);
@@ -191,7 +167,7 @@ export class TableRows implements Rows {
       byKey: `SELECT ${keyColumns}${values} FROM ${this.#table} WHERE ${where}`,
       idByKey: `SELECT _id AS id FROM ${this.#table} WHERE ${where}`,
       keyById: `SELECT ${keyColumns} FROM ${this.#table} WHERE _id = ?`,
-      // A model of nothing but identity has no column to set: its row is as it must be.
+      // A model that has only identity fields has no column to set: its row is already right.
       update: `UPDATE ${this.#table} SET ${columns.map((c) => `${c} = ?`).join(", ") || "_id = _id"} WHERE ${where}`,
       insert: columns.length > 0
         ? `INSERT INTO ${this.#table}(${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")})`
@@ -240,7 +216,7 @@ export class TableRows implements Rows {
         .get(id);
       return typeof row?.key === "string" && !mayBeAltered(row.key) ? row.key : undefined;
     } catch (error) {
-      // A BLOB where a text belongs has no JSON.
+      // A BLOB instead of a text has no JSON.
       if (isEnvironmental(error)) throw error;
       return undefined;
     }
@@ -271,12 +247,12 @@ export class TableRows implements Rows {
     return true;
   }
 
-  /** False where anything stands in the way: then the usual way tells what. */
+  /** False if anything prevents it: then the usual path reports the cause. */
   #insertNew(key: Key, item: Attributes): boolean {
     const values = this.#valuesOf(key, item);
     this.aim();
     try {
-      // None: a trigger of an application skipped the row (RAISE(IGNORE)).
+      // No row: an application's trigger skipped it (RAISE(IGNORE)).
       return this.db.sql(this.#sql.insert).changes(...values) > 0;
     } catch (error) {
       if (faultOf(error) === "constraint") return false;
@@ -289,7 +265,11 @@ export class TableRows implements Rows {
     if (hash !== key[0] || sort !== key[1]) {
       throw new SyncError("constraint", `${this.#name(key)}: the item's attributes don't give its key`);
     }
-    return this.#fields.map((field) => this.#toColumn(field, key, this.#given(field, item)));
+    try {
+      return this.#values.columnsOf(item);
+    } catch (cause) {
+      throw new SyncError("constraint", `Writing ${this.#name(key)}: ${(cause as Error).message}`, { cause });
+    }
   }
 
   #write(key: Key, item: Attributes, mayExist: boolean): void {
@@ -305,7 +285,7 @@ export class TableRows implements Rows {
     }
   }
 
-  /** `RAISE(IGNORE)` ends a statement as if it had succeeded: only what it changed tells. */
+  /** `RAISE(IGNORE)` ends a statement as if it had succeeded: only the number of changes shows it. */
   #skipped(what: string, key: Key): SyncError {
     return new SyncError(
       "constraint",
@@ -331,7 +311,7 @@ export class TableRows implements Rows {
     try {
       remove = this.db.sql(sql);
     } catch (error) {
-      // A trigger that calls what this process does not have: no deletion can even be prepared.
+      // A trigger calls a function that this process does not have: no deletion can even be prepared.
       if (isEnvironmental(error) || error instanceof SyncError) throw error;
       return { removed: [], refused: ids, reason: (error as Error).message };
     }
@@ -340,7 +320,7 @@ export class TableRows implements Rows {
     } catch (error) {
       if (isEnvironmental(error) || !this.db.inTransaction) throw error;
     }
-    // A trigger or a constraint of an application refuses some of them, or ignores it: each by itself.
+    // A trigger or a constraint of an application refuses or ignores some of them: delete them one by one.
     const removed: RowId[] = [], refused: RowId[] = [];
     let reason: string | undefined;
     for (const id of ids) {
@@ -384,37 +364,18 @@ export class TableRows implements Rows {
     try {
       return this.equals(this.#toLocal(row), item);
     } catch (error) {
-      // A value that its type does not allow is none that the item has: it is to be written over.
+      // A value that its type does not allow differs from any item's value: it must be overwritten.
       if (error instanceof SyncError && error.code === "invalid") return false;
       throw error;
     }
   }
 
   equals(row: LocalRow, item: Attributes): boolean {
-    return this.#fields.every((field) => this.#same(field, row.item[field.attribute], this.#given(field, item)));
+    return this.#values.equals(row.item, item);
   }
 
   merged(row: LocalRow, base: Attributes | undefined): Attributes {
-    if (!base) return row.item;
-    const merged: [string, Json][] = [];
-    for (const field of this.#fields) {
-      const mine = row.item[field.attribute], theirs = base[field.attribute];
-      const same = this.#same(field, mine, this.#given(field, base));
-      const value = same && this.#isTakenBack(field, theirs) ? theirs : this.#asSent(field, mine, theirs);
-      if (value !== undefined) merged.push([field.attribute, value]);
-    }
-    // Not by assignment: `__proto__` is a name like any other.
-    return Object.fromEntries([
-      ...merged,
-      ...Object.entries(base).filter(([attribute]) => !this.#known.has(attribute)),
-    ]);
-  }
-
-  #asSent(field: Field, mine: Json | undefined, theirs: Json | undefined): Json | undefined {
-    if (mine === undefined || (field.type !== "object" && field.type !== "array")) return mine;
-    const sent = retagged(mine, theirs);
-    // The schema may have changed: what was a set is declared a list now.
-    return checkValue(field, sent) === undefined ? sent : mine;
+    return this.#values.merged(row.item, base);
   }
 
   count(): number {
@@ -448,48 +409,9 @@ export class TableRows implements Rows {
     }
   }
 
-  /** An item's value, or what stands for one that the table needs and the item lacks. */
-  #given(field: Field, item: Attributes): Json | undefined {
-    return item[field.attribute] ?? this.#defaults.get(field) ?? item[field.attribute];
-  }
-
-  /** Whether the cloud takes a base's own form: not one of a type that the field had once, nor a gap that it must fill. */
-  #isTakenBack(field: Field, theirs: Json | undefined): boolean {
-    return theirs == null ? !this.#defaults.has(field) : checkValue(field, theirs) === undefined;
-  }
-
-  /** Whether the row's value is the one that the column would have for the given one. */
-  #same(field: Field, mine: Json | undefined, given: Json | undefined): boolean {
-    try {
-      return sameValue(mine, normalised(field, given));
-    } catch {
-      // A value of another type than the column's may mean one of it; otherwise it is no value that the column has.
-      const meant = this.#meant(field, given);
-      return meant !== undefined && sameValue(mine, meant);
-    }
-  }
-
-  #meant(field: Field, given: Json | undefined): Json | undefined {
-    try {
-      const column = toColumnLeniently(field, given);
-      return toItem(field, typeof column === "bigint" ? String(column) : column);
-    } catch {
-      return undefined;
-    }
-  }
-
-  #toColumn(field: Field, key: Key, value: Json | undefined): SqlValue {
-    try {
-      return toColumnLeniently(field, value);
-    } catch (cause) {
-      const why = (cause as Error).message;
-      throw new SyncError("constraint", `Writing ${this.#name(key)}: ${field.name} ${why}`, { cause });
-    }
-  }
-
   /**
-   * Refuses a row with a text that is no UTF-8 (`CAST(x'42fc' AS TEXT)`), its key's first: the runtime has made another one of
-   * it, which would go up in its place, or remove another item.
+   * Refuses a row with a text that is not UTF-8 (`CAST(x'42fc' AS TEXT)`), the key's texts first: the runtime has made
+   * another text of it, which would be sent instead, or would remove another item.
    */
   #checkTexts(row: SqlRow, fields: readonly Field[]): void {
     if (!mayBeAltered(row.h) && !mayBeAltered(row.s) && !fields.some((_, i) => mayBeAltered(row[`c${i}`]))) return;
@@ -522,7 +444,7 @@ export class TableRows implements Rows {
   }
 }
 
-/** @throws SyncError `invalid` for a row without a key: of a table that was altered behind the schema */
+/** @throws SyncError `invalid` for a row without a key (in a table that was altered without the schema) */
 function keyOfRow(row: SqlRow): Key {
   try {
     return [textOf(row.h ?? null), textOf(row.s ?? null)];

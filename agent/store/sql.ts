@@ -1,6 +1,6 @@
 /**
- * The SQL texts that the store is made of: names, literals, the current time, generated ids, and value templates. All of
- * it runs in any process that opens the file, on SQLite 3.38 and later, without functions of our own.
+ * The SQL texts that the store uses: names, literals, the current time, generated ids, and value templates. All of it
+ * runs in any process that opens the file, on SQLite 3.38 and later, without functions of our own.
  *
  * Guarantee: {@link templateSql} gives byte for byte what `renderTemplate` gives for the same row.
  *
@@ -20,7 +20,7 @@ export function literal(text: string): string {
   return `'${text.replaceAll("'", "''")}'`;
 }
 
-/** A finite number as a literal: digits only where it is whole, so that it is an INTEGER. */
+/** A finite number as a literal: only digits if it is whole, so that it is an INTEGER. */
 export function numeral(value: number): string {
   return Number.isSafeInteger(value) ? String(value) : /[.e]/.test(String(value)) ? String(value) : `${value}.0`;
 }
@@ -39,7 +39,7 @@ function randomLettersSql(count: number): string {
   return Array.from({ length: count }, () => `substr(${letters}, (random() & 31) + 1, 1)`).join(" || ");
 }
 
-/** A default that makes a value as `generate` asks. A default can't have a subquery, hence the repeated clock. */
+/** A default that generates a value as `generate` says. A default can't have a subquery, hence the repeated clock. */
 export function generatorSql({ kind, length }: NonNullable<Field["generate"]>): string {
   if (kind === "uid") return randomLettersSql(length);
   if (kind === "ulid") {
@@ -47,21 +47,21 @@ export function generatorSql({ kind, length }: NonNullable<Field["generate"]>): 
       { length: 10 },
       (_, i) => `substr(${letters}, ((${nowMsSql} >> ${45 - 5 * i}) & 31) + 1, 1)`,
     );
-    // Hexadecimal digits are letters of a ULID, too: 64 random bits for each millisecond in place of 80, for one call in place
-    // of 32 (measured: a fifth of an insert with its capture).
+    // Hexadecimal digits are letters of a ULID, too: 64 random bits for each millisecond instead of 80, for one call
+    // instead of 32 (measured: a fifth of an insert with its capture).
     return `${time.join(" || ")} || hex(randomblob(8))`;
   }
   return "lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-' || " +
     "substr('89ab', (random() & 3) + 1, 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)))";
 }
 
-/** A field's value as a template puts it in: the text of its item form. NULL stays NULL. */
+/** A field's value in a template: the text of its item form. NULL stays NULL. */
 function partSql(field: Field, column: string, inKey: boolean): string {
   switch (field.type) {
     case "number":
-      // In a key the table takes nothing but whole numbers, as INTEGER, whole REAL or digits.
+      // In a key, the table accepts only whole numbers, as INTEGER, whole REAL or digits.
       if (inKey) return `CAST(${column} AS INTEGER)`;
-      // A whole number renders as digits, whatever it is stored as; any other has no rendering.
+      // A whole number renders as digits, in whatever form it is stored; other numbers do not render.
       return `CASE typeof(${column}) WHEN 'integer' THEN ${column} WHEN 'real' THEN ` +
         `CASE WHEN ${column} = CAST(${column} AS INTEGER) AND abs(${column}) <= 9007199254740991 ` +
         `THEN CAST(${column} AS INTEGER) END ` +
@@ -69,8 +69,8 @@ function partSql(field: Field, column: string, inKey: boolean): string {
     case "boolean":
       return `CASE ${column} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END`;
     case "date":
-      // A key takes only the canonical text (the table checks it); elsewhere SQLite's other spellings are made canonical.
-      // By way of the day's number: a 30th of February as a text is rendered differently by SQLite 3.40 and 3.46.
+      // A key takes only the canonical text (the table checks it); elsewhere SQLite's other spellings are converted to
+      // it, by way of the day's number, because SQLite 3.40 and 3.46 render a 30th of February differently as text.
       return inKey || !field.isoDates ? column : `strftime('%Y-%m-%dT%H:%M:%fZ', julianday(${column}))`;
     default:
       return column;
@@ -78,8 +78,9 @@ function partSql(field: Field, column: string, inKey: boolean): string {
 }
 
 /**
- * Whether a column is a date as `2024-12-31T23:59:59.000Z`, of a day that there is. By its text alone: SQLite's date functions
- * judge a 30th of February differently from version to version, and every version that opens the file must agree.
+ * Whether a column is a date as `2024-12-31T23:59:59.000Z`, of a day that exists. By its text alone: SQLite's date
+ * functions judge a 30th of February differently from version to version, and every version that opens the file must
+ * agree.
  */
 export function canonicalDateSql(column: string): string {
   const digits = (n: number) => "[0-9]".repeat(n);
@@ -104,8 +105,8 @@ function paddedSql(text: string, width: number, pad: string): string {
 }
 
 /**
- * A template as an SQL expression of type TEXT, NULL where a named field is NULL. The agent's own identity is put in as a
- * literal where the model's key names it, since no row may have another.
+ * A template as an SQL expression of type TEXT, NULL where a named field is NULL. The agent's own identity is a literal
+ * if the model's key names it, since no row may have another.
  *
  * @param columnOf the SQL of a field's column: a name, or `new."name"` in a trigger
  */

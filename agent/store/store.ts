@@ -1,13 +1,13 @@
 /**
  * The device's database, open: transactions, the capture flag, the models' rows, and the agent's small facts (`_sync`).
  *
- * Guarantee: a file is opened only by the device and account it belongs to and by a Twintable that knows its layout; what
- * has to be migrated is migrated in one transaction, so that a crash leaves the old or the new schema, nothing between.
+ * Guarantee: only the device and account to which a file belongs can open it, and only a Twintable that knows its
+ * layout. A migration is one transaction, so a crash leaves the old or the new schema, and nothing in between.
  *
- * The agent keeps its facts in `_sync` for the `_status` view (`agent/upkeep/facts.ts`), `lastAck`, `lastSync` (ms), `dropped`,
- * `trimmed:<table>`, `generation`, `restoredAt`. The store itself: `complaints` (how many the last check had), `format`, `device`,
- * `account`, `fingerprint`, `schema`, `ddl`, `table:<model>`, and
- * `resnapshot` (1 after a migration that left columns to be filled; whoever takes the snapshot removes it).
+ * The agent stores its facts in `_sync` for the `_status` view (`agent/upkeep/facts.ts`), `lastAck`, `lastSync` (ms),
+ * `dropped`, `trimmed:<table>`, `generation`, `restoredAt`. The store itself: `complaints` (how many the last check
+ * had), `format`, `device`, `account`, `fingerprint`, `schema`, `ddl`, `table:<model>`, and `resnapshot` (1 after a
+ * migration that left columns to be filled; taking the snapshot removes it).
  *
  * @module
  */
@@ -31,13 +31,16 @@ export interface StoreOptions {
   readonly path: string;
   readonly schema: Schema;
   readonly identity: Identity;
-  /** Let the file's group read and write it: mode 0660. Default: its owner alone, 0600. A file that is shared already stays so. */
+  /**
+   * Let the file's group read and write it: mode 0660. Default: its owner alone, 0600. A file that is already shared
+   * stays shared.
+   */
   readonly group?: boolean;
   /** Default `full`. */
   readonly synchronous?: "full" | "normal";
   /** Default: the runtime's own SQLite. */
   readonly driver?: Driver;
-  /** Look for damage first: after an agent was killed or the machine lost its power. Default false. */
+  /** Check for damage first: after an agent was killed or the machine lost power. Default false. */
   readonly check?: boolean;
   /** The wall clock, ms since 1970. */
   readonly now: () => number;
@@ -50,37 +53,42 @@ export interface Store {
   readonly identity: Identity;
   /** What opening it had to change. */
   readonly migration: Migration;
-  /** What the check of its pages complained about that is no damage (`damage.ts`). */
+  /** Complaints of the check of its pages that are not damage (`damage.ts`). */
   readonly complaints: readonly string[];
   /** The wall clock, ms since 1970. */
   now(): number;
   /**
-   * Runs `fn` in a write transaction: committed when it returns, rolled back when it throws. A nested call joins the outer
-   * one. `fn` must be synchronous.
+   * Runs `fn` in a write transaction: committed when it returns, rolled back when it throws. A nested call joins the
+   * outer one. `fn` must be synchronous.
    *
-   * @param unchecked also while something of the agent's is dropped or altered: for who touches `_sync` alone
-   * @throws SyncError `busy`, `full`, `io` of SQLite itself; `altered` (see {@link Store.altered}); whatever `fn` throws
+   * @param unchecked also while something of the agent's is dropped or altered: for writers that touch only `_sync`
+   * @throws SyncError `busy`, `full`, `io` of SQLite itself; `altered` (see {@link Store.altered}); whatever `fn`
+   * throws
    */
   tx<T>(fn: () => T, unchecked?: boolean): T;
   /**
-   * The triggers, tables and views of the agent that somebody has dropped or altered since the store was opened: writes go
-   * unnoticed now, and none of the agent's may be mixed with them. A look at one number, unless the file's schema has changed.
+   * The triggers, tables and views of the agent that somebody has dropped or altered since the store was opened:
+   * application writes go unnoticed now, and the agent must not mix its own writes with them. This reads one number,
+   * unless the file's schema has changed.
    */
   altered(): readonly string[];
-  /** Counts transactions: what was gathered for one must not get into the next. */
+  /** Counts transactions, so that what was collected for one does not get into the next. */
   readonly transaction: number;
-  /** Runs `fn` just before the transaction under way is committed: for what is cheaper done at once. Forgotten if it is not. */
+  /**
+   * Runs `fn` just before the current transaction is committed, for work that is cheaper when batched. Dropped on a
+   * rollback.
+   */
   beforeCommit(fn: () => void): void;
   /**
-   * Runs `fn`, inside `tx`, with capture off for what the agent writes in it: no other connection ever sees the flag. What
-   * triggers of an application write into other models meanwhile is captured. A nested call joins.
+   * Runs `fn`, inside `tx`, with capture off for what the agent writes in it: no other connection ever sees the flag.
+   * Writes of an application's triggers into other models meanwhile are captured. A nested call joins.
    */
   applying<T>(fn: () => T): T;
   /** Within {@link Store.applying}: rows of this model are written next. Undefined: a savepoint was rolled back, and the flag with it. */
   aim(model: Model | undefined): void;
   /** The file's own number of a model. @throws RangeError for a model that is not on the device */
   number(model: Model): number;
-  /** The model of a number; undefined for one that this schema doesn't have any more. */
+  /** The model of a number; undefined if this schema no longer has it. */
   modelByNumber(number: number): Model | undefined;
   /** @throws RangeError for a model that is not on the device */
   rows(model: Model): Rows;
@@ -139,7 +147,7 @@ class SqlStore implements Store {
       throw toSyncError(error, "Beginning a transaction");
     }
     try {
-      // With the lock held nobody can alter anything any more before the commit.
+      // With the lock held, no other program can alter anything before the commit.
       if (!unchecked && this.altered().length > 0) throw alteredError(this.altered());
       const result = this.#joined(fn);
       if (result instanceof Promise) throw new TypeError("a transaction's function must be synchronous");
@@ -149,7 +157,7 @@ class SqlStore implements Store {
     } catch (error) {
       this.#applying = this.#aimed = 0;
       this.#beforeCommit = [];
-      // SQLite rolls back by itself where it ran out of disk or memory: then there is nothing left to roll back.
+      // SQLite rolls back by itself if it runs out of disk or memory: then there is nothing left to roll back.
       if (this.db.inTransaction) this.db.exec("ROLLBACK");
       throw isEnvironmental(error) ? toSyncError(error, "Writing the database") : error;
     }
@@ -184,7 +192,7 @@ class SqlStore implements Store {
       return fn();
     } finally {
       this.#applying--;
-      // The flag must never be committed as anything but 0. Where the transaction is gone, so is the flag.
+      // The flag must never be committed with another value than 0. If the transaction is gone, so is the flag.
       if (this.#applying === 0 && this.#aimed !== 0) {
         this.#aimed = 0;
         if (this.db.inTransaction) this.db.sql("UPDATE _sync_flag SET applying = 0").run();
@@ -233,14 +241,14 @@ class SqlStore implements Store {
   }
 }
 
-/** What writing fails with while something of the agent's is missing, and what an agent stops with. */
+/** The error of writes while something of the agent's is missing, and the error with which an agent stops. */
 export function alteredError(names: readonly string[]): SyncError {
   const some = names.slice(0, 5).join(", "), more = names.length - 5;
   return new SyncError(
     "altered",
     `an application has dropped or altered ${some}${more > 0 ? ` and ${more} more` : ""} while the agent ran, ` +
       "so that changes go unnoticed",
-    { hint: "start the agent again: it makes them anew, and compares every row with what it knows of it" },
+    { hint: "start the agent again: it recreates them, and compares every row with its last synced version" },
   );
 }
 
@@ -256,7 +264,7 @@ export function openStore(options: StoreOptions): Store {
   let db: Database | undefined;
   try {
     if (path !== ":memory:") createPrivately(path);
-    // Before SQLite makes a WAL, which gets the same mode.
+    // Before SQLite creates a WAL, which gets the same mode.
     if (path !== ":memory:" && options.group) shareWithGroup(path);
     db = driver(path, { synchronous });
     const complaints = check || hadComplaints(db) ? checkPages(db, path) : [];
@@ -274,8 +282,8 @@ export function openStore(options: StoreOptions): Store {
 }
 
 /**
- * A store on a file that an agent has made, for a program that reads and writes beside it: nothing is migrated or checked, and what
- * is written is captured as any application's. Closing it closes the connection.
+ * A store on a file that an agent has made, for a program that reads and writes beside it: nothing is migrated or
+ * checked, and its writes are captured like any application's. Closing it closes the connection.
  *
  * @param schema the file's own (`presentSchema`)
  */
@@ -290,8 +298,8 @@ function hadComplaints(db: Database): boolean {
 }
 
 /**
- * Refuses a damaged database before anything is built on it. Returns what SQLite complains about that is no damage, once what
- * can be rebuilt is.
+ * Refuses a damaged database before the agent uses it. Rebuilds what can be rebuilt, and returns SQLite's remaining
+ * complaints that are not damage.
  */
 function checkPages(db: Database, path: string): readonly string[] {
   const { damage, complaints } = findDamage(db);
@@ -302,7 +310,7 @@ function checkPages(db: Database, path: string): readonly string[] {
   });
 }
 
-/** Refuses a file that is not this agent's to open, before anything in it is touched. */
+/** Refuses a file that this agent must not open, before anything in it is touched. */
 function checkOwner(db: Database, path: string, identity: Identity): void {
   if (db.prepare("PRAGMA application_id").get()!.application_id === cloudTableId) {
     throw new SyncError("foreign-database", `"${path}" is a cloud's embedded table, not a device's database`, {
@@ -328,8 +336,8 @@ function checkOwner(db: Database, path: string, identity: Identity): void {
 }
 
 /**
- * Migrates where the file's DDL is not what this schema and this version of Twintable make, or not in the file any more:
- * what is missing is made anew. What was written without it `verify` finds.
+ * Migrates if the file's DDL differs from that of this schema and this version of Twintable, or is no longer in the
+ * file: what is missing is recreated. `verify` finds what was written without it.
  */
 function bringTo(db: Database, schema: Schema, identity: Identity): Migration {
   const fact = (name: string) => db.prepare("SELECT value FROM _sync WHERE name = ?").get(name)?.value;

@@ -1,10 +1,10 @@
 /**
  * The agent's own tables in the device's database, and the views on them. Applications read them and never write them.
  *
- * `_outbox` has no index that a bulk insert would touch: of the `up` models of one device, which is what measurements are,
- * only the row itself is written. The other models' entries are found by row through a partial index; SQLite uses it for a
- * query that names the model by a literal number (`model = 3`), not by a parameter. Entries of kind 3, which name a key
- * that lost its row, are found by it (`hash`, `sort`) through another.
+ * `_outbox` has no index that a bulk insert would touch: for `up` models of one device, the usual model of
+ * measurements, an insert writes only the row itself. The other models' entries are found by row through a partial
+ * index; SQLite uses it for a query that names the model by a literal number (`model = 3`), not by a parameter. Entries
+ * of kind 3, which name a key that lost its row, are found by it (`hash`, `sort`) through another.
  *
  * @module
  */
@@ -17,26 +17,26 @@ import { keyJsonSql } from "./triggers.ts";
 export const storeFormat = 1;
 
 /**
- * "Twtb": marks a file that nobody else has marked, so that `file` names it. Nothing is decided by it: an application may set its
- * own (a GeoPackage has to), and `_sync` tells whose the file is.
+ * "Twtb": marks a file that has no other mark, so that the command `file` names it. Nothing depends on it: an
+ * application may set its own mark (a GeoPackage has to), and `_sync` says to whom the file belongs.
  */
 export const applicationId = 0x54777462;
 
-/** "ttbl": the mark of an embedded cloud table (`cloud/embedded/layout.ts`), which is nobody's device. */
+/** "ttbl": the mark of an embedded cloud table (`cloud/embedded/layout.ts`), which is not a device's database. */
 export const cloudTableId = 0x7474626c;
 
-/** Under this name `_sync_kept` holds the removals that waited of a model that is gone. */
+/** The name under which `_sync_kept` holds pending removals of a removed model. */
 export const keptRemoval = "_outbox";
 
-/** Under this name `_sync` counts the rows that gave way in a table that is kept for people. */
+/** The name under which `_sync` counts the rows evicted from a table for people. */
 export function trimmedName(table: "_conflicts" | "_rejected"): string {
   return `trimmed:${table}`;
 }
 
-/** Under this name `_sync` has that somebody wants what is set aside to be tried again now. */
+/** The name under which `_sync` stores a request to try set-aside items again now. */
 export const asideRetryFact = "asideRetry";
 
-/** Creates what is missing. Column meanings are those of `agent/` (outbox, items, downlink, clock). */
+/** Creates what is missing. The modules of `agent/` (outbox, items, downlink, clock) explain the columns. */
 export const agentTablesSql = `
 CREATE TABLE IF NOT EXISTS _sync(name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _sync_flag(
@@ -44,7 +44,8 @@ CREATE TABLE IF NOT EXISTS _sync_flag(
   "full" INTEGER NOT NULL DEFAULT 0) STRICT;
 INSERT OR IGNORE INTO _sync_flag(id, applying, segment) VALUES (1, 0, 1);
 CREATE TABLE IF NOT EXISTS _sync_models(number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
-CREATE TABLE IF NOT EXISTS _sync_kept(model TEXT, row INTEGER, name TEXT, value ANY, key TEXT) STRICT;
+CREATE TABLE IF NOT EXISTS _sync_kept(
+  model TEXT, row INTEGER, name TEXT, value ANY, key TEXT, base TEXT) STRICT;
 CREATE INDEX IF NOT EXISTS _sync_kept_removals ON _sync_kept(name) WHERE name = '${keptRemoval}';
 CREATE TABLE IF NOT EXISTS _outbox(
   seq INTEGER PRIMARY KEY, model INTEGER, row INTEGER, kind INTEGER, time INTEGER, segment INTEGER,
@@ -54,7 +55,7 @@ CREATE TABLE IF NOT EXISTS _inflight(batch TEXT PRIMARY KEY, serial INTEGER, pay
 CREATE TABLE IF NOT EXISTS _sync_items(
   hash TEXT, sort TEXT, model INTEGER, source TEXT, stamp INTEGER, base TEXT, awaiting INTEGER NOT NULL DEFAULT 0,
   recheck INTEGER, gone INTEGER, issued INTEGER, swept INTEGER, prior TEXT,
-  era INTEGER, at INTEGER, offer TEXT,
+  era INTEGER, at INTEGER, offer TEXT, superseded INTEGER,
   PRIMARY KEY (hash, sort)) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS _sync_items_recheck ON _sync_items(recheck) WHERE recheck IS NOT NULL;
 CREATE TABLE IF NOT EXISTS _sync_channels(
@@ -64,6 +65,7 @@ CREATE TABLE IF NOT EXISTS _sync_seen(
   channel TEXT, hash TEXT, sort TEXT, PRIMARY KEY (channel, hash, sort)) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _sync_aside(
   hash TEXT, sort TEXT, model INTEGER, item TEXT, source TEXT, stamp INTEGER, error TEXT, time INTEGER,
+  unread INTEGER,
   PRIMARY KEY (hash, sort)) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _sync_waits(model INTEGER PRIMARY KEY, cloud TEXT, own TEXT, reason TEXT) STRICT;
 CREATE TABLE IF NOT EXISTS _sync_lacks(
@@ -103,18 +105,22 @@ export function outboxIndexesSql(models: ReadonlyMap<number, Model>): string[] {
   ];
 }
 
-/** Columns that came later than their table: added where they are missing. */
+/**
+ * Columns that came later than their table, added if they are missing. Each is in {@link agentTablesSql} as well: by that text a
+ * file knows that it lacks something.
+ */
 export const laterColumns: readonly { readonly table: string; readonly name: string; readonly sql: string }[] = [
   { table: "_sync_flag", name: "full", sql: `"full" INTEGER NOT NULL DEFAULT 0` },
   { table: "_sync_kept", name: "key", sql: "key TEXT" },
-  // Of a value that waited to be sent: what the cloud had under its attribute, as JSON.
+  // For an unsent value: what the cloud had under its attribute, as JSON.
   { table: "_sync_kept", name: "base", sql: "base TEXT" },
   { table: "_sync_items", name: "swept", sql: "swept INTEGER" },
   { table: "_sync_items", name: "prior", sql: "prior TEXT" },
   { table: "_sync_items", name: "era", sql: "era INTEGER" },
   { table: "_sync_items", name: "at", sql: "at INTEGER" },
   { table: "_sync_items", name: "offer", sql: "offer TEXT" },
-  // Of an item that could not be read: its model's number, where that is known.
+  { table: "_sync_items", name: "superseded", sql: "superseded INTEGER" },
+  // For an unreadable item: its model's number, if known.
   { table: "_sync_aside", name: "unread", sql: "unread INTEGER" },
 ];
 
@@ -135,7 +141,7 @@ function timeSql(ms: string): string {
 /** When the oldest change that the cloud has not acknowledged was made, by the device's clock. */
 const oldestSql = "(SELECT time FROM _outbox ORDER BY seq LIMIT 1)";
 
-/** `_status`: one row about the whole device; docs/device-database.md tells what each column means. */
+/** `_status`: one row about the whole device; docs/device-database.md explains each column. */
 const statusSql = `CREATE VIEW _status AS SELECT
   ${metaSql("device")} AS device,
   ${metaSql("account")} AS account,
@@ -146,7 +152,7 @@ const statusSql = `CREATE VIEW _status AS SELECT
   ${timeSql(metaSql("lastErrorAt"))} AS last_error_at,
   ${metaSql("problem")} AS problem,
   (SELECT count(*) FROM _outbox) AS outbox,
-  (SELECT count(*) FROM _inflight) AS inflight,
+  (SELECT coalesce(sum(json_array_length(payload, '$.flights')), 0) FROM _inflight) AS inflight,
   (SELECT count(*) FROM _rejected) AS rejected,
   (SELECT count(*) FROM _conflicts) AS conflicts,
   (SELECT count(*) FROM _sync_aside) AS aside,
@@ -160,8 +166,8 @@ const statusSql = `CREATE VIEW _status AS SELECT
   ${timeSql(metaSql("restoredAt"))} AS restored_at`;
 
 /**
- * `_pending`: the keys with changes that the cloud has not acknowledged, since when (ms since 1970, local clock). A part of
- * its own for each model, which names it literally: who asks for one model does not wait for the backlog of the others.
+ * `_pending`: the keys with changes that the cloud has not acknowledged, since when (ms since 1970, local clock). Each
+ * model has its own part, which names it literally: a query for one model does not scan the backlog of the others.
  */
 function pendingSql(models: ReadonlyMap<number, Model>): string {
   const sent = [...models].filter(([, model]) => goesUp(model));
@@ -172,7 +178,7 @@ function pendingSql(models: ReadonlyMap<number, Model>): string {
     WHERE o.model = ${number} AND o.key IS NULL
     UNION ALL SELECT key, time FROM _outbox WHERE ${gone} AND model = ${number}) GROUP BY key`
   );
-  // What waits of models that the schema no longer has, or no longer sends.
+  // Pending changes of models that the schema no longer has, or no longer sends.
   parts.push(
     `SELECT m.name AS model, o.key AS key, min(o.time) AS since FROM _sync_models AS m JOIN _outbox AS o ON o.model = m.number
   WHERE ${gone} AND m.number NOT IN (${sent.map(([number]) => number).join(", ")}) GROUP BY m.name, o.key`,
@@ -180,7 +186,10 @@ function pendingSql(models: ReadonlyMap<number, Model>): string {
   return `CREATE VIEW _pending AS\n${parts.join("\nUNION ALL ")}`;
 }
 
-/** Tools that read a file's schema line by line (a shell's `.schema`, ORMs' introspection) find a view on one. No name of ours has a line break. */
+/**
+ * Tools that read a file's schema line by line (a shell's `.schema`, ORMs' introspection) find a view on a single line.
+ * No name of ours has a line break.
+ */
 function oneLine(sql: string): string {
   return sql.replace(/\s*\n\s*/g, " ");
 }

@@ -1,7 +1,7 @@
 /**
- * Texts that are no UTF-8 (`CAST(x'42fc' AS TEXT)`). The runtime makes another text of such bytes, without a word: whoever
- * reads a row for an application or for the cloud would hand on what nobody has written. So every reader of a row's texts asks
- * here, and refuses the row by name; it stays as it is, for SQL to mend.
+ * Texts that are not UTF-8 (`CAST(x'42fc' AS TEXT)`). The runtime silently makes another text of such bytes, so reading
+ * a row for an application or for the cloud would pass on a text that nobody wrote. Every reader of a row's texts
+ * therefore checks here, and refuses the row by name; the row stays as it is, to be repaired by SQL.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { type Database, rowIdOf, type SqlValue } from "../sqlite/driver.ts";
 import { mayBeAltered, utf8Of } from "./columns.ts";
 import { ident } from "./sql.ts";
 
-/** A text that was read: what it is called, the SQL that gives it, and what the driver made of it. */
+/** A text that was read: its name, the SQL that reads it, and the driver's result. */
 export interface ReadText {
   readonly name: string;
   readonly sql: string;
@@ -20,8 +20,8 @@ export interface ReadText {
 }
 
 /**
- * Refuses a row with a text that is no UTF-8. Costs a look at each text, and a query only where the runtime's replacement
- * character stands in one.
+ * Refuses a row with a text that is not UTF-8. It scans each text, and runs a query only if one contains the runtime's
+ * replacement character.
  *
  * @throws SyncError `invalid`, with the row, what it is of, and its bytes
  */

@@ -1,18 +1,18 @@
 /**
- * Capture: plain SQL triggers that record each local write in the outbox, in the same transaction, in whatever process it
- * is made. An entry is a hint "look at this row" or, where the row is gone, "look at this key": entries too many are
- * harmless, an entry too few loses a change.
+ * Capture: plain SQL triggers that record each local write in the outbox, in the same transaction, in whatever process
+ * it is made. An entry is a hint "look at this row" or, if the row is gone, "look at this key": superfluous entries are
+ * harmless, a missing entry loses a change.
  *
  *   kind 1  a row was inserted         row
  *   kind 2  a row was updated          row
  *   kind 3  a key lost its row         row, hash, sort, key: deleted, evicted by REPLACE, or its key changed
  *
- * REPLACE fires no delete trigger for the rows that it evicts (unless `recursive_triggers` is on), so BEFORE triggers look
- * for them: by the key, by each unique field, by `_id`. They compute the key from the columns, not from the generated
- * ones, whose value SQLite does not define in a BEFORE trigger of an UPDATE.
+ * REPLACE fires no delete trigger for the rows that it evicts (unless `recursive_triggers` is on), so BEFORE triggers
+ * search for them: by the key, by each unique field, by `_id`. They compute the key from the columns, not from the
+ * generated ones, whose value SQLite does not define in a BEFORE trigger of an UPDATE.
  *
- * `_sync_flag.applying` is the number of the model whose rows the agent writes at that moment, else 0. What a trigger of an
- * application writes into another model then is a change like any other.
+ * `_sync_flag.applying` is the number of the model whose rows the agent is writing, otherwise 0. A write of an
+ * application's trigger into another model is a change like any other.
  *
  * @module
  */
@@ -26,21 +26,21 @@ import { ident, literal, nowMsSql, templateSql } from "./sql.ts";
 /** Kinds of outbox entries. */
 export const outboxKinds = { insert: 1, update: 2, gone: 3 } as const;
 
-/** Begins the message of a write that a trigger refuses: {@link readOnlyMessage} and foreign rows. */
+/** The beginning of the message of a write that a trigger refuses: {@link readOnlyMessage} and foreign rows. */
 const refused = "refused by Twintable: ";
 
-/** What a local write to a model that only comes down fails with. */
+/** The error of a local write to a model that only comes down. */
 export function readOnlyMessage(model: Model): string {
   return `${refused}${model.name} is read-only on the device (its sync is "down")`;
 }
 
-/** What `_sync_flag."full"` says. */
+/** The values of `_sync_flag."full"`. */
 export const fullOf = { nothing: 0, outbox: 1, size: 2 } as const;
 
-/** What a local write fails with while the outbox is full (`agent/upkeep/capacity.ts`). */
+/** The error of a local write while the outbox is full (`agent/upkeep/capacity.ts`). */
 export const fullMessage = `${refused}the outbox is full, since the cloud could not be reached for long; see _status`;
 
-/** The same while the database is at its limit of bytes, whatever fills it. */
+/** The same while the database is at its limit of bytes, for whatever reason. */
 export const sizeMessage = `${refused}the database has reached its size limit; delete rows, or see _status`;
 
 /** Whether an error's message is that of a full outbox or database. */
@@ -69,8 +69,9 @@ function keyValueSql(field: Field, column: string): string {
 }
 
 /**
- * The new row's `_id` for its entry, or the refusal while the outbox is full. A model that keeps its newest is not refused,
- * nor is a deletion: it is how an application makes room, and there are no more of them than rows.
+ * The new row's `_id` for its entry, or the refusal while the outbox is full. A model with `keep: 'newest'` is not
+ * refused, and neither is a deletion: deletions are how an application makes room, and there are no more of them than
+ * rows.
  */
 function rowSql(model: Model): string {
   if (model.keep) return "new._id";
@@ -78,7 +79,7 @@ function rowSql(model: Model): string {
     `ELSE RAISE(ABORT, ${literal(fullMessage)}) END`;
 }
 
-/** An entry about a row that is there, as an INSERT. */
+/** An entry about an existing row, as an INSERT. */
 function entrySql(model: Model, number: number, kind: number): string {
   return `INSERT INTO _outbox(model, row, kind, time, segment) ` +
     `SELECT ${number}, ${rowSql(model)}, ${kind}, ${nowMsSql}, segment FROM _sync_flag WHERE applying <> ${number}`;
@@ -118,7 +119,7 @@ function evictions(model: Model, identity: Identity, event: "insert" | "update")
   const fresh = (name: string) => `new.${ident(name)}`;
   const hash = templateSql(model.hashKey.template, model, identity, fresh);
   const sort = model.sortKey && templateSql(model.sortKey.template, model, identity, fresh);
-  // An INSERT that leaves `_id` out shows it as -1 here, which no row has: most inserts are spared this look.
+  // An INSERT without `_id` shows it as -1 here, which no row has: most inserts need not search.
   const ways = [
     event === "insert" ? `new._id <> -1 AND _id = new._id` : `_id = new._id`,
     lone
@@ -131,7 +132,7 @@ function evictions(model: Model, identity: Identity, event: "insert" | "update")
   ];
 }
 
-/** Those for the sake of a `unique` field. */
+/** Those evicted because of a `unique` field. */
 function uniqueEvictions(model: Model, identity: Identity, event: "insert" | "update"): string[] {
   const other = event === "update" ? " AND _id <> old._id" : "";
   return model.fields.filter((f) => f.unique).map((field) => {
@@ -149,13 +150,13 @@ function trigger(model: Model, name: string, event: string, when: string | undef
   }\nBEGIN\n  ${body.join(";\n  ")};\nEND`;
 }
 
-/** The columns whose change matters to the cloud, for `UPDATE OF`; a rowid that moves counts as one. */
+/** The columns whose change matters to the cloud, for `UPDATE OF`; a changed rowid counts as one. */
 function syncedColumns(model: Model): string {
   const identity = dataFields(model).filter((field) => isIdentity(model, field));
   return ["_id", ...[...itemFields(model), ...identity].map(columnName)].join(", ");
 }
 
-/** Unique columns that never leave the device: their own change is nobody's business, the rows that it may evict are. */
+/** Unique columns that never leave the device: their change is not sent, but rows that it evicts are. */
 function localUniques(model: Model): string[] {
   return dataFields(model).filter((field) => field.unique && !field.synced).map(columnName);
 }
@@ -165,7 +166,7 @@ function rekeyedSql(model: Model): string {
   return `(${["_id", ...model.keyFields.map(ident)].map((c) => `old.${c} IS NOT new.${c}`).join(" OR ")})`;
 }
 
-/** How `updated` is set where an UPDATE left it. */
+/** How `updated` is set if an UPDATE did not. */
 interface Touch {
   /** The column. */
   readonly column: string;
@@ -176,10 +177,11 @@ interface Touch {
 }
 
 /**
- * `updated` is set twice over where an UPDATE left it. BEFORE, so that `RETURNING` gives it: SQLite takes the columns that the
- * statement does not set from the row as its BEFORE triggers left it (its test trigger1-18.0 says so; its manual leaves it
- * open). Not where the row's key changes, nor where the statement may be ignored for the sake of another row's `unique` value:
- * `updated` would move alone. AFTER, whatever became of that. The guards end both also where triggers recurse.
+ * If an UPDATE does not set `updated`, two triggers do. The BEFORE trigger makes `RETURNING` return it: SQLite takes
+ * columns that the statement does not set from the row as its BEFORE triggers left it (its test trigger1-18.0 says so;
+ * its manual leaves it open). It does not act if the row's key changes, or if the statement may be ignored because of
+ * another row's `unique` value: then only `updated` would change. The AFTER trigger sets it in every other case. The
+ * guards also end both if triggers recurse.
  */
 function touchOf(model: Model, number: number, identity: Identity): Touch | undefined {
   const field = model.fields.find((f) => f.name === model.updatedField);
@@ -198,8 +200,9 @@ function touchOf(model: Model, number: number, identity: Identity): Touch | unde
 }
 
 /**
- * What records an UPDATE. Where there is an `updated`, its own trigger does: it runs for the statement that sets it, be it an
- * application's or the touch, within the same transaction as the row's other columns. So one UPDATE is one entry.
+ * The trigger that records an UPDATE. If the model has `updated`, the trigger on that column does: it runs for the
+ * statement that sets it, the application's or the one above, in the same transaction as the row's other columns. So
+ * one UPDATE makes one entry.
  */
 function updateTriggers(model: Model, number: number, identity: Identity): string[] {
   const gone = goneSql(model, number, identity, "old", rekeyedSql(model)),
@@ -226,7 +229,7 @@ function downTriggers(model: Model, number: number): string[] {
     trigger(model, "insert", "BEFORE INSERT", when, body),
     trigger(model, "update", `BEFORE UPDATE OF ${syncedColumns(model)}`, when, body),
     trigger(model, "delete", "BEFORE DELETE", when, body),
-    // A local column may be set, but not so that REPLACE evicts another row: no DELETE trigger would see it.
+    // A local column may be set, unless REPLACE would evict another row by it: no DELETE trigger would see that.
     ...localUniques(model).map((c) => {
       const evicts = `EXISTS (SELECT 1 FROM ${ident(model.name)} WHERE ${c} = new.${c} AND _id <> old._id)`;
       return trigger(model, `evict.${c.slice(1, -1)}`, `BEFORE UPDATE OF ${c}`, `${when} AND ${evicts}`, body);
@@ -273,15 +276,15 @@ export function triggersSql(model: Model, number: number, identity: Identity): s
   return [...captureTriggers(model, number, identity), ...validateTriggers(model, number)];
 }
 
-/** What SQL can say of a field's `validate`; undefined: nothing, or there is none. */
+/** The SQL condition for a field's `validate`; undefined if SQL cannot express it, or the field has none. */
 export function validateSql(field: Field, column: string): string | undefined {
   if (!field.validate || field.type !== "string" || field.template) return undefined;
   return patternSql(field.validate.source, field.validate.flags, column);
 }
 
 /**
- * `validate` of local writes, where SQL can say it. By triggers, not by a CHECK: rows that were there before stay, and what the
- * cloud sends is the cloud's to judge.
+ * Enforces `validate` for local writes, if SQL can express it. By triggers, not by a CHECK: existing rows stay, and the
+ * cloud checks what it sends.
  */
 function validateTriggers(model: Model, number: number): string[] {
   return dataFields(model).flatMap((field) => {

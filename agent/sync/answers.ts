@@ -1,7 +1,7 @@
 /**
  * What an answer of the cloud does to a change, its key and its row: the table of rules §4. One transaction settles a
- * whole batch: rows, records, outbox entries and the batch itself, so that a crash leaves either a batch that is sent
- * again or everything settled.
+ * whole batch (rows, records, outbox entries and the batch itself), so a crash leaves either a batch that is sent
+ * again, or everything settled.
  *
  * | answer | nothing newer pending on the key | newer pending |
  * | --- | --- | --- |
@@ -19,6 +19,7 @@
  *
  * @module
  */
+import { deviceOf, sameVersion } from "../../protocol/versions.ts";
 import { type Attributes, isExpired, jsonEquals, modelDigest } from "../../schema.ts";
 import type { Ack, Answer, Current, Version } from "../../protocol.ts";
 import { backoffMs } from "../../protocol/backoff.ts";
@@ -28,9 +29,13 @@ import type { Context } from "./context.ts";
 import type { Batch, Flight } from "./flight.ts";
 import { keepRestored } from "./heal.ts";
 import { comesDown, goesUp, isTracked, type ItemRecord } from "./items.ts";
-import { type Candidate, joined } from "./outbox.ts";
+import type { Candidate } from "./outbox.ts";
+import { noteLateRows } from "./late_rows.ts";
+import { joined } from "./runs.ts";
 
-/** Refused versions of one key that are remembered: workers of another version wrote one of the last, if any. */
+/**
+ * How many refused versions of a key are remembered: if a worker of another version wrote one, it is one of the last.
+ */
 const priorMax = 8;
 const accepted: Pick<Answer, "code"> & Partial<Answer> = { code: "ok" };
 
@@ -50,7 +55,7 @@ export function settleAnswers(context: Context, batch: Batch, ack: Ack): void {
     else if (code === "schema") unfit.push([flight, answers.get(at)!]);
     else settled.add(flight);
   });
-  // An answer to nothing (all late): the batch stays as it is and goes out again with the time just learnt.
+  // Nothing was processed (all late): the batch stays unchanged and is sent again with the time just learnt.
   const untouched = left.length === batch.flights.length;
   let rereads = false;
   if (!untouched) {
@@ -62,6 +67,7 @@ export function settleAnswers(context: Context, batch: Batch, ack: Ack): void {
           if (settled.has(flight)) settle(context, flight, answers.get(at) ?? accepted, ack.time);
         });
       });
+      noteLateRows(store, settled, ack.time);
       for (const flight of again) requeue(context, flight);
       rereads = waitAll(context, batch, settled, unfit, ack.schema);
       store.setMeta("lastAck", clock.nowMs());
@@ -75,17 +81,17 @@ export function settleAnswers(context: Context, batch: Batch, ack: Ack): void {
     rest.attempts = throttled ? Math.min(batch.attempts, 16) : 0;
     if (throttled) {
       const waitMs = backoffMs(rest.attempts, context.random, { firstMs: 250, maxMs: limits.retryMaxMs });
-      // The cloud's own word counts, where it says how long.
+      // If the cloud says how long to wait, its value counts.
       rest.notBeforeMs = clock.monotonicMs() + Math.max(waitMs, ack.afterMs ?? 0);
     }
   }
-  // Now that all that is still in flight is stored: its entries are claimed.
+  // Only after everything still in flight is stored, because storing claims the entries.
   if (rereads) outbox.restart(context.inFlight.entries(), context.waits.numbers);
 }
 
 /**
- * Changes that the cloud's schema does not take go back to the outbox, and their models wait. One that was made under an
- * earlier schema of the device's is made anew instead.
+ * Changes that the cloud's schema does not accept go back to the outbox, and their models wait. A change that was made
+ * under an earlier schema of the device is made again instead.
  *
  * @returns whether the outbox must be read from its start
  */
@@ -124,7 +130,8 @@ function requeue(context: Context, flight: Flight): void {
     text: flight.text,
     entries: newer ? joined([flight.entries, newer.entries]) : flight.entries,
     upto: newer?.upto ?? flight.upto,
-    // Corrected by the offset just learnt: what the outbox recorded is read again where no newer entry says it.
+    // Corrected by the offset just learnt: the recorded time is read from the outbox again, unless a newer entry gives
+    // it.
     ...(newer ? { timeMs: newer.timeMs, segment: newer.segment } : timeOf(context, flight)),
     firstTimeMs: newer?.firstTimeMs ?? timeOf(context, flight).timeMs,
     inserted: false,
@@ -141,10 +148,6 @@ function timeOf(context: Context, flight: Flight): { timeMs: number; segment: nu
     : { timeMs: context.clock.clock.wallMs(), segment: 0 };
 }
 
-function sameVersion(a: Version | undefined, b: Version | undefined): boolean {
-  return a !== undefined && b !== undefined && a[0] === b[0] && a[1] === b[1];
-}
-
 /** Settles one change. The flight's own entries are deleted already: what is pending now is newer. */
 export function settle(
   context: Context,
@@ -154,12 +157,12 @@ export function settle(
 ): void {
   const { records, outbox, clock } = context;
   const untracked = !isTracked(flight.model) && flight.base === undefined;
-  // Nothing was known of this key, and nothing is to be: what measurements mostly are.
+  // No record of this key existed, and none is needed: the usual case for measurements.
   if (untracked && answer.code === "ok" && !answer.over && !flight.tried) return;
   const record = records.open(flight.model, flight.key);
   const { prior, offer, version: baseVersion } = record, hasLost = context.restores.hasLost(record);
   record.prior = undefined;
-  // One that was superseded by a local write has gone out as that.
+  // An offer that a local write superseded was sent as that write.
   const offered = flight.offer ? offer : undefined;
   record.offer = undefined;
   // While in flight the batch remembers the stamp; from now on the record does.
@@ -173,7 +176,7 @@ export function settle(
   } else if (offered && (answer.code === "stale" || answer.code === "gone")) {
     offerRefused(context, flight, record, answer.current ?? null);
   } else if (hasLost && offersAgain(flight, baseVersion, answer)) {
-    // The restored table lacks what this was made from: it is made from what there is.
+    // The restored table lacks this change's base: the change is rebased on what the table has.
     record.base = answer.current?.item;
     record.version = answer.current?.version;
     outbox.append(flight.model, flight.key, flight.keyAttributes, clock.clock.wallMs());
@@ -181,34 +184,35 @@ export function settle(
     if (hasRunOut(context, flight, ackMs)) again(context, flight, record);
     else lost(context, flight, record, null, true);
   } else if (prior?.some((version) => sameVersion(version, answer.current?.version))) {
-    // Written by a worker of another version, before one of this version refused it: what is here now is made from it.
+    // A worker of another version wrote it before a worker of this version refused it: the present state is based on
+    // it.
     record.base = answer.current!.item;
     record.version = answer.current!.version;
     outbox.append(flight.model, flight.key, flight.keyAttributes, clock.clock.wallMs());
   } else stale(context, flight, record, answer.current ?? null);
-  // An item that could not take its place waits aside, and is tried again when nothing is awaited for its key. The echo of
-  // what was refused never comes: a fetch settles it.
+  // An item that its table refused waits aside, and is tried again when no echo is awaited for its key. The echo of a
+  // refused change never comes: a fetch settles the key.
   if (record.awaiting && context.asides.has(flight.key)) records.mark(record);
   records.save(record);
 }
 
 /**
- * Whether `gone` says no more than that an old copy has expired: that of the base, or what was sent, where something newer
- * waits. The base expired on the way, perhaps: so this is judged by the answer's time, and a resend stays what it was.
+ * Whether `gone` only says that an old copy has expired: the base, or the sent state if a newer change waits. The base
+ * may have expired on the way, so the answer's time decides, and a resend stays unchanged.
  */
 function hasRunOut({ outbox }: Context, { model, key, base, change }: Flight, ackMs: number): boolean {
   if (base && isExpired(model, base, ackMs)) return true;
   return change.item !== undefined && isExpired(model, change.item, ackMs) && outbox.pending(model, key);
 }
 
-/** Made from nothing now: what the key has is sent again, as a create (rule A2). An expiry is nobody's removal. */
+/** The change has no base now: the key's state is sent again, as a create (rule A2). An expiry is not a removal. */
 function again({ outbox, clock }: Context, flight: Flight, record: ItemRecord): void {
   record.base = record.version = undefined;
   const { model, key, keyAttributes } = flight;
   if (!outbox.pending(model, key)) outbox.append(model, key, keyAttributes, clock.clock.wallMs());
 }
 
-/** B6: the change was made from a base that a restored table lacks, and the table has nothing that is newer than it. */
+/** B6: a restored table lacks the change's base, and has nothing newer than it. */
 function offersAgain(
   { model }: Flight,
   base: Version | undefined,
@@ -221,9 +225,9 @@ function offersAgain(
 }
 
 /**
- * B5: an offer that the table did not take. Under every policy the stamps decide, for both sides have what they had before:
- * what is newer or equal stays; what is older is replaced, with the same stamp again. Not under `newest`, where `updated`
- * speaks against it, and would for ever.
+ * B5: the table did not accept an offer. The stamps decide under every policy, because both sides have what they had
+ * before: a newer or equal item stays; an older one is replaced by sending the same stamp again. Not under `newest`,
+ * where a later `updated` forbids it, and would for ever.
  */
 function offerRefused(context: Context, flight: Flight, record: ItemRecord, current: Current | null): void {
   const { outbox, clock } = context, { item, stamp } = flight.change, theirs = current?.version?.[1];
@@ -242,12 +246,12 @@ function offerRefused(context: Context, flight: Flight, record: ItemRecord, curr
   record.awaiting = comesDown(flight.model);
 }
 
-/** The change is in the table: it is the base now. Its echo is still to come where the model comes down. */
+/** The change is in the table and becomes the base. Its echo is still to come if the model comes down. */
 export function written(context: Context, flight: Flight, record: ItemRecord, version: Version, over?: Current): void {
   const { records, clock, counters } = context;
   const { change, model } = flight;
   context.asides.drop(flight.key);
-  // Whatever a snapshot's list lacked: the table had it in hand just now.
+  // Whatever a snapshot's list lacked, the table had the item just now.
   record.swept = false;
   if (over) {
     counters.conflicts++;
@@ -261,7 +265,7 @@ export function written(context: Context, flight: Flight, record: ItemRecord, ve
     record.base = change.item;
     record.version = version;
   } else {
-    // An `up` model of one device keeps a base only while it rebases on something foreign.
+    // An `up` model of one device has a base only while it is rebased on a foreign item.
     record.base = undefined;
     record.version = undefined;
   }
@@ -279,7 +283,9 @@ function stale(context: Context, flight: Flight, record: ItemRecord, current: Cu
   merge(context, flight, record, current);
 }
 
-/** The cloud's version stays. `all`: what is pending yields too; otherwise a newer local write stays, on the new base. */
+/**
+ * The cloud's version stays. `all`: pending changes yield too; otherwise a newer local write stays, on the new base.
+ */
 function lost(context: Context, flight: Flight, record: ItemRecord, current: Current | null, all: boolean): void {
   const { store, records, outbox, clock, counters } = context;
   const { model, key, change } = flight;
@@ -295,8 +301,8 @@ function lost(context: Context, flight: Flight, record: ItemRecord, current: Cur
     newer = false;
   }
   if (newer) {
-    // It was not made from this version: with it, its stamp would be raised above it, and the older write would win. So its
-    // own time decides; and what the table has in the end is fetched.
+    // The newer write was not made from this version. With this version as its base, its stamp would be raised above
+    // it, and the older write would win. So its own time decides, and the result in the table is fetched.
     record.base = current?.item;
     record.version = undefined;
     if (comesDown(model)) records.mark(record);
@@ -304,7 +310,7 @@ function lost(context: Context, flight: Flight, record: ItemRecord, current: Cur
   if (comesDown(model)) record.awaiting = true;
 }
 
-/** The device's version stays: the cloud's is kept, and what the device has is sent again, made from it. */
+/** The device's version wins: the cloud's goes to `_conflicts`, and the device's state is sent again, based on it. */
 function rebase(context: Context, flight: Flight, record: ItemRecord, current: Current | null): void {
   const { records, outbox, clock, counters } = context;
   const { model, key } = flight;
@@ -339,7 +345,8 @@ function merge(context: Context, flight: Flight, record: ItemRecord, current: Cu
   try {
     store.rows(model).put(key, merged.item);
   } catch (error) {
-    // The merged item breaks a local constraint (the cloud's `unique` value is another row's here): the cloud's is taken.
+    // The merged item breaks a local constraint (another row here has the cloud's `unique` value): the cloud's item
+    // wins.
     if (!isPoison(store, error)) throw error;
     return lost(context, flight, record, current, true);
   }
@@ -353,7 +360,7 @@ function merge(context: Context, flight: Flight, record: ItemRecord, current: Cu
   outbox.append(model, key, flight.keyAttributes, clock.clock.wallMs());
 }
 
-/** A three-way merge of items. `clash`: both sides changed an attribute, differently; the device's value was taken. */
+/** A three-way merge of items. `clash`: both sides changed an attribute, differently; the device's value won. */
 export function mergeItems(
   base: Attributes,
   mine: Attributes,
@@ -374,7 +381,10 @@ export function mergeItems(
   return { item: Object.fromEntries(item), clash };
 }
 
-/** Refused for good: kept in the open, and the row goes back to the table's. A newer local write stays. */
+/**
+ * Refused for good: a copy goes to `_rejected`, and the row goes back to the table's version. A newer local write
+ * stays.
+ */
 function rejected(
   context: Context,
   flight: Flight,
@@ -394,13 +404,14 @@ function rejected(
     stamp: change.stamp,
     timeMs: clock.nowMs(),
   });
-  // An answer that does not say what the table has: as far as is known, that is the base.
+  // The answer does not say what the table has: as far as the device knows, the base.
   const { base: item, version } = record;
   const current = answer.current !== undefined ? answer.current : item ? { model: model.name, item, version } : null;
   if (answer.current === undefined && comesDown(model)) records.mark(record);
-  // What is newer was made from the base as it is, and not from what the table has now: it is judged so (sim: refuse 5301639).
+  // The newer change was made from the present base, not from what the table has now, and is judged accordingly (sim:
+  // refuse 5301639).
   if (isTracked(model) && outbox.pending(model, key)) return;
-  // Without a record, a newer write shows by the row differing from what was sent, a removal by its absence (sim: refuse
+  // Without a record, a row that differs from the sent state is a newer write, and a missing row a removal (sim: refuse
   // 5200046).
   const row = store.rows(model).byKey(key);
   const isAsSent = row && change.item ? store.rows(model).equals(row, change.item) : !row && !change.item;
@@ -409,8 +420,9 @@ function rejected(
 }
 
 /**
- * Makes row and base what the table has; an item that has expired counts as absent (rule A5). An own version that is known to be removed is a duplicate that came back: it is
- * removed again, and kept in `_conflicts`. An item that breaks a local constraint is set aside (`aside.ts`).
+ * Makes row and base what the table has; an item that has expired counts as absent (rule A5). An own version that is
+ * known to be removed is a duplicate that came back: it is removed again, with a copy in `_conflicts`. An item that
+ * breaks a local constraint is set aside (`aside.ts`).
  */
 export function place(
   context: Context,
@@ -423,8 +435,8 @@ export function place(
   const isOver = shown && clock.known && isExpired(model, shown.item, clock.nowMs());
   const current = isOver ? null : shown;
   const version = current?.version;
-  const isOwn = version !== undefined && version[0].slice(0, version[0].lastIndexOf("#")) === identity.deviceId;
-  // Of whomever it is: a restored table has forgotten the removal.
+  const isOwn = version !== undefined && deviceOf(version) === identity.deviceId;
+  // Whoever wrote it: a restored table has lost the removal.
   const isForgotten = goesUp(model) && context.restores.hasForgotten(record);
   const revived = version !== undefined && record.gone !== undefined && version[1] <= record.gone &&
     (isOwn || isForgotten);
@@ -443,14 +455,14 @@ export function place(
   try {
     changed = records.replace(record, current);
   } catch (error) {
-    // It doesn't stop the cursor.
+    // The cursor moves on all the same.
     if (!isPoison(store, error)) throw error;
     return asides.add(record, current ?? null, error, clock.nowMs());
   }
   if (changed) tellApplied(context, record, current ?? null, keyAttributes);
 }
 
-/** Tells of a change from the cloud that is in its table now: `_changes`, `watch`. */
+/** Reports a change from the cloud that has been applied: `_changes`, `watch`. */
 export function tellApplied(
   context: Context,
   { model, key }: ItemRecord,

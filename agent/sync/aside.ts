@@ -1,18 +1,19 @@
 /**
- * Items from the cloud that their table on the device can't take: a `unique` field's value that another row has, a value
- * that a constraint refuses. Such an item waits in `_sync_aside`, in the open, and the cursor goes on. It leaves when it
- * fits, when a newer version of it comes, when the device's own write to its key is in the table, or when the cloud
- * removes it.
+ * Items from the cloud that their table on the device cannot accept: another row has the value of a `unique` field, or
+ * a constraint refuses a value. Such an item waits in `_sync_aside`, visible to applications, and the cursor moves on.
+ * It leaves when it fits, when a newer version of it comes, when the device's own write to its key reaches the table,
+ * or when the cloud removes it.
  *
- * It is tried again in the transaction that set it aside, once all other items of that page stand, so that a swap
- * (A: x→y, B: y→x) or a ring inside one page is applied at once and no reader sees it half done; then after each message,
- * some at a time, so that a thousand items that never fit cost the others nothing that grows; and every minute.
+ * It is tried again (1) in the transaction that set it aside, after all other items of that page, so that a swap (A:
+ * x→y, B: y→x) or a ring inside one page is applied at once and no reader sees it half done; (2) after each message, a
+ * few at a time, so that a thousand items that never fit cost a bounded time; and (3) every minute.
  *
- * Meanwhile the row stays as it was, and so does its base: a local write is then made from what the device had, and the
- * cloud judges it so. A key with unsettled local changes is left to their settlement.
+ * Meanwhile the row and its base stay as they were: a local write is then based on what the device had, and the cloud
+ * judges it accordingly. A key with unsettled local changes is not tried before these are settled.
  *
  * @module
  */
+import { Log } from "../../protocol/log.ts";
 import { type Attributes, parseJson, SyncError } from "../../schema.ts";
 import type { Model } from "../../schema/model.ts";
 import type { Current, Key, Version } from "../../protocol.ts";
@@ -22,11 +23,12 @@ import { isEnvironmental } from "../store/faults.ts";
 import type { Store } from "../store/store.ts";
 import { clashingKeys, Park } from "../store/park.ts";
 
-/** Items tried after a message, beside those that its page set aside: a few milliseconds. */
+const log = new Log("agent");
+/** Items tried after a message, in addition to those that its page set aside: a few milliseconds. */
 const triesMax = 64;
 /** Items that one ring of clashes may have. */
 const ringMax = 1024;
-/** How often a ring is tried without those that failed. Each time costs all of its rows. */
+/** How often a ring is tried again without the items that failed. Each try writes all of its rows. */
 const roundsMax = 8;
 
 /** An item that waits. */
@@ -40,8 +42,8 @@ interface Waiting {
 }
 
 /**
- * Whether an error is the item's, not the database's: then it stops nothing but this item. What an application's trigger
- * says, or fails with, is so too; but one that rolled the transaction back leaves nothing to go on in.
+ * Whether an error comes from the item, not from the database: then it stops only this item. An error of an
+ * application's trigger does, too, unless the trigger rolled the transaction back.
  */
 export function isPoison({ db }: Store, error: unknown): error is SyncError {
   if (!(error instanceof SyncError) || !db.inTransaction) return false;
@@ -53,10 +55,10 @@ export function isPoison({ db }: Store, error: unknown): error is SyncError {
 export class Asides {
   /** Set aside since the last {@link retry}. */
   readonly #fresh: Map<string, Key> = new Map();
-  /** Where the next round goes on. */
+  /** Where the next round continues. */
   #after: Key = ["", ""];
 
-  /** False: nothing has waited since the start, so that a key need not be looked for. A transaction rolled back leaves it true. */
+  /** False: no item has waited since the start, so no key needs a look-up. A rolled-back transaction leaves it true. */
   #maybeAny: boolean;
 
   constructor(readonly store: Store) {
@@ -88,10 +90,10 @@ export class Asides {
     return row && this.store.modelByNumber(Number(row.model));
   }
 
-  /** Keeps an item that could not be put in its table, or (null) a removal that a trigger of an application refused. */
+  /** Stores an item that its table refused, or (null) a removal that an application's trigger refused. */
   add(record: ItemRecord, current: Current | null, error: SyncError, timeMs: number): void {
     const [hash, sort] = record.key;
-    // Without a row there is nothing that was made from the base: a later row of this key is a new one.
+    // Without a row, nothing is based on the base: a later row of this key is a new one.
     if (this.store.rows(record.model).idByKey(record.key) === undefined) record.base = record.version = undefined;
     this.store.db.sql(
       "INSERT OR REPLACE INTO _sync_aside(hash, sort, model, item, source, stamp, error, time) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -105,22 +107,28 @@ export class Asides {
       error.message,
       timeMs,
     );
+    this.#journal(record.key, record.model.name, error.message);
     this.#fresh.set(keyText(record.key), record.key);
     this.#maybeAny = true;
   }
 
   /**
-   * Notes that the cloud's item of a key can't be read (rule D4). Its row stays as it is; what comes of the key next takes the
-   * note's place. `model` stays empty: there is nothing to try again here, but where it is known the key is asked for again.
+   * Notes that the cloud's item of a key can't be read (rule D4). Its row stays as it is; the next version of the key
+   * replaces the note. There is nothing to try again here, but if the model is known, the key is fetched again.
    */
   unreadable([hash, sort]: Key, reason: string, timeMs: number, model?: Model): void {
     this.store.db.sql(
       "INSERT OR REPLACE INTO _sync_aside(hash, sort, error, time, unread) VALUES (?, ?, ?, ?, ?)",
     ).run(hash, sort, reason, Math.round(timeMs), model ? this.store.number(model) : null);
+    this.#journal([hash, sort], model?.name ?? "an item", reason);
     this.#maybeAny = true;
   }
 
-  /** Keys whose item could not be read, and may be readable by now. */
+  #journal(key: Key, model: string, why: string): void {
+    log.warn("set aside: {model} {key}: {why}", { model, key: key.join(" "), why, subject: "aside" });
+  }
+
+  /** Keys whose item could not be read before, and may be readable now. */
   unread(limit: number): { readonly key: Key; readonly model: Model }[] {
     if (!this.#maybeAny) return [];
     const rows = this.store.db.sql("SELECT hash, sort, unread FROM _sync_aside WHERE unread IS NOT NULL LIMIT ?").all(
@@ -132,7 +140,7 @@ export class Asides {
     });
   }
 
-  /** The key has another version now: what waited is superseded. */
+  /** The key has another version now: the waiting item is superseded. */
   drop(key: Key): void {
     if (!this.#maybeAny) return;
     this.store.db.sql("DELETE FROM _sync_aside WHERE hash = ? AND sort = ?").run(key[0], key[1]);
@@ -147,9 +155,9 @@ export class Asides {
   }
 
   /**
-   * Tries again what may fit now. With capture off (`store.applying`).
+   * Tries items again that may fit now. Capture must be off (`store.applying`).
    *
-   * @param placed told of each item that is in its table now
+   * @param placed called with each item that was applied
    */
   retry(
     context: Context,
@@ -232,8 +240,8 @@ export class Asides {
   }
 
   /**
-   * The items that are in nobody's way but each other's, put in together. An item whose value one row outside of them has
-   * is none of them, nor is then any that waits for it.
+   * Writes items together that block only each other. If a row outside of the group blocks an item, the item is not
+   * part of the group, nor is any item that waits for it.
    */
   #placeRing(context: Context, waiting: ReadonlyMap<string, Waiting>): Waiting[] {
     const ring = new Map<string, Waiting>(), blockers = new Map<string, string[]>();
@@ -241,7 +249,7 @@ export class Asides {
     for (let one = look.pop(); one; one = look.pop()) {
       if (ring.has(one.text) || ring.size >= ringMax) continue;
       const keys = this.#blockers(one);
-      // Refused for another reason than a clash: nobody's moving helps.
+      // Refused for another reason than a clash: moving other rows does not help.
       if (keys.length === 0) continue;
       ring.set(one.text, one);
       blockers.set(one.text, keys.map(keyText));
@@ -253,7 +261,7 @@ export class Asides {
     for (let round = 0; round < roundsMax; round++) {
       shrink(ring, blockers);
       if (ring.size === 0) break;
-      // Where several want one value, it goes to one that makes room for others by it.
+      // If several items want one value, it goes to one whose own move makes room for others.
       const wanted = new Set([...ring.keys()].flatMap((text) => blockers.get(text)!));
       const order = [...ring.values()].sort((a, b) => Number(wanted.has(b.text)) - Number(wanted.has(a.text)));
       const failed = this.#attempt(order);
@@ -263,7 +271,9 @@ export class Asides {
     return [];
   }
 
-  /** Puts all in, or none: then it returns those that failed, since another of them wants the same value. */
+  /**
+   * Writes all or none; if none, it returns those that failed because another item of the group wants the same value.
+   */
   #attempt(ring: readonly Waiting[]): Waiting[] {
     const { db, identity } = this.store;
     const parks = new Map<Model, Park>(), failed: Waiting[] = [];
@@ -289,7 +299,7 @@ export class Asides {
         this.store.aim(undefined);
       }
     } finally {
-      // Where SQLite rolled the whole transaction back by itself (disk full), the savepoint is gone with it.
+      // If SQLite itself rolled the whole transaction back (disk full), the savepoint is gone, too.
       if (db.inTransaction) {
         db.exec("RELEASE _sync_ring");
         for (const park of parks.values()) park.close();
@@ -299,7 +309,7 @@ export class Asides {
   }
 }
 
-/** Removes items with a blocker outside, until there is none. */
+/** Removes items that a row outside of the group blocks, until none is left. */
 function shrink(ring: Map<string, Waiting>, blockers: ReadonlyMap<string, readonly string[]>): void {
   for (let before = -1; before !== ring.size;) {
     before = ring.size;

@@ -1,10 +1,12 @@
 /**
- * What a snapshot's list did not show: **candidates** for a removal, never removals. A list proves nothing about what it
- * lacks: a read may have come back short, an index may hide an item. So each candidate is fetched by name, by a strong read
- * of the base table, and only an answered absence removes its row; a copy goes to `_conflicts` (`swept`). Rule C2.
+ * Keys that a snapshot's list did not show are **candidates** for a removal, never removals. A list proves nothing
+ * about missing items: a read may have been short, an index may hide an item. So each candidate is fetched by name, by
+ * a strong read of the base table, and only an answered absence removes its row; a copy goes to `_conflicts` (`swept`).
+ * Rule C2.
  *
- * Candidates are marked in `_sync_items`, in the transaction that ends the snapshot: a kill loses none. Suspiciously many of
- * one model are asked for slowly, and said in `_status.problem`, so that somebody can look before the rows are gone.
+ * Candidates are marked in `_sync_items`, in the transaction that ends the snapshot: a kill loses none. If there are
+ * suspiciously many of one model, they are fetched slowly, and `_status.problem` says so, so that somebody can look
+ * before the rows are gone.
  *
  * @module
  */
@@ -14,7 +16,7 @@ import type { Context } from "./context.ts";
 
 /** More candidates of a model than both of these are suspicious. */
 const suspiciousCount = 1000, suspiciousShare = 0.1;
-/** Of such a model so many keys are asked for at a time, and so often: 20 a second. */
+/** Of such a model, so many keys are fetched at a time, and so often: 20 a second. */
 const reviewKeys = 100, reviewMs = 5_000;
 
 /** A key that is to be fetched, and the serial of its mark. */
@@ -75,7 +77,7 @@ export class Candidates {
     return taken;
   }
 
-  /** Some were answered for: with the last one of a model its review is over. */
+  /** Some were answered: with the last one of a model, its review is over. */
   answered(): void {
     const { records } = this.#context;
     if ([...this.#reviewed.keys()].some((model) => records.candidates(model, 1).length === 0)) this.look();

@@ -1,6 +1,6 @@
 /**
- * `_changes`: what came from the cloud and is in its table now, in order, for applications to poll and for `watch`. The
- * changes of one transaction are inserted by one statement at its end, not one by one.
+ * `_changes`: the applied changes from the cloud, in order, for applications to poll and for `watch`. The changes of
+ * one transaction are inserted by one statement at its end, not one by one.
  *
  * @module
  */

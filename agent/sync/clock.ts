@@ -1,28 +1,34 @@
 /**
  * The device's sense of time. Three clocks meet here: the wall clock, which may be wrong by years and may jump; the
- * monotonic clock, which tells a jump from the passing of time; and the cloud's, known only from its answers.
+ * monotonic clock, which distinguishes a jump from the passing of time; and the cloud's clock, known only from its
+ * answers.
  *
  *   corrected time of a local commit = recorded wall time + jumps since it was recorded + offset to the cloud
  *
- * The offset is void at every start and after every jump until the next answer: nothing is stamped before it is known.
- * A jump opens a new **segment**, which capture triggers write beside the time, so that a time recorded before the jump
- * is corrected by it.
+ * The offset is void after every start and every jump until the next answer: nothing gets a stamp before it is known. A
+ * jump starts a new **segment**. Capture triggers write the segment beside the time, so that a time recorded before the
+ * jump can be corrected by it.
  *
  * @module
  */
+import { Log } from "../../protocol/log.ts";
 import type { Clock } from "../ports.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Store } from "../store/store.ts";
 
-/** A difference between wall and monotonic clock that counts as a jump. NTP slews at 0.5 ms/s at most, far below. */
+/** A difference between wall and monotonic clock that counts as a jump. NTP slews by at most 0.5 ms/s, far below. */
 export const jumpMinMs = 500;
 /**
- * Offsets up to this are taken for zero. Network delay makes the measured offset noisy by about that much anyway, and
- * with zero a row's own `updated` is exactly the stamp's time, so that the row need not be written again.
+ * Offsets up to this count as zero. Network delay makes the measured offset noisy by about that much anyway, and with
+ * zero a row's own `updated` is exactly the stamp's time, so that the row need not be written again.
  */
 export const offsetIgnoredMs = 1000;
 
-/** Times before this are a clock that was never set: no device ran Twintable in 2020. */
+/** A correction by more than this stands in the journal. */
+const toldMs = 1000;
+const log = new Log("agent");
+
+/** Times before this come from a clock that was never set: no device ran Twintable in 2020. */
 const plausibleFromMs = Date.UTC(2021, 0, 1);
 
 /** The agent's clocks and segments. One per agent; its tables are `_sync_clock` and `_sync_flag`. */
@@ -49,7 +55,7 @@ export class DeviceClock {
     if (Math.max(...passed) > 0) this.#passed = { ms: Math.max(...passed), monotonicMs: this.#lastMonotonicMs };
   }
 
-  /** Whether an answer of the cloud has told its time since the start or the last jump. */
+  /** Whether an answer of the cloud has contained its time since the start or the last jump. */
   get known(): boolean {
     return this.#offsetMs !== undefined;
   }
@@ -65,9 +71,9 @@ export class DeviceClock {
   }
 
   /**
-   * What the cloud's clock shows at least: while its time is unknown, what it was known to be and what has passed since then
-   * while an agent ran. Undefined: it was never known. Called about once a minute, it is remembered over restarts. Must
-   * not run inside a transaction.
+   * A lower bound of the cloud's clock: while its time is unknown, the last known time plus the time that has passed
+   * since then while an agent ran. Undefined: it was never known. Called about once a minute, it is stored across
+   * restarts. Must not run inside a transaction.
    */
   atLeastMs(): number | undefined {
     const monotonicMs = this.clock.monotonicMs();
@@ -87,12 +93,20 @@ export class DeviceClock {
   learn(cloudMs: number): void {
     const offset = cloudMs - this.clock.wallMs();
     this.#judge(offset);
-    this.#offsetMs = Math.abs(offset) <= offsetIgnoredMs ? 0 : offset;
+    const next = Math.abs(offset) <= offsetIgnoredMs ? 0 : offset;
+    if (Math.abs(next - (this.#offsetMs ?? 0)) > toldMs) {
+      log.info("clock corrected: this machine's clock is {seconds} s {side} the cloud's", {
+        seconds: (Math.abs(offset) / 1000).toFixed(1),
+        side: offset < 0 ? "ahead of" : "behind",
+        subject: "clock",
+      });
+    }
+    this.#offsetMs = next;
   }
 
   /**
-   * The monotonic clock stands still while a machine sleeps, which looks like a jump of the wall clock. If the offset is
-   * what it was before, the wall clock was right all the time, and nothing is to be corrected.
+   * The monotonic clock stands still while a machine sleeps, which looks like a jump of the wall clock. If the offset
+   * is the same as before, the wall clock was right all the time, and nothing needs a correction.
    */
   #judge(offsetMs: number): void {
     const jump = this.#unproven;
@@ -104,11 +118,12 @@ export class DeviceClock {
   }
 
   /**
-   * Looks whether the wall clock jumped since the last look, and if so opens a new segment. Entries that another process
-   * recorded between the jump and this look carry the old segment with the new clock: those of them whose time fits the
-   * new clock better are moved over. Must not run inside a transaction: what it remembers has to be committed.
+   * Checks whether the wall clock jumped since the last check, and if so starts a new segment. Entries that another
+   * process recorded between the jump and this check carry the old segment with the new clock: those whose time fits
+   * the new clock better are moved to the new segment. Must not run inside a transaction, because its own state must be
+   * committed.
    *
-   * @returns whether it jumped: then the offset is void and the cloud has to be asked.
+   * @returns whether it jumped: then the offset is void, and the agent must ask the cloud
    */
   check(): boolean {
     const wall = this.clock.wallMs(), monotonic = this.clock.monotonicMs();
@@ -124,11 +139,15 @@ export class DeviceClock {
           .run(next, this.outbox.seen, Math.round(wall), Math.round(expected));
       });
     }
-    // Only now: where it could not be written, the next look has to find the jump again.
+    // Only now: if writing fails, the next check must find the jump again.
     this.outbox.markSeen();
     this.#lastWallMs = wall;
     this.#lastMonotonicMs = monotonic;
     if (!jumped) return false;
+    log.info("the clock of this machine jumped by {seconds} s", {
+      seconds: (delta / 1000).toFixed(1),
+      subject: "clock",
+    });
     this.#unproven = this.#offsetMs === undefined ? undefined : { segment: this.#segment, offsetMs: this.#offsetMs };
     this.#jumps[this.#segment] = delta;
     this.#segment = next;
@@ -137,8 +156,8 @@ export class DeviceClock {
   }
 
   /**
-   * The cloud's time at which a local commit happened, never later than now. A time recorded by a clock that was never
-   * set (before 2021) says nothing: such a commit counts as made now.
+   * The cloud's time at which a local commit happened, never later than now. A time from a clock that was never set
+   * (before 2021) is useless: such a commit counts as made now.
    */
   correctedMs(recordedMs: number, segment: number): number {
     const now = this.nowMs();

@@ -1,5 +1,5 @@
 /**
- * What the parts of the agent's sync logic share: its ports, its tables, its limits and counters.
+ * The state that the parts of the agent's sync logic share: its ports, its tables, its limits and counters.
  *
  * @module
  */
@@ -26,39 +26,47 @@ export interface Limits {
   readonly batchChangesMax: number;
   /** JSON bytes of a batch, so that it fits one message of 128 KB; a single larger change travels in parts. */
   readonly batchBytesMax: number;
-  /** JSON bytes of one change, above which it is not even sent: DynamoDB takes 400 KB, escapes and base64 less than ×6 of it. */
+  /**
+   * JSON bytes of one change above which the agent does not send it: DynamoDB accepts 400 KB, and escapes and base64
+   * take less than ×6.
+   */
   readonly changeBytesMax: number;
   /** First wait for an answer before a message is sent again; doubles to `retryMaxMs`, with jitter. */
   readonly retryMs: number;
   /** The longest pause between two attempts, ms. */
   readonly retryMaxMs: number;
-  /** Tries without an answer after which the problem is told, and batches are cut (`silence.ts`). Infinity: never. */
+  /**
+   * Tries without an answer after which the problem is reported, and batches are split (`silence.ts`). Infinity: never.
+   */
   readonly unansweredMax: number;
-  /** Rows of `_rejected` and of `_sync_aside` each from which on `problem` tells of them. Infinity: never of few. */
+  /** The number of rows, in `_rejected` or `_sync_aside`, from which `problem` mentions them. Infinity: never. */
   readonly tellFrom: number;
-  /** The periodic sync, ±10 %: finds a last message that was lost with nothing behind it. */
+  /** The periodic sync, ±10 %: finds a lost message that no other follows. */
   readonly syncIntervalMs: number;
-  /** Rows of `_changes` and of `_conflicts` that are kept. */
+  /** Rows of `_changes` and of `_conflicts` that are retained. */
   readonly historyMax: number;
-  /** Bytes of the items in `_conflicts` that are kept; the newest is, whatever its size. */
+  /** Bytes of the items in `_conflicts` that are retained; the newest always is, whatever its size. */
   readonly historyBytesMax: number;
-  /** As {@link historyMax}, for `_rejected`: far more, for the rows may be all that is left of what applications wrote. */
+  /**
+   * As {@link historyMax}, for `_rejected`: far more, because these rows may be the only copy of what applications
+   * wrote.
+   */
   readonly rejectedMax: number;
   /** As {@link historyBytesMax}, for `_rejected`. */
   readonly rejectedBytesMax: number;
-  /** Outbox entries at which the policy for a full outbox sets in: see `capacity.ts`. */
+  /** Outbox entries at which the policy for a full outbox applies: see `capacity.ts`. */
   readonly outboxMax: number;
-  /** Bytes of the database at which it sets in, too. Undefined: no cap. */
+  /** Bytes of the database at which it applies, too. Undefined: no cap. */
   readonly databaseBytesMax?: number;
-  /** Bytes of the `-wal` file that can't be taken over because of a reader, from which on `_status` says so. */
+  /** Bytes of the `-wal` file from which `_status` reports that a reader prevents its checkpoint. */
   readonly walWarnBytes: number;
   /** How long a removed key's stamp is remembered. */
   readonly goneKeptMs: number;
-  /** What is under way has this long to arrive before a verification looks at a key that seems to differ. */
+  /** How long a verification waits for changes under way before it looks at a key that seems to differ. */
   readonly settleMs: number;
 }
 
-/** The limits that hold where nothing else is said. */
+/** The default limits. */
 export const defaultLimits: Limits = {
   windowBatches: 4,
   batchChangesMax: 1000,
@@ -102,13 +110,13 @@ export interface Counters {
   applied: number;
   /** Batches that were sent again. */
   resent: number;
-  /** Messages and entries that said nothing new. */
+  /** Messages and entries without anything new. */
   ignored: number;
   /** Faults of the store. */
   failures: number;
 }
 
-/** The shared context. `send` returns false where the link is down. */
+/** The shared context. `send` returns false if the link is down. */
 export interface Context {
   readonly store: Store;
   readonly clock: DeviceClock;
@@ -125,7 +133,7 @@ export interface Context {
   readonly incarnation: string;
   readonly limits: Limits;
   readonly counters: Counters;
-  /** What is wrong now, by name: raise and clear yours. */
+  /** The current problems, by name: each part raises and clears its own. */
   readonly problems: Problems;
   /** Rows that can't be deleted. */
   readonly stuck: StuckRows;

@@ -1,8 +1,8 @@
 /**
- * The downlink: from the channel logs to the rows. One cursor a channel; an entry is applied exactly once, in order, with
- * the cursor, in one transaction. What can't be applied in order is asked for from the cursor. The device compares no
- * stamps: a key without unsettled local changes takes what comes; one with them is marked and fetched once they are
- * settled (rules §6).
+ * The downlink: from the channel logs to the rows. Each channel has one cursor; an entry is applied exactly once, in
+ * order, in one transaction with the cursor. At a gap, the device asks for the entries after its cursor. It compares no
+ * stamps: a key without unsettled local changes takes the incoming item; a key with such changes is marked, and fetched
+ * once they are settled (rules §6).
  *
  *            live seq = cursor+1, page from cursor
  *   following ──────────────────────────────────▶ following
@@ -26,67 +26,57 @@ import type {
   Sync,
   Time,
 } from "../../protocol.ts";
-import { Candidates, type Marked } from "./candidates.ts";
 import type { Context } from "./context.ts";
-import { Incoming } from "./incoming.ts";
-import { keyText } from "./items.ts";
-import { fetchKeysMax } from "../../protocol.ts";
+import { behindPage, behindSnapshotPage, type Cursor, cursorOf, Cursors, resumedFrom } from "./cursors.ts";
 import { Faulty } from "./faulty.ts";
-import { offerWhatOnlyGoesUp } from "./heal.ts";
-import { planListCheck } from "./list_check.ts";
+import { Fetches } from "./fetches.ts";
+import { metRestored } from "./heal.ts";
+import { Incoming } from "./incoming.ts";
 import { Lacks } from "./lacks.ts";
+import { planListCheck } from "./list_check.ts";
 import { Portions } from "./portions.ts";
 import { Questions } from "./questions.ts";
 import type { Request } from "./requests.ts";
 import { tableEpochOf } from "./restores.ts";
+import { Settlements } from "./settlements.ts";
 import { sweepChannel } from "./snapshot.ts";
+import { traceApplied } from "./tracing.ts";
 
-/** Live messages held per channel while one before them is missing: reordering is a matter of a few. */
+/** Live messages held per channel while an earlier one is missing: reordering affects only a few. */
 const holdMax = 16;
-/** Longer than an index lags: a snapshot that is taken then ends after what could not be read before. */
+/** Longer than an index lags: a snapshot that is taken after this time ends after what could not be read before. */
 const leavesAgainMs = 90_000;
-
-interface Cursor {
-  epoch?: string;
-  seq?: number;
-  snapshot?: { epoch: string; head: number; after: string };
-  /**
-   * Cloud time at which a further snapshot is due: after an epoch change, entries that were lost may still be written. 0: now.
-   * The place in the log is kept meanwhile, and the log is read on from there: it tells of removals, a snapshot does not.
-   */
-  againMs?: number;
-}
+/** Longer than a worker caches the table's epoch: asked after this time, none answers from the former one. */
+const epochHeardMs = 6_000;
 
 /** The receiving half of the agent. */
 export class Downlink {
   readonly channels: readonly Channel[];
-  readonly #cursors: Map<Channel, Cursor> = new Map();
+  readonly #cursors: Cursors;
   readonly #held: Map<Channel, Map<number, Changes>> = new Map();
   readonly #caughtUp: Set<Channel> = new Set();
   readonly #incoming: Incoming;
   readonly #questions: Questions;
-  readonly #candidates: Candidates;
-  /** The last answer left out all that it was asked for: the monotonic time at which it is asked again. Infinity: it did not. */
-  #fetchAgainMs = Infinity;
+  readonly #fetches: Fetches;
   readonly #lacks: Lacks;
+  readonly #settlements = new Settlements();
   readonly #portions = new Portions();
   readonly #faulty = new Faulty();
-  /** When a channel's log may be left for a snapshot again (monotonic). */
+  /** When the device may switch from a channel's log to a snapshot again (monotonic). */
   readonly #leavesAgainMs: Map<Channel, number> = new Map();
   /** When an answer came last, to whatever question (monotonic). */
   #answeredMs = -Infinity;
-  /** By which schema the cloud lists the snapshot that is under way. */
+  /** When the device asks again, because it has heard of an epoch of the table that no answer has shown (monotonic). */
+  #unmetMs = Infinity;
+  /** The schema by which the cloud lists the current snapshot. */
   readonly #listing: Map<Channel, string | undefined> = new Map();
-  /** Counts settlements by answers; with each key, when it was settled last, while a request is out. */
-  #settledSerial = 0;
-  readonly #settledAt: Map<string, number> = new Map();
 
   constructor(readonly context: Context) {
+    this.#cursors = new Cursors(context.store);
     this.#incoming = new Incoming(context);
     this.#lacks = new Lacks(context);
-    this.#candidates = new Candidates(context);
     const channels = this.channels = channelsOf(context.store.schema, context.identity);
-    const settled = () => this.#settledSerial, answeredMs = () => this.#answeredMs;
+    const settled = () => this.#settlements.serial, answeredMs = () => this.#answeredMs;
     this.#questions = new Questions({
       context,
       channels,
@@ -99,48 +89,33 @@ export class Downlink {
       },
       swallowed: (id) => this.tooMuch(id, undefined, "the answer does not get through"),
     });
-    this.#snapshotAfterMigration();
+    this.#fetches = new Fetches(context, {
+      questions: this.#questions,
+      incoming: this.#incoming,
+      lacks: this.#lacks,
+      portions: this.#portions,
+      faulty: this.#faulty,
+      settlements: this.#settlements,
+    });
+    this.#cursors.snapshotAfterMigration();
     this.restart();
   }
 
   /** Reads the cursors again and forgets every request: after a start, or after a transaction failed. */
   restart(): void {
-    const { db } = this.context.store;
-    this.#cursors.clear();
-    for (const row of db.sql("SELECT * FROM _sync_channels").all()) {
-      this.#cursors.set(row.channel as string, {
-        epoch: row.epoch as string | undefined ?? undefined,
-        seq: row.seq === null ? undefined : Number(row.seq),
-        snapshot: row.snap_epoch === null ? undefined : {
-          epoch: row.snap_epoch as string,
-          head: Number(row.snap_head),
-          after: row.snap_after as string,
-        },
-        againMs: row.again === null ? undefined : Number(row.again),
-      });
-    }
+    this.#cursors.load();
     this.disconnected();
-  }
-
-  /** A migration left columns empty that the cloud may have values for: a snapshot of each channel brings them. */
-  #snapshotAfterMigration(): void {
-    const { store } = this.context;
-    if (store.getMeta("resnapshot") === undefined) return;
-    store.tx(() => {
-      store.db.sql("UPDATE _sync_channels SET again = 0, snap_epoch = NULL, snap_head = NULL, snap_after = NULL").run();
-      store.setMeta("resnapshot", undefined);
-    });
   }
 
   disconnected(): void {
     this.#questions.clear();
     this.#held.clear();
     this.#caughtUp.clear();
-    this.#fetchAgainMs = Infinity;
-    this.#settledAt.clear();
+    this.#fetches.clear();
+    this.#settlements.clear();
   }
 
-  /** The link is up: everything is asked for from where it stands. */
+  /** The link is up: asks for every channel from its cursor. */
   connected(): void {
     this.disconnected();
     this.sync();
@@ -152,7 +127,7 @@ export class Downlink {
     return this.channels.every((channel) => this.#caughtUp.has(channel));
   }
 
-  /** Where each channel stands, for `status`. */
+  /** Each channel's cursor, for `status`. */
   cursors(): Record<Channel, { epoch?: string; seq?: number; snapshot?: boolean }> {
     return Object.fromEntries(
       this.channels.map((channel) => {
@@ -163,8 +138,8 @@ export class Downlink {
   }
 
   /**
-   * The question for what is behind a page that has arrived, where the page is the one that is awaited and says that there
-   * is more. It tells nobody that the page was applied: should that fail, the answer is ignored.
+   * The question for the page after one that has arrived, if that page is the awaited one and says that there is more.
+   * It does not imply that the page was applied: if applying fails, the answer is ignored.
    */
   ahead(message: FromCloud): Sync | undefined {
     if (message.type !== "page" && message.type !== "snapshot") return undefined;
@@ -195,6 +170,21 @@ export class Downlink {
     this.#questions.workerBack(windowMs);
   }
 
+  /**
+   * A message names an epoch of the table that the device has not met: it asks at once, and again when no worker can
+   * answer from the former epoch any more. Without this, a device that nobody writes to would hear of a restore with
+   * the next regular sync (rule B1).
+   *
+   * @param windowMs other devices ask as well: over so many ms
+   */
+  unmet(windowMs = 0, channels: readonly Channel[] = this.channels): void {
+    const { clock, random } = this.context;
+    const laterMs = epochHeardMs + (windowMs > 0 ? windowMs * random() : 0);
+    this.#unmetMs = Math.min(this.#unmetMs, clock.monotonicMs() + laterMs);
+    if (windowMs === 0) this.sync(channels, false);
+    else for (const channel of channels) this.#questions.missing(channel, windowMs);
+  }
+
   #cursorOf(channel: Channel): CursorOf {
     const cursor = cursorOf(channel, this.#cursors.get(channel) ?? {}), limit = this.#portions.limitOf(channel);
     return limit === undefined ? cursor : { ...cursor, limit };
@@ -206,95 +196,57 @@ export class Downlink {
   }
 
   /**
-   * The answer to a question can't be read, or does not get through: half as much is asked for, until what is at fault
-   * stands alone and is set aside by its key (rule D4). Must not run inside a transaction.
+   * The answer to a question can't be read, or does not get through: the device asks for half as much, until the faulty
+   * item is alone and is set aside by its key (rule D4). Must not run inside a transaction.
    *
-   * @param id the question; undefined: nobody knows, something is missing
-   * @param channel the one that the answer is of, where that is known
+   * @param id the question; undefined: unknown, but something is missing
+   * @param channel the channel of the answer, if known
    */
   tooMuch(id: string | undefined, channel: Channel | undefined, reason: string): void {
     if (id === undefined) return this.sync(undefined, false);
     const keys = this.#questions.keysOf(id);
-    if (keys) return this.#tooManyKeys(id, keys, reason);
+    if (keys) return this.#fetches.tooManyKeys(id, keys, reason);
     const asked = this.#questions.channelsOf(id).filter((one) => channel === undefined || one === channel);
-    // Where less can't be asked for the question stays out, and is asked again ever more rarely.
+    // If the device can't ask for less, the question stays open, and is asked again ever more rarely.
     const smaller = asked.filter((one) => this.#portions.less(one) || this.#leaveLog(one));
     if (smaller.length > 0) this.sync(smaller);
   }
 
   /**
-   * One entry of the log may have more keys than get through even by their names: a snapshot has them one by one. Not again at
-   * once: where it is listed by an index that lags it ends before that entry for a minute (sim: silence 7700426).
+   * One entry of the log may have more keys than fit in a message even as names: a snapshot delivers them one by one.
+   * Not again at once: a snapshot from an index that lags ends before that entry for a minute (sim: silence 7700426).
    */
   #leaveLog(channel: Channel): boolean {
     const cursor = this.#cursors.get(channel), now = this.context.clock.monotonicMs();
     if (cursor?.seq === undefined || now < (this.#leavesAgainMs.get(channel) ?? -Infinity)) return false;
     this.#leavesAgainMs.set(channel, now + leavesAgainMs);
-    this.context.store.tx(() => this.#store(channel, { epoch: cursor.epoch }));
+    this.context.store.tx(() => this.#cursors.set(channel, { epoch: cursor.epoch }));
     return true;
   }
 
-  #tooManyKeys(id: string, keys: readonly Key[], reason: string): void {
-    const { store, records } = this.context;
-    const request = this.#questions.takeFetch(id)!;
-    if (!this.#portions.fewerKeys(keys.length)) {
-      const [key] = keys as [Key], record = records.get(key);
-      store.tx(() => {
-        if (!record || record.recheck !== request.serials.get(keyText(key))) return;
-        record.recheck = undefined;
-        this.#incoming.unreadable(key, reason, record.model);
-        records.save(record);
-      });
-    }
-    this.fetch();
-  }
-
-  /** Asks again for what could not be read: the cause may be gone. Must not run inside a transaction. */
+  /** See {@link Fetches.askUnread}. */
   askUnread(): void {
-    const { store, asides, records } = this.context, unread = asides.unread(fetchKeysMax);
-    if (unread.length === 0) return;
-    store.tx(() => {
-      for (const { key, model } of unread) {
-        const record = records.open(model, key);
-        if (record.recheck !== undefined) continue;
-        records.mark(record);
-        records.save(record);
-      }
-    });
-    this.fetch();
+    this.#fetches.askUnread();
   }
 
-  /** Applying something failed, and was taken back: if one item is to blame, it is set aside when it comes again. */
+  /** Applying something failed and was rolled back: if one item is to blame, it is set aside when it comes again. */
   failed(error: unknown): void {
     this.#faulty.blame(error);
   }
 
-  /** Asks for keys that were marked and are settled now. One request is out at a time. */
+  /** See {@link Fetches.fetch}. */
   fetch(): void {
-    const { records, outbox, clock } = this.context;
-    const now = clock.monotonicMs(), waits = this.#fetchAgainMs !== Infinity && now < this.#fetchAgainMs;
-    if (this.#questions.fetching || waits || !records.unfetched) return;
-    this.#fetchAgainMs = Infinity;
-    const serials = new Map<string, number>(), keys: Key[] = [], most = this.#portions.keys;
-    const take = (marked: readonly Marked[]) => {
-      for (const { key, model, serial } of marked) {
-        if (keys.length >= most) break;
-        if (this.context.inFlight.get(key) || outbox.pending(model, key)) continue;
-        serials.set(keyText(key), serial);
-        keys.push(key);
-      }
-    };
-    take(records.rechecks(4 * most));
-    if (keys.length < most) take(this.#candidates.take(4 * most));
-    if (keys.length === 0) return;
-    this.#questions.fetch(keys, serials);
+    this.#fetches.fetch();
   }
 
-  /** The uplink settled these keys: answers that were asked for before know less of them. */
+  /** See {@link Fetches.items}. */
+  items(message: Items): void {
+    this.#fetches.items(message);
+  }
+
+  /** The uplink settled these keys: answers to earlier questions may be older than that. */
   settled(keys: Iterable<Key>): void {
-    this.#settledSerial++;
-    if (this.#questions.none) return this.#settledAt.clear();
-    for (const key of keys) this.#settledAt.set(keyText(key), this.#settledSerial);
+    this.#settlements.note(keys, !this.#questions.none);
   }
 
   /** See {@link Questions.repeats}. */
@@ -313,18 +265,19 @@ export class Downlink {
     if (epoch !== undefined) this.met(epoch, since);
   }
 
-  #settledSince(key: Key, request: Request): boolean {
-    return this.#settledAt.size > 0 && (this.#settledAt.get(keyText(key)) ?? 0) > request.settledSerial;
-  }
-
-  /** What is due by time: overdue requests and further snapshots. Returns the next monotonic time that something is due. */
+  /**
+   * Does what is due by time: overdue requests and further snapshots. Returns the next monotonic time that something is
+   * due.
+   */
   tick(): number {
     const now = this.context.clock.monotonicMs();
-    let due = this.#questions.tick();
-    if (now >= Math.min(this.#fetchAgainMs, this.#candidates.dueMs)) this.fetch();
-    for (const at of [this.#fetchAgainMs, this.#candidates.dueMs]) if (at > now) due = Math.min(due, at);
+    if (now >= this.#unmetMs) {
+      this.#unmetMs = Infinity;
+      this.sync(undefined, false);
+    }
+    let due = Math.min(this.#unmetMs, this.#questions.tick(), this.#fetches.tick(now));
     for (const [channel, cursor] of this.#cursors) {
-      // One that is due now is asked for with the next sync.
+      // A snapshot that is due now is asked for with the next sync.
       if (!cursor.againMs || !this.context.clock.known) continue;
       const leftMs = cursor.againMs - this.context.clock.nowMs();
       if (leftMs > 0) due = Math.min(due, now + leftMs);
@@ -334,35 +287,19 @@ export class Downlink {
   }
 
   #snapshotAgain(channel: Channel, cursor: Cursor): void {
-    this.context.store.tx(() => this.#store(channel, { ...cursor, againMs: 0 }));
+    this.context.store.tx(() => this.#cursors.set(channel, { ...cursor, againMs: 0 }));
     this.#caughtUp.delete(channel);
     this.sync([channel]);
   }
 
-  #store(channel: Channel, cursor: Cursor): void {
-    this.#cursors.set(channel, cursor);
-    this.context.store.db.sql(`
-      INSERT OR REPLACE INTO _sync_channels(channel, epoch, seq, snap_epoch, snap_head, snap_after, again)
-      VALUES (?, ?, ?, ?, ?, ?, ?)`).run(
-      channel,
-      cursor.epoch ?? null,
-      cursor.seq ?? null,
-      cursor.snapshot?.epoch ?? null,
-      cursor.snapshot?.head ?? null,
-      cursor.snapshot?.after ?? null,
-      cursor.againMs ?? null,
-    );
-  }
-
-  /** A live entry. Applied if it is the next; held for a moment if it is later; ignored if it is older. */
+  /** Handles a live entry: applies it if it is the next, holds it briefly if it is later, ignores it if it is older. */
   live(message: Changes): void {
     const { channel } = message;
     const cursor = this.#cursors.get(channel);
     if (!this.channels.includes(channel) || cursor?.seq === undefined || cursor.snapshot) return this.#ignore();
     const windowMs = message.spreadMs ?? 0;
-    if (message.epoch !== cursor.epoch || !this.#isPresent(message.epoch)) {
-      return this.#questions.missing(channel, windowMs);
-    }
+    if (!this.#isPresent(message.epoch)) return this.unmet(windowMs, [channel]);
+    if (message.epoch !== cursor.epoch) return this.#questions.missing(channel, windowMs);
     if (message.seq <= cursor.seq) return this.#ignore();
     if (message.seq > cursor.seq + 1) {
       const held = this.#held.get(channel) ?? new Map<number, Changes>();
@@ -379,13 +316,15 @@ export class Downlink {
     const run = [first];
     for (let next = held.get(first.seq + 1); next; next = held.get(next.seq + 1)) run.push(next);
     const last = run.at(-1)!.seq;
-    this.#apply(run.flatMap((m) => this.#telling(m)), () => this.#store(channel, { ...cursor, seq: last }));
+    traceApplied(this.context, channel, run.flatMap(({ entries }) => entries), () => {
+      this.#apply(run.flatMap((m) => this.#telling(m)), () => this.#cursors.set(channel, { ...cursor, seq: last }));
+    });
     for (const seq of [...held.keys()]) if (seq <= last) held.delete(seq);
-    // It was a matter of order: nothing is missing.
+    // The entries were only out of order: nothing is missing.
     if (held.size === 0) this.#questions.unplan(channel);
   }
 
-  /** After the last page: what is held and follows is applied; if something is missing still, it is asked for. */
+  /** After the last page: applies held entries that follow, and asks for what is still missing. */
   #goOnWithHeld(channel: Channel): void {
     const cursor = this.#cursors.get(channel), held = this.#held.get(channel);
     if (!held || cursor?.seq === undefined) return;
@@ -401,31 +340,33 @@ export class Downlink {
     this.context.counters.ignored++;
   }
 
-  /** Takes the question that this answers, or undefined where it is outdated. */
+  /** Removes and returns the question that this answers; undefined if the answer is outdated. */
   #answered(channel: Channel, id: string): Request | undefined {
     const request = this.#questions.take(channel, id);
     if (!request) this.#ignore();
     return request;
   }
 
-  /** A catch-up page: the contiguous run behind the cursor. */
+  /** A catch-up page: the entries after the cursor, without a gap. */
   page(page: Page): void {
     const { channel } = page;
     const request = this.#answered(channel, page.request);
     if (!request) return;
     const cursor = this.#cursors.get(channel) ?? {};
     if (cursor.snapshot || cursor.seq === undefined || page.epoch !== cursor.epoch) return this.sync([channel]);
-    // The table was restored since, which another channel told first: this is of the one before.
+    // The table was restored meanwhile, as another channel said first: this page is of the table before.
     if (!this.#isPresent(page.epoch)) return this.sync([channel]);
-    // Live entries were faster: if they brought all of it, the answer says no less than that this is caught up.
+    // Live entries were faster: if they brought all of it, the answer shows that the channel is caught up.
     const isKnown = page.from < cursor.seq && page.to <= cursor.seq;
     if (!isKnown && page.from !== cursor.seq) return this.sync([channel]);
     let isBack = false;
-    this.#apply(isKnown ? [] : this.#telling(page), () => {
+    const entries = isKnown ? [] : this.#telling(page);
+    const also = () => {
       isBack = this.#lacks.note(channel, page) || cursor.againMs === 0;
       const seq = isKnown ? cursor.seq : page.to, againMs = isBack ? 0 : cursor.againMs;
-      if (isBack || !isKnown) this.#store(channel, { ...cursor, seq, againMs });
-    }, request);
+      if (isBack || !isKnown) this.#cursors.set(channel, { ...cursor, seq, againMs });
+    };
+    traceApplied(this.context, channel, entries, () => this.#apply(entries, also, request));
     this.#portions.arrived(channel, page.entries.length);
     if (isBack) this.sync([channel]);
     else if (page.more) this.#questions.goOn(channel);
@@ -442,22 +383,22 @@ export class Downlink {
     const { channel } = page;
     const request = this.#answered(channel, page.request);
     if (!request) return;
-    // A snapshot sets epoch and cursor: live messages held from before belong to the log's former life. Their numbers fit
-    // the new one by chance, and an absence of then would be the last word (rules-additions 0).
+    // A snapshot sets epoch and cursor: live messages held from before belong to the log's former epoch. Their numbers
+    // may fit the new one by chance, and an absence from then would be the last thing applied to the key (rule 6.8).
     this.#held.delete(channel);
     const first = page.after === undefined;
-    if (first) this.met(tableEpochOf(page.epoch), page.since);
+    if (first) this.met(tableEpochOf(page.epoch), page.since, channel);
     else if (!this.#isPresent(page.epoch)) return this.sync([channel]);
     const cursor = this.#cursors.get(channel) ?? {};
     const state = cursor.snapshot;
     if (first) this.#listing.set(channel, page.schema);
-    // Another version of the schema may list other models: what it shows from here on is not the rest of what was shown.
+    // Another version of the schema may list other models: its pages do not continue the pages before.
     const isOther = this.#listing.has(channel) && this.#listing.get(channel) !== page.schema;
     if (!first && (!state || state.after !== page.after || state.epoch !== page.epoch || isOther)) {
-      // Not the one that is under way: begin anew.
+      // Not the current snapshot: start again.
       const isOfNow = state !== undefined && state.epoch === cursor.epoch;
       store.tx(() =>
-        this.#store(channel, { epoch: cursor.epoch, ...(isOfNow ? { seq: state.head, againMs: 0 } : {}) })
+        this.#cursors.set(channel, { epoch: cursor.epoch, ...(isOfNow ? { seq: state.head, againMs: 0 } : {}) })
       );
       return this.sync([channel]);
     }
@@ -471,16 +412,21 @@ export class Downlink {
       ).run(channel, JSON.stringify(page.entries.map(({ key }) => key)));
       if (page.next !== undefined) {
         const snapshot = { epoch: page.epoch, head, after: page.next };
-        this.#store(channel, { epoch: cursor.epoch, snapshot });
+        this.#cursors.set(channel, { epoch: cursor.epoch, snapshot });
         return;
       }
-      // What the cloud lacks the snapshot says nothing of; what it has no longer to be asked for.
+      // The snapshot says nothing about models that the cloud lacks; for models that it has, no further snapshot is
+      // needed.
       this.#lacks.note(channel, page);
       sweepChannel(this.context, channel, this.#lacks.spokenOf(channel, page));
       if (page.lags) planListCheck(this.context, channel);
-      this.#candidates.look();
+      this.#fetches.look();
       const changed = cursor.epoch !== undefined && cursor.epoch !== page.epoch;
-      this.#store(channel, { epoch: page.epoch, seq: head, againMs: changed ? clock.nowMs() + 60_000 : undefined });
+      this.#cursors.set(channel, {
+        epoch: page.epoch,
+        seq: head,
+        againMs: changed ? clock.nowMs() + 60_000 : undefined,
+      });
     }, request);
     this.#portions.arrived(channel, page.entries.length);
     this.#questions.goOn(channel);
@@ -488,59 +434,25 @@ export class Downlink {
   }
 
   /**
-   * Fetched keys. The answer for a key is void if it was dirtied, settled or marked again since it was asked for. A key that
-   * the answer leaves out was not read, which is not its absence: it is asked for again, behind the others.
+   * The answer is of this epoch of the table: the device offers a restored table what it lacks, and asks for all other
+   * channels, because their cursors are of the former epoch and nothing else may come for them.
+   *
+   * @param by the channel whose answer it is
    */
-  items(message: Items): void {
-    const { store, records, outbox, clock, limits, random } = this.context;
-    const request = this.#questions.takeFetch(message.request);
-    if (!request) return this.#ignore();
-    const left = new Map(request.serials), isUnknown = this.#lacks.isUnknown(message);
-    store.tx(() => {
-      store.applying(() => {
-        for (const entry of message.entries) {
-          const text = keyText(entry.key);
-          // As if it had been left out, until a page tells what this cloud sends down.
-          if (!entry.current && isUnknown) continue;
-          if (!left.delete(text)) continue;
-          const record = records.get(entry.key);
-          if (!record || record.recheck !== request.serials.get(text)) continue;
-          if (this.#settledSince(entry.key, request)) continue;
-          if (this.context.inFlight.get(entry.key) || outbox.pending(record.model, entry.key)) continue;
-          record.recheck = undefined;
-          record.awaiting = false;
-          const fault = entry.unreadable ?? this.#faulty.of(entry);
-          if (fault !== undefined) this.#incoming.unreadable(entry.key, fault, record.model);
-          else if (entry.current || !this.#lacks.isSilent(record.model, message)) {
-            this.#faulty.begin(entry);
-            this.#incoming.fetched(record, entry);
-          }
-          records.save(record);
-          this.#faulty.end();
-        }
-      });
-      for (const key of request.keys) {
-        const serial = left.get(keyText(key)), record = serial === undefined ? undefined : records.get(key);
-        if (record?.recheck !== serial || !record) continue;
-        records.mark(record);
-        records.save(record);
-      }
-    });
-    this.#portions.keysArrived(message.entries.length);
-    this.#candidates.answered();
-    const isFruitless = left.size === request.keys.length;
-    if (isFruitless) this.#fetchAgainMs = clock.monotonicMs() + limits.retryMs * (1 + random());
-    this.fetch();
-  }
-
-  /** An answer is of this epoch of the table: one that was restored is asked to take back what it lacks. */
-  met(epoch: string, sinceMs: number | undefined): void {
+  met(epoch: string, sinceMs: number | undefined, by?: Channel): void {
     const { store, restores } = this.context;
     if (restores.epoch === epoch) return;
     const open = this.channels.some((channel) => this.#isRestoring(this.#cursors.get(channel) ?? {}));
     store.tx(() => {
-      if (restores.meet(epoch, sinceMs, open)) offerWhatOnlyGoesUp(this.context);
+      if (restores.meet(epoch, sinceMs, open)) metRestored(this.context);
     });
+    this.#unmetMs = Infinity;
+    const others = this.channels.filter((channel) => {
+      const { epoch: its } = this.#cursors.get(channel) ?? {};
+      return channel !== by && its !== undefined && tableEpochOf(its) !== epoch;
+    });
+    for (const channel of others) this.#caughtUp.delete(channel);
+    if (others.length > 0) this.sync(others, false);
   }
 
   /** The channel has taken no snapshot yet since the table was restored. */
@@ -558,7 +470,7 @@ export class Downlink {
     return message.entries.filter((entry) => !this.#lacks.saysNothing(entry, message));
   }
 
-  /** Applies entries and whatever goes with them (the cursor), in one transaction. */
+  /** Applies entries and what belongs to them (the cursor) in one transaction. */
   #apply(entries: readonly Entry[], also: () => void, request?: Request): void {
     const { store, outbox, clock } = this.context;
     store.tx(() => {
@@ -575,7 +487,7 @@ export class Downlink {
             continue;
           }
           this.#faulty.begin(entry);
-          this.#incoming.apply(entry, quiet, request !== undefined && this.#settledSince(entry.key, request));
+          this.#incoming.apply(entry, quiet, request !== undefined && this.#settlements.since(entry.key, request));
         }
         this.#faulty.end();
         also();
@@ -583,31 +495,4 @@ export class Downlink {
       store.setMeta("lastSync", clock.nowMs());
     });
   }
-}
-
-function cursorOf(channel: Channel, { epoch, seq, snapshot, againMs }: Cursor): CursorOf {
-  return { channel, ...(seq !== undefined && againMs !== 0 ? { epoch, seq } : {}), ...(snapshot ? { snapshot } : {}) };
-}
-
-/**
- * Where the log is read on from after a snapshot, if that is before its head: a snapshot shows no removal, and a change in
- * flight whose item was removed meanwhile would bring it back (sim: versions 7201556). Only from where the log may still be
- * read: one that was asked for because the log could not be does not come back to that place.
- */
-function resumedFrom({ epoch, seq, snapshot, againMs }: Cursor, of: string): number {
-  if (snapshot?.epoch === of) return snapshot.head;
-  return againMs === 0 && epoch === of && seq !== undefined ? seq : Infinity;
-}
-
-/** The cursor behind a page that is to be applied next; undefined where nothing is to be asked for behind it. */
-function behindPage(cursor: Cursor, page: Page): Cursor | undefined {
-  const follows = page.more && !cursor.snapshot && page.from === cursor.seq && page.epoch === cursor.epoch;
-  return follows ? { epoch: page.epoch, seq: page.to } : undefined;
-}
-
-function behindSnapshotPage(cursor: Cursor, { epoch, head, after, next }: SnapshotPage): Cursor | undefined {
-  const state = cursor.snapshot;
-  const follows = after === undefined || (state?.after === after && state.epoch === epoch);
-  if (!follows || next === undefined) return undefined;
-  return { snapshot: { epoch, head: after === undefined ? head : state!.head, after: next } };
 }

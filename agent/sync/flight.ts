@@ -1,7 +1,7 @@
 /**
- * Batches in flight: what was sent and not answered yet. A batch is stored before it is first sent and resent
- * byte-identical (but for the time of transmission), because its stamps name exactly this content. It goes in the
- * transaction that settles its last change.
+ * Batches in flight: sent and not answered yet. A batch is stored before it is first sent, and resent byte-identical
+ * (except the time of transmission), because its stamps name exactly this content. It is deleted in the transaction
+ * that settles its last change.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { Model } from "../../schema/model.ts";
 import { type Attributes, modelDigest, parseJson, renderKey } from "../../schema.ts";
 import { type Change, changeText, type Key, type Version, withList } from "../../protocol.ts";
 import { keyAttributesOf, keyText } from "./items.ts";
-import type { Runs } from "./outbox.ts";
+import type { Runs } from "./runs.ts";
 import type { Store } from "../store/store.ts";
 
 /** One change in flight. */
@@ -17,22 +17,28 @@ export interface Flight {
   readonly model: Model;
   readonly key: Key;
   readonly text: string;
-  /** The key fields' attributes: how the key is named in `_conflicts` and in a hint. */
+  /** The key fields' attributes: the form of the key in `_conflicts` and in a hint. */
   readonly keyAttributes: Attributes;
   readonly change: Change;
   /** The base's attributes when the change was made: what a merge is made against. */
   readonly base?: Attributes;
   readonly entries: Runs;
   readonly upto: number;
-  /** This state's own versions: the one it is sent with, last, and those of earlier transmissions. */
+  /** The versions under which this state was sent: the present one last, before it those of earlier transmissions. */
   readonly stamps: Version[];
-  /** The key's record has versions that were refused because of the cloud's schema (`ItemRecord.prior`). */
+  /** The key's record contains versions that the cloud refused because of its schema (`ItemRecord.prior`). */
   readonly tried?: true;
   /** It is offered to a restored table (`heal.ts`). */
   readonly offer?: true;
-  /** Settled by something else than its answer (its removal came down first): it is not sent again, its answer ignored. */
+  /**
+   * Settled by something else than its answer (its removal came down first): it is not sent again, and its answer is
+   * ignored.
+   */
   settled?: boolean;
-  /** Its echo came down before its answer: with the answer the key is clean at once. In memory only; forgotten, it costs a fetch. */
+  /**
+   * Its echo came down before its answer: the answer then makes the key clean at once. In memory only; losing it costs
+   * a fetch.
+   */
   echoed?: boolean;
 }
 
@@ -42,13 +48,18 @@ export interface Batch {
   /** `<device>#<incarnation>` of its changes. */
   readonly source: string;
   readonly flights: Flight[];
-  /** Of models that only sync up: sent as soon as the cloud's time is known. */
+  /** Contains only models that only sync up: sent as soon as the cloud's time is known. */
   readonly upOnly: boolean;
-  /** The digests of the changes' models in the schema that they were made under. Absent: a version of Twintable without made it. */
+  /**
+   * The digests of the changes' models in the schema that they were made under. Absent: an older version of Twintable
+   * made it.
+   */
   readonly schemas?: Readonly<Record<string, string>>;
   /** Read from the database: it may have been sent before this start. */
   readonly restored?: true;
-  /** Monotonic time of the first transmission, once it was sent; long ago where one before this start may have been. */
+  /**
+   * Monotonic time of the first transmission, once it was sent; long ago if it may have been sent before this start.
+   */
   firstMs?: number;
   /** Monotonic time of the last transmission, and of the one before it. */
   sentMs?: number;
@@ -78,6 +89,16 @@ export class InFlight {
     return this.#byKey.has(text);
   }
 
+  /** All batches are sent again as soon as they may be, as if for the first time. */
+  sendAgain(): void {
+    for (const batch of this.batches.values()) {
+      batch.retryAtMs = undefined;
+      batch.attempts = 0;
+      batch.unanswered = 0;
+      batch.notBeforeMs = undefined;
+    }
+  }
+
   /** Reads `_inflight`: after a start, or after a transaction failed. */
   restart(): void {
     this.batches.clear();
@@ -97,12 +118,12 @@ export class InFlight {
         attempts: 0,
         unanswered: 0,
       });
-      // A new schema has models no more that are in it: an answer's indexes would no longer fit.
+      // The new schema lacks models of this batch: an answer's indexes would no longer fit.
       if (flights.length < stored.flights.length) this.store.tx(() => this.reissue(batch, flights));
     }
   }
 
-  /** A flight from what is stored of it; none where the schema has its model no more. */
+  /** A flight from its stored form; undefined if the schema no longer has its model. */
   #restored({ change, base, entries, upto, prior = [], tried, offer }: StoredFlight, source: string): Flight[] {
     const model = this.store.schema.models.get(change.model);
     if (!model?.onDevice || model.sync === "none") return [];
@@ -123,7 +144,7 @@ export class InFlight {
     return batch;
   }
 
-  /** A new batch number: counts on across starts, so that no answer to an older batch can be taken for this one's. */
+  /** A new batch number. It continues to count across starts, so that no answer to an older batch matches this one. */
   #nextId(incarnation: string): { id: string; serial: number } {
     const serial = Number(this.store.getMeta("batchSerial") ?? 0) + 1;
     this.store.setMeta("batchSerial", serial);
@@ -148,7 +169,7 @@ export class InFlight {
     return Object.fromEntries([...models].map((model) => [model.name, modelDigest(this.store.schema, model)]));
   }
 
-  /** Removes a batch; its unsettled flights are the caller's to keep or to settle. Must run inside a transaction. */
+  /** Removes a batch; the caller stores or settles its unsettled flights. Must run inside a transaction. */
   remove(batch: Batch): void {
     this.batches.delete(batch.id);
     for (const flight of batch.flights) {
@@ -158,8 +179,8 @@ export class InFlight {
   }
 
   /**
-   * Puts what is left of a batch under a new id, with its own incarnation, so that an answer to the old one, whose
-   * indexes no longer fit, is ignored. Returns the new batch, if anything is left.
+   * Moves the rest of a batch to a new id, with its own incarnation, so that an answer to the old id, whose indexes no
+   * longer fit, is ignored. Returns the new batch, if anything is left.
    */
   reissue(batch: Batch, left: Flight[]): Batch | undefined {
     return this.replace(batch, [left])[0];
@@ -172,24 +193,24 @@ export class InFlight {
     return parts.filter((part) => part.length > 0).map((part) => this.add(incarnation, part, batch.upOnly, schemas));
   }
 
-  /** The outbox entries of all that is in flight. */
+  /** The outbox entries of all changes in flight. */
   entries(): Runs[] {
     return [...this.batches.values()].flatMap(({ flights }) => flights.map(({ entries }) => entries));
   }
 
-  /** Takes one change out because something else settled it; the batch is reissued when it is next sent. */
+  /** Removes one change because something else settled it; the batch is reissued when it is next sent. */
   settle(flight: Flight): void {
     flight.settled = true;
     if (this.#byKey.get(flight.text) === flight) this.#byKey.delete(flight.text);
   }
 }
 
-/** What is stored of a batch. */
+/** The stored form of a batch. */
 interface StoredBatch extends Pick<Batch, "upOnly" | "schemas"> {
   readonly flights: StoredFlight[];
 }
 
-/** What is stored of a flight; the rest follows from it. */
+/** The stored form of a flight; the rest is derived from it. */
 interface StoredFlight extends Pick<Flight, "change" | "base" | "entries" | "upto" | "tried" | "offer"> {
   readonly prior?: Version[];
 }

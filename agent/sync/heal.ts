@@ -1,7 +1,7 @@
 /**
- * Healing a table that was restored to an earlier time (rules B4–B8): what the device has and the table lacks is **offered**:
- * sent as an ordinary change with the stamp that it had, so that of several holders the newest version wins, whoever comes
- * first or last. What is not offered stands in `_conflicts` (`restored`).
+ * Healing a table that was restored to an earlier time (rules B4–B8): the device **offers** what it has and the table
+ * lacks: it sends ordinary changes with their original stamps, so that among several holders the newest version wins,
+ * in whatever order they come. What it does not offer goes to `_conflicts` (`restored`).
  *
  * | the lost base, and what is shown | what happens |
  * | --- | --- |
@@ -12,22 +12,28 @@
  *
  * @module
  */
+import { deviceOf } from "../../protocol/versions.ts";
 import { type Attributes, fieldOf, isExpired, jsonEquals, jsonToDate } from "../../schema.ts";
 import type { Model } from "../../schema/model.ts";
 import type { Current, Key } from "../../protocol.ts";
 import type { Context } from "./context.ts";
 import { goesUp, isTracked, type ItemRecord, keyAttributesOf } from "./items.ts";
+import { earliestSince } from "./late_rows.ts";
+import { marginMs } from "./restores.ts";
 import { updatedMsSql } from "../migration/onboard.ts";
 import { outboxKinds } from "../store/triggers.ts";
 import { ident } from "../store/sql.ts";
 
-/** An `updated` further ahead of the cloud's time is not honest. */
+/** An `updated` further ahead of the cloud's time than this does not count. */
 const aheadMaxMs = 60_000;
+/** A row's `updated` differs from what was sent by at most this. */
+const correctionMs = 1_000;
 
 /**
- * A clean or awaiting key with a lost base, and what the restored table has of it. Must run inside the store's transaction.
+ * A clean or awaiting key with a lost base, and what the restored table has of it. Must run inside the store's
+ * transaction.
  *
- * @returns whether the base is offered: row and record are as they have to be then
+ * @returns whether the base is offered; if so, row and record are ready for it
  */
 export function heal(context: Context, record: ItemRecord, current: Current | undefined): boolean {
   const { records, clock, restores } = context, base = record.base!, nowMs = clock.nowMs();
@@ -45,7 +51,7 @@ export function heal(context: Context, record: ItemRecord, current: Current | un
 
 function wins({ model, version }: ItemRecord, shown: Current | undefined, nowMs: number): boolean {
   if (!shown) return true;
-  // Of a base without a version nobody can say which of two is newer.
+  // Without the base's version, it is unknown which of the two is newer.
   if (!version) return false;
   const ms = Math.floor(version[1] / 1000), updated = updatedOf(model, shown.item);
   const isLater = updated !== undefined && updated > ms && updated <= nowMs + aheadMaxMs;
@@ -62,8 +68,9 @@ function updatedOf(model: Model, item: Attributes): number | undefined {
 function offer(context: Context, record: ItemRecord, current: Current | undefined, unstampedMs: number): void {
   const { outbox, clock, identity } = context, base = record.base!;
   let stamp = record.version?.[1] ?? (record.atMs ?? unstampedMs) * 1000;
-  // Another's version by the stamp that this device gave to one of its own: as this device's it would be taken for that.
-  const isOwn = record.version?.[0].slice(0, record.version[0].lastIndexOf("#")) === identity.deviceId;
+  // Another writer's version with a stamp that this device gave to one of its own versions: sent as this device's, it
+  // would be taken for that one.
+  const isOwn = record.version && deviceOf(record.version) === identity.deviceId;
   if (!isOwn && stamp === record.issued) stamp--;
   record.offer = { item: base, stamp };
   record.base = current?.item;
@@ -72,7 +79,7 @@ function offer(context: Context, record: ItemRecord, current: Current | undefine
   outbox.append(record.model, record.key, keyAttributesOf(record.model, base), clock.clock.wallMs());
 }
 
-/** A version that the restored table replaced, or a removal that it did not know, is kept for people. */
+/** Stores a version that the restored table replaced, or an item whose removal it did not know, for people. */
 export function keepRestored({ records, counters, clock }: Context, record: ItemRecord, item: Attributes): void {
   counters.conflicts++;
   records.conflict(
@@ -86,20 +93,32 @@ export function keepRestored({ records, counters, clock }: Context, record: Item
   );
 }
 
-/** Keys that are looked at together. */
+/** Keys that are examined together. */
 const keysAtOnce = 500;
 
 /**
- * What no snapshot shows, because it never comes down (B8): of models that other devices write too, each lost base is
- * offered; of the device's own, which have no bases, every row that is not older than the restored time is sent again, all
- * where rows don't say how old they are. Must run inside the store's transaction.
+ * The table turned out to be a restored one. Answers that came before were ignored (rules B1), and their batches would
+ * wait for their next turn, up to a minute. Must run inside the store's transaction.
  */
-export function offerWhatOnlyGoesUp(context: Context): void {
+export function metRestored(context: Context): void {
+  context.inFlight.sendAgain();
+  offerWhatOnlyGoesUp(context);
+}
+
+/**
+ * Models that never come down, and so appear in no snapshot (B8). If other devices write the model too, the device
+ * offers each lost base; in its own models, which have no bases, it sends every row again that is not older than the
+ * restored time, or than a row that was acknowledged since (`late_rows.ts`), or all rows if they do not say how old they
+ * are. Must run inside the store's transaction.
+ */
+function offerWhatOnlyGoesUp(context: Context): void {
   const { store, restores } = context;
   for (const model of store.schema.models.values()) {
     if (!model.onDevice || model.sync !== "up") continue;
     if (isTracked(model)) offerAll(context, model);
-    else if (restores.sinceMs !== undefined) sendAgain(context, model, restores.sinceMs - aheadMaxMs);
+    else if (restores.sinceMs !== undefined) {
+      sendAgain(context, model, earliestSince(store, restores.sinceMs - marginMs) - correctionMs);
+    }
   }
 }
 
@@ -124,7 +143,7 @@ function offerAll(context: Context, model: Model): void {
 
 function sendAgain({ store }: Context, model: Model, sinceMs: number): void {
   const updated = updatedMsSql(model), number = store.number(model);
-  // Without the time a row counts as new.
+  // A row without a time counts as new.
   const where = updated.said ? `WHERE ${updated.said} >= ? OR ${updated.said} IS NULL` : "";
   store.db.sql(
     `INSERT INTO _outbox(model, row, kind, time, segment) SELECT ${number}, _id, ${outboxKinds.update}, ${updated.sql}, ` +

@@ -7,8 +7,9 @@
  * | pending, in flight | recheck, unless it is the echo of what is in flight | the same |
  * | awaiting echo | equal: clean; else recheck | identical to the base: clean; else recheck |
  * | any, with `was` | – | `gone` := max; a flight of that version is settled |
+ * | any, with `over` | – | `superseded` := max; a flight of that version is settled |
  *
- * What is only named (rule D4) is a recheck.
+ * An entry that only names its item (rule D4) is a recheck.
  *
  * @module
  */
@@ -20,12 +21,12 @@ import type { Context } from "./context.ts";
 import type { Flight } from "./flight.ts";
 import { heal, keepRestored } from "./heal.ts";
 import type { LocalRow } from "../store/store.ts";
-import { comesDown, expiresByText, isRowExpired, type ItemRecord, keyAttributesOf } from "./items.ts";
+import { comesDown, expiresByText, goesUp, isRowExpired, type ItemRecord, keyAttributesOf } from "./items.ts";
 
 /** Applies entries to keys. */
 export class Incoming {
   readonly #context: Context;
-  /** A snapshot of a restored table is under way: what comes may be older than what is there. */
+  /** A snapshot of a restored table is under way: incoming items may be older than the rows. */
   restoring = false;
 
   constructor(context: Context) {
@@ -39,7 +40,10 @@ export class Incoming {
     return model?.onDevice && comesDown(model) ? model : undefined;
   }
 
-  /** The model of an absent item that has no record: the one whose table holds a row with its key, or could not. */
+  /**
+   * The model of an absent item that has no record: the one whose table holds a row with its key, or has the key set
+   * aside.
+   */
   #modelByKey(key: Key): Model | undefined {
     for (const model of this.#context.store.schema.models.values()) {
       if (!model.onDevice || !comesDown(model)) continue;
@@ -51,8 +55,8 @@ export class Incoming {
   /**
    * One entry: the table of rules §6. Must run inside the transaction that moves the cursor, with capture off.
    *
-   * @param quiet nothing is pending or in flight anywhere: then no key needs to be looked at
-   * @param outdated the key was settled after this page was asked for, so that the page may not know of it
+   * @param quiet nothing is pending or in flight anywhere: then no key needs a look-up
+   * @param outdated the key was settled after this page was requested, so the page may be older
    */
   apply(entry: Entry, quiet: boolean, outdated: boolean): void {
     const { records, outbox, asides, inFlight } = this.#context;
@@ -66,11 +70,11 @@ export class Incoming {
     }
     record ??= records.open(model, entry.key);
     if (outdated) record.awaiting = true;
-    if (entry.was) record.gone = Math.max(record.gone ?? 0, entry.was[1]);
-    else if (entry.removed) this.#removedUnstamped(record, entry);
+    this.#noteGone(record, entry);
     const flight = inFlight.get(entry.key);
     if (flight && entry.was) this.#cameAndWent(flight, record, entry.was);
-    // Looked up again: what came and went is settled.
+    if (flight && entry.over && !flight.settled) this.#cameAndWent(flight, record, entry.over);
+    // Looked up again: the flight may have been settled meanwhile.
     const unsettled = !quiet && (inFlight.get(entry.key) !== undefined || outbox.pending(model, entry.key));
     if (flight && !flight.settled && isEchoOf(flight, entry)) flight.echoed = true;
     else if (unsettled || entry.named !== undefined) {
@@ -82,16 +86,17 @@ export class Incoming {
       if (!equal || record.base === undefined) records.mark(record);
       else {
         record.awaiting = false;
-        // The table has it, whatever it was restored to.
+        // The table has it, even if it was restored.
         record.era = records.learnt.era;
-        // Removed, and back with the same version: a duplicate of the write, which came after the removal.
+        // Removed, and back with the same version: a duplicate of the write arrived after the removal.
         if (entry.was && stamp <= entry.was[1]) this.place(record, { ...entry, current: ownOf(record) });
       }
     } else if (record.awaiting) {
       if (this.#isBase(record, entry)) {
         record.awaiting = false;
-        // Mostly the row is as it says, and is left alone: applications are not told of their own writes. Not so where a
-        // duplicate brought it back, or a new schema has a column for what the base only carried (sim: versions 4020804).
+        // Usually the row already has this content and is left alone, because `_changes` does not list an application's
+        // own writes. Exceptions: a duplicate brought the item back, or a new schema has a column for an attribute that
+        // only the base carried (sim: versions 4020804).
         this.place(record, entry);
       } else records.mark(record);
     } else if (record.recheck !== undefined) records.mark(record);
@@ -100,7 +105,10 @@ export class Incoming {
     records.save(record);
   }
 
-  /** What can't be read says nothing of its item, not that it is absent either: it is set aside, and delays only itself. */
+  /**
+   * An unreadable entry says nothing about its item, not even that it is absent: it is set aside, and delays only
+   * itself.
+   */
   unreadable(key: Key, reason: string, model?: Model): void {
     const { asides, clock, counters, records } = this.#context;
     counters.ignored++;
@@ -108,8 +116,30 @@ export class Incoming {
   }
 
   /**
-   * An item without a version was removed: which of this device's writes it was made over, nobody can say, so all of them
-   * count as removed. Not so the last one where its echo was not seen, or stands in this entry: that one may have been
+   * Notes versions that are no longer in the table. A version that an item without one replaced (`over`) counts as removed
+   * once that item is removed, for that removal does not name it. Not earlier: whoever replaced the version may put it back,
+   * and the device would remove it.
+   */
+  #noteGone(record: ItemRecord, entry: Entry): void {
+    const { was, removed, over, current, mark, named, foreign } = entry;
+    if (was || removed) this.#supersededIsGone(record);
+    if (was) record.gone = Math.max(record.gone ?? 0, was[1]);
+    else if (removed) this.#removedUnstamped(record, entry);
+    if (over && goesUp(record.model)) record.superseded = Math.max(record.superseded ?? 0, over[1]);
+    if (!current && !mark && named === undefined && !foreign) this.#supersededIsGone(record);
+  }
+
+  /** Not after a restore: nobody removed what the restored table lacks. */
+  #supersededIsGone(record: ItemRecord): void {
+    const { superseded } = record;
+    if (superseded === undefined) return;
+    if (!this.#context.restores.hasLost(record)) record.gone = Math.max(record.gone ?? 0, superseded);
+    record.superseded = undefined;
+  }
+
+  /**
+   * An item without a version was removed. It is unknown which of this device's writes it replaced, so all of them
+   * count as removed. The exception is the last one if its echo was not seen, or is in this entry: it may have been
    * made after the removal, by an application that replaced the item.
    */
   #removedUnstamped(record: ItemRecord, entry: Entry): void {
@@ -122,8 +152,8 @@ export class Incoming {
   }
 
   /**
-   * A model that only comes down is never sent: its record says nothing once the row is in place. But whether the row can
-   * expire only the base tells, where that has its time in a text.
+   * A model that only comes down is never sent: its record is not needed once the row is in place. But if the item's
+   * expiry is a text, only the base says that the row cannot expire.
    */
   #untrack(record: ItemRecord): void {
     if (record.recheck !== undefined || record.awaiting) return;
@@ -144,11 +174,12 @@ export class Incoming {
   }
 
   /**
-   * What a fetch by name found. Of a row that a snapshot did not show, and that is not in the table, a copy is kept: rule C2.
-   * One whose time has come has expired, and is nobody's loss.
+   * What a fetch by name found. If a snapshot did not show a row, and the table does not have it, a copy goes to
+   * `_conflicts` (rule C2). If its time has come, it has expired, and no copy is needed.
    */
   fetched(record: ItemRecord, entry: Entry): void {
     const { store, records, clock, counters, restores } = this.#context;
+    if (!entry.current) this.#supersededIsGone(record);
     if (record.swept && !entry.current && !restores.hasLost(record)) {
       const row = readable(() => store.rows(record.model).byKey(record.key));
       const item = row ? store.rows(record.model).merged(row, record.base) : record.base;
@@ -162,7 +193,8 @@ export class Incoming {
   }
 
   /**
-   * Makes row and base what the entry says. But what a restored table lacks is offered to it, or kept (`heal.ts`).
+   * Makes row and base equal to the entry. But what a restored table lacks is offered to it, or goes to `_conflicts`
+   * (`heal.ts`).
    */
   place(record: ItemRecord, entry: Entry): void {
     const { restores } = this.#context;
@@ -173,7 +205,9 @@ export class Incoming {
     placeItem(this.#context, record, entry.current ?? null, keyAttributesOf(record.model, item ?? {}));
   }
 
-  /** Of a model that only comes down: nothing says when its row was learnt, so that whatever differs is kept. */
+  /**
+   * In a model that only comes down, nothing says when its row was learnt, so every difference goes to `_conflicts`.
+   */
   #keepRow(record: ItemRecord, { current }: Entry): void {
     const { store } = this.#context, rows = store.rows(record.model);
     const row = readable(() => rows.byKey(record.key));
@@ -181,8 +215,9 @@ export class Incoming {
   }
 
   /**
-   * A write of this device that was removed again before its answer came: settled as written, never sent again. Where a
-   * newer local write waits, it is made from what was written; else the key is fetched.
+   * A write of this device that was removed, or overwritten by a program that writes no version, before its answer came:
+   * settled as written, never sent again. If a newer local write waits, it is based on what was written; otherwise the key
+   * is fetched.
    */
   #cameAndWent(flight: Flight, record: ItemRecord, was: Version): void {
     const { outbox, records } = this.#context;
@@ -190,6 +225,8 @@ export class Incoming {
     if (!own || flight.change.op === "remove") return;
     outbox.forget(flight.entries);
     this.#context.inFlight.settle(flight);
+    // The batch that remembered the stamp goes.
+    record.issued = Math.max(record.issued ?? 0, flight.change.stamp);
     if (outbox.pending(record.model, record.key)) {
       record.base = flight.change.item;
       record.version = own;
@@ -198,7 +235,7 @@ export class Incoming {
   }
 }
 
-/** A row, or none where it has a value that its column's type does not allow: the base is all that is known of it then. */
+/** A row, or none if it has a value that its column's type does not allow: then only the base is known. */
 function readable(read: () => LocalRow | undefined): LocalRow | undefined {
   try {
     return read();
@@ -208,10 +245,10 @@ function readable(read: () => LocalRow | undefined): LocalRow | undefined {
   }
 }
 
-/** The entry shows what the flight wrote: its answer will say no more than that. */
+/** The entry shows what the flight wrote: its answer will say the same. */
 function isEchoOf({ change, stamps }: Flight, { current, mark, named }: Entry): boolean {
   const version = mark?.version ?? current?.version;
-  // Of what is only named nobody can say whose version it is.
+  // An entry that only names its item does not say whose version it is.
   if (named !== undefined) return false;
   if (change.op === "remove") return current === undefined && mark === undefined;
   const [source, stamp] = stamps.at(-1)!;

@@ -1,15 +1,15 @@
 /**
- * What the agent knows of each key beside its row: the **base** (the table's item that the row was made from), whether the
- * echo of its own write is awaited, whether it must be fetched again, and which stamp was removed last. It stands in the
- * side table `_sync_items`, by key, because `INSERT OR REPLACE` wipes a row and everything in it.
+ * What the agent knows of each key in addition to its row: the **base** (the table's item that the row was made from),
+ * whether it awaits the echo of its own write, whether it must fetch the key again, and which stamp was removed last.
+ * This is in the side table `_sync_items`, by key, because `INSERT OR REPLACE` deletes a row with everything in it.
  *
  *            local write                 ack: base := sent              mark or item seen
  *   clean ─────────────▶ pending ─▶ in flight ─────────▶ awaiting echo ─────────▶ clean
  *     ▲                     ▲___________│ newer write                │ anything unexpected
  *     └───────────── fetched ◀───────────── recheck ◀────────────────┘
  *
- * Only **tracked** models have a record for each key: those that come down, and those that other devices may write (`up`
- * in a shared scope). An `up` model of one device has one only while it is rebased on a foreign item.
+ * Only **tracked** models have a record for each key: those that come down, and those that other devices may write
+ * (`up` in a shared scope). An `up` model of one device has one only while it is rebased on a foreign item.
  *
  * @module
  */
@@ -30,46 +30,51 @@ export interface ItemRecord {
   readonly model: Model;
   /** The attributes of the table's item that the row came from, unknown ones included. Undefined: the table has none, as far as known. */
   base?: Attributes;
-  /** The base's version; undefined where the item has no stamp (something wrote it that does not know of Twintable). */
+  /** The base's version; undefined if the item has no stamp (a program that does not know Twintable wrote it). */
   version?: Version;
   /** The agent's own write was acknowledged and has not come back yet. */
   awaiting: boolean;
-  /** Set: fetch the key once it is settled. A serial number, so that an answer to an older question is told apart. */
+  /** Set: fetch the key once it is settled. A serial number, to recognise an answer to an older question. */
   recheck?: number;
   /** With `recheck`: a snapshot's list did not show the key. If its fetch finds nothing, a copy of the row is kept. */
   swept?: boolean;
   /** The highest stamp that is known to be removed from the table. */
   gone?: number;
-  /** The stamp given last to a change of this key. */
+  /** The highest stamp that an item without a later one is known to have replaced: gone, once the key is absent. */
+  superseded?: number;
+  /** The last stamp given to a change of this key. */
   issued?: number;
   /** Versions that a change of this key was sent with, and that the cloud refused because of its schema: a worker of another version may have written them. */
   prior?: readonly Version[];
-  /** In which era of the table, and when (cloud's time, ms), base and `gone` were learnt: see `restores.ts`. {@link ItemRecords.save} sets them. */
+  /**
+   * The era of the table, and the cloud's time (ms), in which base and `gone` were learnt: see `restores.ts`.
+   * {@link ItemRecords.save} sets them.
+   */
   era?: number;
   atMs?: number;
-  /** What the restored table lacks is offered: sent as it was, with the stamp that it had (`heal.ts`). */
+  /** The restored table lacks this item, and it is offered: sent unchanged, with its original stamp (`heal.ts`). */
   offer?: { readonly item: Attributes; readonly stamp: number };
-  /** What was read: what has changed since is learnt now. */
+  /** The state as read: whatever differs from it on saving was learnt now. */
   readonly read?: { readonly base?: Attributes; readonly gone?: number };
-  /** It stands in the table: saving it when it says nothing any more has something to delete. */
+  /** The record is in the database: saving it when it is empty must delete it. */
   stored?: boolean;
 }
 
 /**
- * Whether the row of a record has expired. Not where the table's item says its time in a text, as some writer put it: the
- * row holds a date then, and the table never deletes the item by it.
+ * Whether the row of a record has expired. Not if the table's item has its time as a text, from some other writer: the
+ * row then holds a date, but the table never deletes the item by it.
  */
 export function isRowExpired(model: Model, item: Attributes, base: Attributes | undefined, nowMs: number): boolean {
   return isExpired(model, item, nowMs) && !(base && expiresByText(model, base));
 }
 
-/** Whether an item's expiry time is a text, which is none to the table. */
+/** Whether an item's expiry time is a text, which the table does not treat as an expiry. */
 export function expiresByText(model: Model, item: Attributes): boolean {
   const field = model.ttlField === undefined ? undefined : fieldOf(model, model.ttlField);
   return field !== undefined && typeof item[field.attribute] === "string";
 }
 
-/** The key fields' attributes among an item's: how `Change.key`, `_conflicts` and hints name a key. */
+/** The key fields' attributes among an item's: the form in which `Change.key`, `_conflicts` and hints name a key. */
 export function keyAttributesOf(model: Model, item: Attributes): Attributes {
   const attributes: Record<string, Attributes[string]> = {};
   for (const name of model.keyFields) {
@@ -82,7 +87,7 @@ export function keyAttributesOf(model: Model, item: Attributes): Attributes {
 /** Reads and writes records. Every writing method must run inside the store's transaction. */
 export class ItemRecords {
   #recheckSerial: number;
-  /** What is learnt from the message that is handled now. */
+  /** What the message that is being handled teaches. */
   readonly learnt: Learnt = { era: 0, atMs: 0 };
 
   constructor(readonly store: Store) {
@@ -107,6 +112,7 @@ export class ItemRecords {
       recheck: row.recheck === null ? undefined : Number(row.recheck),
       swept: row.swept === 1,
       gone,
+      superseded: row.superseded === null ? undefined : Number(row.superseded),
       issued: row.issued === null ? undefined : Number(row.issued),
       prior: row.prior === null ? undefined : JSON.parse(row.prior as string) as Version[],
       era: row.era === null ? undefined : Number(row.era),
@@ -122,14 +128,13 @@ export class ItemRecords {
     return this.get(key) ?? { key, model, awaiting: false };
   }
 
-  /** Stores a record; one that says nothing any more is deleted. */
+  /** Stores a record; deletes an empty one. */
   save(record: ItemRecord): void {
-    const { key, base, version, awaiting, recheck, swept, gone, issued, prior, offer } = record;
+    const { key, base, version, awaiting, recheck, swept, gone, superseded, issued, prior, offer } = record;
     if (base !== record.read?.base || gone !== record.read?.gone) Object.assign(record, this.learnt);
     if (
-      base === undefined && !awaiting && recheck === undefined && gone === undefined && issued === undefined &&
-      !prior &&
-      !offer
+      base === undefined && !awaiting && recheck === undefined && gone === undefined && superseded === undefined &&
+      issued === undefined && !prior && !offer
     ) {
       if (record.stored) this.store.db.sql("DELETE FROM _sync_items WHERE hash = ? AND sort = ?").run(key[0], key[1]);
       record.stored = false;
@@ -137,12 +142,13 @@ export class ItemRecords {
     }
     record.stored = true;
     this.store.db.sql(`
-      INSERT INTO _sync_items(hash, sort, model, source, stamp, base, awaiting, recheck, swept, gone, issued, prior, era, at, offer)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      INSERT INTO _sync_items(hash, sort, model, source, stamp, base, awaiting, recheck, swept, gone, issued, prior, era, at, offer,
+        superseded)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
       ON CONFLICT(hash, sort) DO UPDATE SET model = excluded.model, source = excluded.source, stamp = excluded.stamp,
         base = excluded.base, awaiting = excluded.awaiting, recheck = excluded.recheck, swept = excluded.swept,
         gone = excluded.gone, issued = excluded.issued, prior = excluded.prior, era = excluded.era, at = excluded.at,
-        offer = excluded.offer`).run(
+        offer = excluded.offer, superseded = excluded.superseded`).run(
       key[0],
       key[1],
       this.store.number(record.model),
@@ -158,6 +164,7 @@ export class ItemRecords {
       record.era ?? null,
       record.atMs ?? null,
       offer ? JSON.stringify(offer) : null,
+      superseded ?? null,
     );
   }
 
@@ -177,7 +184,7 @@ export class ItemRecords {
     return this.store.db.sql("SELECT 1 FROM _sync_items WHERE recheck IS NOT NULL LIMIT 1").get() !== undefined;
   }
 
-  /** Keys that wait to be fetched, oldest first, without what snapshots did not show. */
+  /** Keys that wait to be fetched, oldest first, without those that snapshots did not show. */
   rechecks(limit: number): Marked[] {
     return this.#marked(
       this.store.db.sql(
@@ -207,11 +214,12 @@ export class ItemRecords {
   }
 
   /**
-   * Makes the row and the base what the table has (`current`, or absent). The record is changed, not saved. Must run
-   * inside `applying`, so that it is not captured. A row that breaks a local constraint throws `SyncError("constraint")`.
+   * Makes the row and the base equal to what the table has (`current`, or absent). The record is changed, not saved.
+   * Must run inside `applying`, so that it is not captured. A row that breaks a local constraint throws
+   * `SyncError("constraint")`.
    *
-   * A row that says the same already is left alone: the application may have spelled a value in another way (a date, JSON
-   * text), and its own write that comes back is no change.
+   * A row that already has the same meaning is left alone: the application may have spelled a value in another way (a
+   * date, JSON text), and its own write that comes back is not a change.
    *
    * @returns whether there was anything to change
    */
@@ -219,13 +227,13 @@ export class ItemRecords {
     const rows = this.store.rows(record.model);
     const changed = current ? rows.replace(record.key, current.item) : rows.remove(record.key);
     record.swept = false;
-    // Only now: an item that the table refused leaves row and base as they were.
+    // Only now: if the table refuses the item, row and base stay as they were.
     record.base = current?.item;
     record.version = current?.version;
     return changed;
   }
 
-  /** Keeps a version that lost, in the open. */
+  /** Stores a version that lost in `_conflicts`. */
   conflict(
     model: Model,
     key: Attributes | Key,

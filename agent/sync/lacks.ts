@@ -1,7 +1,7 @@
 /**
- * Models that the cloud's schema does not send down, though the device's does: it is of another version. Rows of such a
- * model stay as they are, whatever a snapshot or an answer shows; and once the cloud has the model the channel takes a
- * snapshot, for meanwhile no change of its items entered the log (rules E3).
+ * Models that come down by the device's schema, but not by the cloud's, which is of another version. Rows of such a
+ * model stay as they are, whatever a snapshot or an answer shows. Once the cloud has the model, the channel takes a
+ * snapshot, because meanwhile no change of its items entered the log (rules E3).
  *
  * In `_sync_lacks`, so that a restart does not forget it.
  *
@@ -21,7 +21,7 @@ export interface Listing {
 /** See the module. */
 export class Lacks {
   readonly #context: Context;
-  /** Of each channel, the fingerprint of the cloud's schema that its last page was made by. */
+  /** For each channel, the fingerprint of the cloud's schema for its last page. */
   readonly #known: Map<Channel, string> = new Map();
 
   constructor(context: Context) {
@@ -38,9 +38,9 @@ export class Lacks {
   }
 
   /**
-   * Notes which of a channel's models the cloud lacks by its last page. Must run inside a transaction.
+   * Notes which of a channel's models the cloud lacks, by its last page. Must run inside a transaction.
    *
-   * @returns whether one that it lacked is there: the channel has to take a snapshot
+   * @returns whether the cloud now has a model that it lacked: then the channel must take a snapshot
    */
   note(channel: Channel, listing: Listing): boolean {
     const { store } = this.#context;
@@ -62,27 +62,27 @@ export class Lacks {
   }
 
   /**
-   * Whether an entry of a channel's log says nothing to this device: there is an item, of a model that the cloud's schema
-   * does not send down. Under the same schema it does not exist.
+   * Whether an entry of a channel's log means nothing to this device: there is an item, of a model that the cloud's
+   * schema does not send down. Under the same schema, it would mean absence.
    */
   saysNothing(entry: Entry, { schema }: Told): boolean {
     return entry.foreign === true && schema !== this.#own;
   }
 
-  /** Whether an answer that shows no item of the model says nothing: the cloud lacks the model. */
+  /** Whether an answer without an item of the model proves nothing, because the cloud lacks the model. */
   isSilent(model: Model, { schema }: Told): boolean {
     if (schema === undefined || schema === this.#own) return false;
     return this.#context.store.db.sql("SELECT 1 FROM _sync_lacks WHERE model = ? LIMIT 1")
       .get(this.#context.store.number(model)) !== undefined;
   }
 
-  /** Whether it is not known yet what a message's cloud sends down: its schema is another one than the last page's. */
+  /** Whether it is unknown what the sender of a message sends down: its schema differs from the last page's. */
   isUnknown({ schema }: Told): boolean {
     if (schema === undefined || schema === this.#own) return false;
     return ![...this.#known.values()].includes(schema);
   }
 
-  /** Of a channel's models those that a snapshot speaks of. */
+  /** Those of a channel's models about which a snapshot says something. */
   spokenOf(channel: Channel, listing: Listing): Model[] {
     const listed = this.#listed(listing);
     return modelsOf(this.#context, channel).filter(({ name }) => listed?.has(name) ?? true);

@@ -1,7 +1,8 @@
 /**
- * After a snapshot whose list was read from a secondary index: what that index missed, and the device lacks, no digest of the
- * same reading can show (rule C4). So the channel is compared once more, a minute later, by the walk of a verification, and
- * each key that differs is fetched by name. What is due stands in `_sync`: a kill loses nothing, a restart begins anew.
+ * A check after a snapshot whose list came from a secondary index. If the index missed an item that the device lacks,
+ * no digest of the same reading can show it (rule C4). So the device compares the channel once more, a minute later, by
+ * the walk of a verification, and fetches each key that differs by name. The pending check is stored in `_sync`: a kill
+ * loses nothing, a restart starts it again.
  *
  * @module
  */
@@ -32,7 +33,7 @@ function metaName(channel: Channel): string {
   return `listCheck:${channel}`;
 }
 
-/** Under this name the listing's keys are noted in `_sync_seen`; no channel has it. */
+/** The name under which the listed keys are stored in `_sync_seen`; no channel has this name. */
 function seenName(channel: Channel): string {
   return `check ${channel}`;
 }
@@ -59,12 +60,12 @@ export class ListCheck {
     return this.#fetcher.channels.some((channel) => this.#context.store.getMeta(metaName(channel)) !== undefined);
   }
 
-  /** Memory is void, or the link is down: what was under way begins anew. */
+  /** Memory is void, or the link is down: the current check starts again. */
   restart(): void {
     this.#run = undefined;
   }
 
-  /** Goes on with the check under way, or begins one that is due. Returns the next monotonic time that something is due. */
+  /** Continues the current check, or starts one that is due. Returns the next monotonic time that something is due. */
   tick(): number {
     const { clock, limits, random } = this.#context, now = clock.monotonicMs();
     if (!this.#run) this.#begin();
@@ -124,7 +125,7 @@ export class ListCheck {
     store.tx(() => store.db.sql("DELETE FROM _sync_seen WHERE channel = ?").run(seenName(channel)));
   }
 
-  /** Digests that were asked for. False: they are not for this. */
+  /** Handles digests. False: this check did not ask for them. */
   digests(message: Digests): boolean {
     const run = this.#run;
     if (!run?.ask || run.ask.request !== message.request) return false;

@@ -1,12 +1,12 @@
 /**
  * The outbox: local changes that are not acknowledged yet. Capture triggers append an entry `(model, row)` for each
  * write, in the writer's own transaction, in whatever process; an entry is only a **hint** that a key may have changed.
- * What is sent follows from the row as it is now and its base, so reading coalesces: all entries of a key become one
- * candidate.
+ * The change to send follows from the row as it is now and its base, so reading coalesces: all entries of a key become
+ * one candidate.
  *
- * Entries are deleted when what they stand for is settled, in the transaction that settles it. `scanned` is how far they
- * were read; it lives in memory, a restart reads from the start again. Sequence numbers may be used again once the table
- * has been emptied, which only this agent does: {@link forget} then takes `scanned` back.
+ * Entries are deleted in the transaction that settles their change. `scanned` is how far they were read; it is only in
+ * memory, and a restart reads from the start again. SQLite may reuse sequence numbers once the table is empty, and only
+ * this agent empties it: {@link forget} then sets `scanned` back.
  *
  * @module
  */
@@ -15,13 +15,13 @@ import { type Attributes, parseJson, renderKey, SyncError } from "../../schema.t
 import type { Key, Version } from "../../protocol.ts";
 import { mayBeAltered, utf8Of } from "../store/columns.ts";
 import { isTracked, keyText } from "./items.ts";
+import { Lane } from "./lane.ts";
+import { RowSet } from "./row_set.ts";
+import { extend, joined, type Runs } from "./runs.ts";
 import { type RowId, rowIdOf, type SqlRow } from "../sqlite/driver.ts";
 import { keepRejected } from "../store/kept.ts";
 import type { LocalRow, Store } from "../store/store.ts";
 import { outboxKinds } from "../store/triggers.ts";
-
-/** Outbox entries as runs of sequence numbers, both ends included. */
-export type Runs = [from: number, to: number][];
 
 /** A key with unsent entries. */
 export interface Candidate {
@@ -29,126 +29,53 @@ export interface Candidate {
   readonly key: Key;
   readonly text: string;
   entries: Runs;
-  /** The newest entry: up to it the row's state is covered; its time becomes the stamp's. */
+  /** The newest entry: the row's state covers all entries up to it; its time becomes the stamp's. */
   upto: number;
   timeMs: number;
   segment: number;
-  /** When the key's oldest unsent entry was recorded: the creation's time where it is an insert. */
+  /** When the key's oldest unsent entry was recorded: the creation's time if it is an insert. */
   firstTimeMs: number;
   /** The key's oldest unsent entry is its insert, or its removal before its insert was sent: no state of it was ever sent. */
   inserted: boolean;
-  /** The rows of the inserts among its entries: with what is sent of the key, none of them is an unsent one any more. */
+  /** The rows of the inserts among its entries: once the key is sent, none of them is an unsent row any more. */
   insertRows?: RowId[];
-  /** The key fields' attributes, where an entry of a removal gave them. */
+  /** The key fields' attributes, if an entry of a removal contained them. */
   removedKey?: Attributes;
   /** The row as the scan read it: valid for the transaction of that scan only. */
   row?: LocalRow;
   scan?: number;
-  /** The newest entry that was read is a removal: a row that is there all the same has an insert that was not. */
+  /** The newest entry that was read is a removal: if there is a row, its insert has not been read yet. */
   removed?: boolean;
   /** Versions that an earlier transmission of this state had, and that still count as its own (after a `clock` answer). */
   prior: Version[];
-  /** Not before this monotonic time: a removal that waits until no older creation can still arrive. */
+  /** Do not send before this monotonic time: the removal waits until no older create can still arrive. */
   holdUntilMs?: number;
 }
 
-/** Adds a sequence number that is larger than all before it. */
-export function extend(runs: Runs, seq: number): void {
-  const last = runs.at(-1);
-  if (last && last[1] + 1 === seq) last[1] = seq;
-  else runs.push([seq, seq]);
-}
-
-/** The union of runs, sorted, neighbours joined. */
-export function joined(lists: Iterable<Runs>): Runs {
-  const all = [...lists].flat().sort((a, b) => a[0] - b[0]);
-  const out: Runs = [];
-  for (const [from, to] of all) {
-    const last = out.at(-1);
-    if (last && from <= last[1] + 1) last[1] = Math.max(last[1], to);
-    else out.push([from, to]);
-  }
-  return out;
-}
-
-/**
- * Of a model that waits (`waits.ts`): its entries are read apart, and only as many as may ask. All of them count as unread
- * but those that are in flight.
- */
-class Lane {
-  /** Read up to this entry in the present pass. */
-  at = 0;
-  /** Keys that were refused in this pass, as bits: bounded, whatever waits. One that shares a bit asks in the next pass. */
-  readonly #refused = new Uint8Array(1 << 16);
-  #salt = 0;
-  #any = false;
-
-  refuse(text: string): void {
-    const bit = this.#bitOf(text);
-    this.#refused[bit >> 3]! |= 1 << (bit & 7);
-    this.#any = true;
-  }
-
-  hasAsked(text: string): boolean {
-    if (!this.#any) return false;
-    const bit = this.#bitOf(text);
-    return (this.#refused[bit >> 3]! & (1 << (bit & 7))) !== 0;
-  }
-
-  /** From the first entry again: every key may ask once more. */
-  begin(): void {
-    this.at = 0;
-    this.#refused.fill(0);
-    this.#salt++;
-    this.#any = false;
-  }
-
-  /** FNV-1a over the salt and the text. */
-  #bitOf(text: string): number {
-    let hash = (2166136261 ^ this.#salt) >>> 0;
-    for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 16777619) >>> 0;
-    return (hash ^ (hash >>> 15)) & ((1 << 19) - 1);
-  }
-}
-
-/** Rows by their model's number and their `_id`. */
-class RowSet {
-  readonly #byModel: Map<number, Set<RowId>> = new Map();
-
-  add(model: number, row: RowId): void {
-    const rows = this.#byModel.get(model);
-    if (rows) rows.add(row);
-    else this.#byModel.set(model, new Set([row]));
-  }
-
-  /** Whether it was there. */
-  delete(model: number, row: RowId): boolean {
-    return this.#byModel.get(model)?.delete(row) ?? false;
-  }
-
-  clear(): void {
-    this.#byModel.clear();
-  }
-}
-
-/** Reads, coalesces and deletes outbox entries. Not a queue of its own: the table is. */
+/** Reads, coalesces and deletes outbox entries. The queue is the table itself. */
 export class Outbox {
   /** Keys that were read and are not sent yet, oldest first. Bounded by {@link waitingMax}. */
   readonly waiting: Map<string, Candidate> = new Map();
   #scanned = 0;
   #transaction = 0;
-  /** Rows whose insert is unsent: a key that loses such a row was never sent. SQLite gives row numbers again, keys it doesn't. */
+  /**
+   * Rows whose insert is unsent: if a key loses such a row, it was never sent. SQLite reuses row numbers, but not keys.
+   */
   readonly #inserts: RowSet = new RowSet();
-  /** The lowest head since {@link markSeen}: numbers above it are newer than that call, even if they were given before. */
+  /**
+   * The lowest head since {@link markSeen}: numbers above it are newer than that call, even if they were used before.
+   */
   #lowestHead: number;
-  /** Entries that batches restored after a start have claimed. */
+  /** Entries claimed by batches that were reloaded after a start. */
   #claimed: Set<number> = new Set();
   /** Of models that wait, by number. */
   readonly #lanes: Map<number, Lane> = new Map();
 
   /** Keys read ahead at most; reading stops there until some are sent. */
   static readonly waitingMax = 4096;
-  /** Entries that are read together, at least and at most. What a batch leaves over has to be read again for the next one. */
+  /**
+   * Entries that are read together, at least and at most. What a batch cannot hold must be read again for the next one.
+   */
   static readonly #chunkMin = 32;
   static readonly #chunkMax = 512;
 
@@ -157,7 +84,7 @@ export class Outbox {
   }
 
   /**
-   * Begins again from the table: after a start, after a transaction failed, or where models begin or end to wait.
+   * Starts again from the table: after a start, after a failed transaction, or when models start or stop waiting.
    *
    * @param inflight entries that are claimed
    * @param held the numbers of the models that wait
@@ -179,12 +106,12 @@ export class Outbox {
     return Number(this.store.db.sql("SELECT coalesce(max(seq), 0) AS seq FROM _outbox").get()!.seq);
   }
 
-  /** A number that all entries made since the last {@link markSeen} are above. */
+  /** A number below all entries that were made since the last {@link markSeen}. */
   get seen(): number {
     return this.#lowestHead;
   }
 
-  /** What is there now was seen. */
+  /** Marks the present entries as seen. */
   markSeen(): void {
     this.#lowestHead = this.head();
   }
@@ -212,14 +139,14 @@ export class Outbox {
     return this.#lanes.size === 0 ? undefined : this.#lanes.get(this.store.number(model));
   }
 
-  /** Whether nothing at all is pending or in flight: then every key is clean, without looking. */
+  /** Whether nothing at all is pending or in flight: then every key is clean, without a look-up. */
   get empty(): boolean {
     return this.store.db.sql("SELECT 1 FROM _outbox LIMIT 1").get() === undefined;
   }
 
   /**
-   * Reads the next chunk of entries into {@link waiting}, but those of models that wait. Must run inside a transaction.
-   * Returns false at the end.
+   * Reads the next chunk of entries into {@link waiting}, except those of models that wait. Must run inside a
+   * transaction. Returns false at the end.
    *
    * @param wanted how many keys the caller can use: a hint
    */
@@ -234,7 +161,7 @@ export class Outbox {
       this.#scanned = seq;
       return !this.#claimed.delete(seq);
     });
-    // What is left is of models that wait: it is not looked through again and again.
+    // All remaining entries are of models that wait: they are not scanned again and again.
     if (held.length > 0 && entries.length < chunk) this.#scanned = this.head();
     return entries.length === chunk;
   }
@@ -280,10 +207,10 @@ export class Outbox {
   }
 
   /**
-   * Makes candidates of entries. Those that resolve to nothing (their row was removed or replaced later, which has its own
-   * entry) are deleted.
+   * Turns entries into candidates. Deletes entries that resolve to nothing (their row was removed or replaced later,
+   * which has its own entry).
    *
-   * @param takes asked for each entry, and again with its key where it has one: whether it is to be read
+   * @param takes called for each entry, and again with its key if it has one: whether to read it
    */
   #read(entries: readonly SqlRow[], takes: (seq: number, text?: string) => boolean): void {
     const dead: Runs = [];
@@ -314,7 +241,7 @@ export class Outbox {
     if (dead.length > 0) this.forget(dead);
   }
 
-  /** The rows that entries name, by model and `_id`, read together: one statement a model, not one a row. */
+  /** The rows that entries name, by model and `_id`, read together: one statement for each model, not for each row. */
   #rowsOf(entries: readonly SqlRow[]): Map<number, ReadonlyMap<RowId, LocalRow>> {
     const ids = new Map<number, Set<RowId>>();
     for (const { model, row, kind } of entries) {
@@ -332,7 +259,7 @@ export class Outbox {
     return rows;
   }
 
-  /** The key that an entry is about, and its row where the entry names one. */
+  /** The key of an entry, and its row if the entry names one. */
   #find(model: Model, entry: SqlRow): { key: Key; row?: LocalRow } | undefined {
     const rows = this.store.rows(model);
     if (Number(entry.kind) !== outboxKinds.gone) {
@@ -341,7 +268,7 @@ export class Outbox {
         return row && { key: row.key, row };
       } catch (error) {
         if (!(error instanceof SyncError) || error.code !== "invalid") throw error;
-        // A row that is none by the schema: the uplink shows it, when it comes to it; here, where no key leads to it.
+        // The row is invalid by the schema. The uplink rejects it when its turn comes, or this does if it has no key.
         const key = rows.keyById(rowIdOf(entry.row));
         if (key && rows.idByKey(key) === rowIdOf(entry.row)) return { key };
         keepRejected(this.store.db, {
@@ -359,7 +286,10 @@ export class Outbox {
     return key && { key };
   }
 
-  /** A key that is no UTF-8 was never sent: its removal means nothing to the table, and must not be taken for another's. */
+  /**
+   * A key that is not UTF-8 was never sent: its removal means nothing to the table, and must not be mistaken for
+   * another key's.
+   */
   #isUtf8({ seq, key }: SqlRow): boolean {
     if (!mayBeAltered(key)) return true;
     const bytes = this.store.db.sql("SELECT CAST(key AS BLOB) AS bytes FROM _outbox WHERE seq = ?").get(seq!)!.bytes;
@@ -372,7 +302,7 @@ export class Outbox {
     }
   }
 
-  /** Begins a transaction in which rows that {@link scan} read may be used as they were read. */
+  /** Starts a transaction in which rows may be used as {@link scan} read them. */
   begin(): void {
     this.#transaction++;
   }
@@ -387,7 +317,9 @@ export class Outbox {
     return candidate.row;
   }
 
-  /** A row is sent as it is now, and so with the time of its newest entry, even where that has not been read yet. */
+  /**
+   * A row is sent as it is now, and therefore with the time of its newest entry, even if that has not been read yet.
+   */
   #retime(candidate: Candidate): void {
     const { db } = this.store, after = this.#laneOf(candidate.model)?.at ?? this.#scanned;
     const [hash, sort] = candidate.key;
@@ -426,43 +358,43 @@ export class Outbox {
     return candidate;
   }
 
-  /** A candidate was sent: a later removal of its row's key is no longer one of an unsent row. */
+  /** A candidate was sent: a later removal of its row's key no longer concerns an unsent row. */
   taken(candidate: Candidate): void {
     this.waiting.delete(candidate.text);
     if (this.#laneOf(candidate.model)) {
       for (const [from, to] of candidate.entries) for (let seq = from; seq <= to; seq++) this.#claimed.add(seq);
     }
-    // By its key where it could not be read: it is rejected, not held.
+    // By its key, if the row could not be read: it is rejected, not held.
     const id = candidate.row?.id ?? this.store.rows(candidate.model).idByKey(candidate.key);
-    // What is sent is the row as it is now: a REPLACE whose entries were not read yet may have given it another number.
+    // The row is sent as it is now: a REPLACE whose entries were not read yet may have given it another number.
     for (const row of [id, ...candidate.insertRows ?? []]) {
       if (row !== undefined) this.#inserts.delete(this.store.number(candidate.model), row);
     }
   }
 
-  /** Deletes entries. Must run inside the transaction that settles what they stood for. */
+  /** Deletes entries. Must run inside the transaction that settles their changes. */
   forget(runs: Runs): void {
     for (const [from, to] of runs) {
       this.store.db.sql("DELETE FROM _outbox WHERE seq BETWEEN ? AND ?").run(from, to);
-      // The number may be given again: a claim on it would hide the new entry for ever.
+      // SQLite may reuse the number: a claim on it would hide the new entry for ever.
       if (this.#claimed.size > 0) this.#unclaim([[from, to]]);
     }
     this.#emptied();
   }
 
-  /** Appends a hint of the agent's own: look at this key again. */
+  /** Appends the agent's own hint to look at this key again. */
   append(model: Model, key: Key, keyAttributes: Attributes, timeMs: number): void {
     const { db } = this.store;
     const id = this.store.rows(model).idByKey(key);
     const number = this.store.number(model);
     if (id !== undefined) {
       db.sql(
-        "INSERT INTO _outbox(model, row, kind, time, segment) SELECT ?, ?, 2, ?, segment FROM _sync_flag",
+        `INSERT INTO _outbox(model, row, kind, time, segment) SELECT ?, ?, ${outboxKinds.update}, ?, segment FROM _sync_flag`,
       ).run(number, id, Math.round(timeMs));
     } else {
       db.sql(
         `INSERT INTO _outbox(model, row, kind, time, segment, hash, sort, key)
-         SELECT ?, NULL, 3, ?, segment, ?, ?, ? FROM _sync_flag`,
+         SELECT ?, NULL, ${outboxKinds.gone}, ?, segment, ?, ?, ? FROM _sync_flag`,
       ).run(number, Math.round(timeMs), key[0], key[1], JSON.stringify(keyAttributes));
     }
   }
@@ -473,9 +405,9 @@ export class Outbox {
   }
 
   /**
-   * The key's entries that were not read yet. Those that were read belong to whichever key their row had then: it may be
-   * another one, whose change waits or is in flight, and a row whose key has changed since must not be taken for changed.
-   * An index answers it: partial, literal model number.
+   * The key's entries that were not read yet. Entries that were read belong to the key that their row had then, which
+   * may be another key with a change that waits or is in flight; a row whose key has changed since must not count as
+   * changed. A partial index, with a literal model number, answers this query.
    */
   #unreadOf(model: Model, key: Key): Runs {
     const { db } = this.store, found: Runs = [], after = this.#laneOf(model) ? 0 : this.#scanned;

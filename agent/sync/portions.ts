@@ -1,24 +1,24 @@
 /**
- * How much is asked for at once, once something did not get through or could not be read (rule D4). Each time half as much:
- * of a channel down to a page that only names its items, of named keys down to one, which then alone is at fault. Once as
- * much as was too much has come in smaller portions, they grow again, as far as where nothing is asked for in particular:
- * one item at fault costs log2 n questions that fail, not their square.
+ * How much the device asks for at once after something did not get through or could not be read (rule D4). Each failure
+ * halves the portion: for a channel, down to a page that only names its items; for named keys, down to a single key,
+ * which is then the faulty one. Once the amount that failed has arrived in smaller portions, portions grow again, up to
+ * no limit: one faulty item costs log2 n failed questions, not their square.
  *
  *     as the cloud likes ─▶ 64 ─▶ 32 ─▶ … ─▶ 1 ─▶ 0: names alone        (items of a channel's page)
  *                     100 ─▶ 50 ─▶ … ─▶ 1 ─▶ set aside                  (keys)
  *
- * In memory only: a start asks for everything again, and finds the same in a few rounds.
+ * In memory only: after a start, the device asks for everything again, and finds the same in a few rounds.
  *
  * @module
  */
 import { type Channel, fetchKeysMax } from "../../protocol.ts";
 
-/** What is asked for first instead of a whole page, of up to 500 items. */
+/** The first smaller portion, instead of a whole page of up to 500 items. */
 const firstItems = 64;
 
 interface Portion {
   size: number;
-  /** So much of what was too much has not come yet. */
+  /** How much of the amount that failed has not arrived yet. */
   suspect: number;
 }
 
@@ -32,7 +32,7 @@ export class Portions {
     return this.#pages.get(channel)?.size;
   }
 
-  /** A channel's page is too much. Returns false where less can't be asked for. */
+  /** A channel's page is too large. Returns false if the device can't ask for less. */
   less(channel: Channel): boolean {
     const size = this.#pages.get(channel)?.size ?? 2 * firstItems;
     if (size === 0) return false;
@@ -53,7 +53,7 @@ export class Portions {
     return this.#keys.size;
   }
 
-  /** So many keys at once are too much. Returns false where it was one. */
+  /** So many keys at once are too many. Returns false if it was one. */
   fewerKeys(asked: number): boolean {
     if (asked <= 1) {
       grow(this.#keys, 1);

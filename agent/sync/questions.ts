@@ -1,6 +1,6 @@
 /**
- * The questions that are out: what was asked of the cloud and is not answered yet, when it is asked again, and whether an
- * answer fits. Waits are those of `requests.ts`; what an answer does is the downlink's matter.
+ * The open questions: what the device asked the cloud and has no answer to yet, when it asks again, and whether an
+ * answer fits. `requests.ts` has the waits; the downlink handles the answers.
  *
  *     ask ──▶ out ──take──▶ (answered)            missing ──▶ planned ──after a part of the window──▶ ask
  *              │ ▲
@@ -12,7 +12,7 @@ import type { Channel, CursorOf, Key, Later, Sync } from "../../protocol.ts";
 import type { Context } from "./context.ts";
 import { hasten, postpone, repeated, type Request, waitMs } from "./requests.ts";
 
-/** How often the cloud is asked for a sign of life: no more often than the questions themselves go out again. */
+/** How often the device asks the cloud for a sign of life: no more often than it repeats the questions themselves. */
 const proofMs = 60_000;
 
 /** A question for named keys. */
@@ -26,11 +26,11 @@ export interface FetchRequest extends Request {
 export interface Asker {
   readonly context: Context;
   readonly channels: readonly Channel[];
-  /** Where a channel stands now. */
+  /** The channel's present cursor. */
   cursorOf(channel: Channel): CursorOf;
-  /** How many settlements there were. */
+  /** The number of settlements. */
   readonly settledSerial: number;
-  /** When the cloud last answered anything (monotonic): then it is not simply away. */
+  /** When the cloud last answered anything (monotonic), to tell whether it is unreachable. */
   readonly answeredMs: number;
   /** The answer to this question does not get through. */
   swallowed(id: string): void;
@@ -39,11 +39,11 @@ export interface Asker {
 /** See the module. */
 export class Questions {
   readonly #requests: Map<Channel, Request> = new Map();
-  /** The cursor from which each channel's question was asked, as text: only from there its answer fits. */
+  /** The cursor from which each channel's question was asked, as text: its answer fits only from there. */
   readonly #askedFrom: Map<Channel, string> = new Map();
-  /** Channels that are to be asked for at a monotonic time: something is missing, and many miss it. */
+  /** Channels that are to be asked for at a monotonic time: something is missing, and other devices miss it, too. */
   readonly #planned: Map<Channel, number> = new Map();
-  /** The request for the page behind the one that has arrived and is not applied yet. */
+  /** The request for the page after one that has arrived and is not applied yet. */
   readonly #ahead: Map<Channel, Request> = new Map();
   #fetch: FetchRequest | undefined;
   #time: Request | undefined;
@@ -60,7 +60,7 @@ export class Questions {
     this.#time = undefined;
   }
 
-  /** No answer is awaited that could bring an item. */
+  /** No open question could bring an item. */
   get none(): boolean {
     return this.#requests.size === 0 && !this.#fetch;
   }
@@ -88,8 +88,8 @@ export class Questions {
   }
 
   /**
-   * Asks for channels from their cursors: those named; a device that no channel concerns asks for the time.
-   * A channel that is asked already is not asked again, unless `force`.
+   * Asks for the named channels from their cursors; a device without channels asks for the time. Does not repeat an
+   * open question, unless `force`.
    */
   sync(channels: readonly Channel[], force: boolean): void {
     const asked = channels.filter((channel) => force || !this.#requests.has(channel));
@@ -127,7 +127,7 @@ export class Questions {
     return { type: "sync", request, channels, schema, ...(epoch === undefined ? {} : { epoch }), later: 1 };
   }
 
-  /** Something of a channel is missing that others miss as well: asked for after a random part of the window. */
+  /** Something of a channel is missing that other devices miss as well: asks after a random part of the window. */
   missing(channel: Channel, windowMs: number): void {
     if (windowMs === 0) return this.sync([channel], false);
     if (this.#requests.has(channel) || this.#planned.has(channel)) return;
@@ -140,13 +140,13 @@ export class Questions {
     for (const out of this.#out()) if (out.id === request) postpone(out, now, afterMs);
   }
 
-  /** A worker has begun to receive: what was asked before may have been lost. */
+  /** A worker has started to receive: earlier questions may have been lost. */
   workerBack(windowMs: number): void {
     const { clock, random } = this.asker.context, now = clock.monotonicMs();
     for (const out of new Set(this.#out())) hasten(out, now, windowMs, random);
   }
 
-  /** How often the most patient of them was asked again. */
+  /** The highest number of repetitions among the open questions. */
   get repeats(): number {
     let most = 0;
     for (const { repeats } of this.#out()) most = Math.max(most, repeats);
@@ -160,7 +160,7 @@ export class Questions {
     if (this.#time) yield this.#time;
   }
 
-  /** The question for what is behind a page that has arrived and is not applied; undefined where that is asked already. */
+  /** The question for the page after one that has arrived and is not applied; undefined if it is already open. */
   askAhead(channel: Channel, request: string, from: CursorOf): Sync | undefined {
     if (this.#requests.get(channel)?.id !== request || this.#ahead.has(channel)) return undefined;
     const ahead: Request = { ...this.#new(), ahead: true };
@@ -168,12 +168,12 @@ export class Questions {
     return this.#syncOf(ahead.id, [from]);
   }
 
-  /** What {@link askAhead} gave could not be sent: it is asked for when the page is applied. */
+  /** The question from {@link askAhead} could not be sent: it is asked when the page is applied. */
   notAsked({ request }: Sync): void {
     for (const [channel, { id }] of this.#ahead) if (id === request) this.#ahead.delete(channel);
   }
 
-  /** Goes on behind a page that was applied: the question is out already, or is asked now. */
+  /** Continues after a page was applied: the question is already open, or is asked now. */
   goOn(channel: Channel): void {
     const ahead = this.#ahead.get(channel);
     this.#ahead.delete(channel);
@@ -182,7 +182,7 @@ export class Questions {
     this.#askedFrom.set(channel, JSON.stringify(this.asker.cursorOf(channel)));
   }
 
-  /** The question that this answers, which is out no longer; undefined where no answer of this id is required. */
+  /** Closes and returns the question that this answers; undefined if no question with this id is open. */
   take(channel: Channel, id: string): Request | undefined {
     const request = this.#requests.get(channel);
     if (request?.id !== id) return undefined;
@@ -197,14 +197,14 @@ export class Questions {
     return request;
   }
 
-  /** Whether a sync without channels was asked under this id. It is out no longer. */
+  /** Closes the question for the time with this id, and returns whether there was one. */
   takeTime(id: string): boolean {
     if (this.#time?.id !== id) return false;
     this.#time = undefined;
     return true;
   }
 
-  /** Asks for keys. One such question is out at a time. */
+  /** Asks for keys. Only one such question is open at a time. */
   fetch(keys: readonly Key[], serials: Map<string, number>): void {
     this.#fetch = { ...this.#new(), keys, serials };
     this.#sendFetch(this.#fetch);
@@ -230,7 +230,9 @@ export class Questions {
     return this.#fetch?.id === id ? this.#fetch.keys : undefined;
   }
 
-  /** Where questions stay unanswered the cloud is asked for a sign of life: it is away, or its answers are too large. */
+  /**
+   * If questions stay unanswered, asks the cloud for a sign of life: it is unreachable, or its answers are too large.
+   */
   #askForProof(now: number): void {
     const { unansweredMax } = this.asker.context.limits;
     if (this.#time || now < this.#nextProofMs) return;
@@ -242,7 +244,7 @@ export class Questions {
     this.sync([], true);
   }
 
-  /** Overdue so often, while other answers come, that this one does not get through. */
+  /** Overdue so often, while other answers arrive, that this answer evidently does not get through. */
   #isSwallowed({ unheard, earlierMs, overdueMs }: Request, now: number): boolean {
     const { answeredMs, context: { limits: { unansweredMax } } } = this.asker;
     return overdueMs <= now && unheard >= unansweredMax && answeredMs > earlierMs;
@@ -253,7 +255,7 @@ export class Questions {
     this.#planned.delete(channel);
   }
 
-  /** Asks again what is overdue, and what was planned. Returns the next monotonic time that something is due. */
+  /** Asks overdue and planned questions again. Returns the next monotonic time that something is due. */
   tick(): number {
     const { channels, context: { clock, limits, random } } = this.asker, now = clock.monotonicMs();
     for (const out of new Set(this.#out())) if (this.#isSwallowed(out, now)) this.asker.swallowed(out.id);

@@ -1,19 +1,20 @@
 /**
- * Which keys were sent lately: a removal waits until 30 s after the key's last creation was sent, because the cloud may
- * still process a stalled transmission of it for that long, and would bring back what was removed (rules §3).
+ * Which keys were sent recently: a removal waits until 30 s after the key's last creation was sent, because the cloud
+ * may still process a stalled transmission of it for that long, and would bring the removed item back (rules §3).
  *
  * Bounded: when more keys were sent than are remembered, a forgotten key counts as sent at the time of the newest
  * forgotten one. After a start everything counts as sent when the last batch was.
  *
- * Keys stand in two generations, and the older one is dropped whole. Deleting the oldest keys one by one was a third of the
- * time of a long drain: a `Map` keeps the places of deleted keys until it grows, and walks over them to its first one.
+ * Keys are in two generations, and the older one is dropped whole. Deleting the oldest keys one by one took a third of
+ * the time of a long drain: a `Map` retains the slots of deleted keys until it grows, and walks over them to find its
+ * first key.
  *
  * @module
  */
 
 /** How long the cloud may process a transmission. */
 export const transmissionMaxMs = 30_000;
-/** How far the time of the last transmission, as it is stored, may be from the true one: within the wait's reserve below. */
+/** How far the stored time of the last transmission may be from the true one: within the wait's reserve below. */
 export const lastSendSlackMs = transmissionMaxMs / 2;
 
 interface Sent {
@@ -31,9 +32,10 @@ export class RecentSends {
   #forgottenMs = -Infinity;
 
   /**
-   * @param lastSendMs when anything was last sent before this start, in the cloud's time, {@link lastSendSlackMs} more or less; 0: never
+   * @param lastSendMs when anything was last sent before this start, in the cloud's time, ± {@link lastSendSlackMs}; 0:
+   * never
    * @param startMs monotonic time of this start
-   * @param max keys that are remembered at most; half of them at least, while their transmissions count
+   * @param max the most keys that are remembered; at least half of them are, while their transmissions count
    */
   constructor(readonly lastSendMs: number, readonly startMs: number, readonly max: number = 20_000) {}
 
@@ -56,7 +58,7 @@ export class RecentSends {
     return this.#young.get(key) ?? this.#old.get(key);
   }
 
-  /** The stamp that the key's last transmission carried; undefined where it is not remembered. */
+  /** The stamp that the key's last transmission carried; undefined if it is not remembered. */
   stampOf(key: string): number | undefined {
     return this.#sent(key)?.stamp;
   }
@@ -66,8 +68,8 @@ export class RecentSends {
     const known = this.#sent(key)?.atMs;
     let from = (known ?? this.#forgottenMs) + transmissionMaxMs;
     if (known === undefined && this.lastSendMs > 0) {
-      // Sent before this start, perhaps: how long ago is known only by the cloud's time, and not exactly, so no earlier
-      // than a full wait from the start unless that time is long past.
+      // Possibly sent before this start: how long ago is known only roughly, by the cloud's time, so the wait ends no
+      // earlier than a full wait after the start, unless that time is long past.
       const ago = cloudNowMs - this.lastSendMs;
       if (ago < 2 * transmissionMaxMs) from = Math.max(from, this.startMs + transmissionMaxMs);
     }

@@ -1,10 +1,10 @@
 /**
- * Questions to the cloud, and how long an answer is waited for. A question that is asked again from the same cursor keeps
- * its id, so that the answer to any of its transmissions is taken: under a new id each time, answers that take longer than
- * the wait would all be thrown away, and a fleet would ask for ever (a storm).
+ * Questions to the cloud, and how long the device waits for an answer. A question that is repeated from the same cursor
+ * keeps its id, so that the answer to any of its transmissions counts: with a new id each time, every answer that takes
+ * longer than the wait would be discarded, and a fleet would ask for ever (a storm).
  *
- * The wait doubles up to `retryMaxMs`, with full jitter above the first; the cloud may ask for a longer one (`later`), and
- * for a shorter one, spread over a window, when it is back.
+ * The wait doubles up to `retryMaxMs`, with full jitter above the first; the cloud may ask for a longer wait (`later`),
+ * and, when it is back, for a shorter one, spread over a window.
  *
  * @module
  */
@@ -13,9 +13,9 @@ import { backoffMs } from "../../protocol/backoff.ts";
 /** A question that is out. */
 export interface Request {
   readonly id: string;
-  /** Asked before the page in front of its answer was applied: the answer lies waiting, and tells no time. */
+  /** Asked before the preceding page was applied: the answer may lie waiting, and its time is not used. */
   readonly ahead?: true;
-  /** The serial of settlements when it was made: what was settled since is known better than the answer knows. */
+  /** The serial of settlements when it was made: for keys settled since, the device knows more than the answer. */
   readonly settledSerial: number;
   /** Monotonic time when it was made, and after which it is asked again. */
   readonly firstMs: number;
@@ -35,13 +35,13 @@ export interface Waits {
   readonly retryMaxMs: number;
 }
 
-/** How long an answer is waited for after so many repetitions: between `retryMs` and its double, four, eightfold … */
+/** How long to wait for an answer after so many repetitions: between `retryMs` and its double, four, eightfold … */
 export function waitMs({ retryMs, retryMaxMs }: Waits, repeats: number, random: () => number): number {
   const doubledMs = backoffMs(repeats + 1, () => 0, { firstMs: retryMs, maxMs: retryMaxMs, least: 1 });
   return retryMs + Math.max(0, doubledMs - retryMs) * random();
 }
 
-/** Asked again: the next wait begins. */
+/** The question was repeated: starts the next wait. */
 export function repeated(request: Request, waits: Waits, nowMs: number, random: () => number): void {
   request.overdueMs = nowMs + waitMs(waits, ++request.repeats, random);
   request.unheard++;
@@ -49,13 +49,13 @@ export function repeated(request: Request, waits: Waits, nowMs: number, random: 
   request.lastMs = nowMs;
 }
 
-/** The cloud asks for patience. */
+/** The cloud asks for a longer wait. */
 export function postpone(request: Request, nowMs: number, afterMs: number): void {
   request.overdueMs = Math.max(request.overdueMs, nowMs + afterMs);
   request.unheard = 0;
 }
 
-/** Whoever answers may have missed it: asked again within the window, if it was not to be sooner. */
+/** The worker may have missed the question: repeats it within the window, unless it is due sooner. */
 export function hasten(request: Request, nowMs: number, windowMs: number, random: () => number): void {
   request.overdueMs = Math.min(request.overdueMs, nowMs + windowMs * random());
 }

@@ -1,10 +1,10 @@
 /**
- * A table that was restored to an earlier time, as the device knows of it (rules B1–B8). A restore begins a new epoch of the
- * table; the cloud says since when the table may lack what a device has. What the device learnt from the table as it was
- * before, from that time on, is **lost**: it is offered again, and the fleet heals the table (`heal.ts`).
+ * What the device knows about a table that was restored to an earlier time (rules B1–B8). A restore starts a new epoch
+ * of the table, and the cloud says since when the table may lack what a device has. What the device learnt from the
+ * former table after that time is **lost**: devices offer it again, and so the fleet heals the table (`heal.ts`).
  *
- * In `_sync`: `tableEpoch`, the epoch that the device met last; `era`, how many it has met; `restoredSince`. Each record
- * says in which era, and at which time of the cloud, its base was learnt.
+ * Stored in `_sync`: `tableEpoch`, the last epoch that the device knows; `era`, how many it has known; `restoredSince`.
+ * Each record says in which era, and at which cloud time, the device learnt its base.
  *
  * @module
  */
@@ -12,8 +12,8 @@ import { isExpired } from "../../schema.ts";
 import type { ItemRecord } from "./items.ts";
 import type { Store } from "../store/store.ts";
 
-/** The time of a restore, and a message's, are known to about so much. */
-const marginMs = 60_000;
+/** The precision to which the times of a restore and of a message are known. */
+export const marginMs = 60_000;
 
 /** When a record's base was learnt: the era, and the cloud's time in the message that brought it. */
 export interface Learnt {
@@ -21,7 +21,7 @@ export interface Learnt {
   atMs: number;
 }
 
-/** The epoch of the table in a channel's. */
+/** The epoch of the table within a channel's epoch. */
 export function tableEpochOf(channelEpoch: string): string {
   const dash = channelEpoch.indexOf("-");
   return dash < 0 ? channelEpoch : channelEpoch.slice(0, dash);
@@ -43,14 +43,14 @@ export class Restores {
   /** Reads what is stored: after a start, or after a transaction failed. */
   restart(): void {
     const { db } = this.#store, epoch = this.#store.getMeta("tableEpoch"), since = this.#store.getMeta("restoredSince");
-    // A version of Twintable without eras made this file: the cursors know.
+    // An older version of Twintable, without eras, made this file: the cursors contain the epoch.
     const cursor = db.sql("SELECT epoch FROM _sync_channels WHERE epoch IS NOT NULL LIMIT 1").get()?.epoch;
     this.#epoch = epoch === undefined ? cursor == null ? undefined : tableEpochOf(String(cursor)) : String(epoch);
     this.#learnt.era = Number(this.#store.getMeta("era") ?? 0);
     this.#sinceMs = since === undefined ? undefined : Number(since);
   }
 
-  /** The epoch that the device met last; undefined: none yet. */
+  /** The last epoch that the device knows; undefined: none yet. */
   get epoch(): string | undefined {
     return this.#epoch;
   }
@@ -60,15 +60,19 @@ export class Restores {
     return this.#sinceMs;
   }
 
-  /** Whether an answer of this epoch is of the table that the device's rows are of. Absent: an older cloud does not say. */
+  /**
+   * Whether an answer of this epoch belongs to the table that the device's rows come from. Absent: an older cloud does
+   * not say.
+   */
   isPresent(epoch: string | undefined): boolean {
     return epoch === undefined || this.#epoch === undefined || epoch === this.#epoch;
   }
 
   /**
-   * The first page of a snapshot, or the time, of another epoch. Must run inside a transaction.
+   * Handles the first page of a snapshot, or a `time`, of another epoch. Must run inside a transaction.
    *
-   * @param open a channel has not taken its snapshot of the epoch before: what that one lost is still asked for
+   * @param open a channel has not taken its snapshot of the former epoch yet: what that restore lost is still to be
+   * offered
    * @returns whether the table was restored
    */
   meet(epoch: string, sinceMs: number | undefined, open: boolean): boolean {
@@ -85,22 +89,22 @@ export class Restores {
   }
 
   /**
-   * Whether the table may lack the record's base (B3). Not by its stamp: a row that was written offline before the restored
-   * time, and acknowledged after it, has a stamp from before.
+   * Whether the table may lack the record's base (B3). The stamp does not decide: a row that was written offline before
+   * the restored time, and acknowledged after it, has an earlier stamp.
    */
   hasLost(record: ItemRecord): boolean {
     return record.base !== undefined && this.#isFromBefore(record) &&
       !isExpired(record.model, record.base, this.#learnt.atMs);
   }
 
-  /** Whether the table may have what the record knows to be removed (B7). */
+  /** Whether the table may have an item that, by the record, was removed (B7). */
   hasForgotten(record: ItemRecord): boolean {
     return record.base === undefined && record.gone !== undefined && this.#isFromBefore(record);
   }
 
   #isFromBefore({ era = 0, atMs, version, gone }: ItemRecord): boolean {
     if (this.#sinceMs === undefined || era >= this.#learnt.era) return false;
-    // Learnt before this version of Twintable noted it: the stamp is the next best.
+    // Learnt before Twintable recorded this: the stamp is the next best.
     const known = atMs ?? Math.floor((version?.[1] ?? gone ?? 0) / 1000);
     return known >= this.#sinceMs - marginMs;
   }

@@ -1,11 +1,12 @@
 /**
- * What is sent and never answered. A broker may swallow a message without a word: by its access rules (MQTT 3.1.1 has no way to
- * say so), or because it is too large. After {@link Limits.unansweredMax} tries the problem is told; and where the cloud is
- * heard all the same, so that it is not simply away, what is silent is cut into smaller batches, down to one change.
+ * Batches that are sent and never answered. A broker may silently drop a message because of its access rules (MQTT
+ * 3.1.1 cannot report that), or because it is too large. After {@link Limits.unansweredMax} tries, the agent reports
+ * the problem. If the cloud answers other messages, and so is not simply unreachable, the agent splits the unanswered
+ * batches, down to single changes.
  *
- * Guarantee: what gets through goes on: a change that stands alone and stays silent holds no place in the window. Bounded:
- * there are never more than {@link splitBatchesMax} batches in flight by this, the smallest are cut first, and a change that
- * stands alone is sent again ever more rarely, as any batch.
+ * Guarantee: changes that get through are not delayed, because an unanswered single change takes no place in the
+ * window. Bounded: splitting never makes more than {@link splitBatchesMax} batches in flight, the smallest are split
+ * first, and a single change is repeated ever more rarely, like any batch.
  *
  * @module
  */
@@ -15,25 +16,28 @@ import type { Context } from "./context.ts";
 import type { Batch } from "./flight.ts";
 import { halve } from "./split.ts";
 
-/** Batches in flight at which nothing is cut any more: of four full batches all silent, some 60 stand alone by then. */
+/**
+ * Batches in flight at which nothing is split any more: if four full batches are unanswered, some 60 changes are single
+ * by then.
+ */
 export const splitBatchesMax = 64;
-/** The cloud is asked for a sign of life this often. */
+/** How often the agent asks the cloud for a sign of life. */
 const proofMs = 30_000;
 
-/** Where a device's messages go. */
+/** The topics of a device's messages. */
 export type UpTopic = "up" | "sync";
 
-/** Watches what is not answered. */
+/** Watches unanswered batches. */
 export class Silence {
   #heardMs = -Infinity;
   #nextProofMs = -Infinity;
   #sinceMs: number | undefined;
-  /** What the broker says of a topic (MQTT 5). */
+  /** The broker's reasons, by topic (MQTT 5). */
   readonly #refusals: Map<UpTopic, string> = new Map();
 
   constructor(readonly context: Context) {}
 
-  /** A message has come: the cloud, the broker and the way down are there. */
+  /** A message has arrived: the cloud, the broker and the way down work. */
   heard(type: FromCloud["type"]): void {
     this.#heardMs = this.context.clock.monotonicMs();
     if (type === "ack" || type === "refused") this.#refusals.delete("up");
@@ -54,12 +58,14 @@ export class Silence {
       this.context.clock.monotonicMs() >= batch.retryAtMs;
   }
 
-  /** Whether the cloud was heard since the try before the last: then it is not simply away. */
+  /**
+   * Whether a message from the cloud arrived since the try before the last: then the cloud is not simply unreachable.
+   */
   #isHeardSince(batch: Batch): boolean {
     return this.#heardMs > (batch.earlierMs ?? batch.sentMs ?? Infinity);
   }
 
-  /** Changes that stand alone and are silent: they are no longer counted in the window. */
+  /** Unanswered single changes: they no longer count in the window. */
   get alone(): number {
     if (this.context.limits.unansweredMax === Infinity) return 0;
     let n = 0;
@@ -69,7 +75,7 @@ export class Silence {
     return n;
   }
 
-  /** Cuts the smallest batch that stays silent while the cloud is heard. One at a time. */
+  /** Splits the smallest batch that stays unanswered while the cloud answers others. One at a time. */
   split(): void {
     const { batches } = this.context.inFlight;
     if (batches.size >= splitBatchesMax) return;
@@ -81,7 +87,7 @@ export class Silence {
     if (!smallest) return;
     const before = new Set(batches.keys());
     if (!halve(this.context, smallest)) return;
-    // One more try each tells which half it is.
+    // One more try each shows which half it is.
     for (const [id, batch] of batches) {
       if (before.has(id)) continue;
       batch.unanswered = this.context.limits.unansweredMax - 1;
@@ -89,7 +95,10 @@ export class Silence {
     }
   }
 
-  /** Whether to ask the cloud for a sign of life now, so that {@link split} can tell its absence from a message that is swallowed. */
+  /**
+   * Whether to ask the cloud for a sign of life now, so that {@link split} can distinguish an unreachable cloud from a
+   * dropped message.
+   */
   wantsProof(): boolean {
     const now = this.context.clock.monotonicMs();
     if (now < this.#nextProofMs) return false;
@@ -101,9 +110,9 @@ export class Silence {
   }
 
   /**
-   * Says what is not answered.
+   * Reports what is not answered.
    *
-   * @param repeats how often a question is out that was asked again
+   * @param repeats how often an open question was repeated
    */
   tell(repeats: number): void {
     const { problems, limits, clock } = this.context;
@@ -129,11 +138,11 @@ export class Silence {
       const changes = silent.flatMap(({ flights }) => flights);
       const bytes = Math.max(...changes.map(({ change }) => changeText(change).length));
       return `${changes.length} ${changes.length === 1 ? "change is" : "changes are"} not answered since ${since}, ` +
-        `though the cloud is heard: the broker may not pass on what is published on d/${deviceId}/up, ` +
+        `although the cloud answers other messages: the broker may not forward what is published on d/${deviceId}/up, ` +
         `or messages of this size (the largest change is ${bytes} bytes; see --payload-max)`;
     }
     if (silent.length === 0 && repeats < limits.unansweredMax) return undefined;
     return `nothing that this device sends is answered since ${since}: no worker of the cloud is running, ` +
-      `or the broker does not pass on what is published on d/${deviceId}/up and d/${deviceId}/sync`;
+      `or the broker does not forward what is published on d/${deviceId}/up and d/${deviceId}/sync`;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The end of a snapshot: what the channel's scope holds on the device and the snapshot did not show becomes a candidate, and
- * is fetched by name (`candidates.ts`). Nothing is removed here.
+ * The end of a snapshot: keys of the channel's scope that the device has and the snapshot did not show become
+ * candidates, and are fetched by name (`candidates.ts`). Nothing is removed here.
  *
  * @module
  */
@@ -16,7 +16,10 @@ export function modelsOf(context: Context, channel: Channel): Model[] {
   return [...context.store.schema.models.values()].filter((m) => m.onDevice && comesDown(m) && m.scope === scope);
 }
 
-/** Marks what was not seen of a channel, of the models that the snapshot speaks of. Must run inside the transaction that sets the cursor. */
+/**
+ * Marks the unseen keys of a channel, in the models that the snapshot covers. Must run inside the transaction that sets
+ * the cursor.
+ */
 export function sweepChannel(context: Context, channel: Channel, models: readonly Model[]): void {
   const { store, records, asides } = context;
   const mark = (model: Model, key: Key) => {
@@ -27,8 +30,8 @@ export function sweepChannel(context: Context, channel: Channel, models: readonl
   for (const model of models) {
     for (const key of unseenKeys(context, model, channel)) mark(model, key);
     for (const key of asides.unseen(model, channel)) mark(model, key);
-    // An echo that is still awaited was perhaps swallowed by the gap that made the snapshot necessary. A base without a
-    // row (a pending removal) that the snapshot did not show is looked at again too.
+    // The gap that made the snapshot necessary may have contained an awaited echo. A base without a row (a pending
+    // removal) that the snapshot did not show is checked again, too.
     for (const key of awaitedKeys(context, model)) {
       const record = records.get(key);
       if (!record) continue;

@@ -1,10 +1,10 @@
 /**
- * A batch that nobody can take as a whole, in halves (rules D2, D3): what the cloud refused unread (`refused`), and what has
- * stayed unanswered too often, for a broker may swallow large messages, and an older cloud drops what it can't read without a
- * word. After log2 of its changes the one that is at fault stands alone; the others have gone through.
+ * Splits a batch in halves (rules D2, D3) if the cloud refused it as unreadable (`refused`), or if it stayed unanswered
+ * too often: a broker may drop large messages, and an older cloud silently drops what it can't read. After log2 n
+ * splits, the faulty change is alone, and the others have gone through.
  *
- * Durable writes: the halves, under new batch ids, in the transaction that drops the whole. Under the old id a second copy of
- * the refusal would split, and in the end reject, what was never refused.
+ * Durable writes: the halves, under new batch ids, in the transaction that drops the whole. Under the old id, a second
+ * copy of the refusal would split, and in the end reject, changes that were never refused.
  *
  * @module
  */
@@ -13,9 +13,9 @@ import type { Context } from "./context.ts";
 import type { Batch } from "./flight.ts";
 
 /**
- * Puts a batch's unsettled changes into two batches, which are sent at the next pump.
+ * Moves a batch's unsettled changes to two batches, which the next pump sends.
  *
- * @returns false where there is one change at most: it can't be split
+ * @returns false if there is at most one change: it can't be split
  */
 export function halve(context: Context, batch: Batch): boolean {
   const left = batch.flights.filter((flight) => !flight.settled);
@@ -25,7 +25,7 @@ export function halve(context: Context, batch: Batch): boolean {
   return true;
 }
 
-/** What the cloud refused: split, or, where one change stands alone, shown in `_rejected`; a newer write of its key stays. */
+/** Handles a refusal: splits the batch, or moves a single change to `_rejected`; a newer write of its key stays. */
 export function refusedByCloud(context: Context, batch: Batch, reason: string): void {
   if (halve(context, batch)) return;
   const { store, outbox, clock } = context;

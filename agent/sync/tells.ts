@@ -1,8 +1,9 @@
 /**
- * Says where the device is in its channels as soon as the cloud asks (`tell` in `changes`), so that people see a change arrive
- * within milliseconds. At most once a second: of several questions in a second the last is answered at its end, by the cursors
- * of then; and where the entry of the question is not applied yet, it is answered again when it is. Nothing of sync depends on
- * it: what is lost is known by the next question, or by the next report.
+ * Reports the device's position in its channels as soon as the cloud asks (`tell` in `changes`), so that people see a
+ * change arrive within milliseconds. At most once a second: of several questions in a second, the last is answered at
+ * the second's end, with the cursors of that moment. If the entry in the question is not applied yet, the device
+ * answers again when it is. Sync does not depend on this: a lost answer is replaced by the next one, or by the next
+ * report.
  *
  * @module
  */
@@ -10,14 +11,14 @@ import type { Channel } from "../../protocol.ts";
 
 /** The shortest time between two answers. */
 const everyMs = 1_000;
-/** An entry that has not come by then comes with a catch-up that nobody watches. */
+/** An entry that has not arrived by then comes with a catch-up that nobody watches. */
 const patienceMs = 30_000;
 
 /** See the module. */
 export class Tells {
   #asked = false;
   #toldMs = -Infinity;
-  /** By channel the entry that is asked about and not applied yet, and until when it is waited for. */
+  /** By channel: the entry in the question, if not applied yet, and until when to wait for it. */
   readonly #awaited = new Map<Channel, { readonly seq: number; readonly untilMs: number }>();
 
   constructor(
@@ -32,13 +33,13 @@ export class Tells {
     if (seq > 0) this.#awaited.set(channel, { seq, untilMs: this.nowMs() + patienceMs });
   }
 
-  /** What was asked before is of another connection. */
+  /** Earlier questions belong to another connection. */
   disconnected(): void {
     this.#asked = false;
     this.#awaited.clear();
   }
 
-  /** Answers, if it was asked and not just answered: to be called when what was applied is committed. */
+  /** Answers, if asked and not just answered. Call it after applied entries are committed. */
   answer(): void {
     const now = this.nowMs();
     if ((!this.#asked && this.#awaited.size === 0) || now < this.#toldMs + everyMs) return;

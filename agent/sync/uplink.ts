@@ -1,11 +1,12 @@
 /**
- * The uplink: from the outbox to the cloud. Reads candidates, gives each a stamp, stores the batch, sends it, and sends
- * it again until it is answered. At most one change per key is in flight; the window is across keys. An idle link sends
- * at once; a busy one sends when a full batch has gathered or everything in flight is answered, as Nagle does.
+ * The uplink: from the outbox to the cloud. Reads candidates, gives each a stamp, stores the batch, sends it, and
+ * resends it until it is answered. At most one change per key is in flight; the window holds changes of different keys.
+ * An idle link sends at once; a busy one sends when a batch is full or everything in flight is answered, like Nagle's
+ * algorithm.
  *
- * Durable writes, in order: (1) batch and stamps, before the first transmission: a crash behind it sends the same bytes
- * again; (2) the answer's effects, outbox entries and the batch together (`answers.ts`): a crash before it asks again, and
- * the equal version is answered `ok`.
+ * Durable writes, in order: (1) batch and stamps, before the first transmission: after a crash, the agent sends the
+ * same bytes again; (2) the answer's effects, outbox entries and the batch together (`answers.ts`): after a crash
+ * before this, the agent resends, and the cloud answers `ok` to the equal version.
  *
  * @module
  */
@@ -19,29 +20,34 @@ import { place, settleAnswers } from "./answers.ts";
 import type { Context } from "./context.ts";
 import type { Batch, Flight } from "./flight.ts";
 import { comesDown, isTracked, type ItemRecord, keyAttributesOf } from "./items.ts";
-import { type Candidate, joined, type Runs } from "./outbox.ts";
+import type { Candidate } from "./outbox.ts";
+import { joined, type Runs } from "./runs.ts";
 import { refusedByCloud } from "./split.ts";
 import { Silence } from "./silence.ts";
 import { lastSendSlackMs, RecentSends } from "./recent_sends.ts";
+import { traceSent } from "./tracing.ts";
 import { isEnvironmental } from "../store/faults.ts";
 import type { LocalRow } from "../store/store.ts";
 
-/** A base's stamp is respected up to this far ahead of now: the cloud counts later ones as none (rules §2). */
+/** A base's stamp counts up to this far ahead of now: the cloud treats a later one as absent (rules §2). */
 const stampAheadMaxMs = 120_000;
-/** A removed version's stamp is respected up to this far ahead of now. */
+/** A removed version's stamp counts up to this far ahead of now. */
 const goneAheadMaxMs = 60_000;
 
 /** The sending half of the agent. Plain state machine: call {@link pump} when something may have become sendable. */
 export class Uplink {
-  /** Every channel is caught up: only then may two-way models be sent, lest a removal that waits there is undone. */
+  /**
+   * Every channel is caught up: only then may two-way models be sent, so that they do not undo a removal that waits
+   * there.
+   */
   caughtUp = false;
   readonly silence: Silence;
   readonly #sends: RecentSends;
   #stampCounter = 0;
-  /** The highest stamp given before this start to a model of one device that only syncs up. */
+  /** The highest stamp that was given before this start, in models of one device that only sync up. */
   readonly #stampFloor: number;
   #stampMax: number;
-  /** How many changes make a full batch now: lower where items are large. */
+  /** How many changes make a full batch now: fewer if items are large. */
   #fullBatch: number;
 
   constructor(readonly context: Context) {
@@ -56,17 +62,12 @@ export class Uplink {
     return Math.min(this.context.limits.batchChangesMax, batchChangesMax);
   }
 
-  /** The link came up: what is in flight is unsent as far as anybody knows. */
+  /** The link came up: batches in flight may not have been sent. */
   connected(): void {
-    for (const batch of this.context.inFlight.batches.values()) {
-      batch.retryAtMs = undefined;
-      batch.attempts = 0;
-      batch.unanswered = 0;
-      batch.notBeforeMs = undefined;
-    }
+    this.context.inFlight.sendAgain();
   }
 
-  /** A worker has begun to receive: what was sent and is not answered is sent again, spread over the window. */
+  /** A worker has started to receive: unanswered batches are sent again, spread over the window. */
   workerBack(windowMs: number): void {
     const { clock, random } = this.context, now = clock.monotonicMs();
     for (const batch of this.context.inFlight.batches.values()) {
@@ -74,7 +75,10 @@ export class Uplink {
     }
   }
 
-  /** Sends whatever may be sent now: first what is in flight and unsent or overdue, then new batches while the window has room. */
+  /**
+   * Sends everything that may be sent now: first batches in flight that are unsent or overdue, then new batches while
+   * the window has room.
+   */
   pump(): void {
     const { clock, limits } = this.context;
     if (!clock.known) return;
@@ -102,7 +106,10 @@ export class Uplink {
     return unsent >= (this.#flying === 0 ? 1 : this.#fullBatch);
   }
 
-  /** Of models that wait, what may ask now becomes a candidate (`waits.ts`); none while others of the model ask. */
+  /**
+   * In models that wait, changes that may probe now become candidates (`waits.ts`); none while other probes of the
+   * model are open.
+   */
   #askAgain(): void {
     const { store, waits, outbox } = this.context;
     for (const wait of waits.due()) {
@@ -130,14 +137,14 @@ export class Uplink {
     return batch.retryAtMs === undefined || now >= batch.retryAtMs;
   }
 
-  /** How long an answer is waited for: doubling, capped, jittered by half. */
+  /** How long to wait for an answer: doubling, capped, jittered by half. */
   #patienceMs(batch: Batch): number {
     const { retryMs, retryMaxMs } = this.context.limits;
     const backoff = { firstMs: retryMs, maxMs: retryMaxMs, least: 0.75, most: 1.25 };
     return backoffMs(batch.attempts, this.context.random, backoff);
   }
 
-  /** The next monotonic time at which {@link pump} has something to do by itself; what is due already it has done. */
+  /** The next monotonic time at which {@link pump} has something to do by itself; it has already done what is due. */
   nextDueMs(): number {
     const { clock, outbox } = this.context;
     if (!clock.known) return Infinity;
@@ -178,9 +185,9 @@ export class Uplink {
   }
 
   /**
-   * Durably, before a transmission, the first or a later one: when the last one was, a few seconds more or less. A start that
-   * took the time of the first for it let a removal go while a copy of a later one was still under way, which brought the
-   * item back (sim: late 1000178).
+   * Stores the time of the last transmission, before each transmission, to within a few seconds. A start that used the
+   * time of the first transmission instead sent a removal while a copy of a later one was still under way, which
+   * brought the item back (sim: late 1000178).
    */
   #noteSend(): void {
     const { store, clock } = this.context;
@@ -189,7 +196,10 @@ export class Uplink {
     store.tx(() => store.setMeta("lastSend", now));
   }
 
-  /** Builds and stores the next batch. All of one kind: either of models that only sync up, or of those that come down too. */
+  /**
+   * Builds and stores the next batch. Its changes are all of one kind: either of models that only sync up, or of models
+   * that come down, too.
+   */
   #nextBatch(): Batch | undefined {
     const { store, outbox, incarnation, limits } = this.context;
     return store.tx(() => {
@@ -244,7 +254,10 @@ export class Uplink {
     this.context.store.setMeta("lastStamp", highest);
   }
 
-  /** A row that is none by the schema (a table altered behind it) is shown in `_rejected`, and holds up nothing. */
+  /**
+   * A row that is invalid by the schema (in a table that was altered without it) goes to `_rejected`, and holds up
+   * nothing.
+   */
   #buildOrReject(candidate: Candidate): Flight | "nothing" | "hold" {
     try {
       return this.#build(candidate);
@@ -263,13 +276,13 @@ export class Uplink {
     }
   }
 
-  /** How the key of a row that can't be read is named. */
+  /** The name of the key of an unreadable row. */
   #keyJson({ model, key }: Candidate): string {
     const rows = this.context.store.rows(model), id = rows.idByKey(key);
     return (id === undefined ? undefined : rows.keyJson(id)) ?? JSON.stringify(key);
   }
 
-  /** Turns a candidate into a change, from the row as it is now and its base; `nothing` where they say that nothing is to be sent. */
+  /** Turns a candidate into a change, from the row as it is now and its base; `nothing` if nothing is to be sent. */
   #build(candidate: Candidate): Flight | "nothing" | "hold" {
     const { store, records, outbox, clock, incarnation, identity } = this.context;
     const { model, key } = candidate;
@@ -278,20 +291,23 @@ export class Uplink {
     const op = this.#operation(candidate, record, row);
     const offer = record.offer && row && store.rows(model).equals(row, record.offer.item) ? record.offer : undefined;
     if (!op) return this.#dropOffer(record);
-    // Without a base, the insert must be read first: read after its state was sent, it would say that nothing was sent.
+    // Without a base, the insert must be read first: if it were read after its state was sent, it would say that
+    // nothing had been sent.
     if (row && candidate.removed && !isTracked(model) && outbox.hasUnread(model)) return "hold";
-    // A hint may have come by a row number that was given again: an item that is as the table has it is not sent.
+    // A hint may come from a reused row number: an item that equals the table's is not sent.
     if (op === "update" && isTracked(model) && !offer && store.rows(model).equals(row!, record.base!)) {
       return this.#dropOffer(record);
     }
     if (op === "remove") {
-      // Only its own entry tells the key's attributes: what was read so far is of the row that is gone.
+      // Only the removal's own entry contains the key's attributes: the entries read so far concern the row that is
+      // gone.
       if (!record.base && !candidate.removedKey && outbox.hasUnread(model)) return "hold";
       candidate.holdUntilMs ??= this.#sends.safeFromMs(candidate.text, clock.monotonicMs(), clock.nowMs());
       if (clock.monotonicMs() < candidate.holdUntilMs) return "hold";
     }
     const stamp = offer?.stamp ?? this.#stamp(candidate, record);
-    // Above a base from the near future: until its time has come nearly the cloud would refuse it, again and again.
+    // The stamp is more than 60 s ahead of now, because the base's stamp came from a fast clock. The change waits;
+    // otherwise the cloud would answer `clock` each time.
     const earlyMs = stamp / 1000 - clock.nowMs() - goneAheadMaxMs;
     if (earlyMs > 0) {
       candidate.holdUntilMs = clock.monotonicMs() + Math.ceil(earlyMs);
@@ -304,7 +320,8 @@ export class Uplink {
       ? {
         model: model.name,
         op,
-        item: offer?.item ?? this.#stampedItem(candidate, row, record, stamp, op),
+        // In the form that the cloud accepts: whoever wrote the lost item may have used another one.
+        item: offer ? store.rows(model).merged(row, offer.item) : this.#stampedItem(candidate, row, record, stamp, op),
         stamp,
         base,
       }
@@ -324,7 +341,7 @@ export class Uplink {
     };
   }
 
-  /** Nothing is to be sent, and so nothing is offered any more. */
+  /** Nothing is to be sent, so nothing is offered any more. */
   #dropOffer(record: ItemRecord): "nothing" {
     if (record.offer) {
       record.offer = undefined;
@@ -336,14 +353,17 @@ export class Uplink {
   #operation(candidate: Candidate, record: ItemRecord, row?: LocalRow): Change["op"] | undefined {
     if (row) return record.base ? "update" : "create";
     if (record.base) return "remove";
-    // Refused because of a schema: a worker of another version may have written it all the same.
-    // An `up` model of one device has no base to tell whether the table has the item: only a row that was inserted and
-    // removed again without ever having been sent is known to be unknown there.
+    // After a refusal because of the schema, a worker of another version may have written the change all the same. An
+    // `up` model of one device has no base that says whether the table has the item: the table certainly lacks only a
+    // row that was inserted and removed again without having been sent.
     if (record.prior) return "remove";
     return isTracked(candidate.model) || candidate.inserted ? undefined : "remove";
   }
 
-  /** rules §2: at first send; never one that was issued for this key, and above what it replaces. */
+  /**
+   * rules §2: assigned at the first transmission; never a stamp that this key had before, and above the version that it
+   * replaces.
+   */
   #stamp(candidate: Candidate, record: ItemRecord): number {
     const { clock } = this.context;
     const now = clock.nowMs();
@@ -356,15 +376,16 @@ export class Uplink {
     if (record.gone !== undefined && record.gone <= (now + goneAheadMaxMs) * 1000) {
       stamp = Math.max(stamp, record.gone + 1);
     }
-    // A model of one device that only syncs up has no base to say what the table has.
+    // A model of one device that only syncs up has no base that says what the table has.
     if (!isTracked(candidate.model)) {
-      // What was sent lately is remembered; what was sent before this start has no stamp above the floor. A clock that was set
-      // back while no agent ran would else make the newer state the older one, and the own older one a conflict.
+      // Recent stamps are remembered, and stamps from before this start are not above the floor. Without the floor, a
+      // clock that was set back while no agent ran would make the newer state look older than the device's own older
+      // version.
       for (const sent of [this.#sends.stampOf(candidate.text), this.#stampFloor]) {
         if (sent !== undefined && sent <= (now + stampAheadMaxMs) * 1000) stamp = Math.max(stamp, sent + 1);
       }
     }
-    // Raised twice above the same one, it would be the same stamp.
+    // Raised twice above the same version, it would be the same stamp twice.
     if (stamp > own && record.issued !== undefined) stamp = Math.max(stamp, record.issued + 1);
     const prior = [...candidate.prior, ...record.prior ?? []];
     while (stamp === record.issued || prior.some((v) => v[1] === stamp)) stamp++;
@@ -372,8 +393,8 @@ export class Uplink {
   }
 
   /**
-   * The item as it is sent: untouched attributes as the base has them, `updated` set from the stamp, and `created` too on
-   * a creation where the row got it by default, at its commit. The row follows where that moved them.
+   * The item as it is sent: untouched attributes as the base has them, `updated` set from the stamp, and in a create
+   * also `created`, if the row got it by default at its commit. The row is updated if that changed them.
    */
   #stampedItem(
     candidate: Candidate,
@@ -385,7 +406,7 @@ export class Uplink {
     const { store, clock } = this.context;
     const { model } = candidate;
     const rows = store.rows(model);
-    // A write over what was to be offered: what the row does not know of it is as it was there.
+    // A write over an item that was to be offered: attributes that the row does not have stay as they were.
     let item = rows.merged(row, offer?.item ?? base);
     const moved: { created?: number; updated?: number } = {};
     for (const which of ["created", "updated"] as const) {
@@ -406,7 +427,7 @@ export class Uplink {
       try {
         store.applying(() => rows.setTimestamps(row.id, moved));
       } catch (error) {
-        // A trigger of an application may not want it: the item is sent with its times all the same.
+        // An application's trigger may refuse it: the item is sent with these times all the same.
         if (isEnvironmental(error) || !store.db.inTransaction) throw error;
       }
     }
@@ -427,7 +448,7 @@ export class Uplink {
       stamp: change.stamp,
       timeMs: clock.nowMs(),
     });
-    // The table never saw it: the row goes back to what the table has.
+    // The table never had it: the row goes back to what the table has.
     const record = this.context.records.open(flight.model, flight.key);
     const current = record.base ? { model: change.model, item: record.base, version: record.version } : null;
     store.applying(() => place(this.context, record, current, flight.keyAttributes));
@@ -442,6 +463,7 @@ export class Uplink {
       return;
     }
     settleAnswers(this.context, batch, ack);
+    traceSent(this.context, batch, ack);
   }
 
   /** A batch that the cloud could not read as a whole. Unknown ones are ignored, as above. */
@@ -452,9 +474,9 @@ export class Uplink {
   }
 }
 
-/** What a change says of its base: the version, and the content where a version can't decide (rules §3). */
+/** What a change contains of its base: the version, and the content if a version cannot decide (rules §3). */
 function baseOf(model: Model, known: Attributes, version: Version | undefined): Base {
-  // An attribute that has ceased to travel may still stand in the base: the cloud compares what it would have itself.
+  // The base may still contain an attribute that no longer travels: the cloud compares only what it would have itself.
   const local = model.fields.filter((field) => !field.synced && field.attribute in known);
   const item = local.length === 0
     ? known

@@ -1,6 +1,6 @@
 /**
- * Models whose changes wait because the cloud's schema says something else of them (answer `schema`, rules E1 and E2).
- * Their changes stand in the outbox, out of the window, so that no other model waits with them; `_sync_waits` holds which
+ * Models whose changes wait because the cloud's schema defines them differently (answer `schema`, rules E1 and E2).
+ * Their changes are in the outbox, not in the window, so that no other model waits with them; `_sync_waits` holds which
  * models wait, and under which two schemas.
  *
  *            answer `schema`                        other schema on either side
@@ -9,10 +9,10 @@
  *                               ▼  │ something accepted: at once, twice as many
  *                              asking
  *
- * While a model waits a few of its changes ask, each time those of other keys: after a roll-back only later changes fit,
- * and the first one would ask for ever. One that is accepted is followed at once by twice as many, so that a single
- * change that does not fit holds up no other for long. An answer also tells the cloud's schema, which a quiet device would
- * not hear of otherwise.
+ * While a model waits, a few of its changes are sent as probes, each time of other keys: after a rollback, only later
+ * changes fit, and the first one would probe for ever. After an accepted probe, twice as many follow at once, so that a
+ * single change that does not fit holds up no other for long. An answer also contains the cloud's schema, which a quiet
+ * device would not learn otherwise.
  *
  * @module
  */
@@ -24,7 +24,7 @@ import type { Store } from "../store/store.ts";
 
 const waitMinMs = 10_000;
 const waitMaxMs = 3_600_000;
-/** Changes that ask at once, at most: a batch. */
+/** The most changes that probe at once: a batch. */
 const widthMax = 1000;
 /** Names in the problem's sentence. */
 const namedMax = 5;
@@ -37,12 +37,12 @@ export interface Wait {
   /** The model's digest on the device. */
   readonly own: string;
   readonly reason: string;
-  /** How many changes ask next. */
+  /** How many changes probe next. */
   width: number;
   waitMs: number;
-  /** Monotonic time from which they ask. */
+  /** Monotonic time from which they probe. */
   dueMs: number;
-  /** The cloud has another schema since; the model goes on when it is due. */
+  /** The cloud has another schema now; the model continues when it is due. */
   freed?: boolean;
 }
 
@@ -57,7 +57,7 @@ export class Waits {
     readonly random: () => number,
   ) {}
 
-  /** Reads `_sync_waits`: after a start, or after a transaction failed. What waited under another schema goes on. */
+  /** Reads `_sync_waits`: after a start, or after a transaction failed. What waited under another schema continues. */
   restart(): void {
     const { store } = this;
     this.#waits.clear();
@@ -94,7 +94,7 @@ export class Waits {
     return [...this.#waits.keys()].map((model) => this.store.number(model));
   }
 
-  /** Those whose changes may ask now. */
+  /** The models whose changes may probe now. */
   due(): Wait[] {
     const now = this.clock.monotonicMs();
     return [...this.#waits.values()].filter(({ dueMs }) => dueMs <= now);
@@ -105,7 +105,7 @@ export class Waits {
     return Math.min(Infinity, ...[...this.#waits.values()].map(({ dueMs }) => dueMs));
   }
 
-  /** The cloud answered `schema`. Returns whether the model begins to wait with it. */
+  /** The cloud answered `schema`. Returns whether the model starts to wait. */
   refused(model: Model, cloud: string | undefined, reason: string): boolean {
     const begins = !this.#waits.has(model);
     const own = modelDigest(this.store.schema, model);
@@ -117,10 +117,10 @@ export class Waits {
     return begins;
   }
 
-  /** What asked was answered: whether the cloud took anything of it. */
+  /** The probes were answered. */
   asked(model: Model, accepted: boolean): void {
     const wait = this.#waits.get(model);
-    // What was in flight when the model began to wait is answered, too: that is not asking in vain.
+    // Changes that were in flight when the model started to wait are answered, too; they do not count as failed probes.
     if (!wait || (!accepted && wait.dueMs > this.clock.monotonicMs())) return;
     if (accepted) {
       wait.width = Math.min(wait.width * 2, widthMax);
@@ -133,14 +133,14 @@ export class Waits {
     }
   }
 
-  /** Nothing was left to ask with: every key has asked. Those that were refused ask again after a while. */
+  /** Every key has probed. Refused keys probe again after a while. */
   exhausted(wait: Wait): void {
     this.asked(wait.model, false);
   }
 
   /**
-   * The cloud's schema as a message tells it. A model that waits under another one is to go on: within ten seconds of its
-   * last refusal when those are over, for workers of two versions may answer in turns.
+   * A message contains the cloud's schema. A model that waits under another schema continues, but no sooner than ten
+   * seconds after its last refusal, because workers of two versions may answer in turns.
    */
   heard(cloud: string): void {
     for (const wait of this.#waits.values()) {
@@ -150,7 +150,7 @@ export class Waits {
     }
   }
 
-  /** Ends the waiting of models that are freed and due. Returns whether any goes on. */
+  /** Ends the waiting of models that are freed and due. Returns whether any continues. */
   release(): boolean {
     const freed = this.due().filter((wait) => wait.freed);
     if (freed.length === 0) return false;

@@ -1,11 +1,11 @@
 /**
- * The device's disk stays bounded while it is offline for months. At the cap the policy is what the schema says, and never
- * silent: rows of models with `keep: 'newest'` that were not sent give way, the oldest first, and are counted; where that
- * makes no room, applications' writes to synced models are refused with an SQL error that says so, until changes have been
- * sent. Models that say `keep: 'newest'` are never refused. At the cap of bytes their oldest rows that were sent give way,
- * too, once none is unsent: the cloud has them.
+ * Bounds the disk usage of a device that is offline for months. At the cap, the schema's policy applies, never
+ * silently: the agent drops unsent rows of models with `keep: 'newest'`, the oldest first, and counts them; if that
+ * frees nothing, applications' writes to synced models fail with an SQL error that says so, until changes have been
+ * sent. Writes to models with `keep: 'newest'` are never refused. At the cap of bytes, the agent also drops their
+ * oldest sent rows, once none is unsent: the cloud has them.
  *
- * The cap is kept by the agent, about once a second: a fast writer overshoots it by what it writes meanwhile. Capture
+ * The agent enforces the cap about once a second: a fast writer may exceed it by what it writes meanwhile. Capture
  * itself only reads the flag. Rejected: counting in the triggers, which would cost every write of a healthy device.
  *
  * @module
@@ -14,24 +14,24 @@ import { beforeRows, type RowId, rowIdOf } from "../sqlite/driver.ts";
 import type { Model } from "../../schema/model.ts";
 import type { Context } from "../sync/context.ts";
 import { coalesce } from "./coalesce.ts";
-import { extend, type Runs } from "../sync/outbox.ts";
+import { extend, type Runs } from "../sync/runs.ts";
 import { ident } from "../store/sql.ts";
 import { fullOf, outboxKinds } from "../store/triggers.ts";
 
-/** Between the cap and this part of it nothing changes, so that the flag doesn't flap. */
+/** Between the cap and this fraction of it, nothing changes, so that the flag does not flap. */
 const roomShare = 0.9;
-/** Rows that give way in one transaction: some milliseconds. */
+/** Rows dropped in one transaction: some milliseconds. */
 const dropChunk = 2_000;
-/** A look that found nothing to coalesce is repeated after so long. */
+/** A scan that found nothing to coalesce is repeated after this time. */
 const coalesceAgainMs = 60_000;
-/** Such looks in a row, while each finds something. */
+/** Scans in a row, while each finds something. */
 const coalesceRounds = 3;
 /** Transactions of that in one round. */
 const chunksMax = 50;
-/** A large outbox takes SQLite long to count: then it is counted this often only. */
+/** SQLite takes long to count a large outbox: then it is counted only this often. */
 const largeOutbox = 200_000, largeCountMs = 10_000;
 
-/** Where a round goes on: behind rows that an application's trigger keeps. */
+/** Where a round continues: after rows that an application's trigger refuses to delete. */
 interface Positions {
   /** In the outbox. */
   entry: number;
@@ -44,7 +44,7 @@ export class Capacity {
   readonly #context: Context;
   readonly #keeping: ReadonlyMap<number, Model>;
   #nextCountMs = 0;
-  /** How far the outbox was coalesced, and when the next look is worth it. */
+  /** How far the outbox was coalesced, and when the next scan is worthwhile. */
   #coalesced = 0;
   #nextCoalesceMs = 0;
   /** One of {@link fullOf}. */
@@ -67,7 +67,9 @@ export class Capacity {
     return this.#full !== fullOf.nothing;
   }
 
-  /** Looks at the caps and acts. Returns whether outbox entries were dropped: what was read of them is void. */
+  /**
+   * Checks the caps and acts. Returns whether outbox entries were dropped: entries that were read before are void then.
+   */
   check(): boolean {
     const { clock, limits } = this.#context;
     const now = clock.monotonicMs();
@@ -77,7 +79,8 @@ export class Capacity {
     this.#nextCountMs = span > largeOutbox ? now + largeCountMs : 0;
     let fill = this.#fill(span);
     let dropped = 0;
-    // What one round leaves may cover more in the next: updates between which only ignored inserts stood.
+    // The entries that one round leaves may cover more in the next: updates that were separated only by ignored
+    // inserts.
     for (let round = 0; round < coalesceRounds && fill.outbox >= roomShare; round++) {
       const gone = this.#coalesce(now);
       if (gone === 0) break;
@@ -101,7 +104,7 @@ export class Capacity {
     return dropped > 0;
   }
 
-  /** Lets go of entries that newer ones cover (`coalesce.ts`), a part of a large outbox each time. Returns how many. */
+  /** Deletes entries that newer ones cover (`coalesce.ts`), a part of a large outbox each time. Returns how many. */
   #coalesce(now: number): number {
     if (now < this.#nextCoalesceMs) return 0;
     let dropped = 0;
@@ -111,12 +114,12 @@ export class Capacity {
       this.#coalesced = part.last ?? 0;
       if (part.last === undefined) break;
     }
-    // Where all rows differ there is nothing to be had: looking is not for free.
+    // If all rows differ, nothing can be gained, and scanning costs time.
     if (dropped === 0) this.#nextCoalesceMs = now + coalesceAgainMs;
     return dropped;
   }
 
-  /** An upper bound of the number of entries, for nothing. */
+  /** An upper bound of the number of entries, at no cost. */
   #span(): number {
     const row = this.#context.store.db.sql(
       "SELECT (SELECT max(seq) FROM _outbox) - (SELECT min(seq) FROM _outbox) + 1 AS n",
@@ -134,7 +137,7 @@ export class Capacity {
     return { outbox: count / limits.outboxMax, size };
   }
 
-  /** The bytes of the database that hold something: free pages are used before the file grows. */
+  /** The used bytes of the database: free pages are reused before the file grows. */
   #usedBytes(): number {
     const { db } = this.#context.store;
     const pragma = (name: string) => Number(Object.values(db.sql(`PRAGMA ${name}`).get()!)[0]);
@@ -160,7 +163,7 @@ export class Capacity {
     else this.#context.problems.clear("outbox");
   }
 
-  /** Drops the oldest rows that the cloud has already. False: none is left to be looked at. */
+  /** Drops the oldest rows that the cloud already has. False: none is left. */
   #dropSent(from: Positions): boolean {
     const { store, stuck } = this.#context;
     return store.tx(() =>
@@ -181,7 +184,9 @@ export class Capacity {
     );
   }
 
-  /** Drops the oldest rows that are neither sent nor in flight. Returns how many entries were looked at; 0: the last were. */
+  /**
+   * Drops the oldest rows that are neither sent nor in flight. Returns how many entries were examined; 0: none is left.
+   */
   #drop(from: Positions): number {
     const { store, outbox, stuck } = this.#context;
     const flying = [...this.#context.inFlight.batches.values()].flatMap((batch) =>
@@ -214,7 +219,8 @@ export class Capacity {
         }
       });
       store.setMeta("dropped", Number(store.getMeta("dropped") ?? 0) + dropped);
-      // The entry of a row that stays still says what the cloud lacks. Entries whose rows had gone already make room, too.
+      // The entry of a row that stays still says what the cloud lacks. Entries whose rows were already gone free space,
+      // too.
       const runs: Runs = [];
       for (const { seq, model, row } of idle) {
         if (!kept.get(Number(model))!.has(rowIdOf(row))) extend(runs, Number(seq));

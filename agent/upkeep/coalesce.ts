@@ -1,27 +1,27 @@
 /**
- * Entries of the outbox that say nothing which a newer one does not: a row that is updated a thousand times while the device is
- * offline is one change in the end. They go where the outbox nears its cap, before anything is refused or gives way.
+ * Deletes outbox entries that a newer one covers: a row that is updated a thousand times while the device is offline is
+ * a single change in the end. Runs when the outbox nears its cap, before anything is refused or dropped.
  *
- * What may go, and why no change is lost by it (an entry is a hint to look at a row, or at a key that lost its row):
- * - an update, where the next entry about the same row is an update, too: the same row is looked at, and the newer time is its
- *   change's in any case. An insert stays: it says that the cloud never had the row;
- * - a lost key, where the next entry about the same row says the same key;
- * - a lost key that its row has after all: an `INSERT OR IGNORE` that was ignored, which BEFORE triggers can't tell from a
- *   REPLACE. If the row was made anew, its insert has an entry of its own.
+ * Which entries may be deleted, and why no change is lost (an entry is a hint to look at a row, or at a key that lost
+ * its row):
+ * - an update, if the next entry about the same row is an update, too: the same row is read, and the newer time counts
+ *   in any case. An insert stays: it says that the cloud never had the row;
+ * - a lost key, if the next entry about the same row names the same key;
+ * - a lost key that its row still has: an ignored `INSERT OR IGNORE`, which BEFORE triggers can't distinguish from a
+ *   REPLACE. If the row was recreated, its insert has an entry of its own.
  *
  * @module
  */
 import type { Context } from "../sync/context.ts";
-import { extend, type Runs } from "../sync/outbox.ts";
+import { extend, type Runs } from "../sync/runs.ts";
 import { outboxKinds } from "../store/triggers.ts";
 
-/** Entries that one transaction looks at: some 20 ms. */
+/** Entries that one transaction examines: some 20 ms. */
 const chunkEntries = 20_000;
 
 /**
- * Coalesces the entries behind `after`.
- *
- * @returns how many went, and the last that was looked at; undefined at the end
+ * Coalesces the entries after `after`. @returns how many were deleted, and the last that was examined; undefined at the
+ * end
  */
 export function coalesce(
   { store, outbox, inFlight }: Context,

@@ -1,8 +1,9 @@
 /**
- * What the agent tells other processes of itself, in `_sync` for the `_status` view: link, last error, what is wrong now (`problems.ts`).
+ * The agent's state for other processes, stored in `_sync` for the `_status` view: link, last error, current problems
+ * (`problems.ts`).
  *
- * Guarantee: what changed is written as soon as the database takes a write. A full disk takes none: what it was full for is
- * told by then, and the agent's own `status()` has it meanwhile.
+ * Guarantee: a change is written as soon as the database accepts a write. A full disk accepts none: the facts are
+ * written once it does, and the agent's own `status()` has them meanwhile.
  *
  * @module
  */
@@ -41,9 +42,8 @@ export class Facts {
   }
 
   /**
-   * Writes what changed. False: the database takes no write now; the next call tries again.
-   *
-   * @throws what is no fault of the storage
+   * Writes what changed. False: the database accepts no write now; the next call tries again. @throws errors that are
+   * not faults of the storage
    */
   write(): boolean {
     if (this.#unwritten.size === 0) return true;
@@ -52,7 +52,7 @@ export class Facts {
         for (const name of this.#unwritten) this.#store.setMeta(name, this.#values.get(name));
       }, true);
     } catch (error) {
-      // Also where somebody has dropped `_sync`: then nobody can be told by it.
+      // Also if somebody has dropped `_sync`: then it cannot report anything.
       if (error instanceof SyncError || /no such table/.test(String(error))) return false;
       throw error;
     }

@@ -1,6 +1,6 @@
 /**
- * What other programs do to the database under a running agent: they replace or remove the file, or drop and alter what the
- * agent needs in it. Neither can be prevented; either ends the agent with a sentence before anything is lost by it.
+ * Notices what other programs do to the database of a running agent: they replace or remove the file, or drop and alter
+ * what the agent needs in it. Neither can be prevented; both end the agent with a sentence, before anything is lost.
  *
  * @module
  */
@@ -9,14 +9,14 @@ import { fileIdentity } from "../sqlite/real_path.ts";
 import { alteredError, type Store } from "../store/store.ts";
 import type { Problems } from "./problems.ts";
 
-/** What was dropped or altered must stay so for this long before the agent stops: a migration tool may still be at it. */
+/** The agent stops this long after something was dropped or altered: a migration tool may still be working. */
 const alteredGraceMs = 10_000;
 
-/** Looks at the file once a tick. */
+/** Checks the file once a tick. */
 export class FileWatch {
-  /** Which file the path led to when it was opened; undefined: a database in memory. */
+  /** The identity of the file when it was opened; undefined: a database in memory. */
   readonly #file: string | undefined;
-  /** What was found dropped or altered, and since when, monotonic ms. */
+  /** What was dropped or altered, and since when, monotonic ms. */
   #alteredText = "";
   #alteredSinceMs = 0;
 
@@ -29,12 +29,15 @@ export class FileWatch {
     this.#file = path === ":memory:" ? undefined : fileIdentity(path);
   }
 
-  /** Why the agent can't go on, if it can't. A look of some microseconds. @param nowMs monotonic */
+  /** Why the agent can't continue, if it can't. Takes some microseconds. @param nowMs monotonic */
   look(nowMs: number): SyncError | undefined {
     return this.#replaced() ?? this.#altered(nowMs);
   }
 
-  /** Whether the path leads to another file by now, or to none: what SQLite writes to a file without a name is lost at the close. */
+  /**
+   * Whether the path now leads to another file, or to none: what SQLite writes to a file without a name is lost when it
+   * is closed.
+   */
   #replaced(): SyncError | undefined {
     if (this.#file === undefined) return undefined;
     const now = fileIdentity(this.path);
@@ -46,15 +49,15 @@ export class FileWatch {
   }
 
   /**
-   * Whether somebody has dropped or altered what the agent needs, and is done with it: a migration tool takes its time from one
-   * statement to the next. Meanwhile nothing is written (`Store.tx`).
+   * Whether somebody has dropped or altered what the agent needs, and has finished: a migration tool may pause between
+   * statements. Meanwhile nothing is written (`Store.tx`).
    */
   #altered(nowMs: number): SyncError | undefined {
     let names: readonly string[];
     try {
       names = this.store.altered();
     } catch {
-      // The database can't be read now: the twin meets that, too, and reports it.
+      // The database can't be read now: the twin gets the same error, and reports it.
       return undefined;
     }
     const text = names.join();

@@ -1,5 +1,5 @@
 /**
- * Housekeeping of the agent's own tables: what would grow for ever is trimmed. Expired rows are `purge.ts`'s.
+ * Housekeeping of the agent's own tables: trims whatever would grow for ever. `purge.ts` removes expired rows.
  *
  * @module
  */
@@ -13,7 +13,7 @@ export function trimHistory(context: Context): void {
     db.sql("DELETE FROM _changes WHERE sequence <= (SELECT max(sequence) FROM _changes) - ?").run(limits.historyMax);
     trimKept(context, "_conflicts", limits.historyMax, limits.historyBytesMax);
     trimKept(context, "_rejected", limits.rejectedMax, limits.rejectedBytesMax);
-    // A jump of the clock corrects what was recorded before it, and nothing else: entries are in the order of segments.
+    // A clock jump corrects only times recorded before it: entries are in the order of segments.
     db.sql(
       `DELETE FROM _sync_clock WHERE segment < min(
          coalesce((SELECT segment FROM _outbox ORDER BY seq LIMIT 1), (SELECT segment FROM _sync_flag)),
@@ -21,16 +21,18 @@ export function trimHistory(context: Context): void {
            (SELECT segment FROM _sync_flag)))`,
     ).run();
     const goneBefore = (clock.nowMs() - limits.goneKeptMs) * 1000;
-    db.sql(`UPDATE _sync_items SET gone = NULL WHERE gone IS NOT NULL AND gone < ?`).run(goneBefore);
-    // The removal of an item that was gone already has no echo: it would be awaited for ever.
+    db.sql("UPDATE _sync_items SET gone = NULL WHERE gone IS NOT NULL AND gone < ?").run(goneBefore);
+    db.sql("UPDATE _sync_items SET superseded = NULL WHERE superseded IS NOT NULL AND superseded < ?").run(goneBefore);
+    // The removal of an absent item has no echo: it would be awaited for ever.
     db.sql(`
       DELETE FROM _sync_items
-      WHERE base IS NULL AND recheck IS NULL AND gone IS NULL AND prior IS NULL AND offer IS NULL AND (awaiting = 0 AND issued IS NULL OR issued < ?)
+      WHERE base IS NULL AND recheck IS NULL AND gone IS NULL AND superseded IS NULL AND prior IS NULL AND offer IS NULL
+        AND (awaiting = 0 AND issued IS NULL OR issued < ?)
     `).run(goneBefore);
   });
 }
 
-/** Of what is kept for people the oldest give way, and are counted: `_status` has the number. */
+/** In the tables for people, the oldest rows are evicted and counted: `_status` has the number. */
 function trimKept({ store }: Context, table: "_conflicts" | "_rejected", rowsMax: number, bytesMax: number): void {
   const { db } = store;
   const trimmed = db.sql(`DELETE FROM ${table} WHERE id <= (SELECT max(id) FROM ${table}) - ?`).changes(rowsMax) +

@@ -1,10 +1,11 @@
 /**
- * What the cloud tells this device to do (`order`): compare, put kept versions back, drop them, list them. For operators who
- * can't reach a device by hand.
+ * Carries out the cloud's orders (`order`): compare, put stored versions back, drop them, list them. For operators who
+ * cannot reach a device by hand.
  *
- * An order is stored before it is begun, and its outcome after; one that comes again is answered from there, so that it is done
- * once however often it is delivered. A crash in between does it again from where it was: each kept version goes in one
- * transaction with its row. Several go in portions, between which everything else has its turn.
+ * An order is stored before it starts, and its outcome after it ends; a repeated order is answered from the stored
+ * outcome, so that it is carried out once however often it is delivered. After a crash in between, it continues where
+ * it was: each stored version is handled in one transaction with its row. Many versions are handled in portions,
+ * between which everything else has its turn.
  *
  *     take ─▶ running ─ step, step, … ─▶ done or failed ─▶ (answered again from the table)
  *
@@ -13,6 +14,7 @@
 import type { Order, Ordered } from "../../protocol.ts";
 import { type Attributes, parseJson, SyncError } from "../../schema.ts";
 import { dropKept, type Kept, type KeptTable, listKept, restoreKept, rowOfKept } from "../store/kept.ts";
+import type { TokenRotation } from "../ports.ts";
 import type { Store } from "../store/store.ts";
 import { asideRetryFact } from "../store/tables.ts";
 import { isEnvironmental } from "../store/faults.ts";
@@ -29,28 +31,30 @@ export interface OrdersContext {
   /** Asks the cloud for every channel. */
   readonly resync: () => void;
   readonly caughtUp: () => boolean;
-  /** A verification was asked for. */
+  /** A verification was ordered. */
   readonly noticeVerify: () => void;
   /** Rows were written. */
   readonly wrote: () => void;
+  /** How the device's token is replaced; absent: it can't be. */
+  readonly rotation?: () => TokenRotation | undefined;
 }
 
-/** Kept versions of a portion: some 50 ms. */
+/** Stored versions in a portion: some 50 ms. */
 const portion = 50;
-/** Progress is told so often at most. */
+/** Progress is reported at most this often. */
 const progressMs = 1_000;
-/** Outcomes are remembered for longer than the cloud keeps an order. */
+/** Outcomes are stored for longer than the cloud stores an order. */
 const rememberedMs = 8 * 86_400_000;
-/** Orders under way at once; beyond, they come again. */
+/** Orders under way at once; the cloud sends others again. */
 const runningMax = 20;
-/** What is listed must fit an answer. */
+/** A list must fit in an answer. */
 const listedMax = 100, listedBytesMax = 64 * 1024;
-/** Reasons that a report names; all are counted. */
+/** How many reasons a report names; all are counted. */
 const reasonsMax = 5;
 
 interface Running {
   readonly order: Order;
-  /** It was begun before, by this agent or one before it. */
+  /** It was started before, by this agent or an earlier one. */
   readonly begun: boolean;
   after: number;
   done: number;
@@ -63,6 +67,8 @@ interface Running {
 /** See the module. */
 export class Orders {
   readonly #running = new Map<string, Running>();
+  /** Tokens that orders have brought, until they are stored; never in the database, which others read. */
+  readonly #tokens = new Map<string, string>();
 
   constructor(private readonly context: OrdersContext) {
     for (const { content } of context.store.db.sql("SELECT content FROM _sync_orders WHERE state = 'running'").all()) {
@@ -71,7 +77,7 @@ export class Orders {
   }
 
   /** An order has come. */
-  take(order: Order): void {
+  take({ token, ...order }: Order): void {
     if (order.do === "kept") return this.#list(order);
     const { store, nowMs } = this.context;
     const known = store.db.sql("SELECT state, report FROM _sync_orders WHERE id = ?").get(order.order);
@@ -84,7 +90,9 @@ export class Orders {
         report,
       });
     }
-    if (this.#running.has(order.order) || this.#running.size >= runningMax) return;
+    if (token !== undefined) this.#tokens.set(order.order, token);
+    if (this.#running.has(order.order)) return;
+    if (this.#running.size >= runningMax) return void this.#tokens.delete(order.order);
     store.tx(() => {
       store.db.sql("DELETE FROM _sync_orders WHERE time < ?").run(Math.round(nowMs() - rememberedMs));
       store.db.sql("INSERT OR REPLACE INTO _sync_orders(id, content, state, time) VALUES (?, ?, 'running', ?)")
@@ -108,7 +116,8 @@ export class Orders {
       try {
         this.#stepOne(running);
       } catch (error) {
-        // What the disk or another program is in the way of is tried again; anything else is this order's own, and no other's.
+        // If the disk or another program is the cause, the order is tried again; any other error belongs to this order
+        // only.
         if (isPassing(error)) throw error;
         this.#end(running, "failed", { reason: error instanceof Error ? error.message : String(error) });
       }
@@ -139,12 +148,15 @@ export class Orders {
         break;
       case "drop": {
         if (order.table === "aside") {
-          throw new SyncError("invalid", "what is set aside can't be dropped: it is the cloud's");
+          throw new SyncError("invalid", "items that are set aside can't be dropped: they belong to the cloud");
         }
         const done = dropKept(store.db, tableOf(order.table), order);
         this.#end(running, "done", { done });
         break;
       }
+      case "rotate":
+        this.#rotate(running);
+        break;
       default:
         throw new SyncError("invalid", `there is no order "${order.do}"`);
     }
@@ -163,6 +175,19 @@ export class Orders {
     else this.#progress(running, told);
   }
 
+  /** The token is stored and shown; it is done when the broker has let the device in by it. */
+  #rotate(running: Running): void {
+    const { order } = running.order, rotation = this.context.rotation?.(), token = this.#tokens.get(order);
+    if (!rotation) throw new SyncError("invalid", "this agent shows no token that it could replace");
+    this.#tokens.delete(order);
+    const outcome = rotation.outcome(order);
+    if (outcome === "accepted") this.#end(running, "done", {});
+    else if (outcome === "refused") {
+      throw new SyncError("refused", "the broker refused the new token, and the old one is in use");
+    } else if (token !== undefined) rotation.begin(order, token);
+    else this.#progress(running);
+  }
+
   #putBack(running: Running, table: KeptTable): void {
     const { order } = running, { store } = this.context;
     const file = { db: store.db, schema: store.schema, identity: store.identity };
@@ -175,7 +200,7 @@ export class Orders {
         running.done++;
       } catch (error) {
         if (!(error instanceof SyncError) || isPassing(error)) throw error;
-        // Begun before a crash: what is gone was put back.
+        // Started before a crash: versions that are gone were put back.
         if (error.code === "not-found" && running.begun) running.done++;
         else {
           running.failed++;
@@ -208,7 +233,7 @@ export class Orders {
     this.context.tell({ type: "ordered", order: order.order, state, report });
   }
 
-  /** Answers at once: nothing is changed, and nothing remembered. */
+  /** Answers at once: changes and remembers nothing. */
   #list({ order, table = "rejected", model, after = 0, limit = 50 }: Order): void {
     const { store, tell } = this.context, most = Math.min(Math.max(limit, 1), listedMax);
     const all = table === "aside"
@@ -258,7 +283,7 @@ export class Orders {
 }
 
 function isPassing(error: unknown): boolean {
-  // A full outbox is no fault of the disk: it is this row's refusal.
+  // A full outbox is not a fault of the disk: it refuses only this row.
   if (error instanceof SyncError && error.code === "busy") return true;
   return isEnvironmental(error instanceof SyncError ? error.cause : error);
 }

@@ -1,10 +1,10 @@
 /**
- * Expired rows are purged, a minute after their time: the device's half of the table's TTL. A purge is not captured, and it
- * takes row **and** base, so that a row made under the key later is a new one.
+ * Purges expired rows, one minute after their time: the device's half of the table's TTL. A purge is not captured, and
+ * it deletes row **and** base, so that a later row with the key is a new one.
  *
- * Guarantee: a key with a change that the cloud has not acknowledged, or whose echo or fetch is awaited, is left alone (rule
- * A3). With its row gone and its base there, what is pending would read as a removal, and delete what another device has
- * prolonged; so a row that expires unsent is sent all the same, and goes later.
+ * Guarantee: a key with a change that the cloud has not acknowledged, or whose echo or fetch is awaited, is left alone
+ * (rule A3). If only its row were deleted, the pending change would read as a removal, and delete an item that another
+ * device has prolonged. So a row that expires unsent is sent all the same, and purged later.
  *
  * @module
  */
@@ -17,21 +17,21 @@ import { columnName, msToColumn } from "../store/columns.ts";
 import { keySql } from "../store/ddl.ts";
 import { ident, literal } from "../store/sql.ts";
 
-/** Rows that one transaction looks at, and that it deletes: some milliseconds. */
+/** Rows that one transaction examines, and rows that it deletes: some milliseconds. */
 const scanRows = 10_000, purgeRows = 2_000;
-/** Transactions in a row for one model: a backlog of expired rows goes within minutes. */
+/** Transactions in a row for one model: a backlog of expired rows is purged within minutes. */
 const purgesMax = 20;
-/** After its time a row stays for so long: the device's clock may be ahead of the table's. */
+/** A row stays for this long after its time: the device's clock may be ahead of the table's. */
 const graceMs = 60_000;
 /**
- * Of `up` models of one device no index says which rows wait, so the outbox is read through. With more entries than this the
- * device is offline or far behind: nearly all of its rows wait, and what fills the disk meanwhile is `capacity.ts`'s.
+ * For `up` models of one device, no index says which rows wait, so the outbox is scanned. With more entries than this,
+ * the device is offline or lags far: nearly all of its rows wait, and `capacity.ts` bounds the disk meanwhile.
  */
 const unindexedMax = 50_000;
 
 /**
- * Purges expired rows of every model: from the table's oldest rows on while there are any, and a further part of the
- * table, another one each round, for rows that were given an early expiry. `positions` remembers where.
+ * Purges expired rows of every model: first from the table's oldest rows, and then one further part of the table in
+ * each round, for rows with an early expiry. `positions` remembers where.
  */
 export function purgeExpired(context: Context, positions: Map<string, RowId>): void {
   const { store, clock } = context;
@@ -39,7 +39,7 @@ export function purgeExpired(context: Context, positions: Map<string, RowId>): v
     const field = model.fields.find(({ name }) => name === model.ttlField);
     return model.onDevice && field && !field.template ? [{ model, field }] : [];
   });
-  // Offline after a restart the time is not known, but what had expired before is expired.
+  // Offline after a restart, the time is unknown, but rows that had expired before are still expired.
   const nowMs = models.length > 0 ? clock.atLeastMs() : undefined;
   if (nowMs === undefined) return;
   context.stuck.begin("purge");
@@ -48,17 +48,17 @@ export function purgeExpired(context: Context, positions: Map<string, RowId>): v
     if (isUnindexed && store.db.sql("SELECT 1 FROM _outbox LIMIT 1 OFFSET ?").get(unindexedMax)) continue;
     const purge = (after: RowId) => purgeFrom(context, model, field, nowMs - graceMs, after, scanRows);
     for (let n = 0; n < purgesMax && purge(beforeRows).removed > 0; n++);
-    // Also past more rows than one transaction takes that an application's trigger keeps.
+    // Also continues past rows that an application's trigger refuses to delete, if there are more than one transaction
+    // handles.
     positions.set(model.name, purge(positions.get(model.name) ?? beforeRows).last ?? beforeRows);
   }
   context.stuck.end();
 }
 
 /**
- * Purges what had expired at a time, among the `scan` rows behind `afterId` by `_id`: a look at the whole of a large table
- * would hold up its writers.
- *
- * @returns how many were deleted, and the last `_id` that was looked at; undefined at the table's end
+ * Purges rows that had expired at a time, among the `scan` rows after `afterId` by `_id`: scanning a large table at
+ * once would hold up its writers. @returns how many were deleted, and the last `_id` that was examined; undefined at
+ * the table's end
  */
 export function purgeFrom(
   context: Context,
@@ -81,21 +81,22 @@ export function purgeFrom(
     ${unsettledSql(store.number(model), model, field, key).map((other) => `AND NOT ${other}`).join(" ")}
     ORDER BY t._id LIMIT ${purgeRows}`;
   const bounds = [atMs, ...(since ? [atMs - expiryAgeMaxMs] : [])].map((ms) =>
-    // An expiry time of type number stands in its column as in the item, in seconds.
+    // An expiry time of type number is in its column as in the item, in seconds.
     field.type === "number" ? Math.floor(ms / 1000) : msToColumn(field, ms)
   );
   const { rows, removed } = store.tx(() => {
     const found = db.sql(sql).all(afterId, seen.last!, ...bounds);
     return { rows: found, removed: found.length > 0 ? store.applying(() => remove(context, model, found)) : 0 };
   });
-  // Where there are more than one transaction takes, it goes on behind those that it took.
+  // If there are more than one transaction handles, the next continues after them.
   if (rows.length === purgeRows) return { removed, last: rowIdOf(rows.at(-1)!.id) };
   return Number(seen.n) < scan ? { removed } : { removed, last: rowIdOf(seen.last) };
 }
 
 /**
- * Conditions under which a row `t` is not to be purged. Every change that is not acknowledged has its entry in `_outbox`, in
- * flight or not. An expiry that came as a text is a date for people: the table never expires by it.
+ * Conditions under which a row `t` must not be purged. Every change that is not acknowledged has its entry in
+ * `_outbox`, in flight or not. An expiry that came as a text is only a date for people: the table never expires the
+ * item by it.
  */
 function unsettledSql(number: number, model: Model, field: Field, [hash, sort]: readonly [string, string]): string[] {
   const conditions: string[] = [];
@@ -117,7 +118,10 @@ function unsettledSql(number: number, model: Model, field: Field, [hash, sort]: 
   return conditions;
 }
 
-/** Removes rows and, where they went, their bases. One that a trigger of an application keeps stays, and holds up no other. */
+/**
+ * Deletes rows, and the bases of deleted rows. A row that an application's trigger does not let go stays, and holds up
+ * no other.
+ */
 function remove({ store, stuck }: Context, model: Model, rows: readonly SqlRow[]): number {
   const removal = store.rows(model).removeIds(rows.map(({ id }) => rowIdOf(id)));
   stuck.note("purge", model, removal);

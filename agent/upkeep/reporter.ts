@@ -1,6 +1,6 @@
 /**
- * What the agent says of itself to the cloud, beside its presence: at each connect, a minute after something has changed,
- * else each five minutes. For people to look at; nothing waits for it, and where the link is down nothing is kept.
+ * The agent's report to the cloud, in its presence: at each connect, one minute after a change, and otherwise every
+ * five minutes. It is for people; nothing waits for it, and nothing is queued while the link is down.
  *
  * @module
  */
@@ -10,11 +10,11 @@ import config from "../../deno.json" with { type: "json" };
 import type { DeviceReport } from "../../protocol.ts";
 import type { Twin } from "../twin.ts";
 
-/** A report that says something new goes out so long after the last. */
+/** The interval of reports with something new. */
 const changedMs = 60_000;
-/** One that says nothing new. */
+/** The interval of reports with nothing new. */
 const unchangedMs = 300_000;
-/** Whether an application polls or writes all the time, these change all the time: they are no news by themselves. */
+/** These fields change all the time while an application works: a change of them alone is nothing new. */
 const noNews: ReadonlySet<string> = new Set(["at", "db", "free", "skew", "up", "down", "oldest"]);
 
 /** Makes a device's reports. */
@@ -23,13 +23,15 @@ export class Reporter {
   #news = "";
   #counted = { acknowledged: 0, applied: 0, ms: -Infinity };
   readonly #fixed: DeviceReport;
-  /** A program without the permission, or a system without the call: the room on the disk is not known. */
+  /** Without the permission, or on a system without the call, the free disk space is unknown. */
   #knowsRoom = true;
 
-  constructor(private readonly twin: Twin, private readonly path: string) {
+  /** @param rotates whether an order can replace the device's token */
+  constructor(private readonly twin: Twin, private readonly path: string, rotates = false) {
     const { store } = twin.context;
     const sqlite = String(store.db.sql("SELECT sqlite_version() AS version").get()!.version);
     this.#fixed = { agent: config.version, schema: store.schema.version, sqlite, runtime: runtimeName(), orders: 1 };
+    if (rotates) this.#fixed = { ...this.#fixed, rotates: 1 };
   }
 
   /** The report, if one is due; undefined: not yet. */
@@ -52,7 +54,7 @@ export class Reporter {
     return this.twin.context.clock.monotonicMs();
   }
 
-  /** What there is to say now. Counts rows: some milliseconds with millions of them. */
+  /** The present report. Counts rows: some milliseconds with millions of them. */
   make(): DeviceReport {
     const { twin } = this, { store, counters, clock } = twin.context;
     const count = (table: string) => Number(store.db.sql(`SELECT count(*) AS n FROM ${table}`).get()!.n);
@@ -97,7 +99,7 @@ export class Reporter {
     return pragma("page_count") * pragma("page_size");
   }
 
-  /** Asked of the folder's file system; nothing is opened. */
+  /** From the folder's file system; nothing is opened. */
   #room(): Pick<DeviceReport, "free"> {
     if (!this.#knowsRoom || this.path === ":memory:") return {};
     try {
@@ -110,7 +112,7 @@ export class Reporter {
   }
 }
 
-/** What of a report is news. */
+/** The fields of a report whose change is news. */
 function newsOf(report: DeviceReport): string {
   return JSON.stringify(Object.entries(report).filter(([name]) => !noNews.has(name)));
 }

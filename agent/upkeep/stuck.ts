@@ -1,6 +1,6 @@
 /**
- * Rows that the agent wants to delete and that an application's trigger or constraint keeps: each is skipped by itself, and
- * all of them are one problem in the open.
+ * Rows that the agent wants to delete, but an application's trigger or constraint refuses: each is skipped by itself,
+ * and together they are one problem.
  *
  * @module
  */
@@ -8,10 +8,10 @@ import type { Model } from "../../schema/model.ts";
 import type { Removal } from "../store/rows.ts";
 import type { Problems } from "./problems.ts";
 
-/** Who deletes rows in rounds. */
+/** The parts that delete rows in rounds. */
 export type Deleter = "purge" | "capacity";
 
-const why: Record<Deleter, string> = { purge: "have expired", capacity: "should give way at the cap" };
+const why: Record<Deleter, string> = { purge: "have expired", capacity: "should be dropped at the cap" };
 
 /** Tells of rows that stay. */
 export class StuckRows {
@@ -19,7 +19,7 @@ export class StuckRows {
 
   constructor(private readonly problems: Problems) {}
 
-  /** A round of deletions begins: what was kept in the last one may go now. */
+  /** A round of deletions starts: rows refused in the last round may be deleted now. */
   begin(deleter: Deleter): void {
     this.#rounds.set(deleter, new Map());
   }
@@ -33,7 +33,7 @@ export class StuckRows {
     });
   }
 
-  /** The round is over: says what stays. */
+  /** The round is over: reports what stays. */
   end(): void {
     const sentences = [...this.#rounds].flatMap(([deleter, models]) =>
       [...models].map(([{ name }, { count, reason }]) =>

@@ -1,8 +1,8 @@
 /**
- * Looks at one key that seems to differ: whether it does, in what, who changed behind whose back; and mends it by the rules
- * of conflicts.
+ * Examines one key that seems to differ: whether it does, in which attributes, and which side changed unnoticed; and
+ * repairs it by the conflict rules.
  *
- * | the row and its base | the table's item and the base | what it is | mended by |
+ * | the row and its base | the table's item and the base | what it is | repaired by |
  * | --- | --- | --- | --- |
  * | differ | equal or not | a local change that was not captured | a hint in the outbox: it goes up as any change |
  * | equal | differ | a change of the table that never arrived | a fetch |
@@ -10,7 +10,7 @@
  * | of a model that only syncs up | – | the device is right | a hint in the outbox |
  * | of such a model, in account or global scope | the item is another one, the row as acknowledged | none: another device's |
  *
- * A key with changes under way is not judged: what differs there is on its way.
+ * A key with changes under way is not judged: its difference is still being synced.
  *
  * @module
  */
@@ -22,18 +22,21 @@ import { comesDown, goesUp, isRowExpired, isTracked, keyAttributesOf } from "../
 import type { LocalRow } from "../store/store.ts";
 import type { Difference } from "./report.ts";
 
-/** What a look at a key has found. `mend` repairs it; it must run inside a transaction. */
+/** The result of examining a key. `repair` repairs it; it must run inside a transaction. */
 export type Verdict =
   | "equal"
   | "unsettled"
   | (Omit<Difference, "model" | "mended"> & { readonly mend?: () => void });
 
-/** Attributes that a model's rows have: what a model that only syncs up is compared by. */
+/** Attributes that a model's rows have: a model that only syncs up is compared by these. */
 export function rowAttributes(model: Model): string[] {
   return model.fields.filter((field) => field.synced && !field.template).map(({ attribute }) => attribute);
 }
 
-/** The digest of a row as the cloud would make it of the same item; of one that has expired, undefined: it counts as absent. */
+/**
+ * The digest of a row, as the cloud would compute it from the same item; undefined for an expired row, which counts as
+ * absent.
+ */
 export function rowDigest(context: Context, model: Model, row: LocalRow): string | undefined {
   const { store, records, clock } = context;
   const base = records.get(row.key)?.base;
@@ -51,7 +54,10 @@ function isChanging({ outbox, store, inFlight }: Context, model: Model, key: Key
   return isTracked(model) ? outbox.pending(model, key) : isWaiting(store, model, key);
 }
 
-/** Of a model without an index by row: the newest entries are looked through, older ones count as on their way. */
+/**
+ * For a model without an index by row: the newest entries are scanned; if there are older ones, the change counts as on
+ * its way.
+ */
 function isWaiting(store: Context["store"], model: Model, key: Key): boolean {
   const id = store.rows(model).idByKey(key), number = store.number(model);
   const entries = store.db.sql("SELECT model, row FROM _outbox ORDER BY seq DESC LIMIT 10001").all();
@@ -59,7 +65,7 @@ function isWaiting(store: Context["store"], model: Model, key: Key): boolean {
 }
 
 /**
- * Looks at a key of a model that comes down, with the table's item as it is now.
+ * Examines a key of a model that comes down, with the table's present item.
  *
  * @param patient an echo that is awaited may still come
  */
@@ -101,7 +107,7 @@ export function judge(
   return { key: named, what, detail: which + who, mend: hint };
 }
 
-/** Looks at a key of a model that only syncs up, with the digest of the table's item as it is now. */
+/** Examines a key of a model that only syncs up, with the digest of the table's present item. */
 export function judgeUp(
   context: Context,
   model: Model,
@@ -115,15 +121,16 @@ export function judgeUp(
     return { key: {}, what: "unreadable on the device", detail };
   }
   const own = row && rowDigest(context, model, row);
-  // A row that is gone or has expired says nothing about the table: devices purge what they have sent.
+  // A row that is gone or has expired says nothing about the table: devices purge rows that they have sent.
   if (!row || own === undefined || own === digest) return "equal";
-  // Several devices write such an item, and none is told of the others: this one is another's, newer than what was acknowledged.
+  // Several devices write such an item, and none learns of the others' writes: this item is another device's, newer
+  // than the acknowledged one.
   const record = isTracked(model) ? context.records.open(model, key) : undefined;
   const isAcknowledged = record?.base !== undefined && context.store.rows(model).equals(row, record.base);
   if (isAcknowledged && digest !== undefined) return "equal";
   const named = keyAttributesOf(model, row.item);
   const mend = () => {
-    // As it was acknowledged nothing would be sent of it.
+    // The record says that it was acknowledged, so nothing would be sent otherwise.
     if (isAcknowledged) {
       record!.base = record!.version = undefined;
       context.records.save(record!);
@@ -135,7 +142,7 @@ export function judgeUp(
     : { key: named, what: "differs", detail: "the table's item is another one", mend };
 }
 
-/** The key's row; undefined where there is none, or it has expired. */
+/** The key's row; undefined if there is none, or it has expired. */
 export function readRow(
   { store, records, clock }: Context,
   model: Model,

@@ -1,6 +1,6 @@
 /**
- * What a verification was asked for and what it has come to, in the database: whoever asks, in whatever process, leaves a
- * row in `_sync_verify` and reads the report there; what differs stands in `_verify`.
+ * Requests and reports of verifications, in the database: a requester in any process inserts a row into `_sync_verify`
+ * and reads the report there; the differences are in `_verify`.
  *
  * @module
  */
@@ -13,9 +13,9 @@ export interface VerifyOptions {
   readonly models?: readonly string[];
   /** Mend what differs. Default false. */
   readonly repair?: boolean;
-  /** Keys that are mended in a second at most: default 50. */
+  /** The most keys that are repaired in a second: default 50. */
   readonly keysPerSecond?: number;
-  /** The cloud asked, under this id: it is told of the report. */
+  /** The cloud asked, under this id, and gets the report. */
   readonly request?: string;
 }
 
@@ -29,7 +29,7 @@ export interface ModelReport {
   mended: number;
 }
 
-/** What a verification has come to. Times are ms since 1970 by the device's clock. */
+/** The report of a verification. Times are ms since 1970 by the device's clock. */
 export interface VerifyReport {
   /** `waiting`: for the agent, or for the link to come up. */
   state: "waiting" | "running" | "done";
@@ -41,7 +41,7 @@ export interface VerifyReport {
   differences: number;
   /** Of the differences, those that are none any more. */
   mended: number;
-  /** Keys that had changes under way whenever they were looked at: nothing is said of them. */
+  /** Keys that had changes under way at every check: the report says nothing about them. */
   unsettled: number;
   /** By model. */
   models: Record<string, ModelReport>;
@@ -55,37 +55,43 @@ export interface Difference {
   readonly key: Attributes;
   /** How the two sides differ. */
   readonly what: "differs" | "only on the device" | "only in the cloud" | "set aside" | "unreadable on the device";
-  /** A sentence: which attributes, and who changed behind whose back. */
+  /** A sentence: which attributes differ, and which side changed unnoticed. */
   readonly detail: string;
-  /** Whether it was mended. */
+  /** Whether it was repaired. */
   readonly mended: boolean;
 }
 
-/** Differences that are kept. All are counted and mended. */
+/** The most differences that are stored. All are counted and repaired. */
 export const differencesMax = 1000;
-/** Reports that are kept. */
+/** Reports that are retained. */
 const reportsMax = 20;
 
-/** Asks for a verification. @returns its number */
+/** Requests a verification. @returns its number */
 export function askVerify(db: Store["db"], options: VerifyOptions): number {
   const row = db.sql("INSERT INTO _sync_verify(options) VALUES (?) RETURNING id").get(JSON.stringify(options))!;
   db.sql("DELETE FROM _sync_verify WHERE id <= ?").run(Number(row.id) - reportsMax);
   return Number(row.id);
 }
 
-/** The report of a verification as it stands. @throws RangeError where there is none of this number */
+/** The present report of a verification. @throws RangeError if there is none of this number */
 export function verifyReport(db: Store["db"], id: number): VerifyReport {
   const row = db.sql("SELECT report FROM _sync_verify WHERE id = ?").get(id);
   if (!row) throw new RangeError(`there is no verification ${id}`);
   return row.report === null ? newReport("waiting") : JSON.parse(row.report as string) as VerifyReport;
 }
 
-/** A report that says nothing yet. */
+/** The present report of the verification that was requested last; undefined: there was none. */
+export function lastReport(db: Store["db"]): VerifyReport | undefined {
+  const { id } = db.sql("SELECT max(id) AS id FROM _sync_verify").get()!;
+  return id === null ? undefined : verifyReport(db, Number(id));
+}
+
+/** An empty report. */
 export function newReport(state: VerifyReport["state"]): VerifyReport {
   return { state, differences: 0, mended: 0, unsettled: 0, models: {} };
 }
 
-/** The oldest verification that is asked for and not done. */
+/** The oldest requested verification that is not done. */
 export function nextVerify(db: Store["db"]): { id: number; options: VerifyOptions } | undefined {
   const row = db.sql(
     "SELECT id, options FROM _sync_verify WHERE report IS NULL OR report ->> 'state' <> 'done' ORDER BY id LIMIT 1",

@@ -1,14 +1,16 @@
 /**
- * Verification: finds the rows that differ from the table's items, without the items being sent, and mends them where it is
- * told to. For what the protocol can't see: a row altered behind the triggers, a table restored from a backup, a bug.
+ * Verification: finds the rows that differ from the table's items, by digests instead of items, and repairs them on
+ * request. It is for what the protocol can't see: a row altered without the triggers, a table restored from a backup, a
+ * bug.
  *
  *   walk     a channel's ranges are compared by digest; one that differs is asked for item by item; rows of a model that
  *            only syncs up are asked for by key (`walk.ts`)
  *   settle   keys that seem to differ wait until what is under way has arrived: an ordinary sync, and a moment more
- *   look     each is fetched and compared again; only what differs now is a difference; mended keys are looked at again
+ *   look     each is fetched and compared again; only what differs now is a difference; repaired keys are looked at again
  *
- * Guarantee: nothing is written but what `repair` mends, and that goes the ways of any change. Memory is bounded by a range
- * and by {@link suspectsMax}; the cloud keeps nothing. A lost message is asked for again; a restart begins anew.
+ * Guarantee: only `repair` writes, and its writes are synced like any change. Memory is bounded by a range and by
+ * {@link suspectsMax}; the cloud stores nothing. After a lost message, the question is repeated; after a restart, the
+ * verification starts again.
  *
  * @module
  */
@@ -39,17 +41,20 @@ import {
 } from "./report.ts";
 import { ChannelWalk, type Finder, probe, RowWalk, seenName, type Walk } from "./walk.ts";
 
-/** Keys that wait to be looked at; from there on no range is walked. */
+/** The most keys that wait to be examined; beyond that, the walk pauses. */
 const suspectsMax = 1000;
-/** How long a look waits for the ordinary sync. */
+/** How long an examination waits for the ordinary sync. */
 const catchUpMaxMs = 60_000;
-/** How long a key is looked at again that has changes under way, or is being mended: a removal may be held for 30 s. */
+/**
+ * How long a key is examined again while it has changes under way, or is being repaired: a removal may be held for 30
+ * s.
+ */
 const patienceMs = 90_000;
-/** Looks at a key whose echo is awaited, before it is judged without. */
+/** How often a key that awaits its echo is examined before it is judged anyway. */
 const echoLooks = 5;
-/** How often new requests are looked for, and a report is written. */
+/** How often new requests are read, and a report is written. */
 const noticeMs = 1_000;
-/** Of the report that the cloud gets. */
+/** The most differences in the report for the cloud. */
 const toldMax = 100;
 
 /** A key that seems to differ. */
@@ -57,9 +62,9 @@ interface Suspect {
   readonly model: Model;
   readonly key: Key;
   looks: number;
-  /** When it was looked at first. */
+  /** When it was first examined. */
   sinceMs?: number;
-  /** It was a difference and has been mended; its number in `_verify`, 0 beyond what is kept. */
+  /** It was a difference and has been repaired; its number in `_verify`, 0 if it was not stored. */
   mending?: number;
 }
 
@@ -69,7 +74,7 @@ interface Run {
   readonly report: VerifyReport;
   readonly walks: Walk[];
   readonly suspects: Suspect[];
-  /** What is settling or being looked at. */
+  /** Suspects that settle or are being examined. */
   look?: { readonly suspects: Suspect[]; readonly sinceMs: number };
   ask?: { readonly request: string; readonly message: FromDevice; readonly repeats: number; overdueMs: number };
   notBeforeMs: number;
@@ -89,23 +94,23 @@ export class Verify {
     this.#downlink = downlink;
   }
 
-  /** Memory is void: what was under way begins anew. */
+  /** Memory is void: the current verification starts again. */
   restart(): void {
     this.#run = undefined;
     this.#nextLookMs = 0;
   }
 
-  /** The link is down: what was asked is asked again when it is up. */
+  /** The link is down: open questions are repeated when it is up. */
   disconnected(): void {
     if (this.#run) this.#run.ask = undefined;
   }
 
-  /** Something was asked for: it is begun with the next {@link tick}. */
+  /** A verification was requested: it starts with the next {@link tick}. */
   notice(): void {
     this.#nextLookMs = 0;
   }
 
-  /** What is due by time; while the link is up. Returns the next monotonic time that something is due. */
+  /** Does what is due by time, while the link is up. Returns the next monotonic time that something is due. */
   tick(): number {
     const now = this.#now();
     if (!this.#run && now >= this.#nextLookMs) {
@@ -180,7 +185,7 @@ export class Verify {
     this.#context.send(message);
   }
 
-  /** Does the next thing, if nothing is awaited. */
+  /** Does the next step, if no answer is awaited. */
   #advance(run: Run): void {
     if (run.ask || this.#now() < run.notBeforeMs) return;
     if (run.look) return this.#look(run, run.look);
@@ -221,7 +226,7 @@ export class Verify {
     return run;
   }
 
-  /** Asks for what the table has of the suspects now, once what was under way has arrived. */
+  /** Fetches the table's present state of the suspects, after changes under way have arrived. */
   #look(run: Run, { suspects, sinceMs }: NonNullable<Run["look"]>): void {
     if (!this.#downlink.caughtUp && this.#now() < sinceMs + catchUpMaxMs) {
       run.notBeforeMs = this.#now() + this.#context.limits.settleMs / 4;
@@ -232,7 +237,7 @@ export class Verify {
     else this.#ask(run, probe(model, keys));
   }
 
-  /** Fetched items. False: they are not for this. */
+  /** Handles fetched items. False: they are not for a verification. */
   items(message: Items): boolean {
     const run = this.#run;
     if (!run?.look || run.ask?.request !== message.request) return false;
@@ -255,7 +260,7 @@ export class Verify {
     );
   }
 
-  /** Judges suspects and mends what differs; what is to be looked at again goes behind the others. */
+  /** Judges suspects and repairs differences; keys to be examined again go after the others. */
   #judgeAll(run: Run, suspects: readonly Suspect[], verdictOf: (suspect: Suspect) => Verdict | undefined): void {
     const { store } = this.#context;
     let acted = 0;
@@ -266,7 +271,7 @@ export class Verify {
         suspect.sinceMs ??= this.#now();
         if (verdict === "equal") this.#mended(run, suspect);
         else if (verdict === undefined || verdict === "unsettled" || suspect.mending !== undefined) {
-          // Without a verdict: the answer would have been too large with it.
+          // Left out of the answer, which would have been too large: examined again.
           if (this.#now() < suspect.sinceMs + patienceMs) run.suspects.push(suspect);
           else if (suspect.mending === undefined) run.report.unsettled++;
         } else {

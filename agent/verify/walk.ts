@@ -1,9 +1,8 @@
 /**
- * How a verification walks: through a channel by ranges of keys, of which the digests are compared first and the items only
- * where they differ; through a model that only syncs up by its rows, which are asked for by key. What seems to differ is
- * told to a {@link Finder}; nothing is judged here, and nothing but `_sync_seen` is written.
- *
- * Memory is bounded by a range and by the finder's room: where there is none the walk stops, and goes on from there.
+ * How a verification walks: through a channel by ranges of keys, comparing range digests first, and item digests only
+ * where these differ; through a model that only syncs up by its rows, whose digests are requested by key. Keys that
+ * seem to differ are passed to a {@link Finder}; the walk judges nothing, and writes only `_sync_seen`. Memory is
+ * bounded by a range and by the finder's capacity: when it is full, the walk pauses, and later continues from there.
  *
  * @module
  */
@@ -13,28 +12,28 @@ import { type Channel, type Digests, DigestSum, type FromDevice, type Key, probe
 import type { Context } from "../sync/context.ts";
 import { keyText } from "../sync/items.ts";
 import type { RangeRow } from "../store/rows.ts";
-import { rowDefaults } from "../store/rows.ts";
+import { rowDefaults } from "../store/row_values.ts";
 import { readRow, rowAttributes, rowDigest } from "./keys.ts";
 
 const rowsAtOnce = 500;
 
-/** What a walk wants to ask; it is given the request's id. */
+/** A question of a walk; the caller supplies the request's id. */
 export type Question = (request: string) => FromDevice;
 
-/** Where a walk tells what it finds. */
+/** Receives a walk's findings. */
 export interface Finder {
   /** A key that seems to differ. */
   suspect(model: Model, key: Key): void;
-  /** So many rows of a model were compared. */
+  /** Counts compared rows of a model. */
   counted(model: Model, rows: number): void;
-  /** No further suspect can be taken now. */
+  /** The finder can accept no further suspect now. */
   readonly full: boolean;
 }
 
 /** A walk. */
 export interface Walk {
   readonly models: Iterable<Model>;
-  /** The next question; `again`: something was done without one; undefined: it is through. */
+  /** The next question; `again`: a step was done without a question; undefined: the walk is complete. */
   step(): Question | "again" | undefined;
   /** The answer to its question. */
   answered(message: Digests): void;
@@ -47,7 +46,7 @@ export function probe(model: Model, keys: readonly Key[]): Question {
   return (request) => ({ type: "probe", request, model: model.name, attributes, keys, ...more });
 }
 
-/** The name under which a verification notes what a listing named. No channel has it. */
+/** The name under which a verification stores the listed keys. No channel has it. */
 export function seenName(channel: Channel): string {
   return `verify ${channel}`;
 }
@@ -87,13 +86,13 @@ export class RowWalk implements Walk {
 /** A channel, walked by ranges. */
 export class ChannelWalk implements Walk {
   #after: string | undefined;
-  /** The last sort value of the range before, "" where there is none under this hash value. */
+  /** The last sort value of the range before, "" if there is none under this hash value. */
   #from = "";
-  /** The range's digests differ: it is asked for item by item. */
+  /** The range's digests differ: the next question asks for each item's digest. */
   #each = false;
-  /** By model, how far the rows of this range were looked at: there were too many suspects to go on. */
+  /** By model, how far the rows of this range were examined before there were too many suspects. */
   readonly #reached: Map<string, string> = new Map();
-  /** Models of a secondary index: their rows that no range named are looked at in the end. */
+  /** Models of a secondary index: rows that no range named are examined at the end. */
   readonly #listed: Set<string> = new Set();
   #ended = false;
   #sweptId: RowId = beforeRows;
@@ -104,7 +103,7 @@ export class ChannelWalk implements Walk {
     readonly channel: Channel,
     models: readonly Model[],
     readonly finder: Finder,
-    /** Under this name it notes in `_sync_seen` what the listing named. */
+    /** The name under which the listed keys are stored in `_sync_seen`. */
     readonly seen: string = seenName(channel),
   ) {
     this.#models = new Map(models.map((model) => [model.name, model]));
@@ -139,7 +138,7 @@ export class ChannelWalk implements Walk {
     if (next === undefined) this.#ended = true;
   }
 
-  /** A range of a secondary index: every item is named; the rows that none names are looked at in the end. */
+  /** A range of a secondary index: every item is named; rows that no range names are examined at the end. */
   #compareListed(message: Digests): void {
     const { context, finder } = this;
     for (const { model } of message.models) if (this.#models.has(model)) this.#listed.add(model);
@@ -203,11 +202,14 @@ export class ChannelWalk implements Walk {
     if (complete) this.#next(message);
   }
 
-  /** The digest of the rows of a range. Where there are far more than in the table, it ends early: it differs anyhow. */
+  /**
+   * The digest of the rows of a range. If there are far more rows than items, it ends early, because the digests will
+   * differ.
+   */
   #sumOf(model: Model, hash: string, to: string | undefined, theirs: number): DigestSum {
     const sum = new DigestSum();
     for (const { row } of this.#rows(model, hash, this.#from, to)) {
-      // A row that can't be read equals nothing.
+      // An unreadable row equals nothing.
       const digest = row ? rowDigest(this.context, model, row) : "1".repeat(16);
       if (digest !== undefined) sum.add(digest);
       if (sum.count > theirs + rowsAtOnce) break;
@@ -224,7 +226,10 @@ export class ChannelWalk implements Walk {
     }
   }
 
-  /** Row by row. False where there are too many suspects to go on: the range is asked for again when they are looked at. */
+  /**
+   * Compares row by row. False if there are too many suspects to continue: the range is requested again after they are
+   * examined.
+   */
   #compareItems(
     model: Model,
     hash: string,
@@ -243,7 +248,7 @@ export class ChannelWalk implements Walk {
       finder.suspect(model, key);
     }
     for (const { key } of theirs.values()) {
-      // Of those before, the rows were looked at the last time.
+      // The rows of earlier models were examined last time.
       if (reached !== undefined && isUpTo(key[1], reached)) continue;
       finder.suspect(model, key);
     }

@@ -6,7 +6,8 @@
 import process from "node:process";
 import { openEmbedded } from "../../cloud/embedded.ts";
 import type { DataTable, Tables, Write, WriteResult } from "../../cloud/table/port.ts";
-import { type Cloud, startCloud } from "../../cloud/worker.ts";
+import type { Cloud } from "../../cloud/running_cloud.ts";
+import { startCloud } from "../../cloud/worker.ts";
 import type { Identity } from "../../schema/model.ts";
 import { answerCalls, nowMs } from "../child.ts";
 import { compileSchema, completeItem, fromPlain } from "../../schema.ts";
@@ -90,6 +91,8 @@ const methods = {
     });
     return { mqtt: `mqtt://127.0.0.1:${cloud.mqttPort}` };
   },
+  /** Serves the API and the console. */
+  serve: async () => ({ url: `http://127.0.0.1:${await cloud.serveHttp()}` }),
   addDevice: ({ device, account }: { device: string; account: string }) => cloud.registry.add(device, account),
   async addDevices({ devices, account }: { devices: string[]; account: string }) {
     const tokens: string[] = [];

@@ -21,7 +21,7 @@ export const dynamodb: Bench = {
   about:
     "DynamoDB Local in memory, a table with a stream. Raw: new items by conditional PutItem from one process, at 1, 16 " +
     "and 64 in flight. Ours: the same number of rows from a device's one transaction until all are acknowledged, the " +
-    "table's stream being tailed meanwhile. Both in turns on the same table, the median of the ratios to the raw puts " +
+    "table's stream being read meanwhile. Both in turns on the same table, the median of the ratios to the raw puts " +
     "just before and after.",
   async run(context): Promise<Row[]> {
     const kind = (await emulators()).find(({ name }) => name === "dynamodb-local")!;

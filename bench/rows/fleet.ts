@@ -98,8 +98,8 @@ export const fanOut: Bench = {
   quick: true,
   repeats: 3,
   about:
-    "1,000 devices of one account; a cloud application writes one item of that account, ten times in a full second's " +
-    "distance. The clock runs from the table's commit until the last device has the message; broker, worker and devices " +
+    "1,000 devices of one account; a cloud application writes one item of that account, ten times, a full second " +
+    "apart. The clock runs from the table's commit until the last device has the message; broker, worker and devices " +
     "share this machine's cores.",
   async run(context): Promise<Row[]> {
     const devices = context.quick ? 250 : 1_000, changes = context.quick ? 5 : 20;

@@ -26,7 +26,7 @@ export const latency: Bench = {
   quick: true,
   about: "One change every 30 ms, synchronous=NORMAL on both sides, each side a process. Up: from the return of the " +
     "device's commit to the return of the table's. Down: from the return of the table's commit to the device's callback " +
-    "behind its commit. By another process: from the return of its commit in plain SQL to the table's.",
+    "after its commit. By another process: from the return of its commit in plain SQL to the table's.",
   async run(context): Promise<Row[]> {
     const count = context.quick ? 100 : 300, gapMs = 30;
     await using pair = await Pair.start(context, { synchronous: "normal" });

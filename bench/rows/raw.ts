@@ -55,7 +55,7 @@ export const raw: Bench = {
   quick: true,
   about:
     "SQLite through `node:sqlite` with prepared statements, and publishes acknowledged by the embedded broker, which " +
-    "delivers them to a reader in its process, as the worker is. Every figure below is to be read against these, of the same run.",
+    "delivers them to a reader in its process, as the worker is. Compare every figure below with these, from the same run.",
   async run(context) {
     return [...sqlite(context), ...await mqtt(context)];
   },

@@ -14,7 +14,7 @@ export const wire: Bench = {
   repeats: 3,
   about:
     "Bytes of MQTT payload per change. Up: measurements of four values and a generated id, in transactions of 50 and one " +
-    "by one. Down: items of four values, by the pages that a device gets that was away.",
+    "by one. Down: items of four values, in the catch-up pages of a device that was away.",
   async run(context): Promise<Row[]> {
     await using pair = await Pair.start(context, { synchronous: "normal" });
     await pair.openReady();

@@ -7,7 +7,7 @@ import { CommandError } from "../command.ts";
 import type { CloudApi } from "../cloud_api.ts";
 import type { DataSide, Failure, Plain, PlainPage } from "./side.ts";
 
-/** How often a change that others were faster than is tried again. */
+/** How often a change is tried again after another writer was faster. */
 const triesMax = 5;
 
 /** See {@link DataSide}. */

@@ -1,6 +1,7 @@
 /**
- * Items as CSV (RFC 4180, with a header). A text stands as it is; a number, a boolean, a list or an object as JSON; an empty cell
- * is no value. A text that would be read as one of these is written as a JSON string, so that every item comes back as it was.
+ * Items as CSV (RFC 4180, with a header). A text is written as it is; a number, a boolean, a list or an object as JSON;
+ * an empty cell means no value. A text that would be read as one of these is written as a JSON string, so that every
+ * item comes back unchanged.
  *
  * @module
  */
@@ -29,14 +30,14 @@ function cellOf(value: unknown): string {
   return value === "" || jsonOf(value) !== undefined || /^\s|\s$/.test(value) ? JSON.stringify(value) : value;
 }
 
-/** What a cell stands for. */
+/** The value of a cell. */
 export function valueOf(cell: string): unknown {
   const json = jsonOf(cell);
   return json === undefined ? cell : json.value;
 }
 
 function jsonOf(text: string): { readonly value: unknown } | undefined {
-  // Whatever begins otherwise is a text; numbers that a double can't hold stay decimal texts.
+  // Anything else is a text; numbers that a double can't hold stay decimal texts.
   if (!/^(?:[{["]|-?\d|true$|false$|null$)/.test(text)) return undefined;
   try {
     const value = JSON.parse(text);
@@ -46,7 +47,7 @@ function jsonOf(text: string): { readonly value: unknown } | undefined {
   }
 }
 
-/** Leading zeros JSON refuses; what is left is digits that a double rounds. */
+/** JSON refuses leading zeros; the rest are digits that a double would round. */
 function isExact(text: string, value: number): boolean {
   return Number.isFinite(value) && (String(value) === text || text.replace(/[-.eE+]/g, "").length <= 15);
 }

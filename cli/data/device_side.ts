@@ -1,5 +1,5 @@
 /**
- * The items of a device's database, through SQLite and beside a running agent: what is written is captured and sent as any
+ * The items of a device's database, through SQLite and beside a running agent: writes are captured and sent like any
  * application's.
  *
  * @module
@@ -14,13 +14,15 @@ import { openFile, withSchema } from "../open_file.ts";
 import { toPlainItem, toProperties } from "./plain.ts";
 import type { DataSide, Failure, Plain, PlainPage } from "./side.ts";
 
-/** A model's API, as any schema has it. */
+/** A model's API, for any schema. */
 type AnyApi = ModelApi<OneTableSchema, string>;
 
-/** What another item will do no better: it ends the whole. */
+/** Errors that every other item would get, too: they end the command. */
 const fatal: ReadonlySet<string> = new Set(["full", "busy", "io", "corrupt", "altered", "read-only"]);
 
-/** @throws {CommandError} where the file is missing, no device database, or of a schema that this version can't compile */
+/**
+ * @throws {CommandError} if the file is missing, not a device database, or has a schema that this version can't compile
+ */
 export function openDeviceSide(path: string, driver: Driver): DeviceSide {
   const file = openFile(path, driver);
   try {

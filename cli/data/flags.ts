@@ -6,16 +6,15 @@
 import { type Flags, UsageError } from "../args.ts";
 import { openCloudApi } from "../cloud_api.ts";
 import { type DriverFlags, driverFlags, driverOf } from "../driver_flags.ts";
-import { tokenOf } from "../secret.ts";
+import { secretFlags, secretOf } from "../secret.ts";
 import { CloudSide } from "./cloud_side.ts";
 import { openDeviceSide } from "./device_side.ts";
 import type { DataSide } from "./side.ts";
 
-/** How a command reaches a cloud's HTTP API. */
+/** Flags for a cloud's HTTP API. */
 export const cloudFlags = {
   cloud: { type: "string", value: "URL", summary: "the cloud's HTTP API" },
-  token: { type: "string", value: "TOKEN", summary: "its bearer token (visible in the process list)" },
-  "token-file": { type: "string", value: "FILE", summary: "read it from a file's first line; - is standard input" },
+  ...secretFlags("token", "TOKEN", "its bearer token"),
   ca: { type: "string", value: "FILE", summary: "PEM: trusted certificate authorities" },
 } as const satisfies Flags;
 
@@ -50,7 +49,7 @@ export async function openSide(flags: SideFlags): Promise<DataSide> {
   }
   if (flags.db === undefined) {
     const { device, account } = flags;
-    return new CloudSide(await openCloudApi(flags.cloud!, { ca: flags.ca, token: await tokenOf(flags) }), {
+    return new CloudSide(await openCloudApi(flags.cloud!, { ca: flags.ca, token: await secretOf(flags, "token") }), {
       device,
       account,
     });

@@ -20,7 +20,7 @@ export async function* readJsonLines(file: string): AsyncGenerator<{ readonly it
   const input = file === "-" ? process.stdin : createReadStream(file);
   const lines = createInterface({ input, crlfDelay: Infinity });
   let failure: Error | undefined;
-  // Its lines would end as if the file did.
+  // Otherwise its lines would end as if the file did.
   input.once("error", (error: Error) => {
     failure = error;
     lines.close();

@@ -1,5 +1,5 @@
 /**
- * Properties as the typed API has them (Date, Set, Uint8Array, bigint) to and from plain JSON.
+ * Converts properties of the typed API (Date, Set, Uint8Array, bigint) to and from plain JSON.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { Field, Model } from "../../schema/model.ts";
 import { UsageError } from "../args.ts";
 import type { Plain } from "./side.ts";
 
-/** An item's properties as plain JSON; computed ones are left out, for they follow from the others. */
+/** An item's properties as plain JSON; computed ones are left out, because they follow from the others. */
 export function toPlainItem(model: Model, properties: Readonly<Record<string, unknown>>): Plain {
   const computed = new Set(model.fields.filter((field) => field.template).map(({ name }) => name));
   return Object.fromEntries(
@@ -36,7 +36,7 @@ export function toProperties(model: Model, item: Plain): Record<string, unknown>
   );
 }
 
-/** The typed API itself takes ISO texts, lists for sets and decimal texts: binary alone has no form of its own in JSON. */
+/** The typed API itself accepts ISO texts, lists for sets and decimal texts: only binary needs a conversion. */
 function propertyOf(field: Field | undefined, value: unknown): unknown {
   if (!field || value === null) return value;
   if (field.type === "binary" && typeof value === "string") return bytesOf(field, value);

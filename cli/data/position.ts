@@ -1,17 +1,18 @@
 /**
- * How far an export or an import has come, noted in a file beside its own: written whole under another name and then put in place.
+ * The progress of an export or an import, stored in a file beside its own: written completely under another name and
+ * then renamed.
  *
  * @module
  */
 import { fileExists } from "../device_file.ts";
 
-/** What was noted; undefined: nothing, or the command ended while it was being written. */
+/** The stored progress; undefined: none, or the command ended while writing it. */
 export async function readPosition<T>(note: string): Promise<T | undefined> {
   if (!fileExists(note)) return undefined;
   try {
     return JSON.parse(await Deno.readTextFile(note));
   } catch {
-    // The work begins anew, which an export may and an import does no harm by: putting an item again changes nothing.
+    // The work starts again, which is harmless: an export only reads, and putting an item again changes nothing.
     return undefined;
   }
 }

@@ -1,10 +1,11 @@
 /**
- * Says on standard error how a long command gets on: how many, how fast, how long it will take.
+ * Reports the progress of a long command on standard error: how many, how fast, how much longer.
  *
  * @module
  */
+import { durationText } from "../../protocol/duration_text.ts";
 
-/** Counts, and says so every few seconds. */
+/** Counts, and reports every few seconds. */
 export class Progress {
   readonly #startMs = performance.now();
   #toldMs = this.#startMs;
@@ -12,11 +13,11 @@ export class Progress {
 
   /**
    * @param what is counted, as in "Setting"
-   * @param intervalMs between two lines: 2 s where a person looks, else 10 s
+   * @param intervalMs between two lines: 2 s on a terminal, otherwise 10 s
    */
   constructor(private readonly what: string, private readonly intervalMs = Deno.stderr.isTerminal() ? 2_000 : 10_000) {}
 
-  /** So many more. @param part of the whole that is done, from 0 to 1, where that is known */
+  /** Adds to the count. @param part of the whole that is done, from 0 to 1, if known */
   add(count: number, part?: number): void {
     this.#count += count;
     const now = performance.now();
@@ -27,7 +28,7 @@ export class Progress {
     console.error(`${this.what}: ${this.#count.toLocaleString("en")} items, ${this.#rate()} a second${left}`);
   }
 
-  /** The whole, as a sentence's end. */
+  /** The total, as the end of a sentence. */
   summary(): string {
     const seconds = (performance.now() - this.#startMs) / 1000;
     return `${this.#count.toLocaleString("en")} items in ${durationText(seconds)} (${this.#rate()} a second)`;
@@ -37,11 +38,4 @@ export class Progress {
     const seconds = Math.max(0.001, (performance.now() - this.#startMs) / 1000);
     return Math.round(this.#count / seconds).toLocaleString("en");
   }
-}
-
-/** As `4 s`, `12 min`, `3 h 20 min`. */
-export function durationText(seconds: number): string {
-  if (seconds < 90) return `${Math.max(seconds < 10 ? Math.round(seconds * 10) / 10 : Math.round(seconds), 0)} s`;
-  const minutes = Math.round(seconds / 60);
-  return minutes < 90 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }

@@ -1,6 +1,6 @@
 /**
- * Items on either side, as the commands `data`, `export` and `import` see them: plain JSON objects by property name, as the
- * cloud's HTTP API speaks it. Dates are ISO texts, binary is base64, sets are lists, numbers beyond a double are decimal texts.
+ * Items on either side, for the commands `data`, `export` and `import`: plain JSON objects by property name, as in the
+ * cloud's HTTP API. Dates are ISO texts, binary is base64, sets are lists, numbers beyond a double are decimal texts.
  *
  * @module
  */
@@ -16,28 +16,28 @@ export interface PlainPage {
 
 /** Why an item was not written. */
 export interface Failure {
-  /** Its place among those that were given. */
+  /** Its index in the given list. */
   readonly at: number;
   readonly reason: string;
 }
 
 /** A device's database, or a cloud. */
 export interface DataSide extends AsyncDisposable {
-  /** Items that one call of {@link DataSide.put} takes. */
+  /** The most items of one call of {@link DataSide.put}. */
   readonly batchMax: number;
-  /** The models that it has; undefined: it can't tell. */
+  /** Its models; undefined: unknown. */
   models(): readonly string[] | undefined;
-  /** The properties of a model, in the schema's order, computed ones left out; undefined: it can't tell. */
+  /** The properties of a model, in the schema's order, without computed ones; undefined: unknown. */
   properties(model: string): readonly string[] | undefined;
-  /** A page in a fixed order that goes on where the last one ended, whatever was written in between. */
+  /** A page in a fixed order that continues where the last one ended, whatever was written in between. */
   list(model: string, page: { readonly limit: number; readonly next?: string }): Promise<PlainPage>;
-  /** How many items there are; undefined: it would have to read them all. */
+  /** The number of items; undefined: it would have to read them all. */
   count(model: string): number | undefined;
   /** The item of a key. */
   get(model: string, key: Plain): Promise<Plain | undefined>;
-  /** Writes items whole, each by itself; what can't be written is told and holds up no other. */
+  /** Writes whole items, each by itself; failures are returned and hold up no other item. */
   put(model: string, items: readonly Plain[]): Promise<readonly Failure[]>;
-  /** Changes the given properties of an item; null removes one. @throws where there is no such item */
+  /** Changes the given properties of an item; null removes one. @throws if there is no such item */
   update(model: string, properties: Plain): Promise<Plain>;
   /** Removes an item. @returns whether there was one */
   remove(model: string, key: Plain): Promise<boolean>;

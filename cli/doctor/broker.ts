@@ -1,13 +1,15 @@
 /**
- * What `doctor` looks at on the way to the cloud: the name, the connection, the credentials, the subscriptions, and whether a worker
- * answers.
+ * The checks of `doctor` on the way to the cloud: the name, the connection, the credentials, the subscriptions, and
+ * whether a worker answers.
  *
  * @module
  */
 import { lookup } from "node:dns/promises";
+import { tokenPath } from "../../agent/credentials/token_file.ts";
 import { MqttLink } from "../../agent/link.ts";
 import type { Driver } from "../../agent/sqlite/driver.ts";
 import type { FromCloud } from "../../protocol.ts";
+import { within } from "../../protocol/within.ts";
 import { describeFault } from "../command.ts";
 import type { Connection } from "../connection.ts";
 import { readDevice } from "../device_file.ts";
@@ -15,7 +17,7 @@ import { type Finding, ok, unknown, wrong } from "./finding.ts";
 
 /** How long a connection, and then an answer, may take. */
 const connectMs = 15_000, answerMs = 10_000;
-/** A connection that failed is tried again meanwhile: one that was cut by chance comes up. */
+/** A failed connection is retried meanwhile, in case it was cut by chance. */
 const failMs = 3_000;
 
 /** A device that asks. */
@@ -26,7 +28,7 @@ export interface Asker {
   readonly accountId: string;
 }
 
-/** Whether the broker's name is known. */
+/** Whether the broker's name resolves. */
 export async function examineName(url: string): Promise<Finding> {
   const { hostname } = new URL(url), host = hostname.replace(/^\[|\]$/g, "");
   try {
@@ -37,11 +39,16 @@ export async function examineName(url: string): Promise<Finding> {
   }
 }
 
-/** Connects as the device does, and asks as it does. Must not run beside its agent: the broker would throw that one out. */
-export async function examineBroker({ mqtt, ...connection }: Connection, asker: Asker): Promise<Finding[]> {
+/** Connects and asks like the device. Must not run beside its agent, which the broker would disconnect. */
+export async function examineBroker(
+  { mqtt, certificateFiles: _agents, ...connection }: Connection,
+  asker: Asker,
+): Promise<Finding[]> {
   const { deviceId, accountId } = asker;
-  const link = new MqttLink({ ...connection, url: mqtt, identity: { deviceId, accountId } });
+  const identity = { deviceId, accountId }, tokenFile = tokenPath(asker.path);
+  const link = new MqttLink({ ...connection, url: mqtt, identity, tokenFile });
   const up = Promise.withResolvers<true>(), answer = Promise.withResolvers<FromCloud>();
+  const ended = new AbortController();
   const request = `doctor${crypto.randomUUID().slice(0, 8)}/1`;
   link.start({
     connected: () => up.resolve(true),
@@ -52,7 +59,8 @@ export async function examineBroker({ mqtt, ...connection }: Connection, asker: 
     const host = new URL(mqtt).host;
     const startMs = performance.now();
     const isHopeless = () => link.lastError !== undefined && performance.now() - startMs > failMs;
-    if (!await within(connectMs, up.promise, () => link.refused || isHopeless())) {
+    const given = once(() => link.refused || isHopeless(), ended.signal);
+    if (!await within(connectMs, Promise.race([up.promise, given]))) {
       const why = link.lastError ?? `no answer within ${connectMs / 1000} s`;
       return [wrong("broker", `${host}: ${why}`, adviceOf(link, why))];
     }
@@ -71,6 +79,7 @@ export async function examineBroker({ mqtt, ...connection }: Connection, asker: 
     );
     return findings;
   } finally {
+    ended.abort();
     await link.close();
   }
 }
@@ -91,23 +100,10 @@ function channelsOf({ path, driver }: Asker) {
     );
 }
 
-/** The value, or undefined after the time or once `over` says that it won't come. */
-async function within<T>(
-  limitMs: number,
-  value: Promise<T>,
-  over: () => boolean = () => false,
-): Promise<T | undefined> {
-  const ended = new AbortController();
-  const timeout = (async () => {
-    const end = performance.now() + limitMs;
-    while (performance.now() < end && !over() && !ended.signal.aborted) {
-      await new Promise((done) => setTimeout(done, 50));
-    }
-    return undefined;
-  })();
-  try {
-    return await Promise.race([value, timeout]);
-  } finally {
-    ended.abort();
-  }
+/** Resolves with undefined once `over` holds, and never otherwise; its polling ends with the signal. */
+function once(over: () => boolean, signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    const timer = setInterval(() => over() && resolve(undefined), 50);
+    signal.addEventListener("abort", () => clearInterval(timer), { once: true });
+  });
 }

@@ -1,5 +1,5 @@
 /**
- * What `doctor` looks at on a device: its file, the agent, the schema, the clock.
+ * The checks of `doctor` on a device: its file, the agent, the schema, the clock.
  *
  * @module
  */
@@ -12,19 +12,23 @@ import { isLeased, readDevice } from "../device_file.ts";
 import { type FileStatus, readStatus } from "../status.ts";
 import { type Finding, ok, unknown, wrong } from "./finding.ts";
 
-/** No device of ours is older. */
+/** No genuine device is older. */
 const eraMs = Date.UTC(2024, 0, 1);
-/** A clock that is further off makes trouble with certificates, and with who wins before the cloud's time is known. */
+/**
+ * A clock that is further off causes trouble with certificates, and with conflicts before the cloud's time is known.
+ */
 const skewMaxMs = 60_000;
 
-/** A device's database, as `doctor` met it. */
+/** What `doctor` found out about a device's database. */
 export interface ExaminedDevice {
   readonly findings: Finding[];
   /** Absent: the file can't be read. */
   readonly status?: FileStatus;
+  /** The database's own; absent: it can't be read. */
+  readonly schema?: Schema;
 }
 
-/** Looks at a device's file, and at the schema that the agent is to have, where one is given. */
+/** Checks a device's file, and the agent's schema, if given. */
 export function examineDevice(path: string, driver: Driver, schema: Schema | undefined): ExaminedDevice {
   let status: FileStatus;
   try {
@@ -32,13 +36,15 @@ export function examineDevice(path: string, driver: Driver, schema: Schema | und
   } catch (error) {
     return { findings: [wrong("database", describeFault(error), "name the device's database, or restore a backup")] };
   }
+  const present = readDevice(path, presentSchema, driver);
   return {
     status,
+    ...(present ? { schema: present } : {}),
     findings: [
       ...pagesOf(path, driver),
       writable(path, driver),
       agentOf(path, status),
-      ...schemaOf(path, driver, schema),
+      ...schemaOf(present, schema),
       ...status.problems.map(({ sentence }) => wrong("problem", sentence)),
       waiting(status),
       clockOf(),
@@ -72,14 +78,13 @@ function writable(path: string, driver: Driver): Finding {
 function agentOf(path: string, status: FileStatus): Finding {
   if (!isLeased(path)) return wrong("agent", "none is running", "start it: the command agent, or its service");
   if (status.connected) {
-    return ok("agent", `it is running and connected; heard of the cloud at ${status.lastSync ?? "no time yet"}`);
+    return ok("agent", `it is running and connected; last heard from the cloud at ${status.lastSync ?? "no time yet"}`);
   }
   const why = status.lastError ? `: ${status.lastError} (${status.lastErrorAt})` : "";
-  return wrong("agent", `it is running, and not connected${why}`, "see what is said of the broker");
+  return wrong("agent", `it is running, and not connected${why}`, "see the lines about the broker");
 }
 
-function schemaOf(path: string, driver: Driver, wanted: Schema | undefined): Finding[] {
-  const present = readDevice(path, presentSchema, driver);
+function schemaOf(present: Schema | undefined, wanted: Schema | undefined): Finding[] {
   if (!present) {
     return [unknown("schema", "the stored one can't be compiled by this version", "start the agent of this version")];
   }
@@ -111,7 +116,7 @@ function clockOf(): Finding {
     : ok("clock", `it says ${new Date(now).toISOString()}`);
 }
 
-/** The device's clock against another's. @param otherMs what that one said at this moment */
+/** Compares the device's clock with another. @param otherMs the other clock's time at this moment */
 export function clockAgainst(otherMs: number, whose: string): Finding {
   const offMs = Date.now() - otherMs;
   if (Math.abs(offMs) <= skewMaxMs) return ok("clock", `within a minute of ${whose}`);

@@ -1,14 +1,14 @@
 /**
- * What `doctor` finds: one line for each thing that it looked at.
+ * The findings of `doctor`: one line for each check.
  *
  * @module
  */
 
-/** One thing that was looked at. */
+/** One check. */
 export interface Finding {
-  /** What it is: `broker`, `clock`, … */
+  /** The subject: `broker`, `clock`, … */
   readonly what: string;
-  /** `ok`; `wrong`: it must be put right; `unknown`: it can't be told from here. */
+  /** `ok`; `wrong`: it must be corrected; `unknown`: it cannot be checked from here. */
   readonly state: "ok" | "wrong" | "unknown";
   /** What was seen. */
   readonly says: string;
@@ -26,7 +26,7 @@ export function wrong(what: string, says: string, advice?: string): Finding {
   return { what, state: "wrong", says, ...(advice === undefined ? {} : { advice }) };
 }
 
-/** It can't be told from here. */
+/** It cannot be checked from here. */
 export function unknown(what: string, says: string, advice?: string): Finding {
   return { what, state: "unknown", says, ...(advice === undefined ? {} : { advice }) };
 }

@@ -1,5 +1,5 @@
 /**
- * What `doctor` looks at in the cloud's tables. Loaded apart: the program of a device does not have it.
+ * The checks of `doctor` on the cloud's tables. Loaded separately: a device's program does not have it.
  *
  * @module
  */
@@ -8,14 +8,14 @@ import { describeFault } from "../command.ts";
 import { openTables } from "../tables.ts";
 import { type Finding, ok, wrong } from "./finding.ts";
 
-/** Whether the tables are there, can be read, and are as the schema wants: keys, indexes, stream, expiry. */
+/** Whether the tables exist, can be read, and match the schema: keys, indexes, stream, expiry. */
 export async function examineTables(url: string, schema: Schema): Promise<Finding[]> {
   try {
     const tables = await openTables(url, { schema, shared: true, existing: true });
     try {
       await Promise.all([tables.data, tables.log].map((table) => table.get([["twintable#probe", "probe"]])));
       const differences = await tables.check?.() ?? [];
-      if (differences.length === 0) return [ok("table", "the tables are there, and as the schema wants")];
+      if (differences.length === 0) return [ok("table", "the tables exist and match the schema")];
       return differences.map((text) => wrong("table", text, "cloud table create completes what is missing"));
     } finally {
       await tables.close();

@@ -1,44 +1,52 @@
 /**
- * The cloud's HTTP handler: `/healthz`, `/metrics`, the API for applications (docs/cloud.md), and what AWS and brokers
- * forward: `/stream`, `/up`, `/sync`. A function from request to response without state, so that it runs wherever `fetch`
- * does, in any number.
+ * The cloud's HTTP handler: `/healthz`, `/metrics`, the API for applications (docs/cloud.md), and the routes for AWS
+ * and brokers: `/stream`, `/up`, `/sync`. A stateless function from request to response, so that it runs wherever
+ * `fetch` does, in any number of instances.
  *
  * @module
  */
-import { type Context, Hono } from "npm:hono@^4.13.19";
+import { Hono } from "npm:hono@^4.13.19";
 import type { Channel } from "../../protocol.ts";
 import type { Schema } from "../../schema/model.ts";
 import { Audit } from "../operations/audit.ts";
+import type { FieldMetrics } from "../operations/field_metrics.ts";
 import { Erasure } from "../operations/erasure.ts";
+import { FailedSignIns } from "../operations/failed_sign_ins.ts";
+import { clearRetained } from "../operations/retained.ts";
+import { Claims, type ClaimsContext } from "../identity/claims.ts";
+import type { Publisher } from "../publishers/port.ts";
 import { ChannelLog } from "../sync/channel_log.ts";
-import { Fleet, stateOf } from "../sync/fleet.ts";
+import { Fleet } from "../sync/fleet.ts";
 import type { Registry } from "../sync/registry.ts";
 import type { CloudService } from "../sync/service.ts";
 import type { Tables } from "../table/port.ts";
 import { consoleRoutes } from "../console/mod.tsx";
 import type { EventHub } from "../console/event_hub.ts";
+import type { ItemVersions } from "../console/item_versions.ts";
 import type { Travels } from "../console/travels.ts";
-import { checkBrowser } from "./browser.ts";
-import { ApiError, errorResponse } from "./errors.ts";
-import { listUnidentified } from "./unidentified.ts";
-import type { ItemsContext } from "./items.ts";
-import { itemRoutes } from "./item_routes.ts";
-import { checkQuery, knownDevice, pageOf, withToken } from "./query.ts";
-import { deviceRoutes } from "./device_routes.ts";
-import { queryFleet } from "./devices.ts";
 import type { Feed } from "../feed/feed.ts";
+import { Access } from "./access.ts";
+import { deviceAddRoute } from "./device_add.ts";
+import { claimCodeRoutes, claimDoor } from "./claim_routes.ts";
+import { deviceRoutes } from "./device_routes.ts";
+import { ApiError, errorResponse } from "./errors.ts";
 import { feedRoutes } from "./feed_routes.ts";
+import { fleetRoutes } from "./fleet_routes.ts";
+import { Intake } from "./intake.ts";
+import { intakeRoutes } from "./intake_routes.ts";
+import { IotDestinations } from "./iot_destination.ts";
+import { itemRoutes } from "./item_routes.ts";
 import { CloudMetrics } from "./metrics.ts";
 import { openApi } from "./openapi.ts";
-import { samplesRoutes } from "./samples_routes.ts";
-import { tableLacking } from "./ready.ts";
-import { Intake } from "./intake.ts";
-import { confirmationIn, IotDestinations } from "./iot_destination.ts";
+import { OpenStreams } from "./open_streams.ts";
 import { addOperations, Noted } from "./operations.ts";
-import { readObject } from "./request.ts";
-import { type ApiToken, bearerOf, singleToken } from "./tokens.ts";
+import { tableLacking } from "./ready.ts";
+import { samplesRoutes } from "./samples_routes.ts";
+import { stateRoutes } from "./state_routes.ts";
+import type { ApiToken } from "./tokens.ts";
+import type { TraceContext } from "./trace.ts";
 
-/** What a handler is made of. */
+/** The options of a handler. */
 export interface HandlerOptions {
   /** What the items are. */
   readonly schema: Schema;
@@ -46,15 +54,15 @@ export interface HandlerOptions {
   readonly tables: Tables;
   /** Who the devices are. */
   readonly registry: Registry;
-  /** The fleet in memory, for queries over all devices. Default: one that reads the registry when it is asked. */
+  /** The fleet in memory, for queries over all devices. Default: one that reads the registry on use. */
   readonly fleet?: Fleet;
   /**
-   * What happens, for `/api/feed` and `/api/events`; without it there are none.
+   * The feed, for `/api/feed` and `/api/events`; without it, these routes do not exist.
    *
    * @internal
    */
   readonly feed?: Feed;
-  /** For `/metrics`, and for `/stream`, `/up` and `/sync`; without it there are none of these. */
+  /** For `/metrics`, and for `/stream`, `/up` and `/sync`; without it, these routes do not exist. */
   readonly service?: Pick<
     CloudService,
     | "metrics"
@@ -68,57 +76,87 @@ export interface HandlerOptions {
     | "askWhere"
     | "orders"
   >;
-  /** What `/metrics` shows beside counters: the service's observer. */
+  /** What `/metrics` shows in addition to counters: the service's observer. */
   readonly metrics?: CloudMetrics;
-  /** What is not reached now, a sentence each, for `/readyz`. Default: the table. */
+  /**
+   * What this process counted of fields and has not written, for `/api/metrics`.
+   *
+   * @internal
+   */
+  readonly fieldMetrics?: FieldMetrics;
+  /** The unreachable services, a sentence each, for `/readyz`. Default: the table. */
   readonly lacking?: () => Promise<string[]>;
   /** Further counters for `/metrics`: a publisher's. */
   readonly counters?: () => Readonly<Record<string, number>>;
-  /** Topic prefix of what is forwarded; default `tt`. */
+  /** Topic prefix of forwarded messages; default `tt`. */
   readonly prefix?: string;
-  /** How long `/stream` may take before it reports what is not done as failed, ms; default 4000: an API destination of EventBridge waits 5 s. */
+  /**
+   * How long `/stream` may take before it reports unfinished records as failed, ms; default 4000: an API destination of
+   * EventBridge waits 5 s.
+   */
   readonly streamTimeoutMs?: number;
   /**
-   * The bearer token that everything but `/healthz` wants. Without it the API is open, for loopback only, and `/stream`,
-   * `/up` and `/sync` are closed.
+   * The bearer token that everything except `/healthz` requires. Without it, the API is open, for loopback only, and
+   * `/stream`, `/up` and `/sync` are closed.
    */
   readonly token?: string;
-  /** In the place of `token`: several, each with what it may do and until when; asked at each request. See `tokens.ts`. */
+  /** Instead of `token`: several, each with its scopes and expiry; read at each request. See `tokens.ts`. */
   readonly tokens?: () => readonly ApiToken[];
   /**
-   * Where the API is served without a token, on loopback: names beside `localhost` and loopback addresses under which it is
-   * open (none: `[]`), and what browsers send for other pages is refused. Without it nothing is known of where it is served.
+   * If the API is served without a token, on loopback: the names, in addition to `localhost` and loopback addresses,
+   * under which it is open (none: `[]`). Requests that browsers send for other pages are then refused. Absent: it is
+   * unknown where the API is served.
    */
   readonly hosts?: readonly string[];
   /**
-   * What the console's pages hear of; without it they ask again every 10 s.
+   * Events for the console's pages; without them, the pages poll every 10 s.
    *
    * @internal
    */
   readonly events?: EventHub;
+  /**
+   * Items' values as the feed brought them, for the console.
+   *
+   * @internal
+   */
+  readonly versions?: ItemVersions;
+  /** This process's name among the samples of `GET /api/metrics`. */
+  readonly worker?: string;
   /**
    * Devices of this very process, for the console's page of both sides.
    *
    * @internal
    */
   readonly travels?: Travels;
-  /** What the console calls the table. */
+  /** The table's name in the console. */
   readonly label?: string;
   /** How many days the audit keeps who did what through the API and the console; default 90. */
   readonly auditDays?: number;
+  /**
+   * What clears a broker's retained messages of a device that is erased here; absent: a worker does.
+   *
+   * @internal
+   */
+  readonly publisher?: Pick<Publisher, "forget">;
+  /**
+   * What makes certificates of claim codes, and whom a claimed device is told to.
+   *
+   * @internal
+   */
+  readonly claims?: Pick<ClaimsContext, "authority" | "tellBroker">;
   /** The cloud's clock, ms. */
   readonly now: () => number;
   /** Numbers in [0, 1), for generated ids. */
   readonly random: () => number;
 }
 
-/** Where a request came from, as `Deno.serve` tells it. */
+/** The origin of a request, in the form of `Deno.serve`. */
 export interface RequestInfo {
   /** Absent: not known. */
   readonly remoteAddr?: { readonly hostname?: string } | object;
 }
 
-/** Makes the handler. It never throws: an error is a response. */
+/** Creates the handler. It never throws: an error is a response. */
 export function createHandler(options: HandlerOptions): (request: Request, info?: RequestInfo) => Promise<Response> {
   const app = createApp(options);
   return async (request, info) => await app.fetch(request, { address: addressOf(info) });
@@ -126,136 +164,49 @@ export function createHandler(options: HandlerOptions): (request: Request, info?
 
 /** The routes of {@link createHandler}. */
 export function createApp(options: HandlerOptions): Hono {
-  const { schema, tables, registry, service, token, hosts } = options;
-  const tokens = options.tokens ?? (token === undefined ? undefined : () => singleToken(token));
-  const mayForward = (c: Context) => {
-    try {
-      requireForwarder(c);
-      return true;
-    } catch (error) {
-      if (error instanceof ApiError) return false;
-      throw error;
-    }
-  };
-  /** For what is never open: without a token nobody is let in. @throws ApiError 401, 403. */
-  const requireForwarder = (c: Context) => {
-    if (!tokens) throw new ApiError(401, "unauthorized", "this wants a bearer token, and none is configured");
-    bearerOf(c.req.header("authorization"), tokens(), "forward", options.now());
-  };
-  const items: ItemsContext = {
-    schema,
-    data: tables.data,
-    now: options.now,
-    random: options.random,
-    accountOf: async (deviceId) => (await registry.identityOf(deviceId))?.accountId,
-  };
-  const { now, auditDays: days } = options;
-  const audit = new Audit(tables.log, { now, days }), noted = new Noted(audit);
-  const erasure = new Erasure({ schema, tables, registry, now, days });
-  const fleet = options.fleet ?? new Fleet({ registry, now: options.now });
-  const app = new Hono();
-  app.onError((error) => errorResponse(error));
-  app.notFound(() => errorResponse(new ApiError(404, "not-found", "there is nothing here")));
-  app.get("/healthz", (c) => c.text("ok\n"));
-  const guard = async (c: Context, next: () => Promise<void>) => {
-    if (!tokens && hosts) checkBrowser(c.req.raw, hosts);
-    const isReading = c.req.method === "GET" || c.req.method === "HEAD";
-    const scope = isReading ? "read" : "write";
-    const bearer = tokens && bearerOf(c.req.header("authorization"), tokens(), scope, options.now());
-    await noted.run(c, bearer, next);
-  };
-  app.use("/metrics", guard);
-  app.use("/api/*", guard);
-  const destinations = new IotDestinations(options.now);
+  const { schema, tables, registry, service, hosts, feed, now, random, auditDays: days } = options;
+  const audit = new Audit(tables.log, { now, days }), noted = new Noted(audit), failed = new FailedSignIns(audit, now);
+  const access = new Access({ ...options, failed }, noted);
+  const fleet = options.fleet ?? new Fleet({ registry, now });
   const intake = service && new Intake({ ...options, service });
   const metrics = options.metrics ?? new CloudMetrics({ schema: schema.version });
   metrics.add({ counters: () => ({ ...service?.metrics(), ...options.counters?.(), ...intake?.counters }) });
-  app.get(
-    "/metrics",
-    async () => new Response(await metrics.text(), { headers: { "content-type": metrics.contentType } }),
-  );
-  app.get("/readyz", async (c) => {
-    const lacking = await (options.lacking?.() ?? tableLacking(tables));
-    return lacking.length === 0 ? c.text("ready\n") : c.text(`${lacking.join("\n")}\n`, 503);
-  });
-  const log = new ChannelLog(tables.log, { now: options.now, random: options.random });
-  const traced = { ...items, log, fleet, askWhere: service && ((channel: Channel) => service.askWhere(channel)) };
-  itemRoutes(app, traced, noted);
-  app.get("/api/openapi.json", (c) => c.json(openApi(schema)));
-  samplesRoutes(app, { table: tables.log, now });
-  if (options.feed) feedRoutes(app, { feed: options.feed, now: options.now, name: schema.version });
-  app.get("/api/unidentified", async (c) => {
-    checkQuery(c, ["limit", "next"]);
-    return c.json(withToken(await listUnidentified(items, pageOf(c))));
-  });
-  app.get("/api/devices", async (c) => {
-    checkQuery(c, ["limit", "next", "q", "sort"]);
-    const { limit, next } = pageOf(c);
-    const q = c.req.query("q"), sort = c.req.query("sort");
-    if (q === undefined && sort === undefined) return c.json(withToken(await registry.list({ limit, after: next })));
-    return c.json(withToken(await queryFleet(fleet, { q, sort, limit, after: next })));
-  });
-  app.get("/api/devices/:device", async (c) => {
-    const info = await registry.info(c.req.param("device"));
-    if (!info) throw new ApiError(404, "not-found", `there is no device "${c.req.param("device")}"`);
-    return c.json({ ...info, ...stateOf(info, options.now()) });
-  });
-  deviceRoutes(app, { registry, noted, orders: service?.orders });
-  app.post("/api/devices/:device/verify", async (c) => {
-    const deviceId = await knownDevice(registry, c.req.param("device"));
-    const { repair = false, keysPerSecond } = await readObject(c.req.raw);
-    if (typeof repair !== "boolean") throw new ApiError(400, "invalid", "repair is true or false");
-    if (keysPerSecond !== undefined && !(Number.isSafeInteger(keysPerSecond) && Number(keysPerSecond) > 0)) {
-      throw new ApiError(400, "invalid", "keysPerSecond is a whole number above 0");
-    }
-    if (!service) throw new ApiError(503, "config", "nothing is published here: a publisher is missing");
-    await noted.begin(c, repair ? "device.verify and repair" : "device.verify", deviceId);
-    const rate = keysPerSecond === undefined ? {} : { keysPerSecond: Number(keysPerSecond) };
-    return c.json({ request: await service.requestVerify(deviceId, { repair, ...rate }) }, 202);
-  });
-  app.get("/api/devices/:device/verify", async (c) => {
-    const report = await registry.report(await knownDevice(registry, c.req.param("device")));
-    if (!report) throw new ApiError(404, "not-found", "the device has told of no verification");
-    return c.json(report);
-  });
-  addOperations(app, { audit, erasure, noted, registry });
-  for (
-    const [path, take] of [
-      ["/stream", "stream"],
-      ["/stream/lost", "lost"],
-      ["/up", "forwarded"],
-      ["/sync", "forwarded"],
-    ] as const
-  ) {
-    app.post(path, async (c) => {
-      const confirmation = take === "forwarded" ? await confirmationIn(c.req.raw) : undefined;
-      if (confirmation) {
-        await destinations.confirm(confirmation, mayForward(c));
-        return c.json({});
-      }
-      requireForwarder(c);
-      if (!intake) throw new ApiError(503, "config", "nothing is published here: a publisher is missing");
-      return await intake[take](c);
-    });
-  }
-  const { events, travels, label } = options;
-  const parts = {
-    schema,
-    tables,
-    registry,
-    fleet,
-    items: traced,
-    metrics,
-    service,
-    tokens,
-    hosts,
-    events,
-    travels,
-    label,
-    audit,
-    now,
+  const accountOf = async (deviceId: string) => (await registry.identityOf(deviceId))?.accountId;
+  const items: TraceContext = {
+    ...{ schema, data: tables.data, now, random, accountOf, fleet, log: new ChannelLog(tables.log, { now, random }) },
+    askWhere: service && ((channel: Channel) => service.askWhere(channel)),
   };
-  app.route("/", consoleRoutes(parts));
+  const app = new Hono();
+  app.onError((error) => errorResponse(error));
+  app.notFound(() => errorResponse(new ApiError(404, "not-found", "there is nothing here")));
+  const claims = new Claims({ table: tables.log, registry, audit, now, ...options.claims });
+  claimDoor(app, { claims, failed, access, now });
+  app.use("/metrics", access.guard);
+  app.use("/api/*", access.guard);
+  stateRoutes(app, { metrics, access, now, lacking: options.lacking ?? (() => tableLacking(tables)) });
+  app.get("/api/openapi.json", (c) => c.json(openApi(schema)));
+  itemRoutes(app, items, noted);
+  samplesRoutes(app, { schema, table: tables.log, now, fieldMetrics: options.fieldMetrics });
+  const streams = new OpenStreams();
+  if (feed) feedRoutes(app, { feed, now, access, streams, name: schema.version });
+  fleetRoutes(app, { registry, fleet, items });
+  deviceAddRoute(app, { registry, noted });
+  deviceRoutes(app, { registry, noted, service });
+  const erasure = new Erasure({ schema, tables, registry, now, days });
+  claimCodeRoutes(app, { claims, noted });
+  addOperations(app, {
+    ...{ audit, erasure, noted, registry },
+    clearRetained: () => clearRetained({ table: tables.log, registry, publisher: options.publisher ?? {} }),
+  });
+  intakeRoutes(app, { access, intake, destinations: new IotDestinations(now) });
+  const { events, versions, worker, travels, label } = options, { tokens } = access;
+  app.route(
+    "/",
+    consoleRoutes({
+      ...{ schema, tables, registry, fleet, items, metrics, service, audit, erasure, failed, now },
+      ...{ tokens, hosts, streams, events, versions, worker, travels, label },
+    }),
+  );
   return app;
 }
 

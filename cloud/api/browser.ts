@@ -1,13 +1,13 @@
 /**
- * What keeps other people's web pages from using an API that is open on loopback. A browser on this machine reaches it, and
- * runs whatever page its user looks at:
+ * Prevents other people's web pages from using an API that is open on loopback. A browser on this machine can reach it,
+ * and runs whatever page its user visits:
  *
- * - a page whose name is made to lead to 127.0.0.1 (DNS rebinding) says its own name in `Host`: only names of this machine, and
- *   those that are configured, are answered;
- * - a page elsewhere that posts here blindly is told by `Sec-Fetch-Site` and `Origin`, and by a body that is not JSON: for JSON
- *   a browser would ask first, and is not allowed.
+ * - a page whose name resolves to 127.0.0.1 (DNS rebinding) sends its own name in `Host`: only names of this machine,
+ *   and configured ones, are accepted;
+ * - a page elsewhere that posts here blindly is recognised by `Sec-Fetch-Site` and `Origin`, and by a body that is not
+ *   JSON: for JSON, a browser asks for permission first, and does not get it.
  *
- * With a token none of this matters: a page does not know it, and there are no cookies.
+ * With a token, none of this matters: a page does not know it, and there are no cookies.
  *
  * @module
  */
@@ -16,10 +16,13 @@ import { ApiError } from "./errors.ts";
 const ownNames: ReadonlySet<string> = new Set(["localhost", "127.0.0.1", "[::1]", "::1"]);
 const reading: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
 
-/** The name in a `Host` header or an origin, without its port, in lower case. */
+/** A name or an address, and a port: nothing before, between or after them. */
+const hostPattern = /^(\[[\da-f:.]+\]|[^\s[\]:@,/\\]+)(?::\d{1,5})?$/i;
+
+/** The name in a `Host` header, without its port, in lower case; empty if it is none. */
 function nameOf(host: string): string {
-  const name = host.startsWith("[") ? host.slice(0, host.indexOf("]") + 1) : host.split(":")[0]!;
-  // A name with a dot at its end is the same one.
+  const name = hostPattern.exec(host)?.[1] ?? "";
+  // A trailing dot does not change a name.
   return (name.endsWith(".") ? name.slice(0, -1) : name).toLowerCase();
 }
 
@@ -34,7 +37,7 @@ export function checkBrowser(request: Request, hosts: readonly string[]): void {
   const { headers, method } = request;
   const host = headers.get("host") ?? new URL(request.url).host;
   if (!isOwnHost(host, hosts)) {
-    throw new ApiError(421, "misdirected", "this API is open for this machine alone, and is none of that name's");
+    throw new ApiError(421, "misdirected", "this API is open only for this machine, and not under that name");
   }
   const site = headers.get("sec-fetch-site");
   if (site !== null && site !== "same-origin" && site !== "none") {

@@ -1,13 +1,16 @@
 /**
- * The routes by which operators reach a device: orders, which wait for it, and questions, which it answers at once or not.
+ * The routes by which operators reach a device: orders, which wait for the device; questions, which it answers at once
+ * or not at all; and verifications.
  *
  * @module
  */
 import type { Hono } from "npm:hono@^4.13.19";
 import type { KeptName } from "../../protocol.ts";
 import type { OrderContent, Orders } from "../sync/orders.ts";
+import type { CloudService } from "../sync/service.ts";
 import type { Registry } from "../sync/registry.ts";
 import { ApiError } from "./errors.ts";
+import { askKept } from "./kept.ts";
 import type { Noted } from "./operations.ts";
 import { checkQuery, knownDevice, pageOf } from "./query.ts";
 import { readObject } from "./request.ts";
@@ -15,15 +18,15 @@ import { readObject } from "./request.ts";
 /** What the routes work on. */
 export interface DeviceRoutes {
   readonly registry: Registry;
-  /** What is ordered is noted before. */
+  /** The audit notes an order before it is given. */
   readonly noted: Noted;
   /** Absent: nothing is published here. */
-  readonly orders?: Pick<Orders, "give" | "list" | "ask">;
+  readonly service?: { readonly orders: Pick<Orders, "give" | "list" | "ask"> } & Pick<CloudService, "requestVerify">;
 }
 
-const kinds = ["sync", "verify", "retry", "restore", "drop"] as const;
+const kinds = ["sync", "verify", "retry", "restore", "drop", "rotate"] as const;
 const tables: readonly string[] = ["rejected", "conflicts", "aside"] satisfies readonly KeptName[];
-/** Tables that an order may name, and the one that it means where it names none. */
+/** Tables that an order may name, and its default. */
 const tablesOf: Readonly<Record<string, readonly KeptName[]>> = {
   retry: ["rejected", "aside"],
   restore: ["conflicts"],
@@ -31,21 +34,45 @@ const tablesOf: Readonly<Record<string, readonly KeptName[]>> = {
 };
 
 /** Adds the routes. */
-export function deviceRoutes(app: Hono, { registry, orders, noted }: DeviceRoutes): void {
-  const reached = () => {
-    if (!orders) throw new ApiError(503, "config", "nothing is published here: a publisher is missing");
-    return orders;
-  };
+export function deviceRoutes(app: Hono, routes: DeviceRoutes): void {
+  orderRoutes(app, routes);
+  verifyRoutes(app, routes);
+}
+
+/** @throws ApiError 503 if nothing is published here */
+function reached<T>(service: T | undefined): T {
+  if (!service) throw new ApiError(503, "config", "nothing is published here: a publisher is missing");
+  return service;
+}
+
+function verifyRoutes(app: Hono, { registry, service, noted }: DeviceRoutes): void {
+  app.post("/api/devices/:device/verify", async (c) => {
+    const deviceId = await knownDevice(registry, c.req.param("device"));
+    const { repair = false, keysPerSecond } = await readObject(c.req.raw);
+    if (typeof repair !== "boolean") throw new ApiError(400, "invalid", "repair is true or false");
+    const rate = keysPerSecond === undefined ? {} : { keysPerSecond: wholeOf(keysPerSecond, "keysPerSecond") };
+    const asked = reached(service);
+    await noted.begin(c, repair ? "device.verify and repair" : "device.verify", deviceId);
+    return c.json({ request: await asked.requestVerify(deviceId, { repair, ...rate }) }, 202);
+  });
+  app.get("/api/devices/:device/verify", async (c) => {
+    const report = await registry.report(await knownDevice(registry, c.req.param("device")));
+    if (!report) throw new ApiError(404, "not-found", "the device has reported no verification");
+    return c.json(report);
+  });
+}
+
+function orderRoutes(app: Hono, { registry, service, noted }: DeviceRoutes): void {
   app.post("/api/devices/:device/orders", async (c) => {
     const deviceId = await knownDevice(registry, c.req.param("device"));
-    const content = orderOf(await readObject(c.req.raw)), orders = reached();
+    const content = orderOf(await readObject(c.req.raw)), { orders } = reached(service);
     await noted.begin(c, `device.order ${content.do}${content.table ? ` ${content.table}` : ""}`, deviceId);
     return c.json({ order: await orders.give(deviceId, content) }, 202);
   });
   app.get("/api/devices/:device/orders", async (c) => {
     checkQuery(c, ["limit"]);
     const deviceId = await knownDevice(registry, c.req.param("device"));
-    return c.json({ orders: await reached().list(deviceId, pageOf(c).limit) });
+    return c.json({ orders: await reached(service).orders.list(deviceId, pageOf(c).limit) });
   });
   app.get("/api/devices/:device/kept", async (c) => {
     checkQuery(c, ["table", "model", "after", "limit"]);
@@ -54,39 +81,16 @@ export function deviceRoutes(app: Hono, { registry, orders, noted }: DeviceRoute
     if (!tables.includes(table)) throw new ApiError(400, "invalid", `table is ${tables.join(", ")}`);
     const after = c.req.query("after"), model = c.req.query("model");
     const question = {
-      do: "kept" as const,
       table: table as KeptName,
-      limit: Math.min(pageOf(c).limit, 100),
+      limit: pageOf(c).limit,
       ...(after === undefined ? {} : { after: wholeOf(Number(after), "after") }),
       ...(model === undefined ? {} : { model }),
     };
-    const info = await registry.info(deviceId), command = `twintable ${table} list --db FILE`;
-    const away = (why: string) => new AwayError(`${why}: on the device, ${command} shows it`, command);
-    if (info?.report && info.report.orders !== 1) {
-      throw away(`not understood by agent ${info.report.agent ?? "of an older version"}`);
-    }
-    if (info?.connected === false) throw away("the device is not connected");
-    const answer = await reached().ask(deviceId, question);
-    if (!answer) throw away("the device did not answer within 2 s");
-    if (answer.state === "failed") {
-      throw new ApiError(502, "failed", String(answer.report.reason ?? "the device could not"));
-    }
-    return c.json(answer.report);
+    return c.json(await askKept(reached(service).orders, deviceId, await registry.info(deviceId), question));
   });
 }
 
-/** The device can't be asked now: how to look there. */
-class AwayError extends ApiError {
-  constructor(message: string, private readonly command: string) {
-    super(504, "away", message);
-  }
-
-  override get details(): Readonly<Record<string, unknown>> {
-    return { command: this.command };
-  }
-}
-
-/** @throws ApiError 400 for what is no order */
+/** @throws ApiError 400 for an invalid order */
 function orderOf(
   { do: kind, table, id, model, all, force, repair, keysPerSecond, ...rest }: Record<string, unknown>,
 ): OrderContent {

@@ -2,8 +2,8 @@
  * `GET /api/devices?q=…&sort=…`: the fleet searched and sorted in memory.
  *
  * `q` is words, all of which must hold: `state:trouble,lagging`, `account:acme`, `agent:0.1.0`, `schema:1.2.0`,
- * `outbox:>100`, `lag:>60` (seconds), `rejected:>0`, `conflicts:>0`, `aside:>0`, `seen:>900` (seconds ago), `problem:disk`
- * (part of its text), and a word without a colon: what the device's id begins with.
+ * `outbox:>100`, `lag:>60` (seconds), `rejected:>0`, `conflicts:>0`, `aside:>0`, `seen:>900` (seconds ago),
+ * `problem:disk` (part of its text), and a word without a colon: the beginning of the device's id.
  *
  * @module
  */
@@ -23,18 +23,18 @@ export interface FleetQuery {
 /** A page of devices. */
 export interface FleetPage {
   readonly devices: readonly DeviceStanding[];
-  /** How many fit the question, over all pages. */
+  /** How many devices match, over all pages. */
   readonly total: number;
   /** By state, over all devices. */
   readonly states: Readonly<Record<string, number>>;
-  /** When this was so: now, or when the registry was read. ISO text. */
+  /** The time of this state: now, or when the registry was read. ISO text. */
   readonly asOf: string;
   readonly next?: string;
 }
 
 const badness = { trouble: 3, lagging: 2, silent: 1, online: 0 } as const;
 
-/** What can be compared and sorted by: a number, or a text; undefined where the device did not say. */
+/** The fields to compare and sort by: a number, or a text; undefined if the device did not report it. */
 const fields: Readonly<Record<string, (device: DeviceStanding, nowMs: number) => number | string | undefined>> = {
   device: ({ deviceId }) => deviceId,
   account: ({ accountId }) => accountId,
@@ -48,11 +48,11 @@ const fields: Readonly<Record<string, (device: DeviceStanding, nowMs: number) =>
   aside: ({ report }) => report?.aside,
   seen: ({ seenMs }, nowMs) => seenMs === undefined ? undefined : (nowMs - seenMs) / 1000,
   problem: ({ report }) => report?.problem,
-  // By state, the worst highest; devices of one state by how far behind they are.
+  // By state, the worst highest; within a state, by lag.
   worst: ({ state, lagMs = 0 }) => badness[state] * 1e15 + lagMs,
 };
 
-/** Answers a question. @throws ApiError 400 for a word or a field that is not known */
+/** Answers a question. @throws ApiError 400 for an unknown word or field */
 export async function queryFleet(
   fleet: Fleet,
   { q = "", sort = "device", limit, after }: FleetQuery,
@@ -64,9 +64,10 @@ export async function queryFleet(
   for (const { state } of devices) states[state]!++;
   const found = devices.filter((device) => conditions.every((condition) => condition(device, asOfMs)));
   found.sort((a, b) => compare(a, b, asOfMs));
-  // The fleet moves between two pages: a page begins after the device that ended the last, wherever that stands now.
+  // The fleet may change between two pages: a page starts after the last device of the page before, wherever that is
+  // now.
   const at = after === undefined ? -1 : found.findIndex(({ deviceId }) => deviceId === after);
-  if (after !== undefined && at < 0) throw new ApiError(400, "invalid", "the page's last device is gone: begin anew");
+  if (after !== undefined && at < 0) throw new ApiError(400, "invalid", "the page's last device is gone: start again");
   const page = found.slice(at + 1, at + 1 + limit);
   const more = at + 1 + limit < found.length;
   return {
@@ -119,7 +120,7 @@ function orderOf(sort: string): (a: DeviceStanding, b: DeviceStanding, nowMs: nu
   }
   return (a, b, nowMs) => {
     const [x, y] = [read(a, nowMs), read(b, nowMs)];
-    // What is not known comes last, whichever way is sorted.
+    // Unknown values come last in either direction.
     if (x === undefined || y === undefined) {
       if (x !== y) return x === undefined ? 1 : -1;
     } else if (x !== y) return (x < y ? -1 : 1) * (down ? -1 : 1);

@@ -15,13 +15,13 @@ export class ApiError extends Error {
     super(message);
   }
 
-  /** What the answer says beside `code` and `message`. */
+  /** Further fields of the answer, beside `code` and `message`. */
   get details(): Readonly<Record<string, unknown>> {
     return {};
   }
 }
 
-/** Statuses of the codes that an operating fault may have; others are 503 where they pass, else 500. */
+/** Statuses of the codes that an operating fault may have; others are 503 if transient, otherwise 500. */
 const statuses: Readonly<Record<string, number>> = {
   "invalid": 400,
   "too-large": 413,
@@ -29,13 +29,13 @@ const statuses: Readonly<Record<string, number>> = {
   "not-found": 404,
 };
 
-/** The response for whatever was thrown. What nobody foresaw is logged, and told to the caller without details. */
+/** The response for a thrown error. An unexpected error is logged, and the caller gets no details. */
 export function errorResponse(error: unknown): Response {
   if (error instanceof ApiError) return jsonError(error.status, error.code, error.message, error.details);
   if (error instanceof SyncError) {
     const status = statuses[error.code] ?? (error.retryable ? 503 : 500);
     if (status < 500) return jsonError(status, error.code, error.message);
-    // Its text may name paths, tables and addresses, and anybody may have asked.
+    // Its text may name paths, tables and addresses, and the caller may be anybody.
     logger.error("a request failed: {error}", { error });
     return jsonError(
       status,

@@ -1,28 +1,32 @@
 /**
- * What happens, as it happens: `GET /api/feed`, a page of rows to be asked for again, and `GET /api/events`, the same as
- * server-sent events. See `feed/feed.ts` for what is told and what is not.
+ * Live events: `GET /api/feed`, a page of rows for polling, and `GET /api/events`, the same as server-sent events. See
+ * `feed/feed.ts` for what they contain.
  *
  * @module
  */
 import type { Context, Hono } from "npm:hono@^4.13.19";
 import type { Feed, FeedEvent } from "../feed/feed.ts";
 import type { FeedRow } from "../feed/rows.ts";
+import type { Access } from "./access.ts";
 import { ApiError } from "./errors.ts";
+import type { OpenStreams } from "./open_streams.ts";
 import { checkQuery, idOf, pageOf } from "./query.ts";
 
 /** What the routes work on. */
 export interface FeedRoutes {
   readonly feed: Feed;
   readonly now: () => number;
-  /** What the hello says beside the feed's scope: the schema's version. */
+  readonly access: Pick<Access, "holderOf">;
+  readonly streams: OpenStreams;
+  /** The hello's further content, beside the feed's scope: the schema's version. */
   readonly name: string;
 }
 
-/** Types of rows that can be asked for. `item` is a change with its item. */
+/** Types of rows that a client can request. `item` is a change with its item. */
 const types = ["change", "stage", "row", "item", "kept"] as const;
 type EventType = typeof types[number] | "gap";
 
-/** What of the feed is wanted. */
+/** The requested part of the feed. */
 export interface FeedFilter {
   /** Default: all. */
   readonly on?: ReadonlySet<EventType>;
@@ -31,26 +35,23 @@ export interface FeedFilter {
   readonly device?: string;
 }
 
-/** A poller comes each 10 s; one that is late must not lose its place. */
+/** A client polls every 10 s; a late one must not lose its place. */
 const pollInterestMs = 30_000;
 /** A stream of events renews its interest itself. */
 const streamInterestMs = 10_000, renewMs = 4_000;
-/** Proxies and browsers take a silent stream for dead after 30 s and more. */
+/** Proxies and browsers treat a silent stream as dead after 30 s or more. */
 const heartbeatMs = 15_000;
-/** Rows that wait for a slow reader; beyond, they are a gap. */
+/** Rows that wait for a slow reader; further ones become a gap. */
 const waitingMax = 1_000;
-/** Streams at once: each holds a connection and a ring's worth of rows. */
-const streamsMax = 200;
 
 const encoder = new TextEncoder();
 
 /** Adds the routes. */
-export function feedRoutes(app: Hono, { feed, now, name }: FeedRoutes): void {
-  let streams = 0;
+export function feedRoutes(app: Hono, { feed, now, name, access, streams }: FeedRoutes): void {
   app.get("/api/feed", (c) => {
     checkQuery(c, ["after", "limit", "on", "model", "device"]);
     const filter = filterOf(c), after = c.req.query("after"), { limit } = pageOf(c);
-    // Before reading: what happened while nobody watched is a gap.
+    // Before reading: events while nobody watched are a gap.
     feed.watch(pollInterestMs);
     const page = feed.after(after, after === undefined ? undefined : limit);
     const rows = page.rows.flatMap((row) =>
@@ -61,38 +62,39 @@ export function feedRoutes(app: Hono, { feed, now, name }: FeedRoutes): void {
   app.get("/api/events", (c) => {
     checkQuery(c, ["after", "on", "model", "device"]);
     const filter = filterOf(c), after = c.req.header("last-event-id") ?? c.req.query("after");
-    if (streams >= streamsMax) throw new ApiError(503, "busy", `${streamsMax} streams of events are open: try again`);
-    streams++;
-    const stream = eventStream(feed, { after, filter, now, hello: { schema: name }, ended: () => streams-- });
+    const { signal, free: ended } = streams.open(access.holderOf(c), c.req.raw.signal);
+    const stream = eventStream(feed, { after, filter, now, hello: { schema: name }, signal, ended });
     return new Response(stream, {
       headers: {
         "content-type": "text/event-stream; charset=utf-8",
         "cache-control": "no-store",
-        // Of nginx: a stream is to be passed on as it comes.
+        // For nginx: do not buffer the stream.
         "x-accel-buffering": "no",
       },
     });
   });
 }
 
-/** How a stream of events is opened. */
+/** Options of an event stream. */
 export interface EventStreamOptions {
-  /** Go on after this id (`Last-Event-ID`). */
+  /** Continue after this id (`Last-Event-ID`). */
   readonly after?: string;
   readonly filter?: FeedFilter;
   readonly now: () => number;
-  /** Told at the beginning, beside the feed's scope. */
+  /** Sent at the beginning, with the feed's scope. */
   readonly hello?: object;
+  /** The reader may not go on, or has gone. */
+  readonly signal?: AbortSignal;
   /** Called once, however it ended. */
   readonly ended?: () => void;
 }
 
 /**
- * The feed as server-sent events, until the reader goes or the feed closes. A reader that is slower than the feed loses rows, and
- * is told how many.
+ * The feed as server-sent events, until the reader goes or the feed closes. A reader that is slower than the feed loses
+ * rows, and learns how many.
  */
 export function eventStream(feed: Feed, options: EventStreamOptions): ReadableStream<Uint8Array> {
-  const { after, filter = {}, now, hello = {}, ended } = options;
+  const { after, filter = {}, now, hello = {}, signal, ended } = options;
   const waiting: string[] = [];
   let lost = 0, wake: (() => void) | undefined, isOver = false;
   const push = (text: string, isRow: boolean) => {
@@ -118,15 +120,19 @@ export function eventStream(feed: Feed, options: EventStreamOptions): ReadableSt
     isOver = true;
     stop();
     offClose();
+    signal?.removeEventListener("abort", leave);
     clearInterval(renew);
     clearInterval(heartbeat);
     wake?.();
     ended?.();
   };
-  const offClose = feed.closing(() => {
+  const leave = () => {
     push(eventText("bye", { at: now() }), false);
     over();
-  });
+  };
+  const offClose = feed.closing(leave);
+  signal?.addEventListener("abort", leave);
+  if (signal?.aborted) leave();
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
       if (waiting.length === 0 && !isOver) {
@@ -147,7 +153,7 @@ function eventText(type: string, told: object, id?: string): string {
   return `${id === undefined ? "" : `id: ${id}\n`}event: ${type}\ndata: ${JSON.stringify(told)}\n\n`;
 }
 
-/** The events that a row is to a reader: a change is also an `item`, where that is asked for and it is at hand. */
+/** The events of a row for a reader: a change is also an `item`, if requested and available. */
 function eventsOf(row: FeedRow, { on, model, device }: FeedFilter): [EventType, object][] {
   const wants = (type: EventType) => type === "gap" || !on || on.has(type);
   if (row.type !== "change") return isAbout(row, device) && wants(row.type) ? [[row.type, told(row)]] : [];

@@ -1,14 +1,15 @@
 /**
- * `POST /up` and `POST /sync`: what an MQTT rule or webhook forwards. Who the device is, is said by the *topic* (or the device
- * id) that the forwarder took from the broker, whose access rules guard it: never by the message.
+ * `POST /up` and `POST /sync`: messages that an MQTT rule or webhook forwards. The *topic* (or the device id)
+ * identifies the device, as the forwarder took it from the broker, whose access rules guard it; the message never does.
  *
  * | topic or device in | the body is |
  * | --- | --- |
  * | header `x-twintable-topic`, `x-twintable-device`, or query `?topic=`, `?device=` | the MQTT payload |
  * | the body: `{"topic": …, "payload": …}` or `{"device": …, "payload": …}` | an envelope, or an array of them |
  *
- * A payload that does not begin with `{`, `#` or `!` is base64: that alphabet has none of them, and all of ours begin so. An envelope's
- * payload may also be the message itself, as an object. Parts of large messages are bytes, not text: in an envelope only as base64.
+ * A payload that does not begin with `{`, `#` or `!` is base64: that alphabet has none of these characters, and all our
+ * payloads begin with one. An envelope's payload may also be the message itself, as an object. Parts of large messages
+ * are bytes, not text: in an envelope only as base64.
  *
  * @module
  */
@@ -27,7 +28,7 @@ export interface Forwarded {
 /** Envelopes in one request. */
 export const envelopesMax = 100;
 
-/** What a request says beside its body. */
+/** The parts of a request other than its body. */
 export interface ForwardedRequest {
   header(name: string): string | undefined;
   query(name: string): string | undefined;
@@ -36,7 +37,7 @@ export interface ForwardedRequest {
 
 const brace = 0x7b, hash = 0x23, exclamation = 0x21;
 
-/** Takes a forwarder's request apart. @throws ApiError 400 where it names no device, or carries no payload. */
+/** Parses a forwarder's request. @throws ApiError 400 if it names no device, or carries no payload. */
 export function forwardedOf(request: ForwardedRequest, prefix: string | undefined): Forwarded[] {
   const topic = request.header("x-twintable-topic") ?? request.query("topic");
   const device = request.header("x-twintable-device") ?? request.query("device");
@@ -82,7 +83,7 @@ function jsonOf(body: Uint8Array): unknown {
   try {
     return parseJson(new TextDecoder("utf-8", { fatal: true }).decode(body));
   } catch (error) {
-    // A RangeError of deep nesting is the body's fault as well.
+    // A RangeError for deep nesting is the body's fault as well.
     throw invalid(
       `the request names no topic and no device, and its body is not an envelope: ${(error as Error).message}`,
     );

@@ -1,9 +1,11 @@
 /**
- * A `fetch` handler as an HTTP server that no client can hold up: headers must be there in a time, a request as a whole in a
- * longer one, an answer must be read; a connection that asks for nothing is closed, and there are so many connections of all
- * and of an address. Above that the one that has waited longest without a request goes, so that new ones are served.
+ * A `fetch` handler as an HTTP server that no client can hold up: there are time limits for headers, for a whole
+ * request, and for reading an answer; an idle connection is closed; and the number of connections is bounded, in total
+ * and for each address. Beyond the bound, the connection that has waited longest without a request is closed, so that
+ * new ones are served.
  *
- * By `node:http`, because `Deno.serve` has no such limits: a client that sends half a header holds a descriptor for ever.
+ * It uses `node:http`, because `Deno.serve` has no such limits: a client that sends half a header would hold a
+ * descriptor for ever.
  *
  *     accepted ─▶ waiting (10 s to a whole header; the oldest gives way) ─▶ under way (60 s) ─▶ waiting (keep-alive, 75 s)
  *
@@ -12,23 +14,24 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { Readable } from "node:stream";
+import { isLoopback, OpenBySource } from "../address.ts";
 
 /** Bounds of a {@link HttpServer}. */
 export interface HttpLimits {
-  /** From a connection's begin, or a request's, until its headers are whole. */
+  /** From the start of a connection, or of a request, until its headers are complete. */
   readonly headersMs: number;
-  /** Until the request's body is. */
+  /** Until the request's body is complete. */
   readonly requestMs: number;
   /** Between requests. */
   readonly idleMs: number;
-  /** How long a client may read nothing of its answer. */
+  /** How long a client may stop reading its answer. */
   readonly unreadMs: number;
   readonly connections: number;
-  /** Of an address that is not this machine. */
+  /** For each address, of IPv6 each /64, except this machine's. */
   readonly perAddress: number;
 }
 
-/** 2,000 connections are some 40 MB, and leave descriptors to the broker. */
+/** 2,000 connections are some 40 MB, and leave descriptors for the broker. */
 export const httpLimits: HttpLimits = {
   headersMs: 10_000,
   requestMs: 60_000,
@@ -38,10 +41,10 @@ export const httpLimits: HttpLimits = {
   connections: 2_000,
   perAddress: 1_000,
 };
-/** Headers in all: a bearer token and what proxies add. */
+/** All headers together: a bearer token and what proxies add. */
 const headerBytesMax = 16 * 1024;
 
-/** As `Deno.serve` calls one. */
+/** A handler as `Deno.serve` calls it. */
 type Handler = (
   request: Request,
   info: { readonly remoteAddr: { readonly hostname: string } },
@@ -50,7 +53,7 @@ type Handler = (
 /** A server that listens. */
 export interface HttpServer {
   readonly port: number;
-  /** Takes no more connections, and resolves when the requests that are under way are answered. */
+  /** Accepts no more connections, and resolves when open requests are answered. */
   shutdown(): Promise<void>;
   /** Ends what is left. */
   destroy(): void;
@@ -75,7 +78,7 @@ export async function serveHttp(
     outgoing.once("close", () => connections.ends(incoming.socket));
     answer(handler, incoming, outgoing, limits).catch(() => incoming.socket.destroy());
   });
-  // What is no HTTP: nothing is owed to it, and its error is nobody's.
+  // Not HTTP: no answer is required, and its error is ignored.
   server.on("clientError", (_error: Error, socket: Socket) => socket.destroy());
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
@@ -98,39 +101,35 @@ function closed(server: Server, connections: Connections): Promise<void> {
   });
 }
 
-/** The connections that there are, and which of them wait without a request. */
-class Connections {
+/** The open connections, and which of them wait without a request. */
+export class Connections {
   readonly #all = new Set<Socket>();
   /** The one that has waited longest first. */
   readonly #waiting = new Set<Socket>();
-  readonly #byAddress = new Map<string, number>();
+  readonly #bySource = new OpenBySource();
   #closing = false;
 
   constructor(private readonly limits: HttpLimits) {}
 
   add(socket: Socket): void {
-    // A socket's errors end it; nobody else is to know.
+    // A socket's error ends only that socket.
     socket.on("error", () => {});
     const address = socket.remoteAddress ?? "", { perAddress, connections } = this.limits;
-    const count = (this.#byAddress.get(address) ?? 0) + 1;
-    if (count > perAddress && !isLoopback(address)) return void socket.destroy();
-    this.#byAddress.set(address, count);
+    if (!this.#bySource.enter(address, isLoopback(address) ? Infinity : perAddress)) return void socket.destroy();
     this.#all.add(socket);
     this.#waiting.add(socket);
     socket.once("close", () => {
       this.#forget(socket);
-      const left = this.#byAddress.get(address)! - 1;
-      if (left > 0) this.#byAddress.set(address, left);
-      else this.#byAddress.delete(address);
+      this.#bySource.leave(address);
     });
     if (this.#all.size <= connections) return;
-    // Where all others are under way, the new one is not taken.
+    // If all others have open requests, the new one is refused.
     const oldest = this.#waiting.values().next().value!;
     this.#forget(oldest);
     oldest.destroy();
   }
 
-  /** Its end is told later: until then it must count no more. */
+  /** Its close event comes later, but it must not count from now on. */
   #forget(socket: Socket): void {
     this.#all.delete(socket);
     this.#waiting.delete(socket);
@@ -156,10 +155,6 @@ class Connections {
   }
 }
 
-function isLoopback(address: string): boolean {
-  return address === "::1" || /^(?:::ffff:)?127\./.test(address);
-}
-
 async function answer(
   handler: Handler,
   incoming: IncomingMessage,
@@ -174,7 +169,7 @@ async function answer(
     : new Response("no request of ours\n", { status: 400 });
   const headers: [string, string][] = [...response.headers];
   for (const [name, value] of headers) outgoing.appendHeader(name, value);
-  // A body that nobody has read is not waited for: the connection ends with the answer.
+  // An unread body is not awaited: the connection ends with the answer.
   if (!incoming.complete && incoming.headers["content-length"] !== "0") outgoing.setHeader("connection", "close");
   outgoing.writeHead(response.status);
   try {
@@ -183,15 +178,15 @@ async function answer(
       if (!outgoing.write(chunk)) await drained(outgoing, limits.unreadMs);
     }
     outgoing.end();
-    // What is in the socket's buffer is to be read, too.
+    // The client must read the socket's buffer, too.
     if (!outgoing.writableFinished) await finished(outgoing, limits.unreadMs);
   } catch {
-    // The body failed, or nobody read it: the client sees an answer that is cut short.
+    // The body failed, or the client did not read it: the answer is cut short.
     outgoing.destroy();
   }
 }
 
-/** The request as `fetch` has it; undefined for what it can't have (TRACE, a target that is no path). */
+/** The request in `fetch`'s form; undefined if that cannot express it (TRACE, a target that is not a path). */
 function requestOf(incoming: IncomingMessage, signal: AbortSignal): Request | undefined {
   const { method = "GET", url = "/", rawHeaders } = incoming;
   try {
@@ -201,7 +196,7 @@ function requestOf(incoming: IncomingMessage, signal: AbortSignal): Request | un
     const hasBody = method !== "GET" && method !== "HEAD" &&
       (incoming.headers["content-length"] !== undefined || incoming.headers["transfer-encoding"] !== undefined);
     const body = hasBody ? Readable.toWeb(incoming) as ReadableStream<Uint8Array> : undefined;
-    // A target that is a whole URL names a host of its own: by the path alone it is this one's.
+    // A target that is a whole URL names its own host: only its path is used.
     const { pathname, search } = new URL(url, base);
     return new Request(new URL(`${pathname}${search}`, base), { method, headers, body, signal });
   } catch {
@@ -217,7 +212,7 @@ function finished(outgoing: ServerResponse, withinMs: number): Promise<void> {
   return event(outgoing, "finish", withinMs);
 }
 
-/** Waits for an event. @throws where it does not come, or the connection ends first */
+/** Waits for an event. @throws if it does not come in time, or the connection ends first */
 function event(outgoing: ServerResponse, name: "drain" | "finish", withinMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const done = (error?: Error) => {

@@ -1,9 +1,7 @@
 /**
- * The routes by which AWS and brokers hand things in: `/stream`, `/stream/lost`, `/up`, `/sync`. See `stream_event.ts` and `forwarded.ts` for
- * what they take.
- *
- * A forwarder learns whether its request could be read, not what became of it: that is answered to the device, over MQTT,
- * and a device without an answer sends again. So a webhook needs no retries.
+ * The routes by which AWS and brokers deliver data: `/stream`, `/stream/lost`, `/up`, `/sync`. See `stream_event.ts`
+ * and `forwarded.ts` for their formats. A forwarder learns whether its request could be read, not its result: the
+ * device gets that over MQTT, and a device without an answer sends again. So a webhook needs no retries.
  *
  * @module
  */
@@ -41,9 +39,9 @@ export interface IntakeOptions {
 const forwardedMax = 128, eventsMax = 16;
 const logger = new Log("api");
 
-/** The routes; they keep nothing but counters. */
+/** The routes; their only state is counters. */
 export class Intake {
-  /** What was handed in since the start. */
+  /** Counters since the start. */
   readonly counters = { streamEvents: 0, streamRecordsFailed: 0, forwarded: 0, forwardedMalformed: 0 };
   readonly #options: IntakeOptions;
   readonly #parts: SharedParts;
@@ -54,7 +52,7 @@ export class Intake {
   constructor(options: IntakeOptions) {
     this.#options = options;
     this.#parts = new SharedParts(options.tables.log, options.now);
-    // It sees whole messages only, of which it keeps nothing.
+    // It sees only whole messages, and stores nothing.
     this.#decoder = new Decoder({ now: options.now });
   }
 
@@ -70,7 +68,10 @@ export class Intake {
     });
   }
 
-  /** `POST /stream/lost`: AWS gave records up (too old, too often failed). Devices can't know: they all take a snapshot. */
+  /**
+   * `POST /stream/lost`: AWS discarded records (too old, or failed too often). Devices cannot know which: all take a
+   * snapshot.
+   */
   lost(c: Context): Promise<Response> {
     return this.#events.run(async () => {
       await this.#options.service.historyLost();
@@ -78,7 +79,7 @@ export class Intake {
     });
   }
 
-  /** `POST /up` and `POST /sync`. One message that is malformed spoils no other of its request. */
+  /** `POST /up` and `POST /sync`. A malformed message does not affect others of its request. */
   forwarded(c: Context): Promise<Response> {
     return this.#forwards.run(async () => {
       const body = await readBody(c.req.raw);
@@ -105,7 +106,7 @@ export class Intake {
     try {
       const header = partHeader(payload);
       if (!header) return this.#decoder.accept(payload, "up", deviceId, batchLimits);
-      // Strangers must not fill the log table; whole messages of theirs the service drops.
+      // Strangers must not fill the log table; the service drops their whole messages.
       if (!await this.#options.registry.identityOf(deviceId)) return undefined;
       return await this.#parts.accept(deviceId, header, payload);
     } catch (error) {

@@ -1,12 +1,12 @@
 /**
- * AWS IoT Core sends to an HTTPS destination only what is confirmed to want it: it posts once
- * `{"messageType": "DestinationConfirmation", "arn", "confirmationToken", "enableUrl"}`, without the rule's headers and so without the
+ * AWS IoT Core only sends to an HTTPS destination that has confirmed itself: it first posts `{"messageType":
+ * "DestinationConfirmation", "arn", "confirmationToken", "enableUrl"}`, without the rule's headers, and so without the
  * token, and waits for a GET of `enableUrl`
  * (https://docs.aws.amazon.com/iot/latest/developerguide/http-rule-action.html).
  *
- * Anybody may post such a thing. So `enableUrl` is asked only where it is AWS IoT's own address for that, one at a time and seldom:
- * what a stranger's destination then sends here lacks the token and is refused as ever. A request that bears the token may name
- * any address.
+ * Anybody may post such a request. So `enableUrl` is called only if it is AWS IoT's own address for that, one at a time
+ * and rarely: what a stranger's destination sends afterwards lacks the token and is refused as usual. A request with
+ * the token may name any address.
  *
  * @module
  */
@@ -24,10 +24,10 @@ const timeoutMs = 4_000;
 const logger = new Log("api");
 
 /**
- * The confirmation that a request carries; undefined: it is none. AWS names it in a header; the body is looked at also where there
- * is no token, with which a request is refused anyway.
+ * The confirmation in a request; undefined: it is not one. AWS marks it by a header; without a token, the body is read
+ * as well, because the request would be refused anyway.
  *
- * @throws ApiError 400, 413 for one that can't be read
+ * @throws ApiError 400, 413 for an unreadable one
  */
 export async function confirmationIn(request: Request): Promise<unknown> {
   const isNamed = request.headers.get("x-amz-rules-engine-message-type") === messageType;
@@ -51,7 +51,7 @@ export class IotDestinations {
   /**
    * Confirms the destination that a body names.
    *
-   * @throws ApiError 400 where it names none, 429 where there are too many, 502 where AWS does not take it
+   * @throws ApiError 400 if it names none, 429 if there are too many, 502 if AWS does not accept it
    */
   async confirm(body: unknown, bearsToken: boolean): Promise<void> {
     const { arn, enableUrl } = (body ?? {}) as Record<string, unknown>;
@@ -68,7 +68,9 @@ export class IotDestinations {
       response = await this.get(url, { redirect: "error", signal: AbortSignal.timeout(timeoutMs) });
       await response.body?.cancel();
     } catch (cause) {
-      throw new ApiError(502, "unavailable", `AWS IoT can't be reached to confirm: ${(cause as Error).message}`);
+      // The caller may be anybody: names of this network's resolver or proxy are for the log.
+      logger.warn("AWS IoT can't be reached to confirm {arn}: {error}", { arn: String(arn), error: cause });
+      throw new ApiError(502, "unavailable", "AWS IoT can't be reached to confirm; the log says why");
     }
     if (!response.ok) {
       throw new ApiError(502, "unavailable", `AWS IoT answered the confirmation with ${response.status}`);

@@ -13,7 +13,7 @@ import { checkQuery, idOf, pageOf, withToken } from "./query.ts";
 import { readObject } from "./request.ts";
 import { deleteItem, type Precondition, putItem, putItems } from "./write.ts";
 
-/** Items that one request puts at most: a body has 2 MB. */
+/** The most items that one request puts: a body has 2 MB. */
 const itemsMax = 1_000;
 /** A request that waits holds a connection. */
 const waitMaxMs = 10_000;
@@ -21,12 +21,12 @@ const waitMaxMs = 10_000;
 /** Adds the routes. */
 export function itemRoutes(app: Hono, items: TraceContext, noted: Noted): void {
   const { schema } = items;
-  /** The table as this request may write to it: what is written is noted before. */
+  /** The table for this request's writes: the audit notes each write before it is made. */
   const writing = (c: Context) => ({ ...items, data: auditedTable(schema, items.data, noted.of(c)) });
   app.get("/api/items/history", async (c) => {
     checkQuery(c, ["model", "key", "next"]);
     const model = modelNamed(schema, c.req.query("model"));
-    return c.json(withToken(await historyOf(items, model, keyIn(c.req.query("key")), pageOf(c).next)));
+    return c.json(withToken(await historyOf(items, model, keyIn(c.req.query("key")), { after: pageOf(c).next })));
   });
   app.get("/api/items/where", async (c) => {
     checkQuery(c, ["model", "key", "wait", "since"]);
@@ -46,7 +46,7 @@ export function itemRoutes(app: Hono, items: TraceContext, noted: Noted): void {
   });
   app.put("/api/items", async (c) => {
     const body = await readObject(c.req.raw), model = modelNamed(schema, body.model);
-    // Before the write: its entry in the log is of later.
+    // Taken before the write, so that its log entry is later.
     const at = new Date(items.now()).toISOString();
     const keepsUnknown = keepsUnknownOf(body.unknown), precondition = preconditionOf(c);
     if (body.items === undefined) {
@@ -80,7 +80,7 @@ function keepsUnknownOf(unknown: unknown): boolean {
   throw new ApiError(400, "invalid", `unknown is "refuse" (default) or "keep"`);
 }
 
-/** `If-Match: DIGEST` or `*`, `If-None-Match: *`; a digest may stand in quotes. @throws ApiError 400 */
+/** `If-Match: DIGEST` or `*`, `If-None-Match: *`; a digest may be in quotes. @throws ApiError 400 */
 function preconditionOf(c: Context): Precondition | undefined {
   const match = c.req.header("if-match")?.trim(), none = c.req.header("if-none-match")?.trim();
   if (match !== undefined && none !== undefined) {

@@ -1,5 +1,5 @@
 /**
- * Items over HTTP: listing them, as a cloud application does. What writes is in `write.ts`.
+ * Items over HTTP: listing them for a cloud application. `write.ts` has the writes.
  *
  * @module
  */
@@ -19,13 +19,13 @@ import type { Item } from "../../schema/values.ts";
 import type { DataTable, ItemPage, Query } from "../table/port.ts";
 import { ApiError } from "./errors.ts";
 
-/** What the items API works on. */
+/** The context of the items API. */
 export interface ItemsContext {
   readonly schema: Schema;
   readonly data: DataTable;
   readonly now: () => number;
   readonly random: () => number;
-  /** The account that a device belongs to, where it is known. */
+  /** The account to which a device belongs, if known. */
   accountOf(deviceId: string): Promise<string | undefined>;
 }
 
@@ -42,7 +42,7 @@ export interface Listing {
 /** An item as plain JSON. */
 export type PlainItem = Record<string, unknown>;
 
-/** Reads of the table for one request: a sparse listing gives a short page and goes on at the next. */
+/** Reads of the table for one request: a sparse listing gives a short page and continues at the next. */
 const readsMax = 20;
 
 /** The schema's model of this name. @throws ApiError 400, 404. */
@@ -55,9 +55,8 @@ export function modelNamed(schema: Schema, name: unknown): Model {
 }
 
 /**
- * A page of a model's items, of one device or account where that is asked. Items that name a device alone are of its account.
- *
- * @throws ApiError 400 where the model's items name neither
+ * A page of a model's items, on request of one device or account. Items that only name a device belong to its account.
+ * @throws ApiError 400 if the model's items name neither
  */
 export async function listItems(
   context: ItemsContext,
@@ -85,7 +84,7 @@ export async function listItems(
   return { items, digests, next: after };
 }
 
-/** An empty list would say that there are none. */
+/** An empty list would mean that there are none. */
 function checkNames({ model, deviceId, accountId }: Listing): void {
   const has = (role: IdentityRole) => fieldOf(model, model.identityNames[role]) !== undefined;
   if (deviceId !== undefined && !has("deviceId")) {
@@ -115,7 +114,7 @@ export function canQuery(schema: Schema, listing: Omit<Listing, "limit">): boole
   return queryOf(schema, { ...listing, limit: 1 }) !== undefined;
 }
 
-/** The query that lists it: by the primary key, else by the model's enumeration; undefined: only a scan does. */
+/** The query that lists it: by the primary key, otherwise by the model's enumeration; undefined: only a scan does. */
 function queryOf(schema: Schema, { model, deviceId, accountId }: Listing): Omit<Query, "limit"> | undefined {
   const get = (name: string) => idIn(model, { deviceId, accountId }, name);
   const hash = renderTemplate(model.hashKey.template, get);

@@ -1,6 +1,6 @@
 /**
- * `/api/openapi.json`: what the HTTP API takes and gives, as an OpenAPI 3.1 document. Written by hand beside the routes; a test
- * holds the two against each other (`tests/cloud/api/openapi_test.ts`).
+ * `/api/openapi.json`: the HTTP API's requests and answers, as an OpenAPI 3.1 document. Written by hand beside the
+ * routes; a test compares the two (`tests/cloud/api/openapi_test.ts`).
  *
  * @module
  */
@@ -21,7 +21,7 @@ interface Operation {
   /** Properties of the JSON answer; or the type of another content. Absent: JSON of some form. */
   readonly answer?: Readonly<Record<string, Json>> | string;
   readonly status?: number;
-  /** Statuses of refusals beside 400, 401 and 403, and what they mean. */
+  /** Statuses of refusals other than 400, 401 and 403, and their meaning. */
   readonly refusals?: Readonly<Record<number, string>>;
   /** It is open without a token. */
   readonly open?: true;
@@ -49,6 +49,28 @@ const order = {
   why: text,
   told: time,
   report: open,
+  table: { enum: ["rejected", "conflicts", "aside"] },
+  id: whole,
+  model: text,
+  force: flag,
+  repair: flag,
+  keysPerSecond: whole,
+};
+
+/** What the registry knows of a device, and what follows from it. */
+const device = {
+  "deviceId!": text,
+  "accountId!": text,
+  "createdMs!": number,
+  untilMs: number,
+  beforeUntilMs: number,
+  seenMs: number,
+  connected: flag,
+  report: open,
+  reportedMs: number,
+  "state!": { enum: ["online", "lagging", "trouble", "silent"] },
+  why: text,
+  lagMs: number,
 };
 
 const operations: Readonly<Record<string, Readonly<Record<string, Operation>>>> = {
@@ -66,7 +88,7 @@ const operations: Readonly<Record<string, Readonly<Record<string, Operation>>>> 
         "model!": text,
         item,
         items: listOf(item),
-        unknown: { enum: ["refuse", "keep"], description: "What becomes of properties that the schema lacks." },
+        unknown: { enum: ["refuse", "keep"], description: "How to handle properties that the schema lacks." },
       },
       answer: {
         item,
@@ -91,7 +113,7 @@ const operations: Readonly<Record<string, Readonly<Record<string, Operation>>>> 
     get: {
       summary: "What the log knows of an item, the newest first.",
       query: { ...key, next: page.next },
-      answer: { channel: text, versions: listOf(open), read: whole, next: text },
+      answer: { channel: text, versions: listOf(open), entries: whole, read: whole, next: text },
     },
   },
   "/api/items/where": {
@@ -107,14 +129,14 @@ const operations: Readonly<Record<string, Readonly<Record<string, Operation>>>> 
   },
   "/api/unidentified": {
     get: {
-      summary: "Items that no device can be told of.",
+      summary: "Items that reach no device.",
       query: page,
-      answer: { items: listOf(open), next: text },
+      answer: { "items!": listOf(open), "read!": whole, next: text },
     },
   },
   "/api/feed": {
     get: {
-      summary: "What happened after an id, for those who poll.",
+      summary: "Events after an id, for polling.",
       query: {
         after: "The `next` of the answer before.",
         limit: page.limit,
@@ -127,7 +149,7 @@ const operations: Readonly<Record<string, Readonly<Record<string, Operation>>>> 
   },
   "/api/events": {
     get: {
-      summary: "What happens, as server-sent events.",
+      summary: "Events as they happen, as server-sent events.",
       query: {
         after: "As Last-Event-ID.",
         on: "Types, by comma: change, item, stage, row, kept.",
@@ -141,41 +163,64 @@ const operations: Readonly<Record<string, Readonly<Record<string, Operation>>>> 
   },
   "/api/metrics": {
     get: {
-      summary: "What the workers did, minute by minute; null where there is no sample.",
+      summary: "The workers' activity, minute by minute; null where there is no sample.",
       query: {
         from: "ISO time or ms; default an hour before `to`.",
         to: "ISO time or ms; default now.",
         step: "Seconds, whole minutes; default 60.",
-        worker: "Of this worker alone.",
+        worker: "Of this worker only.",
+        namespace: "With `field`: what devices sent, in the place of what workers did.",
+        field: "The field.",
+        dimensions: 'Its dimensions as a JSON object: `{"Device":"d1"}`; default `{}`.',
       },
-      answer: { series: listOf(open), workers: listOf(text), read: whole },
+      answer: { series: listOf(open), workers: listOf(text), read: whole, fields: listOf(open) },
+    },
+  },
+  "/api/metrics/series": {
+    get: {
+      summary: "The series of fields that something arrived for in a day (UTC).",
+      query: {
+        namespace: "Of this namespace.",
+        field: "Of this field.",
+        at: "A time of the day; default now.",
+        ...page,
+      },
+      answer: { series: listOf(open), next: text },
     },
   },
   "/api/devices": {
     get: {
       summary: "The devices; with `q` or `sort` searched and sorted over all.",
       query: { ...page, q: "Words that all hold: `state:trouble account:acme outbox:>100`.", sort: "A field; `-lag`." },
-      answer: { devices: listOf(open), next: text, total: whole, states: open, asOf: time },
+      answer: { "devices!": listOf(open), next: text, total: whole, states: open, asOf: time },
+    },
+    post: {
+      summary: "Adds a device. The token in the answer can't be read again. Wants the scope admin.",
+      body: { "deviceId!": text, "accountId!": text, validSeconds: whole },
+      status: 201,
+      answer: { "deviceId!": text, "accountId!": text, "token!": text, untilMs: number },
+      refusals: { 409: "There is such a device." },
     },
   },
   "/api/devices/{device}": {
     get: {
       summary: "One device: identity, report, state.",
-      answer: { deviceId: text, state: text, report: open },
+      answer: device,
       refusals: unknownDevice,
     },
     delete: {
-      summary: "Takes a device out; with `erase` its items and all that is held of it, too. Wants the scope admin.",
+      summary:
+        "Revokes a device; with `erase` also deletes its items and all that is stored about it. Requires the scope admin.",
       query: { erase: "`true`: with everything." },
       refusals: unknownDevice,
     },
   },
   "/api/devices/{device}/erasure": {
-    get: { summary: "How far an erasure is, or its receipt.", refusals: unknownDevice },
+    get: { summary: "The progress of an erasure, or its receipt.", refusals: unknownDevice },
   },
   "/api/devices/{device}/verify": {
     get: {
-      summary: "What the last verification came to.",
+      summary: "The report of the last verification.",
       answer: { request: text, atMs: number, report: open },
       refusals: unknownDevice,
     },
@@ -195,9 +240,9 @@ const operations: Readonly<Record<string, Readonly<Record<string, Operation>>>> 
       refusals: unknownDevice,
     },
     post: {
-      summary: "Tells a device to do something, now or when it comes.",
+      summary: "Gives a device an order, now or when it connects.",
       body: {
-        "do!": { enum: ["sync", "verify", "retry", "restore", "drop"] },
+        "do!": { enum: ["sync", "verify", "retry", "restore", "drop", "rotate"] },
         table: { enum: ["rejected", "conflicts", "aside"] },
         id: whole,
         model: text,
@@ -210,14 +255,14 @@ const operations: Readonly<Record<string, Readonly<Record<string, Operation>>>> 
       answer: { order: text },
       refusals: {
         ...unknownDevice,
-        409: "The device has too many that are not done.",
+        409: "The device has too many open orders.",
         503: "Nothing is published here.",
       },
     },
   },
   "/api/devices/{device}/kept": {
     get: {
-      summary: "Asks a connected device what it keeps for people.",
+      summary: "Asks a connected device for the versions that it stores for people.",
       query: {
         table: "rejected (default), conflicts or aside.",
         model: "Of this model.",
@@ -225,7 +270,31 @@ const operations: Readonly<Record<string, Readonly<Record<string, Operation>>>> 
         limit: "At most 100.",
       },
       answer: { rows: listOf(open), next: whole },
-      refusals: { ...unknownDevice, 504: "It is away: `command` shows it on the device." },
+      refusals: { ...unknownDevice, 504: "It is not connected: `command` shows it on the device." },
+    },
+  },
+  "/api/claim-codes": {
+    post: {
+      summary: "Makes a code by which a device claims its credentials, once. Wants the scope admin.",
+      body: { "account!": text, device: text, validSeconds: whole },
+      status: 201,
+      answer: { code: text, until: time },
+      refusals: { 409: "There is such a device." },
+    },
+  },
+  "/api/claim": {
+    post: {
+      summary:
+        "Turns a claim code into a device's credentials: with a token or a certificate request that it has made.",
+      body: { "code!": text, "device!": text, token: text, csr: text },
+      answer: { device: text, account: text, certificate: text },
+      refusals: {
+        403: "The code is wrong, has expired, or was used.",
+        409: "There is such a device.",
+        429: "Too many tries.",
+        501: "No certificates are issued here.",
+      },
+      open: true,
     },
   },
   "/api/audit": {
@@ -239,10 +308,10 @@ const operations: Readonly<Record<string, Readonly<Record<string, Operation>>>> 
   "/healthz": { get: { summary: "The process is alive.", answer: "text/plain", open: true } },
   "/readyz": {
     get: {
-      summary: "It reaches what it needs.",
+      summary: "It reaches the services that it needs.",
       answer: "text/plain",
       open: true,
-      refusals: { 503: "What it does not reach." },
+      refusals: { 503: "The services that it does not reach." },
     },
   },
   "/stream": {
@@ -252,7 +321,7 @@ const operations: Readonly<Record<string, Readonly<Record<string, Operation>>>> 
       answer: { batchItemFailures: listOf(open) },
     },
   },
-  "/stream/lost": { post: { summary: "Records were given up: all devices take a snapshot.", body: {} } },
+  "/stream/lost": { post: { summary: "Records were discarded: all devices take a snapshot.", body: {} } },
   "/up": {
     post: {
       summary: "What devices published, from a broker (scope forward).",
@@ -278,6 +347,8 @@ export function openApi(schema: Schema): Json {
       title: "Twintable",
       version: config.version,
       description: `Schema ${schema.version}: ${models.join(", ")}.`,
+      // For `doctor`, which compares it with a device's.
+      "x-schema": { version: schema.version, fingerprint: schema.fingerprint },
     },
     security: [{ bearer: [] }],
     components: {

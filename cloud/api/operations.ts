@@ -1,6 +1,6 @@
 /**
- * The API's routes of operation: the audit, and taking devices out. What writes is noted in the audit before it is done; a
- * route that forgot to is noted by its path.
+ * The API's routes for operators: the audit, and decommissioning devices. The audit notes each write before it is done;
+ * for a route without its own note, it notes the path.
  *
  * @module
  */
@@ -15,20 +15,20 @@ import type { Bearer } from "./tokens.ts";
 
 const log = new Log("api");
 
-/** What is known of a request that was let in. */
+/** The context of an admitted request. */
 interface Asked {
   readonly who: string;
   readonly isAdmin: boolean;
   noted?: AuditEntry;
 }
 
-/** Who asks, and what is noted of it. */
+/** Who asks, and what the audit notes. */
 export class Noted {
   readonly #asked = new WeakMap<Request, Asked>();
 
   constructor(private readonly audit: Audit) {}
 
-  /** Notes a request that was let in; without a bearer the API is open on loopback. Then runs it. */
+  /** Notes an admitted request (without a bearer, the API is open on loopback), then runs it. */
   async run(c: Context, bearer: Bearer | undefined, next: () => Promise<void>): Promise<void> {
     const asked: Asked = { who: bearer?.name ?? "loopback", isAdmin: bearer?.may("admin") ?? true };
     this.#asked.set(c.req.raw, asked);
@@ -41,7 +41,7 @@ export class Noted {
     }
   }
 
-  /** Notes what is to be done now. @throws SyncError `unavailable`: then it must not be */
+  /** Notes the act that follows. @throws SyncError `unavailable`: then the act must not happen */
   async begin(c: Context, action: string, target: string): Promise<void> {
     const asked = this.#of(c), entry: AuditEntry = { who: asked.who, via: "api", action, target };
     await this.audit.note(entry);
@@ -64,7 +64,7 @@ export class Noted {
     return asked;
   }
 
-  /** It is done: that this can't be noted changes nothing of it. */
+  /** The act is done, even if this cannot be noted. */
   async #afterwards(entry: AuditEntry): Promise<void> {
     await this.audit.note(entry).catch((error) =>
       log.error("the audit lacks that {action} by {who} came to {outcome}: {error}", { ...entry, error })
@@ -72,16 +72,21 @@ export class Noted {
   }
 }
 
-/** What {@link addOperations} works on. */
+/** The context of {@link addOperations}. */
 export interface OperationsContext {
   readonly audit: Audit;
   readonly erasure: Erasure;
   readonly noted: Noted;
   readonly registry: Registry;
+  /** Clears what the broker retains of erased devices, if there is a way to it from here. */
+  readonly clearRetained: () => Promise<void>;
 }
 
 /** Adds the routes. */
-export function addOperations(app: Hono, { audit, erasure, noted, registry }: OperationsContext): void {
+export function addOperations(
+  app: Hono,
+  { audit, erasure, noted, registry, clearRetained }: OperationsContext,
+): void {
   app.get("/api/audit", async (c) => {
     noted.requireAdmin(c);
     const { from, to, who, limit, next } = queryOf(c, ["from", "to", "who", "limit", "next"]);
@@ -110,6 +115,7 @@ export function addOperations(app: Hono, { audit, erasure, noted, registry }: Op
     await noted.begin(c, "device.erase", deviceId);
     const state = await erasure.run(deviceId);
     if (!state) throw unknown(deviceId);
+    if (state.done) await clearRetained();
     return c.json(state, state.done ? 200 : 202);
   });
   app.get("/api/devices/:device/erasure", async (c) => {

@@ -1,5 +1,5 @@
 /**
- * What the HTTP API reads of a request's query: known names, ids, pages.
+ * Parses a request's query: known names, ids, pages.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { isId } from "../../schema.ts";
 import type { Registry } from "../sync/registry.ts";
 import { ApiError } from "./errors.ts";
 
-/** Items, or devices, of a page: by default, and at most. */
+/** Items or devices of a page: default and maximum. */
 const limitDefault = 100, limitMax = 1000;
 
 /** A mistyped name would widen the list. @throws ApiError 400 */
@@ -17,7 +17,7 @@ export function checkQuery(c: Context, known: readonly string[]): void {
   if (unknown !== undefined) throw new ApiError(400, "invalid", `unknown parameter ${JSON.stringify(unknown)}`);
 }
 
-/** The query's id of this name. @throws ApiError 400 where it can be no id */
+/** The query's id of this name. @throws ApiError 400 if it is not an id */
 export function idOf(c: Context, name: string): string | undefined {
   const id = c.req.query(name);
   if (id !== undefined && !isId(id)) {
@@ -26,7 +26,7 @@ export function idOf(c: Context, name: string): string | undefined {
   return id;
 }
 
-/** How much is wanted, and from where. @throws ApiError 400 */
+/** The page's size and start. @throws ApiError 400 */
 export function pageOf(c: Context): { limit: number; next?: string } {
   const text = c.req.query("limit");
   const limit = text === undefined ? limitDefault : Number(text);
@@ -51,12 +51,12 @@ function decodeToken(text: string): string {
     const bytes = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
     return new TextDecoder().decode(Uint8Array.from(bytes, (character) => character.charCodeAt(0)));
   } catch {
-    // Whatever atob dislikes: it is not a token of ours.
+    // Whatever atob rejects is not one of our tokens.
     throw new ApiError(400, "invalid", "next is not a token of a page");
   }
 }
 
-/** @throws ApiError 404 where the registry knows no such device */
+/** @throws ApiError 404 if the registry does not know the device */
 export async function knownDevice(registry: Registry, deviceId: string): Promise<string> {
   if (!isId(deviceId) || !await registry.identityOf(deviceId)) {
     throw new ApiError(404, "not-found", `there is no device "${deviceId}"`);

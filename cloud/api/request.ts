@@ -1,10 +1,11 @@
 /**
- * What the HTTP API reads of a request: its body, of a bounded size and in a bounded time.
+ * Reads a request's body, with a bound on size and time.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 import { parsePlain } from "../../schema.ts";
+import { within } from "../../protocol/within.ts";
 import { ApiError } from "./errors.ts";
 
 /** Larger than any item: 400 KB of DynamoDB's counting, with base64 and escapes. */
@@ -26,7 +27,7 @@ export async function readObject(request: Request): Promise<Record<string, unkno
   return body as Record<string, unknown>;
 }
 
-/** The body as JSON. Texts stand for numbers in an event of AWS: nothing is lost. @throws ApiError 400, 413. */
+/** The body as JSON. In an event of AWS, numbers are texts: nothing is lost. @throws ApiError 400, 413. */
 export async function readJson(request: Request, bytesMax: number): Promise<unknown> {
   const body = await readBody(request, bytesMax);
   try {
@@ -40,31 +41,32 @@ export async function readJson(request: Request, bytesMax: number): Promise<unkn
 const bodyMs = 20_000;
 
 /**
- * The body's bytes: reads no more than is allowed, whatever length the request claims, and not for long.
+ * The body's bytes: reads no more than is allowed, whatever length the request claims, and for a limited time.
  *
  * @throws ApiError 408, 413.
  */
 export async function readBody(request: Request, bytesMax = bodyBytesMax, timeoutMs = bodyMs): Promise<Uint8Array> {
   const reader = request.body?.getReader();
   if (!reader) return new Uint8Array();
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<"late">((resolve) => timer = setTimeout(() => resolve("late"), timeoutMs));
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
   try {
-    for (;;) {
-      const read = await Promise.race([reader.read(), late]);
-      if (read === "late") throw new ApiError(408, "late", `the body did not come within ${timeoutMs} ms`);
-      if (read.done) return Buffer.concat(chunks);
-      bytes += read.value.length;
-      if (bytes > bytesMax) throw new ApiError(413, "too-large", `the body is above ${bytesMax} bytes`);
-      chunks.push(read.value);
-    }
+    const body = await within(timeoutMs, readAll(reader, bytesMax));
+    if (!body) throw new ApiError(408, "late", `the body did not come within ${timeoutMs} ms`);
+    return body;
   } catch (error) {
-    // Not waited for: it ends when the connection does.
+    // Not awaited: it ends with the connection.
     reader.cancel().catch(() => {});
     throw error;
-  } finally {
-    clearTimeout(timer);
+  }
+}
+
+async function readAll(reader: ReadableStreamDefaultReader<Uint8Array>, bytesMax: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for (;;) {
+    const read = await reader.read();
+    if (read.done) return Buffer.concat(chunks);
+    bytes += read.value.length;
+    if (bytes > bytesMax) throw new ApiError(413, "too-large", `the body is above ${bytesMax} bytes`);
+    chunks.push(read.value);
   }
 }

@@ -1,11 +1,11 @@
 /**
- * Parts of large messages, put together in the log table: the parts of one message may reach different instances of the
- * handler. Whoever finds that all are there takes the message over. Two may find it at once; then it is handled twice,
- * which changes nothing.
+ * Parts of large messages, reassembled in the log table, because the parts of one message may reach different instances
+ * of the handler. The instance that finds all parts handles the message. Two may find them at once; then the message is
+ * handled twice, which is harmless.
  *
  * In the log table, for {@link keptSeconds}: `partdata#<device>#<id>` / `<index>`: the part; `part#<device>` /
- * `<id>#<index>`: that it is there, so that looking whether all are reads no data. The part is written first: a mark whose part
- * is missing can't be seen.
+ * `<id>#<index>`: a mark that it is there, so that checking for completeness reads no data. The part is written first:
+ * a mark whose part is missing can't be seen.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import type { Table, Write } from "../table/port.ts";
 import { SyncError } from "../../schema/errors.ts";
 import { ApiError } from "./errors.ts";
 
-/** How long parts are kept, as long as an MQTT worker keeps them. */
+/** How long parts are stored, as long as an MQTT worker holds them. */
 const keptSeconds = 60;
 /** A part must fit a table's item of 400 KB, with room for its key. */
 const partBytesMax = 390 * 1024;
@@ -34,9 +34,8 @@ export class SharedParts {
   }
 
   /**
-   * Stores a part; gives the message where it was the last.
-   *
-   * @throws ApiError 413 where part or message are too large; SyncError where the parts make no message, or the table fails
+   * Stores a part; returns the message if it was the last. @throws ApiError 413 if the part or message is too large;
+   * SyncError if the parts do not make a message, or the table fails
    */
   async accept(deviceId: string, header: PartHeader, payload: Uint8Array): Promise<FromDevice | undefined> {
     const { id, index, count } = header;
@@ -71,7 +70,7 @@ export class SharedParts {
         message = decoder.accept(bytes, "up", deviceId, batchLimits);
       }
     } finally {
-      // The data expires. Without the marks, the parts of a later transmission are counted anew.
+      // The data expires. Without the marks, the parts of a later transmission are counted again.
       await this.#write(marks.map((sort) => ({ op: "delete", key: [`part#${deviceId}`, sort] })));
     }
     return message;
@@ -90,7 +89,7 @@ export class SharedParts {
         after,
       });
       for (const item of page.items) {
-        // Another count: the same message, cut for another limit. Expired: its data may be gone.
+        // Another count means the same message, cut for another limit. If expired, its data may be gone.
         if (item.count === count && Number(item.expires) > nowSeconds) found.push(String(item.sort));
       }
       after = page.next;

@@ -1,10 +1,11 @@
 /**
- * `POST /stream`: a batch of the table's stream, as a Lambda function forwards it (`{Records: […]}`), as EventBridge Pipes
- * posts it (an array), or a single record of a pipe. The answer is what AWS wants of a target that reports partial
- * failures: `{"batchItemFailures": [{"itemIdentifier": …}]}`, empty where all is done, with sequence numbers for Lambda and event ids
- * for a pipe. AWS delivers again from the first failure on; what was done already is done once more, harmlessly.
+ * `POST /stream`: a batch of the table's stream, as a Lambda function forwards it (`{Records: […]}`), as EventBridge
+ * Pipes posts it (an array), or a single record of a pipe. The answer has the form that AWS requires of a target that
+ * reports partial failures: `{"batchItemFailures": [{"itemIdentifier": …}]}`, empty if all is done, with sequence
+ * numbers for Lambda and event ids for a pipe. AWS delivers again from the first failure on; doing a record twice is
+ * harmless.
  *
- * A record is done when it stands in its channels' logs *and* is published. Records of one channel fail together, so that
+ * A record is done when it is in its channels' logs *and* is published. Records of one channel fail together, so that
  * the order of a key's changes holds whatever part of a batch fails.
  *
  * @module
@@ -15,10 +16,10 @@ import { SyncError } from "../../schema/errors.ts";
 import type { CloudService } from "../sync/service.ts";
 import { ApiError } from "./errors.ts";
 
-/** AWS hands a target 6 MB at most (Lambda's synchronous payload); escapes of a forwarder may add to it. */
+/** AWS passes at most 6 MB to a target (Lambda's synchronous payload); escapes of a forwarder may add to it. */
 export const streamBodyBytesMax = 8 * 1024 * 1024;
 
-/** What is done with an event. */
+/** The handling of an event. */
 export interface StreamContext {
   readonly schema: Schema;
   readonly service: Pick<CloudService, "fanOutParts" | "recordDropped" | "recordRefused">;
@@ -34,9 +35,9 @@ export interface StreamAnswer {
 /**
  * Passes an event's records on.
  *
- * @returns the answer and its status: 200, but 503 where nothing of a pipe's event was done. Only Lambda and Step Functions
- * read an answer's body; an API destination, which gets one record at a time, has the status alone.
- * @throws ApiError 400 where the event is none; nothing of it was done.
+ * @returns the answer and its status: 200, but 503 if nothing of a pipe's event was done. Only Lambda and Step
+ * Functions read an answer's body; an API destination, which gets one record at a time, only uses the status. @throws
+ * ApiError 400 if the event is malformed; nothing of it was done.
  */
 export async function handleStreamEvent(
   { schema, service, timeoutMs }: StreamContext,
@@ -57,8 +58,8 @@ export async function handleStreamEvent(
 }
 
 /**
- * The records that can't be passed on: those of a stream that tells too little fail, so that nothing of it is lost once the
- * stream is set up as it must be; one of another table, or one that nobody can read, is done with.
+ * The records that can't be passed on: records of a stream without images fail, so that nothing is lost once the stream
+ * is configured correctly; a record of another table, or an unreadable one, counts as done.
  *
  * @returns the indexes of those that fail
  */

@@ -1,10 +1,10 @@
 /**
- * The API's bearer tokens: several at a time, each with a name, what it may do and until when. A token is compared by its
- * hash, and all are compared whichever fits, so that the time taken tells nothing.
+ * The API's bearer tokens: several at a time, each with a name, scopes and an expiry. Tokens are compared by hash, and
+ * always all of them, so that the time taken reveals nothing.
  *
  * | scope | opens |
  * | --- | --- |
- * | `read` | `GET` of `/api` and `/metrics` |
+ * | `read` | `GET` of `/api` and `/metrics`; notifications at the embedded broker |
  * | `write` | the same, and every other method of `/api` |
  * | `forward` | `/stream`, `/stream/lost`, `/up`, `/sync` |
  * | `admin` | everything |
@@ -22,11 +22,11 @@ const scopes: readonly Scope[] = ["read", "write", "forward", "admin"];
 
 /** One token. */
 export interface ApiToken {
-  /** Who has it: for people, and for the audit. */
+  /** The bearer's name: for people, and for the audit. */
   readonly name: string;
   /** SHA-256 of the token, 64 hex digits. */
   readonly hash: string;
-  /** What it lets its bearer do. */
+  /** What its bearer may do. */
   readonly scopes: readonly Scope[];
   /** ms since 1970; absent: never expires. */
   readonly untilMs?: number;
@@ -48,10 +48,10 @@ export function singleToken(token: string): ApiToken[] {
 }
 
 /**
- * The tokens of a file's text: a JSON list of `{"name": "grafana", "sha256": "…", "scopes": ["read"], "expires": "2027-01-01"}`;
- * `token` in the place of `sha256` has it in the clear.
+ * The tokens of a file's text: a JSON list of `{"name": "grafana", "sha256": "…", "scopes": ["read"], "expires":
+ * "2027-01-01"}`; `token` instead of `sha256` holds it in the clear.
  *
- * @throws SyncError `config` naming the entry that is wrong, and never its token
+ * @throws SyncError `config` naming the faulty entry, and never its token
  */
 export function tokensOf(list: unknown, file: string): ApiToken[] {
   const refuse = (why: string): never => {
@@ -73,6 +73,7 @@ export function tokensOf(list: unknown, file: string): ApiToken[] {
     if (typeof sha256 === "string" && !/^[0-9a-f]{64}$/.test(sha256)) {
       return refuse(`sha256 of "${name}" is 64 hex digits`);
     }
+    if (sha256 === hashOfNothing) return refuse(`sha256 of "${name}" is that of an empty text`);
     if (typeof token === "string" && token.length < 16) {
       return refuse(`the token of "${name}" is shorter than 16 characters`);
     }
@@ -87,22 +88,41 @@ export function tokensOf(list: unknown, file: string): ApiToken[] {
   });
 }
 
-/**
- * Whose request it is.
- *
- * @throws ApiError 401 without a valid token, 403 where it may not do this
- */
-export function bearerOf(header: string | undefined, tokens: readonly ApiToken[], scope: Scope, nowMs: number): Bearer {
-  const given = Buffer.from(tokenHash(/^Bearer +(\S+)$/i.exec(header ?? "")?.[1] ?? ""), "hex");
+/** Of no token at all: what an unset variable gives whoever computes a hash by hand. */
+const hashOfNothing = tokenHash("");
+
+/** The valid token with this hash, 64 hex digits. Nothing is no token, whatever the list says. */
+export function tokenOf(hash: string, tokens: readonly ApiToken[], nowMs: number): ApiToken | undefined {
+  if (hash === hashOfNothing) return undefined;
+  const given = Buffer.from(hash, "hex");
   let found: ApiToken | undefined;
   for (const token of tokens) {
     const fits = timingSafeEqual(given, Buffer.from(token.hash, "hex"));
     if (fits && nowMs < (token.untilMs ?? Infinity)) found = token;
   }
+  return found;
+}
+
+/** Whether a token's scopes include this one. */
+export function allows({ scopes }: ApiToken, wanted: Scope): boolean {
+  return scopes.includes(wanted) || scopes.includes("admin") || (wanted === "read" && scopes.includes("write"));
+}
+
+/** Whether the token of this hash may do that now: for what goes on after its request. */
+export function stillMay(hash: string, tokens: readonly ApiToken[], scope: Scope, nowMs: number): boolean {
+  const token = tokenOf(hash, tokens, nowMs);
+  return token !== undefined && allows(token, scope);
+}
+
+/** The hash of the token in a request's `authorization`, or of nothing. */
+export function hashIn(header: string | undefined): string {
+  return tokenHash(/^Bearer +(\S+)$/i.exec(header ?? "")?.[1] ?? "");
+}
+
+/** The bearer of a request. @throws ApiError 401 without a valid token, 403 if it may not do this */
+export function bearerOf(header: string | undefined, tokens: readonly ApiToken[], scope: Scope, nowMs: number): Bearer {
+  const found = tokenOf(hashIn(header), tokens, nowMs);
   if (!found) throw new ApiError(401, "unauthorized", "a valid bearer token is required");
-  const { name, scopes } = found;
-  const may = (wanted: Scope) =>
-    scopes.includes(wanted) || scopes.includes("admin") || (wanted === "read" && scopes.includes("write"));
-  if (!may(scope)) throw new ApiError(403, "forbidden", `this token may not ${scope}`);
-  return { name, may };
+  if (!allows(found, scope)) throw new ApiError(403, "forbidden", `this token may not ${scope}`);
+  return { name: found.name, may: (wanted) => allows(found, wanted) };
 }

@@ -1,6 +1,6 @@
 /**
- * A file of API tokens: read at the start, and again when it changes, so that tokens are rotated without a restart. A change
- * that makes no list is logged, and changes nothing.
+ * A file of API tokens: read at the start, and again when it changes, so that tokens are rotated without a restart. A
+ * change to an invalid list is logged, and has no effect.
  *
  * @module
  */
@@ -12,16 +12,16 @@ import { type ApiToken, tokensOf } from "./tokens.ts";
 
 const log = new Log("api");
 
-/** How often it is looked whether the file has changed, ms. */
+/** How often the file is checked for changes, ms. */
 const lookEveryMs = 1_000;
 
-/** The tokens of a text in JSON5. @throws SyncError `config` where it is not a list of tokens; never with its content */
+/** The tokens of a text in JSON5. @throws SyncError `config` if it is not a list of tokens; never with its content */
 export function parseTokens(text: string, source: string): ApiToken[] {
   let list: unknown;
   try {
     list = JSON5.parse(text);
   } catch {
-    // No cause: what the reader says of it quotes the text.
+    // Without a cause: the parser's error quotes the text.
     throw new SyncError("config", `${source} is not JSON5`);
   }
   return tokensOf(list, source);
@@ -44,10 +44,8 @@ async function versionOf(file: string): Promise<string> {
 }
 
 /**
- * The tokens as the file has them, whenever it is asked.
- *
- * @param option who names the file, for messages: `--tokens`
- * @throws SyncError `config` where it can't be read at the start, or is not a list of tokens
+ * The file's present tokens. @param option the option that names the file, for messages: `--tokens`
+ * @throws SyncError `config` if it can't be read at the start, or is not a list of tokens
  */
 export async function openTokens(file: string, option = "--tokens"): Promise<() => readonly ApiToken[]> {
   const source = `${option}: ${file}`;

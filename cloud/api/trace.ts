@@ -1,7 +1,8 @@
 /**
- * What became of an item: `GET /api/items/history`, which entries of its channel's log name it; `GET /api/items/where`, how far
- * its last change got: saved, logged, on the device. Both read the log backwards, a bounded part at a time, and say what that
- * costs. The log keeps keys, not values, for some days; models that only go up are not in it.
+ * The history and the whereabouts of an item: `GET /api/items/history`, the entries of its channel's log that name it;
+ * `GET /api/items/where`, how far its last change got: saved, logged, on the device. Both read the log backwards, a
+ * bounded part at a time, and report the cost. The log stores keys, not values, for some days; models that only sync up
+ * are not in it.
  *
  * @module
  */
@@ -10,7 +11,8 @@ import type { Channel, Key } from "../../protocol.ts";
 import { keyText } from "../../protocol/keys.ts";
 import { comesDown } from "../../schema/direction.ts";
 import type { Model } from "../../schema/model.ts";
-import type { ChannelLog, LogEntry, LogKey } from "../sync/channel_log.ts";
+import type { ChannelLog } from "../sync/channel_log.ts";
+import type { LogEntry, LogKey } from "../sync/log_items.ts";
 import type { DeviceStanding, Fleet } from "../sync/fleet.ts";
 import { ApiError } from "./errors.ts";
 import type { ItemsContext, PlainItem } from "./items.ts";
@@ -20,7 +22,7 @@ import { keyAttributes, keyOfPlain } from "./write.ts";
 export interface TraceContext extends ItemsContext {
   readonly log: Pick<ChannelLog, "back" | "state">;
   readonly fleet: Pick<Fleet, "all" | "one" | "told">;
-  /** Asks a channel's devices where they are; absent: nobody can be asked. */
+  /** Asks a channel's devices for their positions; absent: nobody can be asked. */
   readonly askWhere?: (channel: Channel) => Promise<void>;
 }
 
@@ -29,30 +31,36 @@ export interface Version {
   readonly seq: number;
   /** When it was logged, ISO text. */
   readonly at: string;
-  /** The device that wrote it, where the entry tells; else `cloud or another device`. */
+  /** The device that wrote it, if the entry says so; otherwise `cloud or another device`. */
   readonly by?: string;
+  /** Of a device's own write: the version's stamp. */
+  readonly stamp?: number;
   /** A removal, or one in between. */
   readonly removed?: true;
 }
 
 /** What the log knows of an item, the newest first. */
 export interface History {
-  /** The channel that the item's changes go down on; absent: they go nowhere, and nothing is kept of them. */
+  /**
+   * The channel that the item's changes go down on; absent: they are not sent down, and the log has nothing of them.
+   */
   readonly channel?: Channel;
   readonly versions: readonly Version[];
+  /** Entries of the log that were read. */
+  readonly entries: number;
   /** Read units of 4 KB that this took. */
   readonly read: number;
-  /** Where to look further back. */
+  /** The token for the next, older page. */
   readonly next?: string;
 }
 
 /** How far an item's last change got. */
 export interface Where {
-  /** The item as it is in the table, null where it is not. */
+  /** The item as it is in the table; null if absent. */
   readonly item: PlainItem | null;
   readonly digest?: string;
   readonly channel?: Channel;
-  /** The last entry that names it; absent: none in what was read. */
+  /** The last entry that names it; absent: none in the part that was read. */
   readonly logged?: { readonly seq: number; readonly at: string };
   /** Of the devices that read the channel. */
   readonly devices?: {
@@ -66,7 +74,7 @@ export interface Where {
   readonly read: number;
 }
 
-/** What is asked of {@link whereIs}. */
+/** Options of {@link whereIs}. */
 export interface WhereOptions {
   readonly waitMs?: number;
   readonly sinceMs?: number;
@@ -75,42 +83,48 @@ export interface WhereOptions {
 }
 
 /** Bytes and entries of the log that one request reads. */
-const historyBytesMax = 1024 * 1024, historyEntriesMax = 5_000;
-/** The last change of an item that is looked at now is among the last. */
+export const historyBytesMax = 1024 * 1024;
+const historyEntriesMax = 5_000;
+/** The last change of an item that somebody looks at now is usually recent. */
 const whereEntriesMax = 100;
 /** An entry has 50 KB at most, and most have one. */
 const pageEntries = 100;
-/** Devices that are asked where they are at once. */
+/** The most devices that are asked for their positions at once. */
 const askedMax = 100;
-/** Looks at what devices say come so often while it is waited for, ms. */
+/** How often reported positions are checked while waiting, ms. */
 const lookEveryMs = 20;
 
-/** What the log knows of an item. @throws ApiError 400 for a key that is none */
+/**
+ * What the log knows of an item.
+ *
+ * @param options `after`: the `next` of the page before; `entriesMax`: entries to read at most
+ * @throws ApiError 400 for an invalid key
+ */
 export async function historyOf(
   context: TraceContext,
   model: Model,
   plain: unknown,
-  after?: string,
+  { after, entriesMax = historyEntriesMax }: { readonly after?: string; readonly entriesMax?: number } = {},
 ): Promise<History> {
   const key = keyOfPlain(context, model, plain), channel = channelOfKey(context, model, plain);
-  if (channel === undefined) return { versions: [], read: 0 };
+  if (channel === undefined) return { versions: [], entries: 0, read: 0 };
   const versions: Version[] = [];
   let bytes = 0, entries = 0, next = after;
   do {
-    const page = await context.log.back(channel, { limit: pageEntries, after: next });
+    const page = await context.log.back(channel, { limit: Math.min(pageEntries, entriesMax - entries), after: next });
     bytes += page.bytes;
     entries += page.entries.length;
     next = page.next;
     for (const entry of page.entries) versions.push(...versionIn(entry, key, channel));
-  } while (next !== undefined && bytes < historyBytesMax && entries < historyEntriesMax);
-  return { channel, versions, read: units(bytes), ...(next === undefined ? {} : { next }) };
+  } while (next !== undefined && bytes < historyBytesMax && entries < entriesMax);
+  return { channel, versions, entries, read: units(bytes), ...(next === undefined ? {} : { next }) };
 }
 
 /**
  * How far an item's last change got.
  *
- * @param waitMs as long it is waited until every connected device has it; devices are asked
- * @param sinceMs entries of before are of earlier changes
+ * @param waitMs how long to wait until every connected device has it; the devices are asked
+ * @param sinceMs entries from before belong to earlier changes
  */
 export async function whereIs(
   context: TraceContext,
@@ -137,7 +151,7 @@ export async function whereIs(
       asked = true;
       await context.askWhere?.(channel);
     }
-    // In the log it is found at once by the next look; on devices when they say so.
+    // The next read finds it in the log; devices report when they have it.
     while (found && !isDone() && now() < untilMs) await sleep(lookEveryMs);
     if (found || now() >= untilMs) {
       return { ...saved, channel, ...(logged ? { logged } : {}), devices: count(), read: units(bytes) };
@@ -146,7 +160,7 @@ export async function whereIs(
   }
 }
 
-/** The channel that the item's changes go down on; undefined: they go nowhere. */
+/** The channel that the item's changes go down on; undefined: they are not sent down. */
 function channelOfKey(context: ItemsContext, model: Model, plain: unknown): Channel | undefined {
   if (!comesDown(model)) return undefined;
   const channel = channelOf(model, keyAttributes(context, model, plain));
@@ -168,6 +182,7 @@ function versionIn(entry: LogEntry, key: Key, channel: Channel): Version[] {
     seq: entry.seq,
     at: new Date(entry.timeMs).toISOString(),
     ...(by === undefined ? {} : { by }),
+    ...(found.mark ? { stamp: found.mark.version[1] } : {}),
     ...(found.was || found.removed ? { removed: true } : {}),
   }];
 }

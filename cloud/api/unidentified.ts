@@ -1,6 +1,6 @@
 /**
- * Items of the table that are meant for devices and reach none: without a type, or without the id that their scope needs, where
- * the key does not tell it either. They are counted as they change (`items_unidentified`); this lists those that there are.
+ * Items of the table that are meant for devices and reach none: without a type, or without the id that their scope
+ * needs, if the key does not contain it either. Their changes are counted (`items_unidentified`); this lists the items.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { Schema } from "../../schema/model.ts";
 import { unidentified } from "../sync/visible.ts";
 import type { DataTable } from "../table/port.ts";
 
-/** One of them: its key in the table, and why no device can be told of it. */
+/** One of them: its key in the table, and why it reaches no device. */
 export interface UnidentifiedItem {
   readonly key: readonly [hash: string, sort: string];
   readonly why: string;
@@ -19,9 +19,9 @@ export interface UnidentifiedItem {
 const readsMax = 10, readItems = 500;
 
 /**
- * A page of them, in no order; reads the whole table as it goes on.
+ * A page of them, in no order; all pages together read the whole table.
  *
- * @param options.limit about so many
+ * @param options.limit approximate number of items
  */
 export async function listUnidentified(
   { schema, data }: { readonly schema: Schema; readonly data: Pick<DataTable, "scan"> },

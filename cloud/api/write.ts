@@ -1,10 +1,10 @@
 /**
- * Items over HTTP: putting and deleting, as a cloud application does. They write to the table and nothing else: the change
- * reaches devices through the stream, like anybody's.
+ * Items over HTTP: putting and deleting for a cloud application. These only write to the table: the change reaches
+ * devices through the stream, like any other writer's.
  *
- * A writer may say which version of the item it has seen (`If-Match`, the digest that a list or a write answered), or that it
- * has seen none (`If-None-Match: *`): where the table has another, nothing is written, and the answer, 412, has the item as it
- * is now. Every write answers what it replaced, so that it can be undone on the condition that nobody has written since.
+ * A writer may say which version of the item it has seen (`If-Match`, with the digest from a list or a write), or that
+ * it has seen none (`If-None-Match: *`): if the table has another, nothing is written, and the answer, 412, contains
+ * the present item. Every write returns what it replaced, so that it can be undone if nobody has written since.
  *
  * @module
  */
@@ -38,13 +38,13 @@ export type Precondition = { readonly digest: string } | "any" | "none";
 /** How an item is put. */
 export interface PutOptions {
   readonly precondition?: Precondition;
-  /** Store properties that the schema does not have, which are refused otherwise. */
+  /** Store properties that the schema does not have; otherwise they are refused. */
   readonly keepsUnknown?: boolean;
 }
 
 /** What a write did. */
 export interface Written {
-  /** The item as it is now; absent: deleted. */
+  /** The present item; absent: deleted. */
   readonly item?: PlainItem;
   /** Its digest, for `If-Match`. */
   readonly digest?: string;
@@ -71,9 +71,9 @@ export class PreconditionError extends ApiError {
   }
 }
 
-/** Bytes of items that come back at a time; many are written in as many goes as that takes. */
+/** Bytes of items that one write call returns; many items are written in several calls. */
 const returnedBytesMax = 8 * 1024 * 1024;
-/** Attributes that are compared where all of them are too many for a condition. */
+/** Attributes that are compared if all of them are too many for a condition. */
 const narrowAttributesMax = 40;
 
 /** Puts an item: replaces what is there, fills in defaults and ids, sets timestamps. Without `_source` and `_stamp`. */
@@ -95,7 +95,10 @@ export async function putItem(
   return written(context, model, item, old);
 }
 
-/** Puts many, each by itself; results in their order. Several of one key are refused: their order would be chance. */
+/**
+ * Puts many, each by itself; results in their order. Several with one key are refused, because their order would be
+ * undefined.
+ */
 export async function putItems(
   context: ItemsContext,
   model: Model,
@@ -121,7 +124,7 @@ export async function putItems(
     const outcomes = await context.data.write(left.map(({ write }) => write), { returnedBytesMax });
     const again = left.filter((_, i) => outcomes[i]!.outcome === "throttled");
     left.forEach(({ at, write: { item } }, i) => results[at] = resultOf(context.schema, model, item, outcomes[i]!));
-    // What came back filled the room: the first always fits. Where nothing was written the table throttles.
+    // The returned items filled the limit: the first always fits. If nothing was written, the table throttles.
     left = again.length < left.length ? again : [];
   }
   return results;
@@ -155,7 +158,7 @@ export async function deleteItem(
   return written(context, model, undefined, old);
 }
 
-/** The key that a plain item's attributes make; others than the key's are not looked at. @throws ApiError 400 */
+/** The key that a plain item's attributes make; other attributes are ignored. @throws ApiError 400 */
 export function keyOfPlain(context: ItemsContext, model: Model, plain: unknown): Key {
   const key = renderKey(model, keyAttributes(context, model, plain));
   if (!key) throw new ApiError(400, "invalid", `the key of ${model.name} can't be made of what is given`);
@@ -175,7 +178,7 @@ export function keyAttributes({ schema, now, random }: ItemsContext, model: Mode
   return fromPlain(schema, bare, named, { now: now(), random });
 }
 
-/** The complete item that a plain one makes. @throws ApiError, SyncError for one that is none by the schema */
+/** The complete item that a plain one makes. @throws ApiError, SyncError for one that is invalid by the schema */
 function itemOf(
   { schema, now, random }: ItemsContext,
   model: Model,
@@ -183,7 +186,7 @@ function itemOf(
   { keepsUnknown = false }: PutOptions,
   seen?: Item,
 ): Item {
-  // Slips have a better sentence than unknown names.
+  // Misspelt names get a better message than unknown ones.
   const attributes = fromPlain(schema, model, plain, { now: now(), random, seen });
   const [unknown] = keepsUnknown ? [] : unknownNames(schema, model, plain);
   if (unknown !== undefined) {
@@ -213,7 +216,7 @@ function changed(schema: Schema, model: Model, item: Item | undefined): Precondi
   return new PreconditionError(isOfModel ? toPlain(schema, model, item) : null, item && digest(item));
 }
 
-/** Writes on the condition that the item is still the one that was read. */
+/** Writes if the item is still the one that was read. */
 async function writeUnchanged(
   context: ItemsContext,
   model: Model,
@@ -229,9 +232,9 @@ async function writeUnchanged(
 }
 
 /**
- * The item is as it was: every attribute, and no other of the model's. What a condition can't say is that there is no other at
- * all: an unknown attribute that somebody adds between our reading and our writing is written over. Of a very wide item only
- * some attributes are compared, those first that every writer changes.
+ * The condition that the item is unchanged: every attribute is equal, and no other of the model's exists. A condition
+ * cannot exclude unknown attributes: one that somebody adds between our read and our write is overwritten. For a very
+ * wide item, only some attributes are compared, first those that every writer changes.
  */
 function unchanged(model: Model, seen: Item, attributesMax: number): Condition {
   const updated = fieldOf(model, model.updatedField ?? "")?.attribute;
@@ -245,7 +248,7 @@ function unchanged(model: Model, seen: Item, attributesMax: number): Condition {
 
 const keyModels = new WeakMap<Model, Model>();
 
-/** The model with nothing but the fields that its key names, each of them required and none of them made up. */
+/** The model with only the fields that its key names, each required and none generated. */
 function keyModelOf(model: Model): Model {
   let bare = keyModels.get(model);
   if (!bare) {

@@ -1,44 +1,53 @@
 /**
- * Who gets in at the embedded broker, and what he may do there. A device gets in by its token (user name = device id,
- * password = token) or by a client certificate (its common name = device id), under its own id as client id, and may
+ * Access control of the embedded broker. A device logs in by its token (user name = device id, password = token) or by
+ * a client certificate (which names it), under its own id as client id, and may
  *
- * - publish on its `up`, `sync` and `presence` topics with QoS 0 or 1 (only `presence` retained; its last will counts as a
- *   publish),
+ * - publish on its `up`, `sync` and `presence` topics with QoS 0 or 1 (only `presence` retained; its last will counts
+ *   as a publish),
  * - subscribe to its `down`, its account's topic and `all`, exactly, without wildcards.
  *
- * Workers come in as the internal user and may do everything.
+ * Workers log in as the internal user and may do everything; applications that read notifications see `readers.ts`.
  *
  * @module
  */
 import { timingSafeEqual } from "node:crypto";
-import type tls from "node:tls";
 import type { Client } from "npm:aedes@^1.2.0";
 import type { Topics } from "../../protocol.ts";
 import type { Identity } from "../../schema/model.ts";
 import { rightsOf } from "../broker_config/rights.ts";
+import { readerPrefix, type ReaderRights } from "./readers.ts";
+import { shownBy, type ShownCertificate } from "./shown_certificate.ts";
 import type { BrokerSocket } from "./socket.ts";
 
-/** Who a device was found to be. */
+/** An authenticated device. */
 export interface Admission extends Identity {
-  /** What it proved itself by, so that its withdrawal is noticed: a hash, never the secret. */
+  /** Its credential, so that a revocation is noticed: a hash, never the secret. */
   readonly credential?: string;
+  /** When that ends, ms since 1970: then the connection ends, too. Absent: never, or `identityOf` knows. */
+  readonly untilMs?: number;
 }
 
-/** How devices prove themselves. */
+/** The authentication of devices. */
 export interface AccessOptions {
-  /** Who a device is that shows this token; undefined: refused. A throw tells the device to try again. */
+  /** The device with this token; undefined: refused. If it throws, the device is told to try again. */
   readonly authenticate: (deviceId: string, token: string) => Promise<Admission | undefined>;
   /**
-   * Who a device is that is known by its name: for one that came with a verified certificate (needed with
-   * `tls.requestCert`), and to notice that a connected one was revoked. With a `credential`: undefined where that is valid no
-   * more.
+   * The device with a certificate that `tls.ca` has signed (needed with `tls.requestCert`); undefined: refused. The name
+   * alone is not enough: see `key`. Default: the device that `identityOf` knows by the certificate's name.
+   */
+  readonly certified?: (shown: ShownCertificate) => Promise<Admission | undefined>;
+  /**
+   * The device with this name: for a verified certificate, and to notice that a connected device was revoked. With a
+   * `credential`: undefined if that is no longer valid.
    */
   readonly identityOf?: (deviceId: string, credential?: string) => Promise<Identity | undefined>;
+  /** Applications that read notifications; absent: none may. */
+  readonly readers?: ReaderRights;
   /** The workers' credentials. */
   readonly internal: { readonly username: string; readonly password: string };
 }
 
-/** What a connection was found to be. */
+/** The identity of a connection. */
 export interface Access {
   readonly name: string;
   /** Absent: the internal user, who may do everything. */
@@ -47,6 +56,8 @@ export interface Access {
   readonly presence?: string;
   /** Of a device. */
   readonly admission?: Admission;
+  /** Of a reader: whether it still may read. */
+  readonly mayRead?: () => boolean;
 }
 
 /** A publish or a will. */
@@ -59,10 +70,10 @@ export interface Packet {
 
 /** CONNACK codes of MQTT 3.1.1. */
 export const serverUnavailable = 3, badCredentials = 4, notAuthorized = 5;
-/** A presence is a few bytes and is kept in memory for each device. */
+/** A presence is a few bytes, and the broker holds one in memory for each device. */
 const presenceBytesMax = 1024;
 
-/** Why a connection is not let in, with its CONNACK code. */
+/** Why a connection is refused, with its CONNACK code. */
 export class Refusal extends Error {
   constructor(readonly returnCode: number, message: string, options?: ErrorOptions) {
     super(message, options);
@@ -84,7 +95,7 @@ function accessOf(topic: Topics, admission: Admission): Access {
 export function forbids(access: Access, packet: Packet): string | undefined {
   if (!access.publishes) return undefined;
   if (!access.publishes.has(packet.topic)) return `it may not publish on ${packet.topic}`;
-  // Nothing here is made better by it, and what is not released yet would be kept.
+  // It has no use here, and unreleased messages would be held.
   if (packet.qos === 2) return "it may not publish with QoS 2";
   if (packet.topic !== access.presence) return packet.retain ? `it may not retain on ${packet.topic}` : undefined;
   return packet.payload.length > presenceBytesMax ? `its presence has ${packet.payload.length} bytes` : undefined;
@@ -95,7 +106,30 @@ function sameText(a: string, b: string): boolean {
   return x.length === y.length && timingSafeEqual(x, y);
 }
 
-/** Who shows himself, by certificate, as the internal user, or by token. @throws {Refusal} */
+async function byCertificate(options: AccessOptions, shown: ShownCertificate): Promise<Admission | undefined> {
+  const admission: Admission | undefined = options.certified
+    ? await options.certified(shown)
+    : await options.identityOf?.(shown.deviceId);
+  return admission && { ...admission, untilMs: Math.min(shown.untilMs, admission.untilMs ?? Infinity) };
+}
+
+function readerOf(
+  { readers }: AccessOptions,
+  { clientId, address }: { readonly clientId: string; readonly address: string | undefined },
+  name: string,
+  token: string,
+): Access {
+  const mayRead = readers?.find(name, token), own = `${readerPrefix}${name}`;
+  // A client id displaces whoever has it: nobody has another token's.
+  if (clientId !== own && !clientId.startsWith(`${own}/`)) {
+    throw new Refusal(notAuthorized, "a reader's client id begins with reader/ and its token's name");
+  }
+  if (!mayRead) readers?.failed(address);
+  if (!readers || !mayRead) throw new Refusal(badCredentials, "no API token of this name may read");
+  return { name, mayRead, publishes: new Set(), subscribes: new Set(readers.filters) };
+}
+
+/** Authenticates a client: by certificate, as the internal user, or by token. @throws {Refusal} */
 export async function admit(
   options: AccessOptions,
   topic: Topics,
@@ -112,18 +146,22 @@ export async function admit(
   }
   const { socket, internalOnly } = client.conn as unknown as BrokerSocket;
   if (internalOnly) throw new Refusal(notAuthorized, "this listener is for workers only");
-  const certified = "authorized" in socket && socket.authorized === true
-    ? (socket as tls.TLSSocket).getPeerCertificate()?.subject?.CN as string | undefined
-    : undefined;
-  const deviceId = certified ?? username;
+  if (client.id.startsWith(readerPrefix)) {
+    return readerOf(options, { clientId: client.id, address: socket.remoteAddress }, username, password);
+  }
+  const shown = shownBy(socket, Date.now());
+  // Beside a token a certificate that nobody accepts does no harm.
+  if (shown && "refused" in shown && password === "") throw new Refusal(badCredentials, shown.refused);
+  const certificate = shown && "key" in shown ? shown : undefined;
+  const deviceId = certificate?.deviceId ?? username;
   if (deviceId !== client.id) {
     throw new Refusal(notAuthorized, `its client id is not the device's id, ${JSON.stringify(deviceId.slice(0, 128))}`);
   }
   let admission: Admission | undefined;
   try {
-    admission = certified === undefined
+    admission = certificate === undefined
       ? await options.authenticate(deviceId, password)
-      : await options.identityOf?.(deviceId);
+      : await byCertificate(options, certificate);
   } catch (cause) {
     throw new Refusal(serverUnavailable, `its credentials can't be checked now: ${(cause as Error).message}`, {
       cause,
@@ -132,7 +170,9 @@ export async function admit(
   if (admission === undefined || admission.deviceId !== deviceId) {
     throw new Refusal(
       badCredentials,
-      certified === undefined ? "its id or token is wrong" : "its certificate names no known device",
+      certificate === undefined
+        ? "its id or token is wrong"
+        : "its certificate names no known device, or was not issued for it",
     );
   }
   return accessOf(topic, admission);

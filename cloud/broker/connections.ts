@@ -1,31 +1,29 @@
 /**
  * Every connection of the embedded broker, from the first byte to the last, and every connection of each device.
  *
- * - A connection that was not let in yet holds one of `pendingMax` places. When they are taken, the oldest goes and not the
- *   newest: whoever opens connections and says nothing loses them, while a device, which says who it is at once, gets in.
- * - A device's connections are remembered from the moment in which they are let in until their sockets are closed, however many
- *   there are and in whatever order they come and go: what is revoked is cut everywhere.
+ * - A connection that is not logged in yet holds one of `pendingMax` places. When all are taken, the oldest is closed,
+ *   not the newest: a client that opens silent connections loses them, while a device, which logs in at once, is
+ *   admitted.
+ * - A device's connections are tracked from their login until their sockets are closed, however many there are and in
+ *   whatever order they come and go: a revocation cuts all of them.
  *
  * @module
  */
 import type net from "node:net";
 import type { Client } from "npm:aedes@^1.2.0";
+import { isLoopback, OpenBySource } from "../address.ts";
 import type { Admission } from "./access.ts";
 
 /** Bounds of {@link Connections}. */
 export interface ConnectionLimits {
   readonly connectionsMax: number;
-  /** From one address; loopback is exempt where this is undefined. */
+  /** From one address (of IPv6: one /64); if undefined, loopback is exempt. */
   readonly perAddressMax?: number;
   readonly pendingMax: number;
 }
 
 /** Without the option: room for a fleet behind one address translation, and not for all connections. */
 const perAddressDefault = 2_000;
-
-function isLoopback(address: string): boolean {
-  return address === "::1" || address.startsWith("127.") || address.startsWith("::ffff:127.");
-}
 
 /** Why a new connection is closed at once. */
 export type Turned = "full" | "address";
@@ -35,23 +33,27 @@ export class Connections {
   readonly #sockets = new Set<net.Socket>();
   /** In the order in which they came. */
   readonly #pending = new Set<net.Socket>();
-  readonly #perAddress = new Map<string, number>();
+  readonly #bySource = new OpenBySource();
 
   constructor(private readonly limits: ConnectionLimits) {}
 
-  get all(): Iterable<net.Socket> {
-    return this.#sockets;
+  /** Ends every connection; resolves when all are closed. */
+  async destroy(): Promise<void> {
+    await Promise.all([...this.#sockets].map((socket) =>
+      new Promise<void>((resolve) => {
+        socket.once("close", () => resolve());
+        socket.destroy();
+      })
+    ));
   }
 
-  /** Takes a connection in; where it is turned away, says why. */
+  /** Admits a connection, or returns why it is refused. */
   open(socket: net.Socket): Turned | undefined {
     const { connectionsMax, perAddressMax, pendingMax } = this.limits;
     if (this.#sockets.size >= connectionsMax) return "full";
     const address = socket.remoteAddress ?? "";
-    const count = this.#perAddress.get(address) ?? 0;
     const max = perAddressMax ?? (isLoopback(address) ? Infinity : perAddressDefault);
-    if (count >= max) return "address";
-    this.#perAddress.set(address, count + 1);
+    if (!this.#bySource.enter(address, max)) return "address";
     this.#sockets.add(socket);
     this.#pending.add(socket);
     socket.once("close", () => this.#closed(socket, address));
@@ -66,12 +68,10 @@ export class Connections {
   #closed(socket: net.Socket, address: string): void {
     if (!this.#sockets.delete(socket)) return;
     this.#pending.delete(socket);
-    const left = this.#perAddress.get(address)! - 1;
-    if (left > 0) this.#perAddress.set(address, left);
-    else this.#perAddress.delete(address);
+    this.#bySource.leave(address);
   }
 
-  /** The connection was let in: it keeps its place. */
+  /** The connection has logged in: it stays. */
   admitted(socket: net.Socket): void {
     this.#pending.delete(socket);
   }
@@ -86,7 +86,7 @@ export interface DeviceConnection {
 /** The devices' connections. */
 export class Devices {
   readonly #connections = new Map<string, Set<DeviceConnection>>();
-  /** How often a device was cut: who was being let in meanwhile has to come again. */
+  /** How often a device was cut: a login under way at that time must be repeated. */
   cuts = 0;
 
   get ids(): string[] {
@@ -98,7 +98,7 @@ export class Devices {
     return [...this.#connections.get(deviceId) ?? []];
   }
 
-  /** Remembers a connection until its socket is closed. */
+  /** Tracks a connection until its socket is closed. */
   add(client: Client, admission: Admission): void {
     const { deviceId } = admission;
     const connection = { client, admission };
@@ -117,7 +117,7 @@ export class Devices {
     for (const { client } of this.of(deviceId)) {
       if (client === but) continue;
       client.close();
-      // Whatever the client's state is by now, its socket is what reads.
+      // Whatever the client's state, its socket is what reads.
       client.conn.destroy();
       count++;
     }

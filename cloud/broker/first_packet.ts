@@ -1,6 +1,6 @@
 /**
- * A connection's first packet, before the broker makes a client of it: only a whole CONNECT of bounded size leads on. What is
- * anything else, or never whole, costs a socket and some bytes, and none of the work of a client.
+ * A connection's first packet, before the broker creates a client: only a complete CONNECT of bounded size passes.
+ * Anything else, or an incomplete packet, costs a socket and some bytes, and none of the work of a client.
  *
  * @module
  */
@@ -9,8 +9,8 @@ import type { Socket } from "node:net";
 import { connectBytesMax, PacketGuard } from "./socket.ts";
 
 /**
- * Calls back when a whole CONNECT has come, with everything that came still to be read from the socket. One whose first
- * packet is something else is destroyed.
+ * Calls back when a complete CONNECT has arrived; all its bytes can still be read from the socket. A connection with
+ * another first packet is destroyed.
  */
 export function firstPacket(socket: Socket, whole: () => void): void {
   const guard = new PacketGuard(connectBytesMax);
@@ -20,7 +20,7 @@ export function firstPacket(socket: Socket, whole: () => void): void {
     if (chunk !== null) {
       received = received.length === 0 ? chunk : Buffer.concat([received, chunk]);
       const length = packetLength(received);
-      // Of what comes after the first packet another guard judges: it knows more.
+      // Another guard, which knows more, checks what follows the first packet.
       const fault = guard.accept(chunk.subarray(0, Math.max(0, length - (received.length - chunk.length))));
       if (fault !== undefined) return void socket.destroy();
       if (received.length >= length) {
@@ -33,7 +33,7 @@ export function firstPacket(socket: Socket, whole: () => void): void {
   socket.on("readable", read);
 }
 
-/** How long the packet is that begins so, with its header; more than there is where that is not known yet. */
+/** The length of the packet that begins so, with its header; larger than the available bytes if not known yet. */
 function packetLength(bytes: Uint8Array): number {
   let length = 0;
   for (let at = 1; at < Math.min(bytes.length, 5); at++) {

@@ -1,6 +1,6 @@
 /**
- * Looks through the connected devices again and again, evenly spread, and cuts those that are known no more, are of another
- * account by now, or came in with a credential that was withdrawn or has expired.
+ * Checks the connected devices again and again, evenly spread, and cuts those that are no longer registered, now belong
+ * to another account, or logged in with a credential that was revoked or has expired.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { Log } from "../../protocol/log.ts";
 import type { AccessOptions } from "./access.ts";
 import type { Devices } from "./connections.ts";
 
-/** Starts it. @returns what ends it */
+/** Starts it. @returns a function that ends it */
 export function recheck(
   devices: Devices,
   identityOf: NonNullable<AccessOptions["identityOf"]>,
@@ -25,7 +25,8 @@ export function recheck(
     }
     for (const deviceId of left.splice(0, perStep)) {
       for (const { admission } of devices.of(deviceId)) {
-        const now = await identityOf(deviceId, admission.credential);
+        const isOver = (admission.untilMs ?? Infinity) <= Date.now();
+        const now = isOver ? undefined : await identityOf(deviceId, admission.credential);
         if (now?.accountId !== admission.accountId) cut(deviceId);
       }
     }
@@ -33,7 +34,7 @@ export function recheck(
   const timer = setInterval(() => {
     if (busy) return;
     busy = true;
-    // Whoever can't be looked up now stays: a table that is away must not throw the fleet out.
+    // A device that can't be looked up now stays: an unreachable table must not disconnect the fleet.
     step().catch((error) => log.debug("connected devices can't be looked up: {reason}", { reason: error.message }))
       .finally(() => busy = false);
   }, stepMs);

@@ -2,10 +2,10 @@
  * A client's connection, as aedes sees it: a steady stream (`mqtt/steady_stream.ts`, which also tells of the stall that
  * it prevents) with two bounds.
  *
- * - aedes stops reading from a client while a write to it waits for `drain`. A client that does the same stands still
- *   together with it. Writes to a device therefore never wait: what it does not take is buffered up to a bound, and
- *   then the connection is cut (the device catches up from its cursor). Only a worker's connection pushes back,
- *   which slows the devices down instead of losing what they send; a worker always reads on.
+ * - aedes stops reading from a client while a write to it waits for `drain`. If the client does the same, both are
+ *   stuck. Writes to a device therefore never wait: data that it does not read is buffered up to a bound, and then the
+ *   connection is cut (the device catches up from its cursor). Only a worker's connection pushes back, which slows
+ *   devices down instead of losing their messages; a worker always continues to read.
  * - A packet's length is announced in its first bytes. One above the limit of its kind ends the connection before it is
  *   buffered.
  *
@@ -23,8 +23,8 @@ export const connectBytesMax = 4 * 1024;
 const subscribeBytesMax = 4 * 1024;
 
 /**
- * Follows the packet boundaries of an MQTT byte stream: a type byte, the length in 1 to 4 bytes of 7 bits, the rest. The
- * first packet must be a CONNECT, and small: before it nothing is known of who sends.
+ * Follows the packet boundaries of an MQTT byte stream: a type byte, the length in 1 to 4 bytes of 7 bits, the rest.
+ * The first packet must be a CONNECT, and small: until then, the sender is unknown.
  */
 export class PacketGuard {
   /** Bytes of the current packet still to come, or undefined within its header. */
@@ -36,7 +36,7 @@ export class PacketGuard {
 
   constructor(private readonly packetBytesMax: number) {}
 
-  /** Undefined, or what is wrong with a packet that begins in this chunk. */
+  /** Returns what is wrong with a packet that begins in this chunk, or undefined. */
   accept(chunk: Uint8Array): string | undefined {
     let at = 0;
     while (at < chunk.length) {
@@ -89,7 +89,7 @@ export interface BrokerSocketLimits {
 export class BrokerSocket extends SteadyStream {
   /** True for a worker: writes push back instead of being bounded by a cut. */
   pushesBack = false;
-  /** Whether it came by a listener for workers. */
+  /** Whether it came through a listener for workers. */
   internalOnly = false;
   readonly #guard: PacketGuard;
 

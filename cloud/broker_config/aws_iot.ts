@@ -1,7 +1,7 @@
 /**
- * AWS IoT Core as Twintable's broker: the policies that are attached to the devices' and the workers' certificates. A device is
- * a thing whose name is the device's id and whose attribute `account` is its account's: the device's own policy is the same for
- * all, and says nothing of anybody else.
+ * AWS IoT Core as Twintable's broker: the policies that are attached to the devices' and the workers' certificates. A
+ * device is a thing whose name is the device's id and whose attribute `account` is its account's: the devices' policy
+ * is the same for all, and grants nothing of other devices.
  *
  * @module
  */
@@ -22,13 +22,13 @@ function statement(Action: string, Resource: string | string[], more: object = {
   return { Effect: "Allow", Action, Resource, ...more };
 }
 
-/** The policies, by what they are for. */
+/** The policies, by purpose. */
 export function awsIotPolicies(
   { region, awsAccount, prefix = "tt" }: AwsIotOptions,
 ): { device: object; worker: object } {
   const partition = region.startsWith("cn-") ? "aws-cn" : region.startsWith("us-gov-") ? "aws-us-gov" : "aws";
   const arn = (kind: string, name: string) => `arn:${partition}:iot:${region}:${awsAccount}:${kind}/${name}`;
-  // The placeholders are no ids: they are put in after the topics were made of something that is.
+  // The placeholders are not valid ids: they are inserted after the topics were made with valid ones.
   const named = (topic: string) => topic.replace("THING", thing).replace("ACCOUNT", account);
   const topic = topics(prefix);
   const sends = [topic.up("THING"), topic.sync("THING"), topic.presence("THING")].map(named);

@@ -17,7 +17,7 @@ export interface EmqxOptions {
   readonly prefix?: string;
 }
 
-/** The text of `acl.conf`. The first rule that fits counts. */
+/** The text of `acl.conf`. The first matching rule counts. */
 export function emqxAcl({ worker, devices, prefix = "tt" }: EmqxOptions): string {
   const topic = topics(prefix);
   const own = (make: (deviceId: string) => string) => `"${make("ID").replace("/ID/", "/${username}/")}"`;

@@ -1,10 +1,9 @@
 /**
- * Mosquitto (2.0 and later) as Twintable's broker: its configuration, and the state of its dynamic-security plugin, which
- * judges publishing, receiving and subscribing. The older `acl_file` does not judge subscriptions: a device could join the
- * workers' shared subscription, and what was dealt to it would be lost.
- *
- * Each device has a role of its own, of literal topics: nothing with a wildcard or a share is ever granted to it. The plugin's
- * administrator keeps it in step from then on, by commands on its control topic ({@link addCommands}, {@link removeCommands}).
+ * Mosquitto (2.0 and later) as Twintable's broker: its configuration, and the state of its dynamic-security plugin,
+ * which checks publishing, receiving and subscribing. The older `acl_file` does not check subscriptions: a device could
+ * join the workers' shared subscription, and messages that it got would be lost. Each device has its own role with
+ * literal topics: it never gets a wildcard or a share. The plugin's administrator updates it from then on, by commands
+ * on its control topic ({@link addCommands}, {@link removeCommands}).
  *
  * @module
  */
@@ -16,17 +15,17 @@ import { mosquittoIterations } from "../sync/device_token.ts";
 import type { BrokerCredential } from "../sync/registry.ts";
 import { rightsOf } from "./rights.ts";
 
-/** Where the plugin takes commands, and answers them. */
+/** The plugin's topics for commands and answers. */
 export const controlTopic = "$CONTROL/dynamic-security/v1";
 export const controlAnswers = `${controlTopic}/response`;
 
-/** A user with a password that is known here. */
+/** A user with a known password. */
 export interface BrokerUser {
   readonly username: string;
   readonly password: string;
 }
 
-/** What the plugin is set up with. */
+/** The plugin's initial state. */
 export interface DynamicSecurityOptions {
   /** Those without a password can't log in. */
   readonly devices: readonly BrokerCredential[];
@@ -35,6 +34,8 @@ export interface DynamicSecurityOptions {
   readonly admin: BrokerUser;
   /** Topic prefix; default `tt`. */
   readonly prefix?: string;
+  /** The devices' listener takes their names from their certificates. */
+  readonly byCertificate?: boolean;
 }
 
 interface Acl {
@@ -92,7 +93,7 @@ function userOf({ username, password }: BrokerUser, { rolename }: Role): object 
   return {
     username,
     roles: [{ rolename }],
-    // A password that people chose: Mosquitto's own number of iterations is small, and this is not.
+    // For a password that a person chose: more iterations than Mosquitto's default.
     ...hashed(pbkdf2Sync(password, salt, 100_000, 64, "sha512"), salt, 100_000),
   };
 }
@@ -101,20 +102,28 @@ function hashed(hash: Uint8Array, salt: Uint8Array, iterations: number): object 
   return { password: Buffer.from(hash).toString("base64"), salt: Buffer.from(salt).toString("base64"), iterations };
 }
 
-/** The plugin's state, as it stands in its file. */
-export function dynamicSecurity({ devices, worker, admin, prefix }: DynamicSecurityOptions): object {
+/** The plugin's state, as it is in its file. */
+export function dynamicSecurity(
+  { devices, worker, admin, prefix, byCertificate = false }: DynamicSecurityOptions,
+): object {
   const workers = workerRole(prefix);
   return {
     defaultACLAccess: { publishClientSend: false, publishClientReceive: false, subscribe: false, unsubscribe: true },
     clients: [
       userOf(admin, adminRole),
       userOf(worker, workers),
-      ...devices.map(({ deviceId, password }) => ({
+      ...devices.map(({ deviceId, password, certified, formerMs }) => ({
         username: deviceId,
         clientid: deviceId,
         roles: [{ rolename: roleOf(deviceId) }],
-        ...(password
+        // Without a password a device comes by its certificate, where the listener takes one, or not at all.
+        ...(byCertificate && formerMs !== undefined
+          // A former device's certificate would act as this one.
+          ? { disabled: true }
+          : password
           ? { password: password.hash, salt: password.salt, iterations: mosquittoIterations }
+          : certified
+          ? {}
           : { disabled: true }),
       })),
     ],
@@ -126,8 +135,11 @@ export function dynamicSecurity({ devices, worker, admin, prefix }: DynamicSecur
 /** A command for {@link controlTopic}. */
 export type ControlCommand = { readonly command: string } & Readonly<Record<string, unknown>>;
 
-/** Lets a device in by its token; replaces what there is of it, and cuts its connection. */
-export function addCommands(identity: Identity, token: string, prefix?: string): ControlCommand[] {
+/**
+ * Admits a device by its token, or without one by its certificate only; replaces its former state, and cuts its
+ * connection.
+ */
+export function addCommands(identity: Identity, token: string | undefined, prefix?: string): ControlCommand[] {
   const { rolename, acls } = deviceRole(prefix, identity);
   return [
     ...removeCommands(identity.deviceId),
@@ -136,13 +148,13 @@ export function addCommands(identity: Identity, token: string, prefix?: string):
       command: "createClient",
       username: identity.deviceId,
       clientid: identity.deviceId,
-      password: token,
+      ...(token === undefined ? {} : { password: token }),
       roles: [{ rolename }],
     },
   ];
 }
 
-/** Takes a device out: the plugin cuts its connection. */
+/** Removes a device: the plugin cuts its connection. */
 export function removeCommands(deviceId: string): ControlCommand[] {
   return [
     { command: "deleteClient", username: deviceId },
@@ -150,7 +162,7 @@ export function removeCommands(deviceId: string): ControlCommand[] {
   ];
 }
 
-/** What `mosquitto.conf` is made of. */
+/** The options of `mosquitto.conf`. */
 export interface MosquittoConfOptions {
   readonly plugin: string;
   /** The plugin's state; Mosquitto must be able to write it. */
@@ -160,6 +172,15 @@ export interface MosquittoConfOptions {
   /** Lines of the workers'. */
   readonly workers: readonly string[];
 }
+
+/**
+ * Lines of a devices' listener that takes certificates alone: the common name is the user name, whose role the plugin knows. No
+ * password is looked at.
+ */
+export const certificateLines: readonly string[] = [
+  "require_certificate true",
+  "use_identity_as_username true",
+];
 
 /** The text of `mosquitto.conf`. */
 export function mosquittoConf({ plugin, stateFile, devices, workers }: MosquittoConfOptions): string {

@@ -1,8 +1,8 @@
 /**
- * What happens, for open pages: a bounded memory of events and whoever listens.
+ * Events for open pages: a bounded memory of events, and their listeners.
  *
- * Guarantees: events have ascending numbers within a worker's life; one who comes again with the number of the last event that
- * it saw gets all since, or is told `gap`; a listener that does not keep up loses events, is told `gap`, and holds nothing up.
+ * Guarantees: events have ascending numbers within a worker's life; a page that reconnects with the number of its last
+ * event gets all events since, or `gap`; a slow listener loses events, gets `gap`, and holds nothing up.
  *
  * @module
  */
@@ -11,7 +11,7 @@
 export interface ConsoleEvent {
   /** `fleet`, `row`, `change`, `stage`, `item`, `kept`, `job`. */
   readonly name: string;
-  /** What listeners choose by: `on=fleet,device:d-1`. */
+  /** The topic by which listeners choose: `on=fleet,device:d-1`. */
   readonly topic: string;
   /** JSON. */
   readonly data: unknown;
@@ -20,13 +20,22 @@ export interface ConsoleEvent {
 /** An event with its number. */
 export interface NumberedEvent extends ConsoleEvent {
   readonly seq: number;
+  /** As streams send it: made once, when the first page wants it, and not once a page. */
+  bytes(): Uint8Array;
 }
+
+/** An event as `text/event-stream` has it. */
+export function eventBytes(id: string, name: string, data: unknown): Uint8Array {
+  return encoder.encode(`id: ${id}\nevent: tt:${name}\ndata: ${JSON.stringify(data)}\n\n`);
+}
+
+const encoder = new TextEncoder();
 
 const ringMax = 1_000;
 
 /** See the module. */
 export class EventHub {
-  /** This worker's life: numbers of another mean nothing here. */
+  /** This worker's run: numbers of another run mean nothing here. */
   readonly life: string = crypto.randomUUID().slice(0, 8);
   readonly #ring: NumberedEvent[] = [];
   readonly #listeners = new Set<(event: NumberedEvent) => void>();
@@ -50,13 +59,16 @@ export class EventHub {
   }
 
   publish(event: ConsoleEvent): void {
-    const numbered = { ...event, seq: ++this.#seq };
+    const seq = ++this.#seq;
+    let made: Uint8Array | undefined;
+    const bytes = () => made ??= eventBytes(`${this.life}-${seq}`, event.name, event.data);
+    const numbered = { ...event, seq, bytes };
     this.#ring.push(numbered);
     if (this.#ring.length > ringMax) this.#ring.shift();
     for (const listener of this.#listeners) listener(numbered);
   }
 
-  /** Events after this number, of this life; undefined where some are not remembered. */
+  /** Events after this number, of this run; undefined if some are no longer in memory. */
   since(life: string, seq: number): readonly NumberedEvent[] | undefined {
     if (life !== this.life || seq > this.#seq) return undefined;
     const first = this.#ring[0]?.seq ?? this.#seq + 1;

@@ -1,5 +1,5 @@
 /**
- * What the console is told of devices: `row` for each that was heard of, and `fleet` at most each 2 s.
+ * Events about devices for the console: `row` for each active device, and `fleet` at most every 2 s.
  *
  * @module
  */

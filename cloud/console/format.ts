@@ -1,5 +1,5 @@
 /**
- * Numbers, durations and times as the console writes them. `–` is what is not known; `0` is zero.
+ * Numbers, durations and times as the console writes them. `–` means unknown; `0` is zero.
  *
  * @module
  */

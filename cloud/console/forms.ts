@@ -1,5 +1,5 @@
 /**
- * What a form sends, bounded.
+ * Reads forms, with bounds.
  *
  * @module
  */
@@ -13,18 +13,18 @@ const formBytesMax = 1024 * 1024;
 export async function formOf(c: Context): Promise<FormData> {
   const type = c.req.header("content-type") ?? "";
   if (!/^(application\/x-www-form-urlencoded|multipart\/form-data)\b/i.test(type)) {
-    throw new ApiError(400, "content-type", "A form is wanted; programs use /api.");
+    throw new ApiError(400, "content-type", "This address takes a form; programs use /api.");
   }
   const body = await readBody(c.req.raw, formBytesMax);
   try {
     return await new Response(new Uint8Array(body), { headers: { "content-type": type } }).formData();
   } catch {
-    // Whatever a form's parser dislikes.
+    // Any error of the form's parser.
     throw new ApiError(400, "invalid", "The form can't be read.");
   }
 }
 
-/** A field's text; undefined where it is missing or a file. */
+/** A field's text; undefined if it is missing or a file. */
 export function textOf(form: FormData | URLSearchParams, name: string): string | undefined {
   const value = form.get(name);
   return typeof value === "string" ? value : undefined;

@@ -1,11 +1,12 @@
 /**
- * Which requests of a browser the console takes. It has a cookie, so other people's pages must not be able to use it:
+ * Which requests of a browser the console accepts. It uses a cookie, so other people's pages must not be able to use
+ * it:
  *
- * - where no token is wanted, `Host` must be a name of this machine or a configured one (a page whose name is made to lead to
- *   127.0.0.1 says its own);
- * - what changes something must come from the console's own page (`Sec-Fetch-Site`, else `Origin`), and a form has to carry its
- *   session's token;
- * - what reads may come from a link on another page, and from nothing else there: no script, frame or picture.
+ * - if no token is required, `Host` must be a name of this machine or a configured one (a page whose name resolves to
+ *   127.0.0.1 sends its own name);
+ * - a request that changes something must come from the console's own page (`Sec-Fetch-Site`, otherwise `Origin`), and
+ *   a form must carry its session's token;
+ * - a request that reads may come from a link on another page, but not from a script, frame or picture there.
  *
  * @module
  */
@@ -28,7 +29,7 @@ export function checkRequest(request: Request, open: { readonly hosts: readonly 
     throw new ApiError(
       403,
       "misdirected",
-      `the console is open for this machine alone, and ${host} is none of its names`,
+      `without a token the console is open only to this machine, and ${host} is not one of its names`,
     );
   }
   if (safe.has(method)) {
@@ -37,7 +38,7 @@ export function checkRequest(request: Request, open: { readonly hosts: readonly 
     throw new ApiError(403, "cross-site", "a page of another site asks for this");
   }
   if (isCrossSite(headers)) throw new ApiError(403, "cross-site", "a page of another site sends this");
-  // A browser that sends Sec-Fetch-Site has compared already, behind whatever proxy.
+  // A browser that sends Sec-Fetch-Site has already compared the sites, whatever proxy is in between.
   const origin = headers.get("origin");
   if (headers.get("sec-fetch-site") !== null || origin === null) return;
   if (origin.replace(/^https?:\/\//, "").toLowerCase() !== host.toLowerCase()) {
@@ -45,7 +46,7 @@ export function checkRequest(request: Request, open: { readonly hosts: readonly 
   }
 }
 
-/** What each response of the console says: nothing of another origin, nothing inline, in no frame, in no cache. */
+/** Headers of each response of the console: nothing from another origin, nothing inline, no frames, no cache. */
 export const securityHeaders: Readonly<Record<string, string>> = {
   "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",

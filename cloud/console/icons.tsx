@@ -1,7 +1,7 @@
 /** @jsxImportSource npm:hono@^4.13.19/jsx */
 /**
- * The console's drawings: inline, so that nothing is fetched, in the colour of the text around them. All are decoration: words
- * stand beside each.
+ * The console's drawings: inline, so that nothing is fetched, in the colour of the text around them. All are
+ * decoration: words are beside each.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /** @jsxImportSource npm:hono@^4.13.19/jsx */
 /**
- * What stands around each page: the top bar with the navigation, the finder, the mark that says whether events arrive, the
+ * The frame of each page: the top bar with the navigation, the finder, the mark that says whether events arrive, the
  * help on keys. Everything works as links and forms without JavaScript.
  *
  * @module
@@ -10,11 +10,11 @@ import { html } from "npm:hono@^4.13.19/html";
 import { assetPath } from "./assets.ts";
 import type { ConsoleOptions, Page, PageLink } from "./context.ts";
 import { grouped } from "./format.ts";
-import { Dot, HalfMoon, Lens, Logo } from "./icons.tsx";
+import { Dot, HalfMoon, Lens, Logo, Triangle } from "./icons.tsx";
 import { FormToken } from "./parts.tsx";
 import type { Session } from "./session.ts";
 
-/** What a layout needs of its request. */
+/** The request's part of a layout. */
 export interface LayoutOptions {
   readonly options: ConsoleOptions;
   readonly links: readonly PageLink[];
@@ -24,17 +24,25 @@ export interface LayoutOptions {
   readonly theme?: string;
   /** The last event before the page was made. */
   readonly after?: string;
+  /** What is wrong with the cloud itself. */
+  readonly troubles: readonly string[];
 }
 
-const htmxConfig = JSON.stringify({ includeIndicatorCSS: false, defaultTimeout: 30_000, history: true });
+const htmxConfig = JSON.stringify({
+  includeIndicatorCSS: false,
+  defaultTimeout: 30_000,
+  history: true,
+  // What a person has opened stays open when a part of the page is renewed.
+  morphIgnore: ["data-htmx-powered", "open"],
+});
 
 /** A whole document. */
 export function document(page: Page, layout: LayoutOptions) {
   return html`<!doctype html>${<Document page={page} {...layout} />}`;
 }
 
-function Document({ page, options, links, path, session, theme, after }: LayoutOptions & { page: Page }) {
-  // With an event stream where there is one; a page without has nothing to hear of.
+function Document({ page, options, links, path, session, theme, after, troubles }: LayoutOptions & { page: Page }) {
+  // With an event stream if there is one; a page without events does not connect.
   const stream = session && page.on !== undefined && options.events
     ? { "hx-sse:connect": `/console/events?on=${encodeURIComponent(page.on)}${after ? `&after=${after}` : ""}` }
     : {};
@@ -53,15 +61,19 @@ function Document({ page, options, links, path, session, theme, after }: LayoutO
         <link rel="stylesheet" href={assetPath("console.css")} />
         <script src={assetPath("base.js")} defer></script>
         {page.scripts?.map((name) => <script src={assetPath(name)} defer></script>)}
-        {/* Last: it opens the stream of events at once, and whoever listens must be there before the first. */}
+        {/* Last: it opens the stream of events at once, and listeners must exist before the first event. */}
         <script src={assetPath("htmx.js")} defer></script>
       </head>
       <body data-form-token={session?.formToken} data-polls={session && !options.events ? "10" : undefined} {...stream}>
         <a class="skip" href="#main">Skip to content</a>
         {session ? <TopBar {...{ options, links, path, session }} isLive={page.on !== undefined} /> : null}
-        <main id="main" tabindex={-1}>{page.body}</main>
+        <main id="main" tabindex={-1}>
+          {session ? <Troubles troubles={troubles} /> : null}
+          {page.body}
+        </main>
         <div id="toast" class="toast" role="alert" hidden>
           <span id="toast-text"></span>
+          <a class="btn small" id="toast-retry" href="" hidden>Retry</a>
           <button class="btn small" type="button">Close</button>
         </div>
         <div id="said" class="sr" role="status" aria-live="polite"></div>
@@ -71,8 +83,37 @@ function Document({ page, options, links, path, session, theme, after }: LayoutO
   );
 }
 
+/** What is wrong with the cloud itself, on every page while it is: asked for again each minute. */
+export function Troubles({ troubles }: { troubles: readonly string[] }) {
+  return (
+    <div
+      id="troubles"
+      role="status"
+      hx-get="/console/troubles"
+      hx-swap="outerMorph"
+      hx-trigger="every 60s"
+      class={troubles.length > 0 ? "problem" : undefined}
+    >
+      {troubles.length > 0
+        ? (
+          <>
+            <span class="state bad">
+              <Triangle />
+              {troubles.join(" ")}
+            </span>
+            <a class="btn small" href="/metrics-view">Metrics</a>
+          </>
+        )
+        : null}
+    </div>
+  );
+}
+
 function TopBar(
-  { options, links, path, session, isLive }: Omit<LayoutOptions, "session"> & { session: Session; isLive: boolean },
+  { options, links, path, session, isLive }: Omit<LayoutOptions, "session" | "troubles"> & {
+    session: Session;
+    isLive: boolean;
+  },
 ) {
   return (
     <header class="top">

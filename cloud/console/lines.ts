@@ -1,12 +1,14 @@
 /**
- * What is done by a click, as a line to paste: SQL on the device; `curl`, the AWS CLI and TypeScript in the cloud. Texts of items
- * go into a shell: each is quoted so that it stays one word, whatever it holds.
+ * The act of a click, as a line to paste: SQL on the device; `curl`, the AWS CLI and TypeScript in the cloud. Texts of
+ * items go into a shell: each is quoted so that it stays one word, whatever it contains.
  *
  * @module
  */
 import type { Field, Model } from "../../schema/model.ts";
-import { fieldOf, idIn } from "../../schema.ts";
+import { bytesToBase64, completeItem, fieldOf, fromPlain, idIn, SyncError } from "../../schema.ts";
 import type { Identity } from "../../schema/model.ts";
+import type { ItemsContext } from "../api/items.ts";
+import { protoAlias, toAttributeValues } from "../dynamodb/attribute_value.ts";
 import type { PlainItem } from "./local_device.ts";
 
 /** A text as one word of a POSIX shell. */
@@ -71,7 +73,7 @@ export function sqliteLine(path: string, sql: string): string {
   return `sqlite3 -cmd ".timeout 5000" ${shellWord(path)} ${doubleQuoted(sql)}`;
 }
 
-/** Where the cloud is reached, and whether it wants a token. */
+/** The cloud's address, and whether it requires a token. */
 export interface CloudAddress {
   readonly url: string;
   readonly wantsToken: boolean;
@@ -91,6 +93,40 @@ export function typescriptLine({ url, wantsToken }: CloudAddress, model: string,
   headers: { "content-type": "application/json"${auth} },
   body: JSON.stringify(${JSON.stringify({ model, item })}),
 });`;
+}
+
+/** A table of DynamoDB. */
+export interface DynamoName {
+  readonly table: string;
+  readonly region?: string;
+  readonly endpoint?: string;
+}
+
+/** `aws dynamodb put-item …`: the complete item, as an application without Twintable writes it. */
+export function awsLine(
+  { table, region, endpoint }: DynamoName,
+  { schema, now, random }: Pick<ItemsContext, "schema" | "now" | "random">,
+  model: Model,
+  item: PlainItem,
+): string {
+  const place = [
+    ...(region === undefined ? [] : ["--region", region]),
+    ...(endpoint === undefined ? [] : ["--endpoint-url", endpoint]),
+  ].map((word) => ` ${shellWord(word)}`).join("");
+  let values: string;
+  try {
+    const stored = completeItem(schema, model, fromPlain(schema, model, item, { now: now(), random }));
+    values = JSON.stringify(toAttributeValues(stored), bytesAsText).replaceAll(protoAlias, "__proto__");
+  } catch (error) {
+    // What is typed so far makes no item: the line says so in its place.
+    if (!(error instanceof SyncError) && !(error instanceof RangeError)) throw error;
+    return `# ${error.message.replaceAll(/\s+/g, " ")}`;
+  }
+  return `aws dynamodb put-item --table-name ${shellWord(table)}${place} --item ${shellWord(values)}`;
+}
+
+function bytesAsText(_name: string, value: unknown): unknown {
+  return value instanceof Uint8Array ? bytesToBase64(value) : value;
 }
 
 /** What identifies a device's items of a model: its own ids. */

@@ -8,20 +8,22 @@
 /** An item as the API gives it: plain JSON by property. */
 export type PlainItem = Readonly<Record<string, unknown>>;
 
-/** How the device stands now. */
+/** The device's present state. */
 export interface LocalStatus {
   readonly connected: boolean;
   /** Since when its link is cut here. */
   readonly pausedMs?: number;
   /** Changes that are not acknowledged. */
   readonly outbox: number;
+  /** Changes in its `_rejected`. */
+  readonly rejected: number;
   /** Versions in its `_conflicts`. */
   readonly conflicts: number;
-  /** Where it is in its own channel's log. */
+  /** Its position in its own channel's log. */
   readonly cursor?: number;
 }
 
-/** A version that lost, as the device keeps it. */
+/** A version that lost, as the device stores it. */
 export interface LocalConflict {
   readonly id: number;
   readonly model: string;
@@ -43,8 +45,8 @@ export interface LocalDevice {
   items(model: string, limit: number): { readonly items: readonly PlainItem[]; readonly total: number };
   /** Conflicts with a number above this one. */
   conflicts(after: number): readonly LocalConflict[];
-  /** Runs one statement, as `sqlite3` would. @throws Error with SQLite's words */
+  /** Runs one statement, as `sqlite3` would. @throws Error with SQLite's message */
   write(sql: string): void;
-  /** Calls when the file was written, whoever wrote it. @returns ends that */
+  /** Calls back when the file was written, by anyone. @returns a function that ends that */
   watch(changed: () => void): () => void;
 }

@@ -1,6 +1,6 @@
 /** @jsxImportSource npm:hono@^4.13.19/jsx */
 /**
- * What several pages show in the same way: states, times, empty tables, errors.
+ * Shared parts of pages: states, times, empty tables, errors.
  *
  * @module
  */
@@ -35,7 +35,7 @@ export function Time({ at, now }: { at: number | undefined; now: number }) {
   return <time datetime={iso} title={iso.replace("T", " ").replace(/\.\d+Z/, " UTC")}>{ago(now - at)}</time>;
 }
 
-/** Why there is nothing, and what to do next. */
+/** Why a list is empty, and what to do next. */
 export function Empty({ title, children }: { title: string; children?: Child }) {
   return (
     <div class="empty">
@@ -61,7 +61,7 @@ export function Problem({ message, code, retry }: { message: string; code?: stri
   );
 }
 
-/** Copies a text: `assets/base.js` does it, and takes the button away where it can't. */
+/** Copies a text: `assets/base.js` does it, and removes the button if it can't. */
 export function Copy({ from, label = "Copy" }: { from: string; label?: string }) {
   return (
     <button class="btn small js" type="button" data-copy={from}>
@@ -71,7 +71,7 @@ export function Copy({ from, label = "Copy" }: { from: string; label?: string })
   );
 }
 
-/** What each form carries beside its own fields. */
+/** Hidden fields of every form. */
 export function FormToken({ token }: { token: string }) {
   return <input type="hidden" name="_form" value={token} />;
 }

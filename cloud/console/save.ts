@@ -1,5 +1,5 @@
 /**
- * Items as the console writes them: always on the condition that nobody has changed what the person has seen.
+ * Items as the console writes them: only if nobody has changed what the person has seen.
  *
  * @module
  */
@@ -21,7 +21,7 @@ export async function readItem(context: ItemsContext, model: Model, key: PlainIt
   return item && { item: toPlain(context.schema, model, item), digest: digest(item) };
 }
 
-/** Puts it in place of what was seen; undefined: there was none. @throws PreconditionError where it has changed since */
+/** Replaces what was seen; undefined: there was none. @throws PreconditionError if it has changed since */
 export async function saveItem(
   context: ItemsContext,
   model: Model,
@@ -32,7 +32,7 @@ export async function saveItem(
   return await putItem(context, model, item, { precondition, keepsUnknown: true });
 }
 
-/** Removes what was seen. @throws PreconditionError where it has changed since */
+/** Removes what was seen. @throws PreconditionError if it has changed since */
 export async function removeItem(
   context: ItemsContext,
   model: Model,

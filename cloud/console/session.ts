@@ -1,32 +1,40 @@
 /**
- * Who is signed in: a cookie that any worker can check, and none has to remember.
+ * Sessions: a cookie that any worker can check, and none has to store; those that were ended by signing out are in
+ * `ended_sessions.ts`.
  *
  *     <expiry, ms>.<which token>.<iv, token sealed, tag>
  *
- * The cookie holds the API token, sealed with AES-256-GCM under a key made of the token's hash; expiry and name of the token are
- * authenticated with it. A MAC under what a worker keeps would do less: workers may be given hashes alone (`--tokens`), and a
- * copy of that file must let nobody in. Whoever forges a cookie needs the token itself, as with a bearer.
+ * The cookie holds the API token, sealed with AES-256-GCM under a key derived from the token's hash; expiry and name of
+ * the token are authenticated with it. A MAC under a worker's own secret would be weaker: workers may only have hashes
+ * (`--tokens`), and a copy of that file must not admit anyone. Forging a cookie requires the token itself, as with a
+ * bearer.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 import { createCipheriv, createDecipheriv, createHash, createHmac, randomBytes, timingSafeEqual } from "node:crypto";
-import { type ApiToken, bearerOf, tokenHash } from "../api/tokens.ts";
+import { type ApiToken, type Bearer, bearerOf, tokenHash } from "../api/tokens.ts";
 import { ApiError } from "../api/errors.ts";
 
-/** A session ends after that, whatever is done in it. */
+/** A session ends after this time, whatever is done in it. */
 export const sessionMs = 12 * 3600_000;
 const ivBytes = 12, tagBytes = 16;
 
 /** A person at the console. */
 export interface Session {
-  /** The name of the token that they signed in with; `local` where none is wanted. */
+  /** The session's name, whatever spelling of its cookie was sent; it opens nothing. */
+  readonly id: string;
+  /** The name of the token that they signed in with; `local` if none is required. */
   readonly name: string;
+  /** The token's hash, which no page shows. */
+  readonly tokenHash: string;
   /** Whether they may change anything. */
   readonly mayWrite: boolean;
+  /** Whether they may erase devices. */
+  readonly isAdmin: boolean;
   /** When it ends, ms since 1970. */
   readonly untilMs: number;
-  /** What forms carry, so that no other page's form is taken. */
+  /** The token that forms carry, so that forms of other pages are refused. */
   readonly formToken: string;
 }
 
@@ -34,17 +42,27 @@ function keyOf(hash: string): Buffer {
   return createHash("sha256").update(`twintable console ${hash}`).digest();
 }
 
-/** Names a token without telling anything of it that would help. */
+/** A name for a token that reveals nothing useful about it. */
 function nameOf(hash: string): string {
   return createHash("sha256").update(`twintable console name ${hash}`).digest("hex").slice(0, 16);
 }
 
-function sessionOf(cookie: string, hash: string, name: string, mayWrite: boolean, untilMs: number): Session {
-  const formToken = createHmac("sha256", keyOf(hash)).update(cookie).digest("base64url");
-  return { name, mayWrite, untilMs, formToken };
+/** @param sealed what makes it this session and no other */
+function sessionOf(sealed: Uint8Array, hash: string, bearer: Bearer, untilMs: number): Session {
+  const formToken = createHmac("sha256", keyOf(hash)).update(sealed).digest("base64url");
+  const id = createHash("sha256").update("twintable console session ").update(sealed).digest("hex").slice(0, 32);
+  return {
+    id,
+    name: bearer.name,
+    tokenHash: hash,
+    mayWrite: bearer.may("write"),
+    isAdmin: bearer.may("admin"),
+    untilMs,
+    formToken,
+  };
 }
 
-/** Signs in. @returns the cookie's value, or undefined where the token is none that may read */
+/** Signs in. @returns the cookie's value, or undefined if the token may not read */
 export function signIn(token: string, tokens: readonly ApiToken[], nowMs: number): string | undefined {
   try {
     bearerOf(`Bearer ${token}`, tokens, "read", nowMs);
@@ -59,7 +77,7 @@ export function signIn(token: string, tokens: readonly ApiToken[], nowMs: number
   return `${head}.${sealed.toString("base64url")}`;
 }
 
-/** The session of a cookie; undefined where it is none, is over, or its token may not read any more. */
+/** The session of a cookie; undefined if it is invalid or over, or if its token may no longer read. */
 export function sessionIn(
   cookie: string | undefined,
   tokens: readonly ApiToken[],
@@ -75,18 +93,20 @@ export function sessionIn(
     const plain = Buffer.concat([decipher.update(sealed.subarray(ivBytes, -tagBytes)), decipher.final()]);
     const bearer = bearerOf(`Bearer ${plain.toString("utf8")}`, tokens, "read", nowMs);
     const untilMs = Math.min(Number(until), token.untilMs ?? Infinity);
-    return sessionOf(cookie!, token.hash, bearer.name, bearer.may("write"), untilMs);
+    // The bytes, not the text: the last letter of base64url has bits that mean nothing, and a copy with others of them
+    // would be another session.
+    return sessionOf(sealed, token.hash, bearer, untilMs);
   } catch {
-    // Altered, made under another token's key, or a token that was taken back: no session, for whichever reason.
+    // Altered, made under another token's key, or with a revoked token: no session in each case.
     return undefined;
   }
 }
 
 const processKey = randomBytes(32).toString("hex");
 
-/** Where the API is open (loopback, no token): everybody at this machine is signed in. */
+/** If the API is open (loopback, no token), everybody at this machine is signed in. */
 export function openSession(): Session {
-  return sessionOf("open", processKey, "local", true, Infinity);
+  return sessionOf(Buffer.from("open"), processKey, { name: "local", may: () => true }, Infinity);
 }
 
 /** Whether a form's token is the session's. */

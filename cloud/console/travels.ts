@@ -1,13 +1,14 @@
 /**
- * What travelled between the devices of `dev` and the cloud, for the Twin page: the last changes with how far each got, and
- * the three steps of a newcomer's first minute, which are ticked by what really happens.
+ * Changes between the devices of `dev` and the cloud, for the Twin page: the last changes and how far each got, and the
+ * three steps of a newcomer's first minute, which are ticked by real events.
  *
  *     up:    written on the device ─▶ in the cloud           (by the stream's record and its stamp)
  *     down:  saved in the cloud ─▶ logged ─▶ on the device   (by the record, the feed, and what the device applied)
- *     lost:  both sides changed it: the older version is kept (by the device's conflicts)
+ *     lost: both sides changed it: the losing version is stored (in the device's conflicts)
  *
  * @module
  */
+import { deviceOf } from "../../protocol/versions.ts";
 import type { StreamRecord } from "../table/port.ts";
 import { keyText } from "../../protocol/keys.ts";
 import type { Key } from "../../protocol.ts";
@@ -15,6 +16,7 @@ import { idOfItem, modelOf, type Schema, toPlain, versionOf } from "../../schema
 import type { Item } from "../../schema/values.ts";
 import { comesDown } from "../../schema/direction.ts";
 import type { EventHub } from "./event_hub.ts";
+import type { DynamoName } from "./lines.ts";
 import type { LocalConflict, LocalDevice, PlainItem } from "./local_device.ts";
 
 /** A change on its way. */
@@ -27,7 +29,9 @@ export interface Travel {
   readonly atMs: number;
   readonly old?: PlainItem;
   readonly now?: PlainItem;
-  /** Of one that goes down: ms until it was in its channel's log. */
+  /** Of a version that lost: its number in the device's `_conflicts`. */
+  readonly conflict?: number;
+  /** For one that goes down: ms until it was in its channel's log. */
   loggedMs?: number;
   /** ms until it was on the other side; absent: it is on its way. */
   arrivedMs?: number;
@@ -56,20 +60,24 @@ export class Travels {
   #watching = false;
   #id = 0;
 
-  /** @param options `quiet` models change too often to be told one by one */
+  /** @param options `quiet` models change too often to be shown one by one */
   constructor(options: {
     schema: Schema;
     devices: readonly LocalDevice[];
     now: () => number;
     quiet: ReadonlySet<string>;
+    dynamo?: DynamoName;
   }) {
     this.#schema = options.schema;
     this.#now = options.now;
     this.#quiet = options.quiet;
     this.devices = options.devices;
+    this.dynamo = options.dynamo;
   }
 
   readonly devices: readonly LocalDevice[];
+  /** Where the table is, if it is DynamoDB's: for lines to paste. */
+  readonly dynamo: DynamoName | undefined;
 
   get quiet(): ReadonlySet<string> {
     return this.#quiet;
@@ -84,7 +92,7 @@ export class Travels {
     return this.#steps.get(deviceId) ?? {};
   }
 
-  /** The page was opened: from now on what happens counts as a person's doing. */
+  /** The page was opened: from now on, events count as a person's actions. */
   watch(hub: EventHub): void {
     if (this.#watching) return;
     this.#watching = true;
@@ -152,7 +160,7 @@ export class Travels {
     );
     for (const travel of arrived) {
       travel.arrivedMs = Math.max(0, this.#now() - travel.atMs);
-      // What a device has is in the log, whenever the feed gets round to saying so.
+      // An entry that a device has is in the log, even if the feed reports that later.
       travel.loggedMs ??= travel.arrivedMs;
     }
     const last = arrived.at(-1);
@@ -190,8 +198,8 @@ export class Travels {
   #lost(deviceId: string, { id, model, atMs, item }: LocalConflict): void {
     this.#conflicts.set(deviceId, id);
     const key = item ? keyNames(this.#schema, model).map((name) => item[name]).join(" ") : "";
-    this.#add({ kind: "lost", device: deviceId, model, key, atMs, now: item, arrivedMs: 0 });
-    // What waited to come down gave way, or was overtaken: it will not arrive as itself.
+    this.#add({ kind: "lost", device: deviceId, model, key, atMs, now: item, conflict: id, arrivedMs: 0 });
+    // A change on its way down lost a conflict, or was superseded: it will not arrive.
     for (const travel of this.#travels) {
       if (travel.kind === "down" && travel.device === deviceId && travel.model === model) travel.arrivedMs ??= 0;
     }
@@ -200,9 +208,9 @@ export class Travels {
   #writerOf(record: StreamRecord): { device: string; atMs: number } | undefined {
     if (!record.new) return undefined;
     const version = versionOf(record.new), before = record.old && versionOf(record.old);
-    // A version that stayed as it was names the writer before: somebody wrote the item without knowing of it.
+    // An unchanged version names the previous writer: a program that does not know versions wrote the item.
     return version && version[1] !== before?.[1]
-      ? { device: version[0].split("#")[0]!, atMs: version[1] / 1000 }
+      ? { device: deviceOf(version) ?? version[0], atMs: version[1] / 1000 }
       : undefined;
   }
 
@@ -220,7 +228,7 @@ export class Travels {
   }
 }
 
-/** The properties that tell a model's items of one device apart. */
+/** The properties that identify a model's items of one device. */
 export function keyNames(schema: Schema, model: string): readonly string[] {
   return schema.models.get(model)?.keyFields ?? [];
 }

@@ -1,20 +1,20 @@
 /**
- * Values between a form's texts and plain JSON, by the field's type, without loss: a number keeps its 38 digits (beyond a
- * double it is a text), a set and a list are JSON with the line of its error, null, empty and absent are told apart by who asks.
+ * Values between a form's texts and plain JSON, by the field's type, without loss: a number keeps its 38 digits (beyond
+ * a double it is a text), a set and a list are JSON with the line of its error, the caller distinguishes null, empty
+ * and absent.
  *
  * @module
  */
+import { canonicalDecimal, isBigNumber, numberProblem, numberToJson } from "../../schema/numbers.ts";
 import type { Field } from "../../schema/model.ts";
 import { ApiError } from "../api/errors.ts";
 
-/** A value that a field can't take: the field is named, and the text is kept by the form. */
+/** A value that a field cannot accept: names the field; the form shows the text again. */
 export class FieldError extends ApiError {
   constructor(readonly field: string, message: string) {
     super(400, "invalid", `${field}: ${message}`);
   }
 }
-
-const digitsMax = 38;
 
 /** @throws FieldError */
 export function valueOf(field: Field, text: string): unknown {
@@ -35,23 +35,21 @@ export function valueOf(field: Field, text: string): unknown {
   }
 }
 
-/** A number as it stands where a double keeps it, else its text. */
+/** A number if a double can hold it, otherwise its text. */
 function numberOf(field: Field, given: string): number | string {
   const text = given.trim();
-  const parts = /^-?(\d+)(?:\.(\d+))?(?:[eE][+-]?\d{1,3})?$/.exec(text);
-  if (!parts) throw new FieldError(field.name, `${JSON.stringify(text.slice(0, 60))} is not a number`);
-  const digits = (parts[1]! + (parts[2] ?? "")).replace(/^0+/, "").replace(/0+$/, "");
-  if (digits.length > digitsMax) {
-    throw new FieldError(field.name, `${digits.length} digits are more than DynamoDB's ${digitsMax}`);
+  if (canonicalDecimal(text) === undefined) {
+    throw new FieldError(field.name, `${JSON.stringify(text.slice(0, 60))} is not a number`);
   }
-  const number = Number(text);
-  if (!Number.isFinite(number)) throw new FieldError(field.name, "is out of a number's range");
-  if (field.enum && !field.enum.includes(number)) throw new FieldError(field.name, `one of ${field.enum.join(", ")}`);
-  return digits.length <= 15 && Math.abs(number) <= Number.MAX_SAFE_INTEGER ? number : text;
+  const json = numberToJson(text), problem = numberProblem(json);
+  if (problem !== undefined) throw new FieldError(field.name, problem);
+  const value = isBigNumber(json) ? json.$n : json as number;
+  if (field.enum && !field.enum.includes(value)) throw new FieldError(field.name, `one of ${field.enum.join(", ")}`);
+  return value;
 }
 
 function dateOf(field: Field, text: string): string {
-  // A form's own control leaves the zone out: it is UTC, as is said beside it.
+  // A browser's date control has no zone: it is UTC, as the label says.
   const iso = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,3})?)?$/.test(text) ? `${text}Z` : text;
   const ms = Date.parse(iso);
   if (Number.isNaN(ms)) throw new FieldError(field.name, `${JSON.stringify(text.slice(0, 60))} is not a date`);

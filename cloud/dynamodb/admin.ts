@@ -1,8 +1,8 @@
 /**
- * Makes, completes and checks the tables: keys and indexes from the schema, on-demand billing, a stream with both images,
- * expiry of items. What exists is completed and never destroyed. Of what can't be altered without harm, some is tolerable
- * (another expiry, an index's projection): it is said and left. The rest (keys, local indexes, another kind of stream) is
- * said, and nothing is done.
+ * Creates, completes and checks the tables: keys and indexes from the schema, on-demand billing, a stream with both
+ * images, expiry of items. It completes existing tables and never destroys anything. Some differences that cannot be
+ * altered without harm are tolerable (another expiry, an index's projection): it reports them and leaves them. For the
+ * others (keys, local indexes, another kind of stream), it reports them and does nothing.
  *
  * @module
  */
@@ -38,23 +38,22 @@ interface WantedIndex extends Index {
   readonly projection: Projection;
 }
 
-/** Something that is not as it should be, and what makes it so, where that can be done without harm. */
+/** A difference, and the request that corrects it, if that is possible without harm. */
 interface Difference {
   readonly text: string;
   readonly repair?: { readonly done: string; run(): Promise<void> };
-  /** All works with it, if not as well. */
+  /** Everything works in spite of it, if less well. */
   readonly tolerable?: boolean;
 }
 
-/** An index over a big table takes hours to fill; its creation is not waited for longer than this. */
+/** An index over a large table takes hours to fill; the command waits no longer than this. */
 const activeWithinMs = 10 * 60_000;
 const askEveryMs = 500;
 
 /**
- * Makes the data table and the log table, or completes what exists. Idempotent.
- *
- * @returns a sentence for each thing that it did, and for each that differs and was left; empty: all was as it should be.
- * @throws SyncError `table-mismatch`, before anything is altered, where an existing table has what can't be changed.
+ * Creates the data table and the log table, or completes existing ones. Idempotent. @returns a sentence for each thing
+ * that it did, and for each difference that it left; empty: everything was right. @throws SyncError `table-mismatch`,
+ * before it alters anything, if an existing table has a difference that cannot be changed.
  */
 export async function createTables(connection: Connection, schema: Schema): Promise<string[]> {
   const admin = new Admin(connection);
@@ -81,7 +80,7 @@ export async function createTables(connection: Connection, schema: Schema): Prom
   return done;
 }
 
-/** What differs from what the schema wants, a sentence each; empty: nothing. Alters nothing. */
+/** The differences from the schema, a sentence each; empty: none. Alters nothing. */
 export async function checkTables(connection: Connection, schema: Schema): Promise<string[]> {
   const admin = new Admin(connection);
   const texts: string[] = [];
@@ -109,7 +108,7 @@ function wantedTables(connection: Connection, schema: Schema): Wanted[] {
   ];
 }
 
-/** A table expires by one attribute: where models name several, none is chosen, and `sync` still carries them as data. */
+/** A table expires by one attribute: if models name several, none is chosen, and they are still synced as data. */
 function ttlAttributeOf(schema: Schema): string | undefined {
   const names = new Set<string>();
   for (const { fields } of schema.models.values()) {
@@ -156,14 +155,14 @@ class Admin {
     const end = now() + activeWithinMs;
     for (;;) {
       const table = await this.describe(name).catch((error) => {
-        // It is asked again anyway: a fault that passes is waited out as well.
+        // The loop asks again anyway, so it also outlasts a transient fault.
         if (error instanceof SyncError && error.retryable && now() <= end) return undefined;
         throw error;
       });
       const states = [table?.TableStatus, ...(table?.GlobalSecondaryIndexes ?? []).map((index) => index.IndexStatus)];
       if (table && states.every((state) => state === undefined || state === "ACTIVE")) return table;
       if (now() > end) {
-        throw new SyncError("unavailable", `the table "${name}" is still being made after 10 minutes`, {
+        throw new SyncError("unavailable", `the table "${name}" is still being created after 10 minutes`, {
           retryable: true,
           hint: "run the same command again later",
         });
@@ -172,7 +171,7 @@ class Admin {
     }
   }
 
-  /** Makes a table. One that came into being in the meantime is as good. */
+  /** Creates a table. If it was created in the meantime, that is fine. */
   async create(want: Wanted): Promise<string> {
     const { name, primary } = want.shape;
     const part = (local: boolean) =>
@@ -223,7 +222,7 @@ class Admin {
     const on = ttl?.TimeToLiveStatus === "ENABLED" || ttl?.TimeToLiveStatus === "ENABLING";
     if (on && ttl?.AttributeName === ttlAttribute) return [];
     if (on) {
-      // Chosen by somebody: it can be changed only by switching it off for up to an hour, which is theirs to decide.
+      // Somebody chose it: it can be changed only by switching it off for up to an hour, which is their decision.
       return [{
         text: `the table "${name}" expires items by "${ttl?.AttributeName}", the schema wants "${ttlAttribute}"`,
         tolerable: true,
@@ -252,7 +251,8 @@ class Admin {
       const has = keyText(found.KeySchema, table.AttributeDefinitions);
       if (has !== keys) return [{ text: `${that} has the key ${has}, the schema wants ${keys}` }];
       const holds = projectionText(found.Projection), wanted = projectionText(index.projection);
-      // Only making it anew would change it, and meanwhile nothing could be listed by it. What it lacks is read from the table.
+      // Only recreating it would change it, and meanwhile nothing could be listed by it. Missing attributes are read
+      // from the table.
       return holds === wanted ? [] : [{ text: `${that} holds ${holds}, the schema wants ${wanted}`, tolerable: true }];
     }
     const text = `the table "${name}" has no index "${index.name}"`;
@@ -326,7 +326,7 @@ function keyText(keys: readonly KeySchemaElement[] = [], types: readonly Attribu
   }).join(", ");
 }
 
-/** What an index holds of items, as text to compare and to show. */
+/** An index's projection, as text to compare and to show. */
 function projectionText({ ProjectionType: type, NonKeyAttributes: names = [] }: Projection = {}): string {
   if (type === "ALL") return "all attributes";
   return type === "KEYS_ONLY" ? "the keys alone" : `the keys and ${[...names].sort().join(", ")}`;

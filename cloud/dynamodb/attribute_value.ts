@@ -6,15 +6,16 @@
  * @module
  */
 import type { AttributeValue } from "npm:@aws-sdk/client-dynamodb@^3.1000.0";
-import { jsonToNumberText, numberProblem, numberToJson } from "../../schema/numbers.ts";
+import { jsonToNumberText, numberToJson } from "../../schema/numbers.ts";
 import { base64ToBytes, bytesToBase64, escape, isMap, type Item, type Json, tagOf } from "../../schema/values.ts";
+import { itemProblem, valueProblem } from "../table/item_problem.ts";
 
-/** An item as the AWS SDK takes and gives it. */
+/** An item as the AWS SDK accepts and returns it. */
 export type AttributeValues = Record<string, AttributeValue>;
 
 /**
- * The name that the AWS SDK knows an attribute `__proto__` by: it builds its objects by assignment, and loses one of that
- * name. The noncharacter before it stands in no text that a table holds. See `proto_names.ts`.
+ * The alias of an attribute `__proto__` for the AWS SDK, which builds its objects by assignment and would lose that
+ * name. No text in a table contains the noncharacter before it. See `proto_names.ts`.
  */
 export const protoAlias = "\ufdd0__proto__";
 
@@ -26,45 +27,48 @@ function fromSdkName(name: string): string {
   return name === protoAlias ? "__proto__" : name;
 }
 
-/** DynamoDB: a document is nested at most 32 levels deep (Service Quotas, Attributes). */
-const nestingMax = 32;
-
 /**
  * One value as an attribute value.
  *
- * @throws RangeError where DynamoDB has no such value: a malformed tag, a number beyond 38 digits, an empty set, more than
- * 32 levels. The message says why, without the value.
+ * @throws RangeError if DynamoDB has no such value: see {@link valueProblem}. The message says why, without the value.
  */
-export function toAttributeValue(json: Json, depth = 0): AttributeValue {
-  if (depth > nestingMax) throw new RangeError(`it is nested deeper than ${nestingMax} levels`);
+export function toAttributeValue(json: Json): AttributeValue {
+  const problem = valueProblem(json);
+  if (problem !== undefined) throw new RangeError(problem);
+  return converted(json);
+}
+
+/** Of a value that DynamoDB has. */
+function converted(json: Json): AttributeValue {
   if (json === null) return { NULL: true };
   if (typeof json === "string") return { S: json };
   if (typeof json === "boolean") return { BOOL: json };
-  if (typeof json === "number") return { N: numberText(json) };
-  if (!isMap(json)) return { L: (json as readonly Json[]).map((value) => toAttributeValue(value, depth + 1)) };
+  if (typeof json === "number") return { N: jsonToNumberText(json)! };
+  if (!isMap(json)) return { L: (json as readonly Json[]).map(converted) };
+  const texts = (members: Json | undefined) => members as readonly string[];
   switch (tagOf(json)) {
     case "$n":
-      return { N: numberText(json) };
+      return { N: jsonToNumberText(json)! };
     case "$b":
-      return { B: bytesOf(json.$b) };
+      return { B: base64ToBytes(json.$b as string)! };
     case "$ss":
-      return { SS: membersOf(json.$ss, (text) => text) };
+      return { SS: [...texts(json.$ss)] };
     case "$ns":
-      return { NS: membersOf(json.$ns, (text) => numberText({ $n: text })) };
+      return { NS: texts(json.$ns).map((text) => jsonToNumberText({ $n: text })!) };
     case "$bs":
-      return { BS: membersOf(json.$bs, bytesOf) };
+      return { BS: texts(json.$bs).map((text) => base64ToBytes(text)!) };
     case "$m":
-      if (!isMap(json.$m)) throw new RangeError("its $m holds no map");
-      return toMap(json.$m, depth);
+      return toMap(json.$m as { readonly [key: string]: Json });
     default:
-      return toMap(json, depth);
+      return toMap(json);
   }
 }
 
 /**
- * One attribute value as tagged JSON. Takes the SDK's form and the JSON form of stream events, where binaries are base64.
+ * One attribute value as tagged JSON. Accepts the SDK's form and the JSON form of stream events, where binaries are
+ * base64.
  *
- * @throws RangeError where the value is of no kind that DynamoDB has.
+ * @throws RangeError if DynamoDB has no such kind of value.
  */
 export function fromAttributeValue(value: AttributeValue): Json {
   if (value.S !== undefined) return value.S;
@@ -82,15 +86,9 @@ export function fromAttributeValue(value: AttributeValue): Json {
 
 /** A whole item as attribute values. @throws RangeError as {@link toAttributeValue}, with the attribute's name before it. */
 export function toAttributeValues(item: Item): AttributeValues {
-  return Object.fromEntries(
-    Object.entries(item).map(([name, value]) => {
-      try {
-        return [toSdkName(name), toAttributeValue(value)];
-      } catch (cause) {
-        throw new RangeError(`the attribute "${name}" can't be stored: ${(cause as Error).message}`, { cause });
-      }
-    }),
-  );
+  const problem = itemProblem(item);
+  if (problem !== undefined) throw new RangeError(problem);
+  return Object.fromEntries(Object.entries(item).map(([name, value]) => [toSdkName(name), converted(value)]));
 }
 
 /** A whole item as tagged JSON. */
@@ -100,33 +98,8 @@ export function fromAttributeValues(values: AttributeValues): Item {
   );
 }
 
-function toMap(map: { readonly [key: string]: Json }, depth: number): AttributeValue {
-  if (Object.hasOwn(map, "")) throw new RangeError("it has a map with an empty name, which DynamoDB refuses");
-  return {
-    M: Object.fromEntries(
-      Object.entries(map).map(([name, value]) => [toSdkName(name), toAttributeValue(value, depth + 1)]),
-    ),
-  };
-}
-
-function numberText(json: Json): string {
-  const problem = numberProblem(json);
-  if (problem !== undefined) throw new RangeError(`its number ${problem}`);
-  return jsonToNumberText(json)!;
-}
-
-function membersOf<T>(members: Json | undefined, convert: (text: string) => T): T[] {
-  if (!Array.isArray(members) || members.length === 0) throw new RangeError("its set is empty or malformed");
-  return members.map((member) => {
-    if (typeof member !== "string") throw new RangeError("its set has a member that is not text");
-    return convert(member);
-  });
-}
-
-function bytesOf(text: Json | undefined): Uint8Array {
-  const bytes = typeof text === "string" ? base64ToBytes(text) : undefined;
-  if (!bytes) throw new RangeError("its binary is not base64");
-  return bytes;
+function toMap(map: { readonly [key: string]: Json }): AttributeValue {
+  return { M: Object.fromEntries(Object.entries(map).map(([name, value]) => [toSdkName(name), converted(value)])) };
 }
 
 function base64Of(bytes: Uint8Array | string): string {

@@ -1,6 +1,5 @@
 /**
- * The connections to DynamoDB and its streams: where they go, with which credentials, and one bounded way through which
- * all requests to tables pass.
+ * The connections to DynamoDB and its streams: endpoints, credentials, and one bounded path for all requests to tables.
  *
  * @module
  */
@@ -10,21 +9,26 @@ import { join } from "node:path";
 import process from "node:process";
 import { DynamoDBClient } from "npm:@aws-sdk/client-dynamodb@^3.1000.0";
 import { DynamoDBStreamsClient } from "npm:@aws-sdk/client-dynamodb-streams@^3.1000.0";
+import { Log } from "../../protocol/log.ts";
+import { Outage } from "../../protocol/outage.ts";
+import { pause } from "../../protocol/within.ts";
 import { SyncError } from "../../schema/errors.ts";
-import { pause, Semaphore } from "../sync/bounded.ts";
-import { syncErrorOf } from "./faults.ts";
+import { Semaphore } from "../sync/bounded.ts";
+import type { ConsumedUnits } from "../table/port.ts";
+import { faultOf, isPassing, syncErrorOf } from "./faults.ts";
 import { carryProtoNames } from "./proto_names.ts";
 import { type RetryPolicy, withRetries } from "./retry.ts";
+import { askingForUnits, UnitMeter } from "./units.ts";
 import { type DynamoUrl, parseDynamoUrl } from "./url.ts";
 
-/** Credentials given by hand, in place of the AWS default chain. */
+/** Credentials given by hand, instead of the AWS default chain. */
 export interface Credentials {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
   readonly sessionToken?: string;
 }
 
-/** How to connect. Everything has a default. */
+/** Connection options. Everything has a default. */
 export interface ConnectOptions {
   /** The clock, ms since 1970. Default `Date.now`. */
   readonly now?: () => number;
@@ -40,14 +44,14 @@ export interface ConnectOptions {
   readonly attemptMs?: number;
 }
 
-/** What a single request may be given. */
+/** Options of a single request. */
 export interface SendOptions {
   readonly signal?: AbortSignal;
-  /** Called before each attempt; what it throws ends the request. */
+  /** Called before each attempt; an error that it throws ends the request. */
   readonly beforeAttempt?: () => void;
 }
 
-/** A command of the AWS SDK. Its output's type is the caller's to name: the SDK ties it to its own client types. */
+/** A command of the AWS SDK. The caller names its output's type: the SDK ties it to its own client types. */
 // deno-lint-ignore no-explicit-any
 export type Command = any;
 
@@ -58,13 +62,14 @@ export interface Connection {
   /** Requests to tables under way at once. */
   readonly concurrency: number;
   /**
-   * Sends a command to DynamoDB: waits for a slot, bounds each attempt's time, tries again what may pass.
-   *
-   * @throws what the SDK threw at the last attempt, or the signal's reason.
+   * Sends a command to DynamoDB: waits for a slot, limits each attempt's time, retries transient faults. @throws the
+   * SDK's error of the last attempt, or the signal's reason.
    */
   send<Output>(command: Command, options?: SendOptions): Promise<Output>;
-  /** As `send`, to the streams' endpoint and without a slot: the tailer is one reader and must not wait behind writers. */
+  /** As `send`, to the streams' endpoint and without a slot: the stream's reader must not wait for writers. */
   sendToStream<Output>(command: Command, options?: SendOptions): Promise<Output>;
+  /** What requests to the tables have consumed, as DynamoDB says. A refused condition's write is not told. */
+  units(): ConsumedUnits;
   /** Ends the connections; later requests fail (SyncError `closed`). */
   close(): void;
 }
@@ -72,7 +77,8 @@ export interface Connection {
 /**
  * Prepares connections; nothing is sent yet.
  *
- * @throws RangeError for a bad URL; SyncError `denied` or `no-region` where permissions or the AWS configuration lack something.
+ * @throws RangeError for a bad URL; SyncError `denied` or `no-region` if permissions or the AWS configuration lack
+ * something.
  */
 export async function connectDynamo(url: string, options: ConnectOptions = {}): Promise<Connection> {
   const parsed = parseDynamoUrl(url);
@@ -88,6 +94,8 @@ export async function connectDynamo(url: string, options: ConnectOptions = {}): 
     retryForMs: options.retryForMs ?? 5000,
   };
   const attemptMs = options.attemptMs ?? 5000;
+  const meter = new UnitMeter();
+  const away = { tables: outageOf(`DynamoDB's table ${parsed.table}`), streams: outageOf("DynamoDB's change stream") };
   let closed = false;
   const attempt = (client: DynamoDBClient | DynamoDBStreamsClient, command: Command, options: SendOptions) => {
     // The SDK's `destroy` closes sockets and would open new ones at the next request.
@@ -101,10 +109,28 @@ export async function connectDynamo(url: string, options: ConnectOptions = {}): 
     policy,
     concurrency,
     send: (command, options = {}) =>
-      withRetries(() => limiter.run(() => attempt(tables, command, options)), policy, options.signal),
+      meter.count(
+        command,
+        watched(
+          away.tables,
+          options.signal,
+          (seen) =>
+            withRetries(
+              () => limiter.run(() => seen(() => attempt(tables, askingForUnits(command), options))),
+              policy,
+              options.signal,
+            ),
+        ),
+      ),
+    units: () => meter.units,
     sendToStream: (command, options = {}) =>
-      // An attempt that can't begin is a rejection, as one that fails.
-      withRetries(async () => await attempt(streams, command, options), policy, options.signal),
+      // An attempt that can't start rejects, like one that fails.
+      watched(away.streams, options.signal, (seen) =>
+        withRetries(
+          () => seen(async () => await attempt(streams, command, options)),
+          policy,
+          options.signal,
+        )),
     close() {
       closed = true;
       tables.destroy();
@@ -112,6 +138,52 @@ export async function connectDynamo(url: string, options: ConnectOptions = {}): 
     },
   };
 }
+
+const log = new Log("table");
+/** What a retry heals within so long is no outage. */
+const patienceMs = 1_000;
+
+function outageOf(what: string): Outage {
+  return new Outage(log, what, { patienceMs });
+}
+
+/** Tells an outage of each attempt of a request, and of its end. */
+async function watched<Output>(
+  outage: Outage,
+  signal: AbortSignal | undefined,
+  request: (seen: (attempt: () => Promise<Output>) => Promise<Output>) => Promise<Output>,
+): Promise<Output> {
+  const failed = (error: unknown, begunMs: number, final: boolean) => {
+    const kind = faultOf(error), counts = isPassing(kind) || (final && kind === "denied");
+    if (counts && error instanceof Error && !signal?.aborted) outage.failed(error, { kind, final, begunMs });
+  };
+  let begunMs = performance.now();
+  try {
+    return await request(async (attempt) => {
+      begunMs = performance.now();
+      try {
+        const output = await attempt();
+        outage.over();
+        return output;
+      } catch (error) {
+        failed(error, begunMs, false);
+        throw error;
+      }
+    });
+  } catch (error) {
+    failed(error, begunMs, true);
+    throw error;
+  }
+}
+
+/** What the SDK has to say goes where everything does. */
+const sdkLog = {
+  trace() {},
+  debug() {},
+  info() {},
+  warn: (...said: unknown[]) => log.debug("{said}", { said: said.map(String).join(" ") }),
+  error: (...said: unknown[]) => log.debug("{said}", { said: said.map(String).join(" ") }),
+};
 
 /** The SDK's clients for the tables and for their streams. */
 function makeClients(
@@ -127,32 +199,34 @@ function makeClients(
   const common = {
     ...(region === undefined ? {} : { region }),
     ...(configured === undefined ? {} : { credentials: configured }),
-    // Our retries have deadlines, and must not be multiplied by the SDK's.
+    // Our retries have deadlines; the SDK's retries must not multiply them.
     maxAttempts: 1,
+    logger: sdkLog,
   };
   // Connections are kept alive; the SDK's default of 50 would silently be the limit of a higher concurrency.
   const sockets = { keepAlive: true, maxSockets: concurrency };
   const tables = new DynamoDBClient({
     ...common,
     ...(endpoint === undefined ? {} : { endpoint }),
-    requestHandler: { httpAgent: sockets, httpsAgent: sockets },
+    requestHandler: { httpAgent: sockets, httpsAgent: sockets, logger: sdkLog },
   });
   const streamsEndpoint = environment("AWS_ENDPOINT_URL_DYNAMODB_STREAMS") ?? streamsEndpointOf(endpoint);
   const streams = new DynamoDBStreamsClient({
     ...common,
     ...(streamsEndpoint === undefined ? {} : { endpoint: streamsEndpoint }),
+    requestHandler: { logger: sdkLog },
   });
   for (const client of [tables, streams]) {
     trim(client);
-    // Their stacks differ in the types of commands alone.
+    // Their stacks differ only in the types of commands.
     carryProtoNames(client as DynamoDBClient);
   }
   return { tables, streams };
 }
 
 /**
- * Spares each request what nobody here reads: a copy of it and of its answer for a logger that there is not, and the name of
- * the operating system, asked for anew each time. Together a tenth of what the SDK takes for a put.
+ * Removes work that nobody here needs from each request: a copy of it and of its answer for a logger that does not
+ * exist, and a look-up of the operating system's name. Together they are a tenth of the SDK's time for a put.
  */
 function trim(client: DynamoDBClient | DynamoDBStreamsClient): void {
   client.middlewareStack.remove("loggerMiddleware");
@@ -161,13 +235,13 @@ function trim(client: DynamoDBClient | DynamoDBStreamsClient): void {
   client.config.defaultUserAgentProvider = (...args) => userAgent ??= defaultUserAgentProvider(...args);
 }
 
-/** What DynamoDB Local and its like take: anything. They keep the tables of each region and key apart. */
+/** DynamoDB Local and similar emulators accept any. They separate tables by region and key. */
 const localCredentials: Credentials = { accessKeyId: "local", secretAccessKey: "local" };
 const localRegion = "us-east-1";
 
 /**
- * Runs one attempt with a time limit. By hand, because `AbortSignal.any` over a signal that lives as long as the process
- * would collect one listener a request.
+ * Runs one attempt with a time limit. Not by `AbortSignal.any`, because `AbortSignal.any` over a signal that lives as
+ * long as the process would collect one listener a request.
  */
 async function bounded<T>(
   limitMs: number,
@@ -187,7 +261,10 @@ async function bounded<T>(
   }
 }
 
-/** The SDK asks for these where nobody can catch it (an unhandled rejection), so they are asked for here first. */
+/**
+ * The SDK requests these permissions where an error cannot be caught (an unhandled rejection), so this requests them
+ * first.
+ */
 function checkPermissions(): void {
   try {
     process.geteuid?.();
@@ -201,7 +278,10 @@ function checkPermissions(): void {
   }
 }
 
-/** Region and credentials are asked for at once, so that a missing one is one clear line at the start and not at the first write. */
+/**
+ * Resolves region and credentials at once, so that a missing one gives one clear line at the start, not at the first
+ * write.
+ */
 async function checkConfiguration(client: DynamoDBClient): Promise<void> {
   try {
     await client.config.region();
@@ -235,8 +315,8 @@ function isLoopback(endpoint: string): boolean {
 }
 
 /**
- * Whether this machine has an AWS configuration at all. Only then the default chain is asked on a loopback endpoint: without
- * one it would try the EC2 metadata service, which costs seconds on a laptop.
+ * Whether this machine has an AWS configuration at all. Only then is the default chain used on a loopback endpoint:
+ * without a configuration, it would try the EC2 metadata service, which costs seconds on a laptop.
  */
 function hasAwsConfiguration(): boolean {
   const variables = [
@@ -254,7 +334,7 @@ function hasAwsConfiguration(): boolean {
       environment("AWS_CONFIG_FILE") ?? join(folder, "config"),
     ].some((file) => existsSync(file));
   } catch {
-    // Without permission to look, there is no configuration for this process.
+    // Without the permission to check, this process has no configuration.
     return false;
   }
 }

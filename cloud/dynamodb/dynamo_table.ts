@@ -1,10 +1,11 @@
 /**
- * The `Table` port over one DynamoDB table. Each write is one conditional `PutItem` or `DeleteItem` that brings the old or
- * the current item with it, so that nothing is read before or after; where a new item turns out to be there already, two.
- * Reads are strongly consistent, except for the choice of keys by a secondary index.
+ * The `Table` port over one DynamoDB table. Each write is one conditional `PutItem` or `DeleteItem` that returns the
+ * old or the current item, so that nothing is read before or after; if an item that was expected to be new already
+ * exists, two. Reads are strongly consistent, except when a secondary index selects keys.
  *
- * A request that got no answer is sent again and may have worked the first time: a condition then fails on the write's own
- * result, which callers recognise by version (ingest) or tolerate (the channel log appends the entry once more).
+ * A request without an answer is sent again, and may have succeeded the first time: a condition then fails on the
+ * write's own result, which callers recognise by version (ingest) or tolerate (the channel log appends the entry once
+ * more).
  *
  * @module
  */
@@ -43,17 +44,17 @@ import { requestBackoff } from "./retry.ts";
 
 /** DynamoDB: BatchGetItem takes 100 keys. */
 const batchGetMax = 100;
-/** What is known of an index counts for so long: it may be made anew. */
+/** How long the state of an index is cached: it may be recreated. */
 const indexKnownMs = 60_000;
-/** The code by which a write finds itself begun too late. */
+/** The code of a write that would start too late. */
 const lateCode = "late";
 
-/** `first` is sent for an item that is most likely new, and `command` where it is not. */
+/** `first` is sent for an item that is probably new, and `command` if it is not. */
 type PreparedWrite =
   | { readonly result: WriteResult }
   | { readonly first?: Command; readonly command: Command };
 
-/** What is known of a secondary index. */
+/** The state of a secondary index. */
 interface KnownIndex {
   readonly atMs: number;
   readonly projectsAll: boolean;
@@ -78,7 +79,7 @@ export class DynamoTable implements Table {
     const found = new Map<string, Item>();
     const wanted = new Map<string, AttributeValues>();
     for (const key of keys) {
-      // A key that no item can have would fail the whole batch: there is no such item. A key twice would fail it, too.
+      // An impossible key would fail the whole batch, so it counts as absent. A duplicate key would fail it, too.
       if (keyProblem(this.#shape, key) === undefined) wanted.set(JSON.stringify(key), toKey(this.#shape, key));
     }
     const chunks = chunksOf([...wanted.values()], batchGetMax);
@@ -123,7 +124,7 @@ export class DynamoTable implements Table {
     const sort = sortCondition(this.#shape, index, query);
     if (!hash || query.hash === "" || sort === "nothing") return { items: [] };
     const primary = query.index === "primary";
-    // Before the listing: an index that is whole after it may not have been so.
+    // Before the listing: an index that is complete after it may not have been complete before.
     const areWhole = primary || await this.#holdsWholeItems(index.name);
     const output = await this.#page<QueryCommandOutput>(
       query.after,
@@ -166,7 +167,7 @@ export class DynamoTable implements Table {
     return Promise.resolve();
   }
 
-  /** The command of a write, or its result where DynamoDB need not be asked; undefined if its condition is too large. */
+  /** The command of a write, or its result if no request is needed; undefined if its condition is too large. */
   #prepare(write: Write): PreparedWrite | undefined {
     const { hash } = this.#shape.primary;
     const expression = write.condition && compileCondition(write.condition, hash);
@@ -182,7 +183,7 @@ export class DynamoTable implements Table {
     if (write.op === "delete") {
       return { command: new DeleteItemCommand({ ...common, Key: toKey(this.#shape, write.key) }) };
     }
-    // Counted here as well as there: an item of megabytes need not travel to be refused.
+    // Counted here as well, so that an item of megabytes is refused without being sent.
     const bytes = itemSizeBytes(write.item);
     if (bytes > itemBytesMax) {
       return { result: { outcome: "too-large", message: `the item has ${bytes} bytes, more than ${itemBytesMax}` } };
@@ -228,13 +229,13 @@ export class DynamoTable implements Table {
       case "invalid":
         return /size has exceeded/i.test(message) ? { outcome: "too-large", message } : { outcome: "invalid", message };
       default:
-        // 10 GB of items under one hash value in a table with a local index: final until others are removed.
+        // 10 GB of items under one hash value in a table with a local index: refused until others are removed.
         if (name === "ItemCollectionSizeLimitExceededException") return { outcome: "too-large", message };
         throw syncErrorOf(error, `writing to the table "${this.#shape.name}"`);
     }
   }
 
-  /** At most 100 distinct keys. DynamoDB answers at most 16 MB and leaves the rest, and what it throttles, unprocessed. */
+  /** At most 100 distinct keys. DynamoDB answers at most 16 MB; the rest, and throttled keys, stay unprocessed. */
   async #getChunk(keys: readonly AttributeValues[]): Promise<Item[]> {
     const { name } = this.#shape;
     const { now, random, sleep, retryForMs } = this.#connection.policy;
@@ -246,13 +247,13 @@ export class DynamoTable implements Table {
         "reading items",
         new BatchGetItemCommand({ RequestItems: { [name]: { Keys: [...left], ConsistentRead: true } } }),
       );
-      // Without any part that names keys it is no answer, and nothing is absent by it.
+      // Without any part that names keys, it is not an answer, and proves no absence.
       if (!output.Responses && !output.UnprocessedKeys?.[name]) throw unfinished(name);
       const found = output.Responses?.[name] ?? [];
       for (const item of found) items.push(fromAttributeValues(item));
       left = output.UnprocessedKeys?.[name]?.Keys ?? [];
       if (left.length === 0) break;
-      // Something came: it was the 16 MB. Nothing came: it was throttled.
+      // If something came, the limit was the 16 MB; if nothing came, it was throttled.
       if (found.length > 0) fruitless = 0;
       else {
         const waitMs = backoffMs(++fruitless, random, requestBackoff);
@@ -267,15 +268,15 @@ export class DynamoTable implements Table {
     return items;
   }
 
-  /** Replaces what an index holds of items by the items, strongly read; those that are gone since fall out. */
+  /** Replaces an index's copies by the items, from strong reads; items that are gone since drop out. */
   async #wholeItems(page: readonly Item[]): Promise<Item[]> {
     const keys = page.map((item) => keyOfItem(this.#shape, item)).filter((key) => key !== undefined);
     return (await this.get(keys)).filter((item) => item !== undefined);
   }
 
   /**
-   * Whether an index projects all attributes. An index that is not active, or is still being filled, lists not all that there
-   * is: nothing is told from it. Looked at once a minute.
+   * Whether an index projects all attributes. An index that is not active, or still being filled, is incomplete, and is
+   * not used. Checked once a minute.
    *
    * @throws SyncError `unavailable`, retryable
    */
@@ -285,7 +286,7 @@ export class DynamoTable implements Table {
     if (index.isWhole) return index.projectsAll;
     throw new SyncError("unavailable", `the index "${name}" of the table "${this.#shape.name}" is not ready`, {
       retryable: true,
-      hint: "it is being made or filled: `cloud table check` tells",
+      hint: "it is being created or filled: see `cloud table check`",
     });
   }
 
@@ -302,12 +303,12 @@ export class DynamoTable implements Table {
       // A local index has no state of its own: it came with the table.
       isWhole: found !== undefined && (global?.IndexStatus ?? "ACTIVE") === "ACTIVE" && global?.Backfilling !== true,
     };
-    // One that is not whole is looked at again each time.
+    // An incomplete index is checked each time.
     if (index.isWhole) this.#indexes.set(name, index);
     return index;
   }
 
-  /** Asks for a page. With a token, a request that DynamoDB finds invalid is one with a foreign token. */
+  /** Asks for a page. With a token, a request that DynamoDB calls invalid has a foreign token. */
   async #page<Output>(after: string | undefined, command: Command): Promise<Output> {
     try {
       return await this.#connection.send<Output>(command);
@@ -326,14 +327,14 @@ export class DynamoTable implements Table {
   }
 }
 
-/** The items of a listing's answer: one without the list is no answer, and no end of anything. */
+/** The items of a listing's answer: an answer without the list is not an answer, and not the end of the listing. */
 function itemsOf({ Items: items }: { readonly Items?: AttributeValues[] }, table: string): AttributeValues[] {
   if (!items) throw unfinished(table);
   return items;
 }
 
 function unfinished(table: string): SyncError {
-  return new SyncError("unavailable", `the table "${table}" gave an answer that is none`, { retryable: true });
+  return new SyncError("unavailable", `the table "${table}" gave an answer that is not valid`, { retryable: true });
 }
 
 function chunksOf<T>(list: readonly T[], size: number): T[][] {

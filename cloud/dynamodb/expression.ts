@@ -1,6 +1,7 @@
 /**
- * Conditions of the `Table` port as DynamoDB condition expressions. The meaning is that of `cloud/table/condition.ts`: a
- * comparison is false where the attribute is absent or of another type; the contract suite runs both over the same cases.
+ * Conditions of the `Table` port as DynamoDB condition expressions. The meaning is that of `cloud/table/condition.ts`:
+ * a comparison is false if the attribute is absent or of another type; the contract suite runs both over the same
+ * cases.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * What went wrong with a request to AWS, in our terms: whether to try again, and what to tell people.
+ * Classifies errors of requests to AWS: whether to try again, and the message for people.
  *
  * @module
  */
@@ -38,7 +38,7 @@ const denials = new Set([
   "TokenProviderError",
 ]);
 
-/** The parts of an SDK error that are looked at. */
+/** The used parts of an SDK error. */
 interface AwsError {
   readonly name?: string;
   readonly message?: string;
@@ -47,7 +47,7 @@ interface AwsError {
   readonly $metadata?: { readonly httpStatusCode?: number };
 }
 
-/** Classifies what the SDK threw. */
+/** Classifies the SDK's error. */
 export function faultOf(error: unknown): FaultKind {
   if (error instanceof SyncError) return "other";
   const { name = "", $metadata, $fault } = (error ?? {}) as AwsError;
@@ -58,9 +58,9 @@ export function faultOf(error: unknown): FaultKind {
   if (name === "ValidationException") return "invalid";
   if (status === 429) return "throttled";
   if ((status !== undefined && status >= 500) || $fault === "server") return "transient";
-  // An answer that is none of DynamoDB's (a proxy's page): the SDK can't read it, and marks it so.
+  // An answer that is not DynamoDB's (a proxy's page): the SDK cannot parse it, and marks it so.
   if (error instanceof SyntaxError) return "transient";
-  // Faults of this program, or of the permissions that it was given, don't pass.
+  // Faults of this program, or of its permissions, are permanent.
   if (error instanceof TypeError || error instanceof RangeError || name === "NotCapable") return "other";
   // No status: no answer arrived.
   return status === undefined && $fault === undefined ? "unreachable" : "other";
@@ -71,7 +71,10 @@ export function isPassing(kind: FaultKind): boolean {
   return kind === "throttled" || kind === "transient" || kind === "unreachable";
 }
 
-/** A fault as a SyncError: `unavailable`, `throttled`, `no-table`, `denied` or `refused`. One that is a SyncError stays as it is. */
+/**
+ * A fault as a SyncError: `unavailable`, `throttled`, `no-table`, `denied` or `refused`. A SyncError is returned
+ * unchanged.
+ */
 export function syncErrorOf(error: unknown, doing: string): SyncError {
   if (error instanceof SyncError) return error;
   const said = ((error as AwsError)?.message || (error as AwsError)?.name || String(error)).replace(/\s+/g, " ");
@@ -87,7 +90,7 @@ export function syncErrorOf(error: unknown, doing: string): SyncError {
     case "missing":
       return new SyncError("no-table", `${doing}: ${said}`, {
         cause: error,
-        hint: "check table, region and endpoint, or make the tables with `cloud table create`",
+        hint: "check table, region and endpoint, or create the tables with `cloud table create`",
       });
     case "denied":
       return new SyncError("denied", `${doing}: AWS refuses the credentials: ${said}`, {

@@ -1,9 +1,9 @@
 /**
- * The shards that a tailer reads, in memory and in the log table: their positions, the children that take the place of a
- * shard that was read to its end, and the finding of lost history.
+ * The shards that the stream's reader reads, in memory and in the log table: their positions, the children that replace
+ * a shard that was read to its end, and the detection of lost history.
  *
- * What is stored is enough to tell a loss from mere age. A position says up to which time all was handled (`at`); streams
- * keep 24 h; so a trimmed position is a loss only if `at` is older than that.
+ * The stored state is enough to distinguish a loss from mere age. A position says up to which time everything was
+ * handled (`at`); streams retain 24 h; so a trimmed position is a loss only if `at` is older than that.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { childrenOf, newShards, successors } from "./lineage.ts";
 import type { Position, Positions } from "./positions.ts";
 import type { Shard, ShardPage, StreamSource } from "./stream_source.ts";
 
-/** What a frontier needs from outside. */
+/** The context of a frontier. */
 export interface FrontierOptions {
   readonly source: StreamSource;
   /** The clock, ms since 1970. */
@@ -23,28 +23,40 @@ export interface FrontierOptions {
   readonly readersMax: number;
 }
 
-/** Streams keep 24 h. With an hour's margin for clocks that differ, what was handled up to then has no gap behind it. */
+/**
+ * Streams retain 24 h. With an hour's margin for different clocks, there is no gap after a position that is younger
+ * than this.
+ */
 const keptMs = 23 * 3600_000;
-/** How often shards are listed where nothing asks for it, and where children of a closed shard are awaited. */
+/** How often shards are listed without a reason, and how often while the children of a closed shard are awaited. */
 const listEveryMs = 30_000;
 const listAgainMs = 1000;
-/** After so long without records a reader's position is stored anew: it is then known to have nothing before that time. */
+/** After this time without records, a reader's position is stored again: nothing before that time is missing. */
 const quietMs = 3600_000;
-/** Past records that are unwanted a position is stored this often: each time costs a write, and to read them again costs little. */
+/**
+ * How often the position is stored while only unwanted records come: each time costs a write, and reading them again
+ * costs little.
+ */
 const passedEveryMs = 10_000;
-/** Bytes of a shard that are handed out and not checkpointed: four pages of 1 MB. Then its reader waits for them. */
+/**
+ * The most bytes of a shard that are handed out and not checkpointed: four pages of 1 MB. Beyond that, its reader
+ * waits.
+ */
 const pendingBytesMax = 4 * 1024 * 1024;
 /**
- * Records that a reader asks for: few at first, twice as many after each page that was full. AWS ends a page at 1 MB, emulators
- * don't: a hundred MB that were written while the stream could not be read came as one page.
+ * Records that a reader asks for: few at first, twice as many after each full page. AWS ends a page at 1 MB; emulators
+ * do not, and returned a hundred MB as one page after an outage.
  */
 const limitFirst = 64, limitMax = 1000;
-/** A page above this has the next one ask for fewer. */
+/** After a page larger than this, the next one asks for fewer records. */
 const pageBytesMax = 2 * 1024 * 1024;
-/** A page of so many bytes has more behind it, like one of as many records as were asked for: it is read without a pause. */
+/**
+ * After a page of so many bytes, more follow, as after a page with as many records as requested: the next is read
+ * without a pause.
+ */
 const fullPageBytes = 512 * 1024;
 
-/** What a reading of several shards gave: a batch for each that had something wanted. */
+/** The result of reading several shards: a batch for each with wanted records. */
 export interface ReadBatches {
   readonly batches: readonly StreamBatch[];
   /** Records were read, wanted or not. */
@@ -62,9 +74,9 @@ export interface Reader {
   limit: number;
   /** When the first of the uninterrupted empty pages came. */
   emptySince?: number;
-  /** Read to the end of a closed shard. */
+  /** It was read to the end of a closed shard. */
   drained: boolean;
-  /** What the log table holds as `after`, and when it was stored. */
+  /** The log table's `after`, and when it was stored. */
   stored?: string;
   storedAt?: number;
   /** Batches, and bytes of them, that were handed out and are not checkpointed. */
@@ -74,7 +86,7 @@ export interface Reader {
 
 /** The shards being read, in memory and in the log table. */
 export class Frontier {
-  /** History was trimmed before it was read. */
+  /** Whether history was trimmed before it was read. */
   lost = false;
   readonly #options: FrontierOptions;
   readonly #lease: Lease;
@@ -84,7 +96,7 @@ export class Frontier {
   #stream = "";
   #listed: readonly Shard[] = [];
   #listAt = -Infinity;
-  /** Rows that no reader stands for any more, to be removed once the loss is settled. */
+  /** Rows without a reader, to be removed once the loss is handled. */
   #stale: string[] = [];
 
   constructor(options: FrontierOptions, lease: Lease, positions: Positions, signal: AbortSignal) {
@@ -94,17 +106,17 @@ export class Frontier {
     this.#signal = signal;
   }
 
-  /** Loads the positions and makes readers of them. */
+  /** Loads the positions and creates readers from them. */
   async open(): Promise<void> {
     const { source, now } = this.#options;
     this.#stream = await source.stream(this.#signal);
     const last = await this.#positions.lastStream();
-    // A table restored under another name has no positions under it: its stream is another one all the same.
+    // A table restored under another name has no positions under that name: its stream is a new one all the same.
     if (last !== undefined && last !== this.#stream) this.lost = true;
     if (last === undefined) await this.#positions.noteStream(this.#stream);
     for (const { stream, shard, after, at } of await this.#positions.load()) {
       if (stream !== this.#stream) {
-        // The stream was switched off and on, or the table is a new one: what was written in between is in no stream.
+        // The stream was switched off and on, or the table is new: writes in between are in no stream.
         this.#stale.push(shard);
         this.lost = true;
         continue;
@@ -124,21 +136,21 @@ export class Frontier {
   }
 
   /**
-   * Lists the shards when it is time, drops readers of shards that are gone, and begins new ones. False: the table has
-   * another stream by now, which wants another frontier.
+   * Lists the shards when due, drops readers of shards that are gone, and starts new ones. False: the table now has
+   * another stream, which needs another frontier.
    */
   async list(): Promise<boolean> {
     const { source, now } = this.#options;
     if (now() < this.#listAt || this.lost) return true;
-    // A stream that was replaced closes its shards without children, but emulators leave them open for ever: it is known by
-    // its name alone. (DescribeTable costs nothing.)
+    // A replaced stream closes its shards without children, but emulators leave them open for ever: only its name shows
+    // the replacement. (DescribeTable costs nothing.)
     if (await source.stream(this.#signal) !== this.#stream) return false;
     const readers = [...this.#readers.values()];
     this.#listed = await source.shards(this.#stream, this.#signal);
     this.#listAt = now() + (readers.some((reader) => reader.drained) ? listAgainMs : listEveryMs);
     const ids = new Set(this.#listed.map(({ id }) => id));
     for (const reader of readers.filter(({ shard }) => !ids.has(shard))) {
-      // All that it still held is older than 24 h by now. If its reader was behind that, records are lost.
+      // Everything that it held is now older than 24 h. If its reader had not read up to there, records are lost.
       if (now() - reader.at > keptMs) this.lost = true;
       this.#readers.delete(reader.shard);
       this.#stale.push(reader.shard);
@@ -149,7 +161,7 @@ export class Frontier {
     return true;
   }
 
-  /** After the reader of the stream has handled a loss: stores what the readers begin with from now on. */
+  /** After the caller has handled a loss: stores the readers' new starting positions. */
   async settleLoss(): Promise<void> {
     const at = this.#options.now();
     for (const reader of this.#readers.values()) reader.at = at;
@@ -160,9 +172,9 @@ export class Frontier {
     this.#listAt = -Infinity;
   }
 
-  /** The readers that have something to read, in groups that are read at once. */
+  /** The readers with something to read, in groups that are read at once. */
   groups(): Reader[][] {
-    // One that is far ahead of what is done waits: memory is bounded, and the others go on.
+    // A reader that is far ahead of the checkpoint waits: memory is bounded, and the others continue.
     const readers = [...this.#readers.values()].filter((r) => !r.drained && r.pendingBytes < pendingBytesMax);
     const { readersMax } = this.#options;
     return Array.from(
@@ -209,24 +221,24 @@ export class Frontier {
     Object.assign(reader, { stored: position.after, storedAt: this.#options.now() });
   }
 
-  /** Stores the positions of readers that have passed unwanted records alone. Never beyond a batch that is under way. */
+  /** Stores the positions of readers that saw only unwanted records. Never beyond a batch that is under way. */
   async #storePassed(readers: readonly Reader[]): Promise<void> {
     for (const reader of readers) {
       if (reader.pending === 0 && reader.stored !== reader.after) await this.#store(reader, this.#positionOf(reader));
     }
   }
 
-  /** Puts children in the place of shards that were read to the end and checkpointed. */
+  /** Replaces shards that were read to the end and checkpointed by their children. */
   async retire(): Promise<void> {
     await this.#storePassed([...this.#readers.values()].filter(({ drained }) => drained));
     for (const reader of [...this.#readers.values()]) {
       if (!reader.drained || reader.stored !== reader.after) continue;
       if (childrenOf(this.#listed, reader.shard).length === 0) {
-        // They are listed a moment later. Without any, the stream was switched off.
+        // The children are listed a moment later. Without any, the stream was switched off.
         this.#listAt = Math.min(this.#listAt, this.#options.now() + listAgainMs);
         continue;
       }
-      // Children first: a crash in between leaves the parent, which is then found drained once more.
+      // Children first: a crash in between leaves the parent, which is then found to be fully read again.
       await this.#add(successors(this.#listed, reader.shard, new Set(this.#readers.keys())));
       if (!await this.#positions.remove([reader.shard])) return this.#lease.lose();
       this.#readers.delete(reader.shard);
@@ -242,7 +254,7 @@ export class Frontier {
     } catch (error) {
       const code = error instanceof SyncError ? error.code : undefined;
       if (code !== "iterator-expired" && code !== "trimmed") throw error;
-      // Iterators live 15 minutes; a consumer that takes longer gets a new one, at the position that it has reached.
+      // Iterators live 15 minutes; a slower consumer gets a new one, at its position.
       reader.iterator = undefined;
       if (code === "trimmed") this.#begin(reader);
       return undefined;
@@ -261,7 +273,7 @@ export class Frontier {
     return page;
   }
 
-  /** A page may be empty with records behind it, so only a long row of empty ones says that there are none. */
+  /** Records may follow an empty page, so only a long run of empty pages means that there are none. */
   async #noteQuiet(reader: Reader, now: number): Promise<void> {
     reader.emptySince ??= now;
     if (now - reader.emptySince < quietMs) return;
@@ -270,7 +282,9 @@ export class Frontier {
     if (reader.stored === reader.after) await this.#save([reader]);
   }
 
-  /** Begins a shard at its oldest record, after its position was trimmed. That is a loss only if some was left unread. */
+  /**
+   * Starts a shard at its oldest record, after its position was trimmed. That is a loss only if records were unread.
+   */
   #begin(reader: Reader): void {
     if (this.#options.now() - reader.at > keptMs) this.lost = true;
     reader.after = undefined;

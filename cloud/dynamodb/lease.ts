@@ -1,12 +1,14 @@
 /**
- * A lease in the log table: at most one tailer of a stream at a time, and another one soon after it dies. Each holder has a
- * higher **term** than the one before; positions carry the term, so that an ousted holder can't overwrite its successor's.
+ * A lease in the log table: at most one reader of a stream at a time, and a successor soon after it dies. Each holder
+ * has a higher **term** than the one before; positions carry the term, so that a replaced holder cannot overwrite its
+ * successor's.
  *
  *     free ──put term+1──▶ held ──beat every third of the lease──▶ held
  *       ▲                   │ no beat seen for a whole lease, by the *watcher's* clock
  *       └──release──────────┴──▶ another takes it with term+1
  *
- * A watcher measures silence by its own clock and never compares times of two machines: clocks that differ cost nothing.
+ * A watcher measures silence by its own clock and never compares times of two machines: clocks that differ cost
+ * nothing.
  *
  * @module
  */
@@ -16,10 +18,10 @@ import { absent, all, equals } from "../table/condition.ts";
 import type { Condition, Table } from "../table/port.ts";
 import type { Sleep } from "./retry.ts";
 
-/** What a lease needs from outside. */
+/** The context of a lease. */
 export interface LeaseOptions {
   readonly log: Table;
-  /** The hash value under which it is kept. */
+  /** The hash value under which it is stored. */
   readonly name: string;
   /** Names this holder, unlike every other one: random. */
   readonly owner: string;
@@ -31,7 +33,7 @@ export interface LeaseOptions {
 
 const sortValue = "lease";
 
-/** A lease that was taken. Renews itself until it is released or lost. */
+/** A held lease. It renews itself until it is released or lost. */
 export class Lease {
   /** Higher than that of every holder before. */
   readonly term: number;
@@ -52,18 +54,18 @@ export class Lease {
     this.#renewing = this.#renew();
   }
 
-  /** Whether no one else can have taken it by now. */
+  /** Whether it is certain that no one else has taken it. */
   get held(): boolean {
     return !this.#lost && this.#options.now() - this.#renewedAt < this.#options.leaseMs;
   }
 
-  /** Called where a write found a higher term. */
+  /** Called when a write found a higher term. */
   lose(): void {
     this.#lost = true;
     this.#stop.abort();
   }
 
-  /** Stops renewing and lets the next one in at once. A release that fails is a lease that runs out by itself. */
+  /** Stops renewing and admits the next holder at once. If the release fails, the lease expires by itself. */
   async release(): Promise<void> {
     this.#stop.abort();
     await this.#renewing;
@@ -91,7 +93,7 @@ export class Lease {
       } catch (error) {
         // The table can't be reached: tried again at the next beat; `held` turns false by itself in the meantime.
         if (error instanceof SyncError) continue;
-        // Not an operating fault: it is thrown where someone waits for it, in `release`.
+        // Not an operating fault: it is thrown in `release`, where a caller waits for it.
         this.#fault = error;
         return this.lose();
       }
@@ -99,7 +101,7 @@ export class Lease {
   }
 }
 
-/** Waits for the lease; undefined once the signal aborts. @throws SyncError where the table can't be used. */
+/** Waits for the lease; undefined once the signal aborts. @throws SyncError if the table can't be used. */
 export async function acquireLease(options: LeaseOptions, signal: AbortSignal): Promise<Lease | undefined> {
   const { log, name, owner, leaseMs, now, sleep } = options;
   let seen: { readonly state: string; readonly at: number } | undefined;
@@ -114,7 +116,8 @@ export async function acquireLease(options: LeaseOptions, signal: AbortSignal): 
       const condition = item === undefined ? absent : all(equals("term", term), equals("beat", beat));
       const taken = await put(options, { owner, term: term + 1, beat: beat + 1 }, condition);
       if (taken === "written") return new Lease(options, term + 1, beat + 1);
-      // Refused: another one was faster, or our own put worked whose answer was lost. In both cases the next look tells.
+      // Refused: another one was faster, or our own put succeeded and its answer was lost. In both cases the next read
+      // shows it.
       const [current] = await log.get([[name, sortValue]]);
       if (current?.owner === owner && numberOf(current, "term") === term + 1) {
         return new Lease(options, term + 1, beat + 1);

@@ -1,28 +1,29 @@
 /**
- * Which shards to read. A shard's records all come before those of its children, so a child is begun only after its parent
- * was read to the end. What is stored is the **frontier**: the shards being read. A shard that is listed and not in the
- * frontier was either read before (a descendant is in the frontier) or waits for its parent (an ancestor is), or it is new.
+ * Which shards to read. All records of a shard come before those of its children, so a child is started only after its
+ * parent was read to the end. The stored state is the **frontier**: the shards being read. A shard that is listed and
+ * not in the frontier was either read before (a descendant is in the frontier) or waits for its parent (an ancestor
+ * is), or it is new.
  *
  * @module
  */
 import type { Shard } from "./stream_source.ts";
 
-/** Listed shards to be begun at their oldest record: those with no ancestor and no descendant in the frontier. */
+/** Listed shards to start at their oldest record: those with no ancestor and no descendant in the frontier. */
 export function newShards(listed: readonly Shard[], frontier: ReadonlySet<string>): Shard[] {
   const byId = new Map(listed.map((shard) => [shard.id, shard]));
   const covered = frontierAndAncestors(byId, frontier);
   return listed.filter((shard) => {
     if (covered.has(shard.id)) return false;
     for (let parent = parentOf(byId, shard); parent; parent = parentOf(byId, parent)) {
-      // It waits for an ancestor that is being read, or that is itself to be begun. (An ancestor that was read before is
-      // neither: then this shard should have taken its place, and must not be left out.)
+      // It waits for an ancestor that is being read, or that will be started. (An ancestor that was read before is
+      // neither: then this shard should have replaced it, and must not be left out.)
       if (frontier.has(parent.id) || !covered.has(parent.id)) return false;
     }
     return true;
   });
 }
 
-/** The children that take the place of a shard that was read to its end; none of those whose records were read before. */
+/** The children that replace a shard that was read to its end, without those whose records were read before. */
 export function successors(listed: readonly Shard[], id: string, frontier: ReadonlySet<string>): Shard[] {
   const covered = frontierAndAncestors(new Map(listed.map((shard) => [shard.id, shard])), frontier);
   return childrenOf(listed, id).filter((child) => !covered.has(child.id));

@@ -1,6 +1,6 @@
 /**
- * Page tokens: the key where DynamoDB stopped, as text that callers pass back and don't look into. A token may come back
- * from a device, so whatever it holds is checked; which partition is read stands in the query, never in the token.
+ * Page tokens: the key where DynamoDB stopped, as opaque text that callers pass back. A token may come back from a
+ * device, so its content is checked; the query, never the token, decides which partition is read.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { SyncError } from "../../schema/errors.ts";
 import { isMap, type Item, type Json } from "../../schema/values.ts";
 import { type AttributeValues, fromAttributeValues, toAttributeValues } from "./attribute_value.ts";
 
-/** Two keys of at most 2048 + 1024 bytes, in base64, and their names: what a genuine token can be, generously. */
+/** Two keys of at most 2048 + 1024 bytes, in base64, and their names: a generous limit for a genuine token. */
 const tokenLengthMax = 20_000;
 
 /** Makes a token of a `LastEvaluatedKey`. */
@@ -17,7 +17,7 @@ export function encodeToken(key: AttributeValues): string {
   return Buffer.from(JSON.stringify(fromAttributeValues(key))).toString("base64url");
 }
 
-/** The `ExclusiveStartKey` of a token. @throws SyncError `invalid` if it is none. */
+/** The `ExclusiveStartKey` of a token. @throws SyncError `invalid` if it is not a token. */
 export function decodeToken(token: string): AttributeValues {
   try {
     if (token.length > tokenLengthMax) throw new RangeError("it is too long");
@@ -29,7 +29,7 @@ export function decodeToken(token: string): AttributeValues {
   }
 }
 
-/** The error for a token that this table did not give, or gave for another query. */
+/** The error for a token that this table did not issue, or issued for another query. */
 export function foreignToken(cause: unknown): SyncError {
-  return new SyncError("invalid", "the page token is none that this table gave", { cause });
+  return new SyncError("invalid", "the page token is not one that this table gave", { cause });
 }

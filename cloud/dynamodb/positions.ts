@@ -1,6 +1,6 @@
 /**
- * Where a tailer is in each shard, in the log table: one row a shard of the frontier. Every write carries the term of the
- * lease and is refused once a later holder has written.
+ * The reader's position in each shard, in the log table: one row for each shard of the frontier. Every write carries
+ * the term of the lease and is refused once a later holder has written.
  *
  * @module
  */
@@ -15,14 +15,14 @@ export interface Position {
   /** The stream that the shard belongs to. */
   readonly stream: string;
   readonly shard: string;
-  /** The sequence number of the last record that was handled; absent: none yet, begin at the oldest. */
+  /** The sequence number of the last record that was handled; absent: none yet, start at the oldest. */
   readonly after?: string;
   /** All that was written before this time has been handled, ms since 1970. */
   readonly at: number;
 }
 
 const sortPrefix = "shard#";
-/** Which stream was read last, whatever its table's name: the log table belongs to one data table. */
+/** The stream that was last read, whatever its table's name: the log table belongs to one data table. */
 const lastStreamKey: Key = ["stream", "last"];
 /** Rows read or written at once. */
 const pageRows = 100;
@@ -33,7 +33,7 @@ export class Positions {
   readonly #name: string;
   readonly #term: number;
 
-  /** @param name the hash value under which they are kept. */
+  /** @param name the hash value under which they are stored. */
   constructor(log: Table, name: string, term: number) {
     this.#log = log;
     this.#name = name;
@@ -58,7 +58,7 @@ export class Positions {
     return positions;
   }
 
-  /** The stream that a tailer of this log table read last, of a table of whatever name. */
+  /** The stream that was last read for this log table, of a table with any name. */
   async lastStream(): Promise<string | undefined> {
     const [item] = await this.#log.get([lastStreamKey]);
     return typeof item?.stream === "string" ? item.stream : undefined;
@@ -70,7 +70,7 @@ export class Positions {
     await this.#write([{ op: "put", item: { hash, sort, stream } }]);
   }
 
-  /** Stores positions. False: another tailer has taken over, and nothing that it wrote was altered. */
+  /** Stores positions. False: another reader has the lease now, and its positions were not altered. */
   async save(positions: readonly Position[]): Promise<boolean> {
     return await this.#write(positions.map((position) => ({
       op: "put",

@@ -1,9 +1,9 @@
 /**
- * Lets the AWS SDK carry attributes named `__proto__`. It builds objects by assignment, where that name sets a prototype: what
- * is sent loses the attribute, what comes back has it as `undefined`. So the name stands in requests and answers under an
- * alias wherever the SDK has them as objects, and as itself on the wire.
+ * Lets the AWS SDK carry attributes named `__proto__`. It builds objects by assignment, where that name sets a
+ * prototype: a request loses the attribute, an answer has it as `undefined`. So requests and answers have the name
+ * under an alias while the SDK holds them as objects, and as itself on the wire.
  *
- * Linear in the size of a message, and nothing but a look where the name does not occur.
+ * Linear in the size of a message, and only a scan if the name does not occur.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { buffer } from "node:stream/consumers";
 import type { DynamoDBClient } from "npm:@aws-sdk/client-dynamodb@^3.1000.0";
 import { protoAlias } from "./attribute_value.ts";
 
-/** As names stand in JSON: in a value a quote is escaped, so that it can't be taken for a name's. */
+/** As names are in JSON: in a value a quote is escaped, so it can't be confused with a name's. */
 const alias = `"${protoAlias}":`, name = /"__proto__"\s*:/g;
 const needleOut = Buffer.from(alias), needleIn = Buffer.from('"__proto__"');
 

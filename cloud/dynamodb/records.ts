@@ -1,6 +1,6 @@
 /**
- * Stream records, as the streams API gives them and as a Lambda function or an EventBridge pipe is handed them, turned into
- * the port's records.
+ * Stream records, as the streams API returns them, and as a Lambda function or an EventBridge pipe gets them, converted
+ * to the port's records.
  *
  * @module
  */
@@ -20,7 +20,7 @@ export interface StreamImages {
   readonly ApproximateCreationDateTime?: Date | number;
 }
 
-/** Who made a change, in the SDK's form and in that of stream events: set where DynamoDB itself did. */
+/** Who made a change, in the SDK's form and in that of stream events: set if DynamoDB itself did. */
 export interface UserIdentity {
   readonly Type?: unknown;
   readonly PrincipalId?: unknown;
@@ -33,18 +33,18 @@ function isExpiry({ Type, PrincipalId, type, principalId }: UserIdentity): boole
   return (Type ?? type) === "Service" && (PrincipalId ?? principalId) === "dynamodb.amazonaws.com";
 }
 
-/** A record of an event, or why it is none, with the name by which its failure is reported. */
+/** A record of an event, or why it is not one, with the name by which its failure is reported. */
 export interface EventRecord {
   readonly record?: StreamRecord;
-  /** The stream does not tell enough: it has to be set up otherwise, and then tell it again. */
+  /** The stream lacks images: it must be reconfigured, and then deliver the record again. */
   readonly lacks?: string;
-  /** It is none of this table, or can't be read: telling it again would help nobody. */
+  /** It does not belong to this table, or is unreadable: delivering it again would not help. */
   readonly unreadable?: string;
   /** `itemIdentifier` in `batchItemFailures`: the sequence number for Lambda, the event's id for EventBridge Pipes. */
   readonly failureId: string;
 }
 
-/** Tells records that have an image of another type than the unwanted ones, by the typeField. */
+/** Recognises wanted records: those with an image whose typeField is not an unwanted type. */
 export function wantedImages(typeField: string, unwanted: readonly string[]): (images: StreamImages) => boolean {
   const types: ReadonlySet<unknown> = new Set(unwanted);
   const isWanted = (image: StreamImages["NewImage"] | null) => {
@@ -63,7 +63,7 @@ function timeOf(time: unknown): number | undefined {
 /**
  * One record as the port has it.
  *
- * @throws SyncError `invalid` where it lacks its keys: a stream of another table.
+ * @throws SyncError `invalid` if it lacks its keys: a stream of another table.
  */
 export function toStreamRecord(shape: TableShape, images: StreamImages, who?: UserIdentity | null): StreamRecord {
   const image = (values: unknown) => {
@@ -82,6 +82,7 @@ export function toStreamRecord(shape: TableShape, images: StreamImages, who?: Us
   const expired = who && !fresh && isExpiry(who);
   const atMs = timeOf(images.ApproximateCreationDateTime);
   return {
+    ...(images.SequenceNumber === undefined ? {} : { id: images.SequenceNumber }),
     ...(atMs === undefined ? {} : { atMs }),
     key,
     ...(old ? { old } : {}),
@@ -94,15 +95,19 @@ export function toStreamRecord(shape: TableShape, images: StreamImages, who?: Us
  * The records of an event in its order: a Lambda event (`{Records: […]}`) or what EventBridge Pipes posts (the array
  * itself). An empty event is allowed. Each record is read by itself.
  *
- * @throws SyncError `invalid` where the event is of another shape; nothing of it should then be handled.
+ * @throws SyncError `invalid` if the event is of another shape; nothing of it should then be handled.
  */
 export function recordsFromLambda(schema: Schema, event: unknown): EventRecord[] {
   const shape = dataShape(schema, "");
   const pipe = Array.isArray(event);
   const list = pipe ? event : (event as { readonly Records?: unknown } | null)?.Records;
   if (!Array.isArray(list)) throw new SyncError("invalid", "the event is not a batch of DynamoDB stream records");
+  const isForeign = (entry: EventEntry | null) => typeof entry?.dynamodb !== "object" || entry.dynamodb === null;
+  const isMixed = !list.every(isForeign);
   return list.map((entry: EventEntry | null, at) => {
     const images = entry?.dynamodb;
+    // Whatever it is, it concerns only itself; an event of nothing else is no event of ours.
+    if (isMixed && isForeign(entry)) return { failureId: "", unreadable: `record ${at} is of no DynamoDB stream` };
     const failureId = pipe ? entry?.eventID : images?.SequenceNumber;
     if (typeof images !== "object" || images === null || typeof failureId !== "string") {
       throw new SyncError("invalid", `record ${at} of the event is no DynamoDB stream record`);
@@ -112,7 +117,7 @@ export function recordsFromLambda(schema: Schema, event: unknown): EventRecord[]
     try {
       return { failureId, record: toStreamRecord(shape, images, entry?.userIdentity) };
     } catch (error) {
-      // Whatever it is that can't be read, a value of another kind than its name says for one: it concerns this record alone.
+      // Whatever is unreadable (for example a value of another kind than its name says) concerns only this record.
       return { failureId, unreadable: (error as Error).message };
     }
   });
@@ -125,7 +130,9 @@ interface EventEntry {
   readonly dynamodb?: StreamImages & { readonly StreamViewType?: unknown };
 }
 
-/** Why a stream tells too little: what it leaves out can't be passed on, and to call it done would lose it without a word. */
+/**
+ * Why a stream is not enough: what it leaves out cannot be passed on, and reporting it as done would lose it silently.
+ */
 function lacking({ eventName, dynamodb }: EventEntry): string | undefined {
   const { StreamViewType: view, OldImage: old, NewImage: fresh } = dynamodb!;
   if (view !== undefined && view !== "NEW_AND_OLD_IMAGES") return `its stream is of ${String(view).slice(0, 40)}`;

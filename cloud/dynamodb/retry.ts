@@ -10,14 +10,14 @@ import { faultOf, isPassing } from "./faults.ts";
 /** Waits that many ms, or until the signal aborts; resolves in both cases. */
 export type Sleep = (ms: number, signal?: AbortSignal) => Promise<void>;
 
-/** What retries need from outside. */
+/** The context of retries. */
 export interface RetryPolicy {
   /** The clock, ms since 1970. */
   readonly now: () => number;
   /** Uniform in [0, 1). */
   readonly random: () => number;
   readonly sleep: Sleep;
-  /** No new attempt begins later than this after the first, ms. */
+  /** No new attempt starts later than this after the first, ms. */
   readonly retryForMs: number;
 }
 
@@ -25,7 +25,7 @@ export interface RetryPolicy {
 export const requestBackoff: Backoff = { firstMs: 25, maxMs: 2000, least: 0 };
 
 /**
- * Calls until the call succeeds, fails for good, or the time is up; then throws what it threw last.
+ * Calls until the call succeeds, fails for good, or the time is up; then throws the last error.
  *
  * @throws the signal's reason once it is aborted.
  */

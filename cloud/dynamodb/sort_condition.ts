@@ -16,12 +16,12 @@ import { keyAttribute, type TableShape } from "./keys.ts";
 export interface SortCondition {
   readonly expression: string;
   readonly values: Record<string, AttributeValue>;
-  /** An item that the expression lets through and the query doesn't want: the inclusive end of a range. */
+  /** An item that the expression matches and the query must exclude: the inclusive end of a range. */
   excludes(item: Item): boolean;
 }
 
 /**
- * The condition for a query's `sortPrefix` and `sortAfter`: undefined where it has neither, "nothing" where no value can
+ * The condition for a query's `sortPrefix` and `sortAfter`: undefined if it has neither, "nothing" if no value can
  * satisfy both.
  */
 export function sortCondition(shape: TableShape, index: Index, query: Query): SortCondition | undefined | "nothing" {
@@ -51,7 +51,7 @@ export function sortCondition(shape: TableShape, index: Index, query: Query): So
   };
 }
 
-/** The greatest sort value with a prefix: filled up with the greatest code point (4 bytes) to DynamoDB's 1024 bytes. */
+/** The greatest sort value with a prefix: padded with the greatest code point (4 bytes) to DynamoDB's 1024 bytes. */
 function lastWithPrefix(prefix: string): string {
   return prefix + "\u{10FFFF}".repeat(Math.max(0, Math.floor((sortBytesMax - utf8Bytes(prefix)) / 4)));
 }

@@ -1,6 +1,6 @@
 /**
- * What the tailer needs of DynamoDB Streams, as a port, and the port over the AWS SDK. Tests drive the tailer with a source
- * that splits, expires and trims at will.
+ * The part of DynamoDB Streams that the reader needs, as a port, and the port over the AWS SDK. Tests drive the reader
+ * with a source that splits, expires and trims at will.
  *
  * @module
  */
@@ -22,47 +22,47 @@ import { syncErrorOf } from "./faults.ts";
 import type { TableShape } from "./keys.ts";
 import { type StreamImages, toStreamRecord } from "./records.ts";
 
-/** A shard, and the one that it continues. A parent may be trimmed away already. */
+/** A shard, and its parent, which may already be trimmed. */
 export interface Shard {
   readonly id: string;
   readonly parent?: string;
 }
 
-/** What one read of a shard gave. */
+/** The result of one read of a shard. */
 export interface ShardPage {
   readonly records: readonly StreamRecord[];
   /** Why others could not be read. */
   readonly unreadable?: readonly string[];
-  /** How many records there were, those included that were left out as unwanted; absent: none were. */
+  /** How many records there were, including unwanted ones that were left out; absent: none were left out. */
   readonly count?: number;
-  /** Their size, by the stream's own reckoning; absent where it says nothing. */
+  /** Their size, by the stream's own reckoning; absent if it says nothing. */
   readonly bytes?: number;
-  /** The sequence number of the last record; absent where there is none. */
+  /** The sequence number of the last record; absent if there is none. */
   readonly last?: string;
   /** When the last record was written, ms since 1970, rounded down by up to a minute. */
   readonly lastAt?: number;
-  /** Where to go on; absent at the end of a closed shard. */
+  /** Where to continue; absent at the end of a closed shard. */
   readonly next?: string;
 }
 
 /**
- * A table's stream. Faults are SyncErrors; beside the common ones: `trimmed` (the position is older than what the stream
- * keeps) and `iterator-expired` (iterators live 15 minutes).
+ * A table's stream. Faults are SyncErrors; in addition to the common ones: `trimmed` (the position is older than what
+ * the stream retains) and `iterator-expired` (iterators live 15 minutes).
  */
 export interface StreamSource {
   /** The name of the table's current stream. @throws SyncError `no-stream` if it has none with both images. */
   stream(signal: AbortSignal): Promise<string>;
-  /** All shards of a stream that are still kept, open and closed. */
+  /** All shards of a stream that are still retained, open and closed. */
   shards(stream: string, signal: AbortSignal): Promise<Shard[]>;
-  /** An iterator behind a sequence number, or at the oldest record that is kept. */
+  /** An iterator after a sequence number, or at the oldest retained record. */
   iterator(stream: string, shard: string, after: string | undefined, signal: AbortSignal): Promise<string>;
   /** At most `limit` records, 1–1000. */
   read(iterator: string, limit: number, signal: AbortSignal): Promise<ShardPage>;
 }
 
 /**
- * The stream of a table over the AWS SDK. Records that `isWanted` refuses are left out before the SDK converts them, which is
- * what a record costs most.
+ * The stream of a table over the AWS SDK. Records that `isWanted` refuses are left out before the SDK converts them,
+ * which is the most expensive step.
  */
 export class AwsStreamSource implements StreamSource {
   constructor(
@@ -149,7 +149,7 @@ export class AwsStreamSource implements StreamSource {
       try {
         wanted.push(toStreamRecord(this.shape, (dynamodb ?? {}) as StreamImages, userIdentity));
       } catch (error) {
-        // By itself: read together, one of them would keep all of this shard's from ever being passed.
+        // Each by itself: otherwise one bad record would prevent all of this shard's records from being passed on.
         if (!(error instanceof SyncError) && !(error instanceof RangeError)) throw error;
         unreadable.push(error.message);
       }
@@ -165,8 +165,8 @@ export class AwsStreamSource implements StreamSource {
 }
 
 /**
- * Has the images of unwanted records taken out of the command's answer, as it comes over the wire. Gives the set that will
- * hold where such records stand.
+ * Has the images of unwanted records taken out of the command's answer, as it comes over the wire. Returns the set that
+ * will hold the places of such records.
  */
 function emptyUnwanted(command: GetRecordsCommand, isWanted: (images: StreamImages) => boolean): ReadonlySet<number> {
   const unwanted = new Set<number>();

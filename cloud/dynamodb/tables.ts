@@ -1,10 +1,10 @@
 /**
- * The DynamoDB adapter's entrance: both tables of a cloud at one `dynamodb://` URL. Loading this module loads the AWS SDK;
- * the command line imports it only for such a URL.
+ * The entry point of the DynamoDB adapter: both tables of a cloud at one `dynamodb://` URL. Loading this module loads
+ * the AWS SDK; the command line imports it only for such a URL.
  *
- * What a worker must be allowed in IAM: on both tables BatchGetItem, PutItem, DeleteItem, Query, Scan, DescribeTable; on the
- * data table's indexes Query; on its stream DescribeStream, GetShardIterator, GetRecords. `create` and `check` also need
- * DescribeTimeToLive, and `create` CreateTable, UpdateTable, UpdateTimeToLive.
+ * What a worker must be allowed in IAM: on both tables BatchGetItem, PutItem, DeleteItem, Query, Scan, DescribeTable;
+ * on the data table's indexes Query; on its stream DescribeStream, GetShardIterator, GetRecords. `create` and `check`
+ * also need DescribeTimeToLive, and `create` CreateTable, UpdateTable, UpdateTimeToLive.
  *
  * @module
  */
@@ -30,25 +30,25 @@ import { AwsStreamSource } from "./stream_source.ts";
 /** Options of {@link openDynamo}. */
 export interface DynamoOptions extends ConnectOptions {
   readonly schema: Schema;
-  /** How the stream is tailed. */
+  /** Options of the stream's reader. */
   readonly tailer?: Partial<Pick<TailerOptions, "leaseMs" | "pollMs" | "idlePollMs" | "idleAfterMs" | "readersMax">>;
 }
 
 /** A cloud's tables in DynamoDB, with their administration. */
 export interface DynamoTables extends Tables {
-  /** Makes and completes both tables; see `createTables` in `admin.ts`. Says what it did, a sentence each. */
+  /** Creates and completes both tables; see `createTables` in `admin.ts`. Returns what it did, a sentence each. */
   create(): Promise<string[]>;
-  /** What differs from what the schema wants, a sentence each; empty: nothing. */
+  /** The differences from the schema, a sentence each; empty: none. */
   check(): Promise<string[]>;
   /** Closes both tables and the connections. Idempotent. */
   close(): Promise<void>;
 }
 
 /**
- * Opens the tables of a `dynamodb://` URL. Nothing is sent yet: a table that does not exist shows at its first use
- * (SyncError `no-table`). The connections end when both tables are closed.
+ * Opens the tables of a `dynamodb://` URL. Nothing is sent yet: a missing table is noticed at its first use (SyncError
+ * `no-table`). The connections end when both tables are closed.
  *
- * @throws RangeError for a bad URL; SyncError `no-region`, `denied` where the AWS configuration lacks something.
+ * @throws RangeError for a bad URL; SyncError `no-region`, `denied` if the AWS configuration lacks something.
  */
 export async function openDynamo(url: string, options: DynamoOptions): Promise<DynamoTables> {
   const connection = await connectDynamo(url, options);
@@ -62,6 +62,7 @@ export async function openDynamo(url: string, options: DynamoOptions): Promise<D
   return {
     data,
     log,
+    units: () => connection.units(),
     create: () => createTables(connection, options.schema),
     check: () => checkTables(connection, options.schema),
     async close() {
@@ -71,11 +72,14 @@ export async function openDynamo(url: string, options: DynamoOptions): Promise<D
   };
 }
 
-/** The data table: wakes its tailer at each write, so that changes made here are fanned out without a polling delay. */
+/**
+ * The data table: wakes the stream's reader at each write, so that changes made here are fanned out without a polling
+ * delay.
+ */
 class DynamoDataTable extends DynamoTable implements DataTable {
   readonly #tailerOf: (options: StreamOptions) => StreamTailer;
   readonly #typeOf: (item: Item) => unknown;
-  /** The stream that was asked for last, and what it leaves out. */
+  /** The stream that was last requested, and what it leaves out. */
   #tailer: StreamTailer | undefined;
   #unwanted: ReadonlySet<unknown> = new Set();
 

@@ -1,19 +1,19 @@
 /**
- * The address of a DynamoDB table: `dynamodb://NAME?region=…&endpoint=…&log=NAME`. Credentials never stand in it: they come
- * from the AWS default chain.
+ * The address of a DynamoDB table: `dynamodb://NAME?region=…&endpoint=…&log=NAME`. Credentials are never in it: they
+ * come from the AWS default chain.
  *
  * @module
  */
 
 import { withoutSecrets } from "../../protocol/log.ts";
 
-/** What a `dynamodb://` URL says. */
+/** The content of a `dynamodb://` URL. */
 export interface DynamoUrl {
   /** The data table. */
   readonly table: string;
   /** The log table: `log=`, by default the data table's name and `-log`. */
   readonly log: string;
-  /** By default what the AWS configuration says (`AWS_REGION`, the profile). */
+  /** Default: from the AWS configuration (`AWS_REGION`, the profile). */
   readonly region?: string;
   /** By default `AWS_ENDPOINT_URL_DYNAMODB`, `AWS_ENDPOINT_URL`, or AWS's own endpoint of the region. */
   readonly endpoint?: string;
@@ -27,7 +27,7 @@ const parameters = ["region", "endpoint", "log"];
 /**
  * Reads a `dynamodb://` URL.
  *
- * @throws RangeError with one sentence: what is wrong with it, and what was wanted.
+ * @throws RangeError with one sentence: what is wrong, and what is expected.
  */
 export function parseDynamoUrl(text: string): DynamoUrl {
   const refuse = (reason: string): never => {

@@ -1,8 +1,8 @@
 /**
- * The embedded table's connection: opening, the lock against a second process, and **group commit**. Work handed in while
- * a transaction is being made ready is committed together, so that one sync of the disk serves all callers of a moment.
- *
- * Durable (`synchronous=FULL`) when a returned promise resolves. A crash before leaves the state of the transaction before.
+ * The embedded table's connection: opening, the lock against a second process, and **group commit**. Work that arrives
+ * while a transaction is being prepared is committed together, so that one disk sync serves all concurrent callers.
+ * Durable (`synchronous=FULL`) when the returned promise resolves. A crash before that leaves the state of the previous
+ * transaction.
  *
  * @module
  */
@@ -11,8 +11,11 @@ import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { setImmediate } from "node:timers";
 import { SyncError } from "../../schema.ts";
 import type { Schema } from "../../schema/model.ts";
-import { fileId, makePrivate, realTablePath } from "./files.ts";
-import { applicationId, laterColumn, layoutSql, layoutVersion, schemaIndexes } from "./layout.ts";
+import { ServedContent } from "./content.ts";
+import { faultKind, faultOf } from "./faults.ts";
+import { checkOneName, fileId, makePrivate, realTablePath } from "./files.ts";
+import { Turns } from "./turns.ts";
+import { applicationId, laterColumn, layoutSql, layoutVersion, schemaIndexes, sessionSql } from "./layout.ts";
 
 /** How a commit syncs: FULL survives a power cut, NORMAL may lose the last moments in one, never more. */
 export type Synchronous = "full" | "normal";
@@ -21,8 +24,10 @@ export type Synchronous = "full" | "normal";
 export interface EngineOptions {
   readonly synchronous: Synchronous;
   readonly shared: boolean;
-  /** The file's size at most, in pages of 4 KB: beyond it writes fail as on a full disk. */
+  /** The file's maximum size, in pages of 4 KB: beyond it, writes fail as on a full disk. */
   readonly pagesMax?: number;
+  /** How long callers may keep one turn of the event loop; default {@link sliceMsDefault}. */
+  readonly sliceMs?: number;
 }
 
 interface Job {
@@ -32,27 +37,37 @@ interface Job {
   readonly weight: number;
 }
 
-/** Weights (writes) in one transaction: 4,000 keep the event loop for some 100 ms at most. */
+/** Writes in one transaction: 4,000 block the event loop for at most some 100 ms. */
 const transactionWeightMax = 4000;
 /** Another process (a shell) may hold the write lock that long before a write fails as `unavailable`. */
 const busyTimeoutMs = 5000;
-/** Rows that a list reads at first: of 400 KB each, 25 MB. */
-const stepFirst = 64;
-/** A file up to this size is looked through at every start: a fraction of a second. */
+/** The slice of a turn of the event loop: unrelated work waits at most this long, and for the current step. */
+const sliceMsDefault = 10;
+/** Rows that a list reads at first: of 400 KB each, 3 MB. */
+const stepFirst = 8;
+/** A file up to this size is checked at every start: a fraction of a second. */
 const checkedAlwaysBytes = 64 * 1024 * 1024;
-/** How often another process's commits are looked for. */
+/** How often to check for another process's commits. */
 const pollMs = 250;
-/** How often the files are looked at; before each commit, too. */
+/** How often the files are checked; also before each commit. */
 const lookMs = 1000;
+/** How often reads check the main file. */
+const readLookMs = 20;
 
-/** The connection. All SQL is synchronous, so that what runs between two awaits sees one state. */
+/** The connection. All SQL is synchronous, so code between two awaits sees one state. */
 export class Engine {
   readonly db: DatabaseSync;
   readonly path: string;
+  /** Whoever reads or writes asks here first. */
+  readonly turns: Turns;
   #lock: DatabaseSync | undefined;
-  /** Which files the table and its lock were when they were opened. */
+  /** The identities of the table's and the lock's files when they were opened. */
   #fileId: string | undefined;
   #lockId: string | undefined;
+  /** Of a process that serves the table; undefined: this one does not. */
+  #content: ServedContent | undefined;
+  /** When a read looks at the file next (monotonic). */
+  #nextLookMs = 0;
   readonly #looking: ReturnType<typeof setInterval> | undefined;
   readonly #lost = Promise.withResolvers<SyncError>();
   #fault: SyncError | undefined;
@@ -62,15 +77,16 @@ export class Engine {
   #closed = false;
   #dataVersion = 0;
   readonly #waiters = new Set<() => void>();
-  /** Counts commits that may have brought something into the stream. */
+  /** Counts commits that may have added to the stream. */
   commits = 0;
 
   constructor(name: string, schema: Schema, options: EngineOptions) {
     const path = name === ":memory:" ? name : realTablePath(name);
     this.path = path;
+    this.turns = new Turns(options.sliceMs ?? sliceMsDefault);
     this.#lock = path === ":memory:" || options.shared ? undefined : lock(path);
     try {
-      // SQLite removes the WAL when the last connection closes: one that is there is of an end that was none.
+      // SQLite removes the WAL when the last connection closes: an existing one means an unclean end.
       const unclean = !options.shared && existsSync(`${path}-wal`);
       this.db = open(path, schema, options, unclean);
     } catch (error) {
@@ -79,6 +95,7 @@ export class Engine {
     }
     this.#dataVersion = this.#readDataVersion();
     if (!this.#lock) return;
+    this.#content = new ServedContent(this.db, path);
     this.#fileId = fileId(path);
     this.#lockId = fileId(`${path}-lock`);
     this.#looking = setInterval(() => this.#look(), lookMs);
@@ -86,34 +103,84 @@ export class Engine {
     unrefTimer(this.#looking);
   }
 
-  /** Resolves when the file was deleted or replaced while it is served, or another process serves it: nothing goes any more. */
+  /**
+   * Resolves when the file was deleted or replaced while it is served, or another process serves it: then nothing works
+   * any more.
+   */
   get lost(): Promise<SyncError> {
     return this.#lost.promise;
   }
 
   /**
-   * Whether the files are still those that were opened. What is written to a deleted file is gone with the process, and two
-   * processes on one file would pass on each other's changes twice or never. A lock file that somebody removed is made
-   * again, unless another process was faster.
+   * Whether the files are still those that were opened. Writes to a deleted file are lost with the process, and two
+   * processes on one file would pass on each other's changes twice or never. A removed lock file is recreated, unless
+   * another process was faster.
    */
   #look(): boolean {
     if (this.#fault || this.#closed || !this.#lock) return !this.#fault;
     const what = `the table ${JSON.stringify(this.path)}`;
     if (fileId(this.path) !== this.#fileId) return this.#lose(`${what} was deleted or replaced while it was served`);
-    if (fileId(`${this.path}-lock`) === this.#lockId) return true;
+    if (fileId(`${this.path}-lock`) === this.#lockId) return !this.#isReplaced();
     try {
       const again = lock(this.path);
       this.#lock.close();
       this.#lock = again;
       this.#lockId = fileId(`${this.path}-lock`);
-      return true;
+      return !this.#isReplaced();
     } catch {
       return this.#lose(`${what} is served by another process: its lock file was removed`);
     }
   }
 
+  /** Whether a copy was written over the file: the connection reads a mixture of both from then on. */
+  #isReplaced(): boolean {
+    if (!this.#content?.isReplaced) return false;
+    let isPast = true;
+    try {
+      // If a transaction sees a copy, SQLite wrote it, and what is in the WAL is the copy's.
+      isPast = this.#seesSession();
+    } catch (error) {
+      // What it reads is a mixture.
+      if (faultKind(error) === undefined) throw error;
+    }
+    this.#loseContent();
+    if (isPast) this.#content.giveUp();
+    return true;
+  }
+
+  /**
+   * Inside a transaction: whether the content is still the one that this process serves. `.restore` of the `sqlite3`
+   * shell puts a copy into the same file: changes and absences of it are not this table's.
+   */
+  #isServed(): boolean {
+    if (this.#fault) return false;
+    // Each look at the file costs as much as a small read.
+    const now = performance.now();
+    if (now >= this.#nextLookMs) {
+      this.#nextLookMs = now + readLookMs;
+      if (this.#isReplaced()) return false;
+    }
+    return this.#seesSession() || this.#loseContent();
+  }
+
+  #seesSession(): boolean {
+    if (!this.#content) return true;
+    let row: unknown;
+    try {
+      row = this.sql(sessionSql).get();
+    } catch (error) {
+      // A copy that an older build made.
+      if (!/no such table/.test((error as Error).message)) throw error;
+    }
+    return (row as [string] | undefined)?.[0] === this.#content.session;
+  }
+
+  #loseContent(): false {
+    return this.#lose(`the content of the table ${JSON.stringify(this.path)} was replaced while it was served`);
+  }
+
   #lose(message: string): false {
-    // To devices it is an outage: what they send waits.
+    // For devices it is an outage: their changes wait.
     const hint = "stop what uses it and start again; after a restore, run cloud table restored first";
     this.#fault = new SyncError("unavailable", message, { retryable: true, hint });
     this.#lost.resolve(this.#fault);
@@ -121,8 +188,8 @@ export class Engine {
   }
 
   /**
-   * A prepared statement, kept by its text. Its rows are arrays: the runtime's objects cost it three times as much. A write
-   * whose count nobody needs is best run by `get`, which makes no object of what was changed.
+   * A prepared statement, cached by its text. Its rows are arrays: the runtime's objects cost three times as much. A
+   * write whose count is not needed is best run by `get`, which makes no object for the number of changes.
    */
   sql(text: string): StatementSync {
     let statement = this.#statements.get(text);
@@ -136,11 +203,11 @@ export class Engine {
   }
 
   /**
-   * Rows of a statement, to its proven end, or up to `limit` of them or about so many bytes. The statement's last two
-   * parameters are LIMIT and OFFSET. Run it inside {@link readTogether}: it may take more than one step.
+   * Rows of a statement, to its proven end, or up to `limit` rows or an approximate number of bytes. The statement's
+   * last two parameters are LIMIT and OFFSET. Run it inside {@link readTogether}: it may need more than one step.
    *
-   * The runtime's own iteration takes an error for the end: what could not be read then is missing, and absence is what
-   * removes rows from devices. So rows are read by steps with `all`, which throws; few at first, for some hold megabytes.
+   * The runtime's own iteration treats an error as the end: unread rows would then be missing, and absence removes rows
+   * from devices. So rows are read in steps with `all`, which throws; few at first, because some hold megabytes.
    */
   rows<Row extends readonly unknown[]>(
     text: string,
@@ -171,11 +238,15 @@ export class Engine {
     }
   }
 
-  /** Runs several reads as one: a lone statement takes and leaves WAL's locks, which costs more than finding a row does. */
+  /**
+   * Runs several reads in one transaction: a lone statement takes and releases the WAL's locks, which costs more than
+   * finding a row.
+   */
   readTogether<T>(work: () => T): T {
     return this.read(() => {
       this.db.exec("BEGIN");
       try {
+        if (!this.#isServed()) throw this.#fault;
         return work();
       } finally {
         this.db.exec("COMMIT");
@@ -185,15 +256,15 @@ export class Engine {
 
   /**
    * Runs work inside a transaction that other callers' work may share; resolves after the commit. The work must be
-   * repeatable: where the shared transaction fails, each runs once more in one of its own, so that it fails alone.
-   *
-   * @param weight About how many rows it writes.
+   * repeatable: if the shared transaction fails, each runs once more in its own, so that it fails alone. @param weight
+   * Approximate number of rows that it writes.
    */
   transact<T>(work: () => T, weight = 1): Promise<T> {
     this.#checkOpen();
     return new Promise<T>((resolve, reject) => {
       this.#jobs.push({ run: work, resolve: resolve as (value: unknown) => void, reject, weight });
-      // In memory there is no sync of the disk to share, and the simulation wants no turn of the event loop in between.
+      // In memory, there is no disk sync to share, and the simulation needs the result without a turn of the event
+      // loop.
       if (this.path === ":memory:") return this.#flush();
       if (this.#scheduled) return;
       this.#scheduled = true;
@@ -215,7 +286,7 @@ export class Engine {
   }
 
   #commit(jobs: readonly Job[]): void {
-    let results: unknown[];
+    let results: unknown[], renewed: (() => void) | undefined;
     if (!this.#look()) {
       for (const job of jobs) job.reject(this.#fault);
       return;
@@ -223,7 +294,9 @@ export class Engine {
     try {
       this.db.exec("BEGIN IMMEDIATE");
       try {
+        if (!this.#isServed()) throw this.#fault;
         results = jobs.map((job) => job.run());
+        renewed = this.#content?.renew();
         this.db.exec("COMMIT");
       } catch (error) {
         if (this.db.isTransaction) this.db.exec("ROLLBACK");
@@ -237,6 +310,7 @@ export class Engine {
     this.commits++;
     jobs.forEach((job, i) => job.resolve(results[i]));
     this.#wake();
+    renewed?.();
   }
 
   #wake(): void {
@@ -296,10 +370,11 @@ function unrefTimer(timer: unknown): void {
 }
 
 /**
- * Keeps a second process away: a lock on a database of its own, held by an open transaction. The operating system lets go
- * of it when the process ends, however it ends; a lease in a row would have to run out first.
+ * Excludes a second process: a lock on a separate database, held by an open transaction. The operating system releases
+ * it when the process ends, however it ends; a lease in a row would have to expire first.
  */
 function lock(path: string): DatabaseSync {
+  checkOneName(path);
   let db: DatabaseSync | undefined;
   try {
     makePrivate(`${path}-lock`);
@@ -331,7 +406,7 @@ function open(
     if (!shared) checkPages(db, path, unclean);
     db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous.toUpperCase()}`);
     db.exec("BEGIN IMMEDIATE");
-    // A visitor beside the process that serves the table may have another schema, and leaves its triggers and indexes alone.
+    // A visitor beside the serving process may have another schema, and does not touch its triggers and indexes.
     db.exec(layoutSql(schema, !shared));
     addColumn(db, laterColumn);
     if (!shared) createIndexes(db, schema);
@@ -345,8 +420,9 @@ function open(
 }
 
 /**
- * Refuses a damaged file before a device is told anything from it: what can't be found in it would be removed from devices.
- * After an unclean end, and always where it takes a moment only; it reads every page, some seconds for a gigabyte.
+ * Refuses a damaged file before any device gets an answer from it: items that cannot be found in it would be removed
+ * from devices. Runs after an unclean end, and always if the file is small; it reads every page, some seconds for a
+ * gigabyte.
  */
 function checkPages(db: DatabaseSync, path: string, unclean: boolean): void {
   const number = (name: string) => Number(Object.values(db.prepare(`PRAGMA ${name}`).get()!)[0]);
@@ -354,7 +430,7 @@ function checkPages(db: DatabaseSync, path: string, unclean: boolean): void {
   const found = db.prepare("PRAGMA quick_check(1)").all().map((row) => String(Object.values(row)[0]));
   if (found.length === 1 && found[0] === "ok") return;
   throw new SyncError("corrupt", `the table ${JSON.stringify(path)} is damaged: ${found.join("; ")}`, {
-    hint: "nothing was changed, and no device was told anything: restore a backup in its place",
+    hint: "nothing was changed, and no device got an answer: restore a backup in its place",
   });
 }
 
@@ -363,7 +439,7 @@ function checkLayout(db: DatabaseSync, path: string): void {
   const version = Number(db.prepare("PRAGMA user_version").get()!.user_version);
   const tables = Number(db.prepare("SELECT count(*) AS n FROM sqlite_master").get()!.n);
   if (id !== applicationId && tables > 0) {
-    throw new SyncError("not-a-table", `${JSON.stringify(path)} is an SQLite database, but no embedded table`);
+    throw new SyncError("not-a-table", `${JSON.stringify(path)} is an SQLite database, but not an embedded table`);
   }
   if (version > layoutVersion) {
     throw new SyncError("newer", `the table ${JSON.stringify(path)} was written by a newer version of Twintable`, {
@@ -388,46 +464,4 @@ function createIndexes(db: DatabaseSync, schema: Schema): void {
     else db.exec(`DROP INDEX "${name.replaceAll('"', '""')}"`);
   }
   for (const sql of wanted.values()) db.exec(sql);
-}
-
-type Fault = "busy" | "full" | "io" | "cannot-open" | "not-a-database" | "corrupt";
-
-/**
- * What kind of fault an error of SQLite is, by its message: of `node:sqlite` under Deno only prepared statements give the
- * result code. The texts are those of SQLite's `sqlite3ErrStr`, unchanged for many years.
- */
-function faultKind(error: unknown): Fault | undefined {
-  if ((error as { code?: unknown } | null)?.code !== "ERR_SQLITE_ERROR") return undefined;
-  const { message } = error as Error;
-  if (/is locked/.test(message)) return "busy";
-  if (/is full/.test(message)) return "full";
-  if (/not a database/.test(message)) return "not-a-database";
-  if (/malformed/.test(message)) return "corrupt";
-  if (/unable to open/.test(message)) return "cannot-open";
-  return /I\/O error|readonly/.test(message) ? "io" : undefined;
-}
-
-/** SQLite's errors as ours. Others (a fault in the program) stay what they are. */
-function faultOf(error: unknown, path: string): unknown {
-  const kind = faultKind(error);
-  if (kind === undefined) return error;
-  const what = `the table ${JSON.stringify(path)}`, cause = error;
-  const detail = (error as Error).message;
-  switch (kind) {
-    case "not-a-database":
-      return new SyncError("not-a-table", `${what} is not an SQLite database`, { cause });
-    case "corrupt":
-      return new SyncError("corrupt", `${what} is damaged: ${detail}`, { cause });
-    case "cannot-open":
-      return new SyncError("unavailable", `${what} can't be opened`, { cause, hint: "does its folder exist?" });
-    case "full":
-      return new SyncError("unavailable", `${what} can't grow: ${detail}`, {
-        retryable: true,
-        cause,
-        hint: "free some disk space",
-      });
-    case "busy":
-    case "io":
-      return new SyncError("unavailable", `${what} can't be used: ${detail}`, { retryable: true, cause });
-  }
 }

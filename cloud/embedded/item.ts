@@ -1,10 +1,10 @@
 /**
- * Items as they stand in the embedded table, read. This adapter wrote most of them; somebody's SQL may have written any,
- * and the table takes whatever is JSON.
+ * Reads items from the embedded table. This adapter wrote most of them; anybody's SQL may have written others, and the
+ * table accepts any JSON.
  *
- * Guarantee: every row is an item, and reading one can't fail for another. Its key is the row's, whatever the text says; a
- * map that looks like a tag and is none means itself; what is not a map, or holds a number beyond all tables, is an item of no
- * model: nobody is sent it, and nobody's write takes its place unseen.
+ * Guarantee: every row is an item, and reading one cannot fail because of another. Its key is the row's, whatever the
+ * text says. A map that looks like a tag without being one means itself. A text that is not a map, or that holds a
+ * number which no table can hold, is an item of no model: no device gets it, and no write replaces it unseen.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import { readTagged } from "../../schema/tagged.ts";
 import { isMap, type Item, type Json } from "../../schema/values.ts";
 
 const log = new Log("cloud");
-/** The keys that were told of: a listing meets the same ones again and again. */
+/** Keys that were already logged: listings return the same ones again and again. */
 const told = new Set<string>();
 const toldMax = 1000;
 
@@ -46,7 +46,7 @@ function parsed(text: string): Item | undefined {
   }
 }
 
-/** The item itself is no value: a single attribute `$x` is one. */
+/** The item itself is not a value: a single attribute `$x` is an attribute. */
 function withReadValues(item: Item): Item {
   let read: Map<string, Json> | undefined;
   for (const [name, value] of Object.entries(item)) {

@@ -2,11 +2,14 @@
  * The embedded table's file: one SQLite database that holds the data table, its change stream and the log table.
  *
  * - `items(hash, sort, item)`: the data table. `item` is tagged JSON text, whole, keys included.
- * - `changes(seq, hash, sort, old, new, expired)`: the change stream, filled by triggers, so that whatever writes `items` (also the
- *   `sqlite3` shell) is in it, in the same transaction. Rows that were handled are deleted: that is the stream's checkpoint.
- * - `unwanted(type)`: types that the stream's reader has no use for. Most of what a fleet sends is measurements, which
- *   nobody is told of: their changes are not recorded, to be left out and deleted later.
+ * - `changes(seq, hash, sort, old, new, expired)`: the change stream, filled by triggers, so that every write to
+ *   `items` (also from the `sqlite3` shell) is in it, in the same transaction. Handled rows are deleted: that is the
+ *   stream's checkpoint.
+ * - `unwanted(type)`: types that the stream's reader does not need. Most of a fleet's changes are measurements, which
+ *   no device gets: their changes are not recorded at all.
  * - `log(hash, sort, item, expires)`: the log table, without a stream.
+ * - `served(session)`: which serving process wrote the content last. A copy that is put into the file's place while a
+ *   process serves it has another session.
  *
  * Keys are compared as bytes (SQLite's BINARY collation on UTF-8), as DynamoDB does.
  *
@@ -31,9 +34,16 @@ CREATE TABLE IF NOT EXISTS changes(
   expired INTEGER) STRICT;
 CREATE TABLE IF NOT EXISTS stash(hash TEXT NOT NULL, sort TEXT NOT NULL, item TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS unwanted(type TEXT NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS served(session TEXT NOT NULL) STRICT;
 `;
 
-/** A column that came later than its table: added where it is missing. An older build leaves it alone. */
+/** Reads which serving process the content belongs to. */
+export const sessionSql = "SELECT session FROM served";
+
+/** Takes the content over for a serving process. */
+export const serveSql = "DELETE FROM served; INSERT INTO served VALUES ";
+
+/** A column that came later than its table: added where it is missing. Older builds ignore it. */
 export const laterColumn = { table: "changes", name: "expired", sql: "expired INTEGER" } as const;
 
 const dropTriggersSql = ["items_evict", "items_insert", "items_update", "items_rekey", "items_delete"]
@@ -73,29 +83,33 @@ END;
 `;
 }
 
-/** Takes every type for wanted. */
+/** Marks every type as wanted. */
 export const wantAllSql = "DELETE FROM unwanted;";
 
 /**
- * The tables and triggers. `stash` keeps the image that an `INSERT OR REPLACE` evicts: SQLite fires no delete trigger for
- * it by default, and without the old image a raw write that copies `_source` and `_stamp` would pass for a device's own.
+ * The tables and triggers. `stash` keeps the image that an `INSERT OR REPLACE` evicts: SQLite fires no delete trigger
+ * for it by default, and without the old image, a raw write that copies `_source` and `_stamp` would look like a
+ * device's own.
  *
- * @param fresh Makes the triggers anew, which name the schema's typeField, and takes everything for wanted until a reader
- * says otherwise: for the process that serves the table, not for a visitor.
+ * @param fresh Recreates the triggers, which name the schema's typeField, and marks everything as wanted until a reader
+ * says otherwise: for the serving process, not for a visitor.
  */
 export function layoutSql(schema: Schema, fresh: boolean): string {
   return tablesSql + (fresh ? wantAllSql + dropTriggersSql : "") + triggersSql(schema);
 }
 
-/** Takes out of `changes` what was recorded of types that are unwanted by now. */
+/** Removes records of types that are now unwanted from `changes`. */
 export function sweepUnwantedSql(schema: Schema): string {
-  // An image that is no JSON is let through: whoever reads it knows what to do.
+  // An image that is not JSON passes: the reader handles it.
   const isWanted = (image: string) =>
     `(${image} IS NOT NULL AND CASE WHEN json_valid(${image}) THEN NOT ${isUnwantedSql(schema, image)} ELSE TRUE END)`;
   return `DELETE FROM changes WHERE NOT (${isWanted("new")} OR ${isWanted("old")})`;
 }
 
-/** The SQL that reads a value whole: the runtime's driver cuts a text at its first NUL. Such a one comes as bytes: see `wholeOf`. */
+/**
+ * The SQL that reads a value whole: the runtime's driver cuts a text at its first NUL. Such a text comes as bytes: see
+ * `wholeOf`.
+ */
 export function wholeSql(sql: string): string {
   return `CASE WHEN typeof(${sql}) = 'text' AND instr(${sql}, char(0)) THEN CAST(${sql} AS BLOB) ELSE ${sql} END`;
 }

@@ -9,35 +9,40 @@ import { keyOf, SyncError } from "../../schema.ts";
 import type { Schema } from "../../schema/model.ts";
 import type { Item } from "../../schema/values.ts";
 import { evaluate } from "../table/condition.ts";
-import { itemBytesMax, itemSizeBytes, returnedBytes } from "../table/item_size.ts";
+import { itemProblem } from "../table/item_problem.ts";
+import { itemBytesMax, itemSizeBytes, keyFault, returnedBytes } from "../table/item_size.ts";
 import type { ItemPage, Query, Table, Write, WriteOptions, WriteResult } from "../table/port.ts";
 import type { Engine } from "./engine.ts";
 import { readItem, wholeOf } from "./item.ts";
 import { indexSql, wholeSql } from "./layout.ts";
 
-/** Text of a page at most, as DynamoDB's 1 MB; one item is always given. */
+/** The most text of a page, like DynamoDB's 1 MB; one item is always returned. */
 const pageBytesMax = 1024 * 1024;
 /** A text above every other that begins as it does without this: the highest code point there is. */
 const highest = "\u{10ffff}";
 
 type Sql = string | number;
-/** A row of a page; `at` is the value that the page is ordered by first. */
+/** A row of a page; `at` is the first value by which the page is ordered. */
 type Row = readonly [hash: string, sort: string, item: string, at: Sql];
 
-/** What differs between the two tables. */
+/** The differences between the two tables. */
 export interface Layout {
   readonly name: "items" | "log";
   keyOf(item: Item): Key;
+  /** Why DynamoDB would not take an item; undefined if it would. */
+  problemOf(key: Key, item: Item): string | undefined;
   /** The schema whose secondary indexes can be queried; the log table has none. */
   readonly schema?: Schema;
 }
 
 /** The data table's layout. */
 export function dataLayout(schema: Schema): Layout {
-  return { name: "items", keyOf: (item) => keyOf(schema, item), schema };
+  const hasSort = schema.primary.sort !== undefined;
+  const problemOf = (key: Key, item: Item) => keyFault(key, hasSort) ?? itemProblem(item);
+  return { name: "items", keyOf: (item) => keyOf(schema, item), problemOf, schema };
 }
 
-/** The log table's: items carry their key as `hash` and `sort`, and `expires` in seconds where they expire. */
+/** The log table's: items carry their key as `hash` and `sort`, and `expires` in seconds if they expire. */
 export const logLayout: Layout = {
   name: "log",
   keyOf: ({ hash, sort }) => {
@@ -46,15 +51,17 @@ export const logLayout: Layout = {
     }
     return [hash, sort];
   },
+  // Twintable alone writes it.
+  problemOf: () => undefined,
 };
 
-/** One of the tables. `closed` is told when it is closed. */
+/** One of the tables. `closed` is called when it is closed. */
 export class EmbeddedTable implements Table {
   readonly #engine: Engine;
   readonly #layout: Layout;
   readonly #now: () => number;
   readonly #closed: () => void;
-  /** The item written before was a new one: then the next is tried as one, which spares a look for it. */
+  /** The previous item was new: then the next is tried as a new one, too, which saves a look-up. */
   #mostlyNew = false;
 
   constructor(engine: Engine, layout: Layout, now: () => number, closed: () => void) {
@@ -66,7 +73,7 @@ export class EmbeddedTable implements Table {
 
   get(keys: readonly Key[]): Promise<(Item | undefined)[]> {
     const find = () => keys.map((key) => this.#find(key));
-    return settled(() => keys.length > 1 ? this.#engine.readTogether(find) : this.#engine.read(find));
+    return this.#settled(() => keys.length > 1 ? this.#engine.readTogether(find) : this.#engine.read(find));
   }
 
   #find([hash, sort]: Key): Item | undefined {
@@ -83,7 +90,7 @@ export class EmbeddedTable implements Table {
     writes: readonly Write[],
     options: WriteOptions = {},
   ): Promise<WriteResult[]> {
-    return settled(() => {
+    return this.#settled(() => {
       const { deadline, returnedBytesMax = Infinity } = options;
       let returned = 0;
       const one = (write: PreparedWrite): WriteResult => {
@@ -101,8 +108,9 @@ export class EmbeddedTable implements Table {
     });
   }
 
-  #writeOne({ write, key, text, tooLarge }: PreparedWrite, deadline: number | undefined): WriteResult {
+  #writeOne({ write, key, text, tooLarge, invalid }: PreparedWrite, deadline: number | undefined): WriteResult {
     if (deadline !== undefined && this.#now() > deadline) return { outcome: "late" };
+    if (invalid !== undefined) return { outcome: "invalid", message: invalid };
     if (tooLarge !== undefined) return { outcome: "too-large", message: tooLarge };
     if (text !== undefined && this.#mostlyNew && this.#insertNew(write, key, text)) return { outcome: "written" };
     const current = this.#find(key);
@@ -116,7 +124,7 @@ export class EmbeddedTable implements Table {
     return { outcome: "written", old: current };
   }
 
-  /** False where there is an item, or its absence is not allowed: then the usual way tells which. */
+  /** False if there is an item, or its absence is not allowed: then the usual path finds out which. */
   #insertNew({ condition }: Write, key: Key, text: string): boolean {
     if (condition && !evaluate(condition, undefined)) return false;
     try {
@@ -134,7 +142,7 @@ export class EmbeddedTable implements Table {
   }
 
   query(query: Query): Promise<ItemPage> {
-    return settled(() => this.#engine.readTogether(() => this.#query(query)));
+    return this.#settled(() => this.#engine.readTogether(() => this.#query(query)));
   }
 
   #query(query: Query): ItemPage {
@@ -142,7 +150,7 @@ export class EmbeddedTable implements Table {
     const isPrimary = query.index === "primary" || query.index === schema?.primary.name;
     const index = isPrimary ? undefined : schema?.indexes.find(({ name }) => name === query.index);
     if (!isPrimary && !index) throw new RangeError(`the table has no index ${JSON.stringify(query.index)}`);
-    // The order: the index's sort value where it has one, then the key, which makes it total.
+    // The order: the index's sort value if it has one, then the key, which makes the order total.
     const columns = index ? indexSql(index).columns : ["hash", "sort"];
     const [hashSql, sortSql] = columns;
     const order = index ? [...(sortSql ? [sortSql] : []), "hash", "sort"] : ["sort"];
@@ -153,8 +161,8 @@ export class EmbeddedTable implements Table {
     };
     if (index) where.push(indexSql(index).present);
     if (query.sortPrefix && sortSql) {
-      // SQLite seeks to one bound on each side, and here took the prefix, passing over every page before: a long list took
-      // a time that grew with its square. The unary plus leaves the seek to the bound where the page begins.
+      // SQLite seeks to one bound on each side, and chose the prefix here, scanning all earlier pages: a long list took
+      // quadratic time. The unary plus makes it seek to the start of the page.
       const begins = query.after !== undefined || query.sortAfter !== undefined;
       const [lower, upper] = [
         begins && !query.reverse ? "+" : "",
@@ -185,7 +193,7 @@ export class EmbeddedTable implements Table {
   }
 
   scan({ limit, after }: { limit: number; after?: string }): Promise<ItemPage> {
-    return settled(() =>
+    return this.#settled(() =>
       this.#engine.readTogether(() => {
         const where = after === undefined ? "" : "WHERE (hash, sort) > (?, ?) ";
         const sql = `SELECT ${wholeSql("hash")}, ${
@@ -197,7 +205,7 @@ export class EmbeddedTable implements Table {
     );
   }
 
-  /** Up to `limit` rows of a statement, of which one more is asked for: it tells whether there is a next page. */
+  /** Up to `limit` rows of a statement; one more is read to know whether there is a next page. */
   #page(sql: string, parameters: Sql[], limit: number, positionOf: (row: Row) => Sql[]): ItemPage {
     const rows = this.#engine.rows<Row>(sql, parameters, {
       limit: limit + 1,
@@ -217,8 +225,15 @@ export class EmbeddedTable implements Table {
     return last && more ? { items, next: JSON.stringify(positionOf(last)) } : { items };
   }
 
+  /** Does the work in this turn of the event loop, or where that has lasted long in the next. It throws by rejecting. */
+  #settled<T>(work: () => T | Promise<T>): Promise<T> {
+    const pause = this.#engine.turns.pause();
+    return pause ? pause.then(work) : new Promise((resolve) => resolve(work()));
+  }
+
+  /** After what was called before it. */
   close(): Promise<void> {
-    return settled(() => this.#closed());
+    return this.#engine.turns.last(() => this.#closed());
   }
 }
 
@@ -228,11 +243,14 @@ interface PreparedWrite {
   /** The item as text; absent for a delete. */
   readonly text?: string;
   readonly tooLarge?: string;
+  /** Why DynamoDB would not take it. */
+  readonly invalid?: string;
 }
 
 function prepare(layout: Layout, write: Write): PreparedWrite {
   if (write.op === "delete") return { write, key: write.key };
-  const key = layout.keyOf(write.item);
+  const key = layout.keyOf(write.item), invalid = layout.problemOf(key, write.item);
+  if (invalid !== undefined) return { write, key, invalid };
   const text = JSON.stringify(write.item);
   // A UTF-16 unit has three bytes at most, and a number may count one byte more than its text: short texts always fit.
   if (text.length * 4 <= itemBytesMax) return { write, key, text };
@@ -241,7 +259,7 @@ function prepare(layout: Layout, write: Write): PreparedWrite {
   return { write, key, text, tooLarge: `the item has ${bytes} bytes: DynamoDB takes ${itemBytesMax} at most` };
 }
 
-/** A page's token is where it ended. One that comes from elsewhere is refused. */
+/** A page's token is the place where it ended. A foreign token is refused. */
 function readToken(token: string, length: number): Sql[] {
   try {
     const position = JSON.parse(token);
@@ -259,9 +277,4 @@ function checkLimit(limit: number): number {
     throw new RangeError(`a page's limit is ${limit}: 1 or more is required`);
   }
   return limit;
-}
-
-/** What is done at once, as a promise: it throws by rejecting. */
-function settled<T>(work: () => T | Promise<T>): Promise<T> {
-  return new Promise((resolve) => resolve(work()));
 }

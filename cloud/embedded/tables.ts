@@ -1,6 +1,6 @@
 /**
- * The embedded tables: SQLite in process, so that development, tests, the simulation and a small self-hosted fleet need
- * nothing else. One file holds both tables; one process serves it.
+ * The embedded tables: SQLite in the process, so that development, tests, the simulation and a small self-hosted fleet
+ * need nothing else. One file holds both tables; one process serves it.
  *
  * @module
  */
@@ -18,7 +18,7 @@ import { dataLayout, EmbeddedTable, logLayout } from "./table.ts";
 export interface EmbeddedOptions {
   /** Which keys and indexes the items have. */
   readonly schema: Schema;
-  /** The clock that deadlines and expiry are measured with, ms. */
+  /** The clock for deadlines and expiry, ms. */
   readonly now: () => number;
   /** Default `full`. */
   readonly synchronous?: Synchronous;
@@ -27,20 +27,25 @@ export interface EmbeddedOptions {
    * read the stream. Default false: a second process is refused.
    */
   readonly shared?: boolean;
-  /** The file's size at most, in pages of 4 KB: beyond it writes fail as on a full disk. Default: none. */
+  /** The file's maximum size, in pages of 4 KB: beyond it, writes fail as on a full disk. Default: none. */
   readonly pagesMax?: number;
+  /**
+   * How long callers may keep one turn of the event loop, ms, before others have theirs; default 10. `Infinity`, for a
+   * simulation whose order of events must not hang on the machine: nobody waits.
+   */
+  readonly sliceMs?: number;
 }
 
-/** Both tables, and what only they need. */
+/** Both tables, and what only embedded tables have. */
 export interface EmbeddedTables extends Tables {
   /**
-   * Deletes what has expired, `limit` items of each table at most (default 1000). Deleted data items are removals in the
-   * change stream, as with DynamoDB's TTL. To be called now and then.
-   *
-   * @returns how many were deleted.
+   * Deletes expired items, at most `limit` of each table (default 1000). Deleted data items are removals in the change
+   * stream, as with DynamoDB's TTL. Call it from time to time. @returns how many were deleted.
    */
   sweepExpired(limit?: number): Promise<number>;
-  /** Resolves, with a sentence, when the file was deleted or replaced while it is served: nothing goes any more. */
+  /**
+   * Resolves, with a sentence, when the file was deleted or replaced while it is served: then nothing works any more.
+   */
   readonly lost: Promise<SyncError>;
   /** Commits what is waiting and closes both tables. Idempotent. */
   close(): Promise<void>;
@@ -49,7 +54,7 @@ export interface EmbeddedTables extends Tables {
 /**
  * Opens, or creates, the tables in a file; `:memory:` keeps them in memory.
  *
- * @throws SyncError `in-use` where another process serves the file, `not-a-table`, `newer`, `corrupt`, `unavailable`.
+ * @throws SyncError `in-use` if another process serves the file, `not-a-table`, `newer`, `corrupt`, `unavailable`.
  */
 export function openEmbedded(path: string, options: EmbeddedOptions): EmbeddedTables {
   const { schema, now } = options;
@@ -57,6 +62,7 @@ export function openEmbedded(path: string, options: EmbeddedOptions): EmbeddedTa
     synchronous: options.synchronous ?? "full",
     shared: options.shared ?? false,
     pagesMax: options.pagesMax,
+    sliceMs: options.sliceMs,
   });
   const open = new Set(["data", "log"]);
   const closed = (name: string) => {
@@ -74,7 +80,7 @@ export function openEmbedded(path: string, options: EmbeddedOptions): EmbeddedTa
     sweepExpired: (limit = 1000) =>
       engine.transact(() => sweep(engine, schema, Math.floor(now() / 1000), limit), limit),
     lost: engine.lost,
-    close: () => Promise.resolve(engine.close()),
+    close: () => engine.turns.last(() => engine.close()),
   };
 }
 
@@ -83,7 +89,7 @@ function sweep(engine: Engine, schema: Schema, nowSeconds: number, limit: number
   let count = 0;
   for (const attribute of ttlAttributes(schema)) {
     const sql = attributeSql(attribute);
-    // A text sorts behind every number, and so never expires; nor does what is over five years old (`isExpired`).
+    // A text sorts after every number, and so never expires; neither does a time over five years ago (`isExpired`).
     count += Number(
       engine.sql(
         `DELETE FROM items WHERE id IN
@@ -91,7 +97,7 @@ function sweep(engine: Engine, schema: Schema, nowSeconds: number, limit: number
       ).run(nowSeconds - expiryAgeMaxMs / 1000, nowSeconds, limit).changes,
     );
   }
-  // In the same transaction nobody else has written: what is behind the head is the sweep's.
+  // In the same transaction, nobody else has written: everything after the head is the sweep's.
   if (count > 0) engine.sql("UPDATE changes SET expired = 1 WHERE seq > ?").get(head);
   return count + Number(
     engine.sql(
@@ -117,10 +123,11 @@ function streamOf(engine: Engine, schema: Schema, unwanted: readonly string[]): 
   return {
     async *batches(signal: AbortSignal) {
       await leaveOut(engine, schema, unwanted);
-      // What was not checkpointed is still in the table, and comes again after a restart; within a run it is passed once.
+      // Records without a checkpoint are still in the table, and come again after a restart; within a run, each is
+      // delivered once.
       let position = 0;
       while (!signal.aborted) {
-        // Read before the rows: a commit in between is not waited for in vain.
+        // Read before the rows, so that a commit in between is not missed.
         const { commits } = engine;
         const rows = engine.readTogether(() => readChanges(engine, position));
         if (rows.length === 0) await engine.committed(commits, signal);
@@ -133,7 +140,7 @@ function streamOf(engine: Engine, schema: Schema, unwanted: readonly string[]): 
   };
 }
 
-/** From here on the triggers record nothing of these types. */
+/** From here on, the triggers record nothing of these types. */
 function leaveOut(engine: Engine, schema: Schema, types: readonly string[]): Promise<void> {
   return engine.transact(() => {
     engine.sql(wantAllSql).run();
@@ -157,9 +164,10 @@ function readChanges(engine: Engine, after: number): ChangeRow[] {
 }
 
 function batchOf(engine: Engine, { primary }: Schema, rows: readonly ChangeRow[]): StreamBatch {
-  const records = rows.map(([, hash, sort, before, after, expired]): StreamRecord => {
+  const records = rows.map(([seq, hash, sort, before, after, expired]): StreamRecord => {
     const key: Key = [wholeOf(hash), wholeOf(sort)];
     return {
+      id: String(seq),
       key,
       ...(before === null ? {} : { old: readItem(primary, key, before) }),
       ...(after === null ? {} : { new: readItem(primary, key, after) }),

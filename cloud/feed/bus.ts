@@ -1,6 +1,6 @@
 /**
- * What workers tell each other: that somebody watches, what happened, and answers of devices that another worker waits for. On
- * `tt/w/feed`, which brokers' rules keep to workers; best effort, for people to look at: no rule of sync depends on it.
+ * The exchange among workers: that somebody watches, events, and answers of devices for which another worker waits. It
+ * uses `tt/w/feed`, which brokers' rules reserve for workers; best effort, for people: no sync rule depends on it.
  *
  * @module
  */
@@ -9,38 +9,38 @@ import type { FeedRow } from "./rows.ts";
 
 /** A message among workers. */
 export type BusMessage =
-  /** Somebody watches at the sender, for so long from now. */
+  /** Somebody watches at the sender, for this long from now. */
   | { readonly kind: "interest"; readonly ttlMs: number }
-  /** What happened at the sender, and how much more than can be told. */
+  /** Events at the sender, and how many more were left out. */
   | { readonly kind: "rows"; readonly rows: readonly FeedRow[]; readonly gap?: number }
-  /** A device answered a request that some worker made. */
+  /** A device answered a request of some worker. */
   | { readonly kind: "answer"; readonly device: string; readonly request: string; readonly answer: unknown };
 
-/** Workers' way to each other. */
+/** The connection among workers. */
 export interface Bus {
-  /** Tells all other workers. Lost where there is no connection. */
+  /** Sends to all other workers. Lost if there is no connection. */
   publish(message: BusMessage): void;
-  /** Called with what others tell. @returns what ends it */
+  /** Calls back with other workers' messages. @returns a function that ends it */
   subscribe(listener: (message: BusMessage) => void): () => void;
 }
 
-/** Workers with clocks and plans of their own: interest is never longer than this. */
+/** Workers' clocks and versions may differ: interest never lasts longer than this. */
 const ttlMaxMs = 60_000;
-/** A worker's message has at most so many rows: a second's. */
+/** The most rows of a worker's message: a second's. */
 const rowsMax = 400;
 
-/** A message's payload; `from` tells a worker its own. */
+/** A message's payload; by `from`, a worker recognises its own. */
 export function encodeBus(from: string, message: BusMessage): Uint8Array {
   return new TextEncoder().encode(JSON.stringify({ v: 1, from, ...message }));
 }
 
-/** The message of another worker; undefined: one's own, or none that this version knows. */
+/** The message of another worker; undefined: its own, or one that this version does not know. */
 export function decodeBus(own: string, payload: Uint8Array): BusMessage | undefined {
   let value: unknown;
   try {
     value = JSON.parse(new TextDecoder().decode(payload));
   } catch {
-    // Whatever it is, it is no worker's of this version.
+    // Not a message of a worker of this version.
     return undefined;
   }
   if (!isMap(value) || value.v !== 1 || value.from === own) return undefined;

@@ -1,10 +1,11 @@
 /**
- * The feed: what happens in the whole fleet, as it happens, for people to look at. Any worker may serve it, though one of many
- * tails the stream and devices' batches are dealt out among all: each tells the others what it handles, while somebody watches
- * somewhere, and only then. At most {@link ratePerSecond} rows a second and worker; what is above is counted and told as a gap.
+ * The feed: events of the whole fleet as they happen, for people. Any worker may serve it, although only one worker
+ * reads the stream and devices' batches are distributed among all: each worker sends the others what it handles, only
+ * while somebody watches somewhere. At most {@link ratePerSecond} rows a second for each worker; rows beyond that are
+ * counted and reported as a gap.
  *
- * The last {@link ringMax} rows are kept, so that a watcher who was away for a moment goes on where it was; beyond, a gap says
- * that something is missing. Ids are of one worker: to another they are a gap.
+ * The last {@link ringMax} rows are retained, so that a watcher who was away for a moment continues where it was;
+ * otherwise a gap says that something is missing. Ids belong to one worker: for another worker, they are a gap.
  *
  *     ingest, fan-out ─▶ tell ─▶ rate ─▶ ring ─▶ watchers
  *                                  └───▶ bus ─▶ rings of other workers
@@ -24,21 +25,21 @@ export interface FeedEvent {
 /** A page of the feed. */
 export interface FeedPage {
   readonly rows: readonly (FeedRow & { readonly id: string })[];
-  /** The id to go on after. */
+  /** The id after which to continue. */
   readonly next: string;
-  /** Rows that are missing in front of these; null: something is, nobody knows how much. */
+  /** Rows that are missing before these; null: an unknown number. */
   readonly gap: number | null;
 }
 
-/** Rows that are kept. */
+/** Rows that are retained. */
 export const ringMax = 1_000;
-/** Rows that a worker tells in a second at most. */
+/** The most rows that a worker sends in a second. */
 export const ratePerSecond = 200;
-/** Rows that are gathered before the others are told: a message each would cost more than it tells. */
+/** How many rows are collected into one message to the others: a message for each would be too expensive. */
 const gatherMs = 25;
 /** Bytes of a message among workers, well below a payload's limit. */
 const messageBytesMax = 60 * 1024;
-/** An item that is larger is not told with its change. */
+/** A larger item is left out of its change. */
 const itemBytesMax = 4 * 1024;
 
 /** See the module. */
@@ -52,9 +53,9 @@ export class Feed {
   readonly #release: () => void;
   #last = 0;
   #wantedUntilMs = -Infinity;
-  /** Until when others know of the interest here. */
+  /** Until when other workers know of the interest here. */
   #toldUntilMs = -Infinity;
-  /** When the ring began to hear of everything. */
+  /** Since when the ring has everything. */
   #listensSince = 0;
   #budget = new SecondBudget(ratePerSecond);
   #hereBudget = new SecondBudget(ratePerSecond);
@@ -63,7 +64,10 @@ export class Feed {
   #hereGap = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** @param options `bus` is absent where nobody else can be told: then the feed has what this process handles. */
+  /**
+   * @param options `bus` is absent if there is no connection to others: then the feed has only what this process
+   * handles.
+   */
   constructor({ now, random, bus }: { now: () => number; random: () => number; bus?: Bus }) {
     this.#now = now;
     this.#bus = bus;
@@ -71,7 +75,7 @@ export class Feed {
     this.#release = bus?.subscribe((message) => this.#heard(message)) ?? (() => {});
   }
 
-  /** Whether the feed has what all workers handle, or this process's own alone. */
+  /** Whether the feed has what all workers handle, or only this process. */
   get scope(): "fleet" | "process" {
     return this.#bus ? "fleet" : "process";
   }
@@ -86,7 +90,7 @@ export class Feed {
     return this.#idOf(this.#last);
   }
 
-  /** Somebody watches here, for so long from now. */
+  /** Notes that somebody watches here, for this long from now. */
   watch(ttlMs: number): void {
     const now = this.#now(), untilMs = now + ttlMs;
     this.#begin();
@@ -96,7 +100,7 @@ export class Feed {
     this.#bus?.publish({ kind: "interest", ttlMs });
   }
 
-  /** Tells what this process handled. Nothing, while nobody watches. */
+  /** Adds an event that this process handled. Does nothing while nobody watches. */
   tell(rows: readonly FeedRow[]): void {
     if (!this.wanted) return;
     for (const row of rows) {
@@ -106,7 +110,7 @@ export class Feed {
     if (this.#gathered.length > 0 || this.#gap > 0) this.#timer ??= setTimeout(() => this.#flush(), gatherMs);
   }
 
-  /** Tells what each worker hears by itself: devices' presence. */
+  /** Adds an event that each worker hears by itself: devices' presence. */
   tellHere(row: FeedRow): void {
     if (!this.wanted) return;
     if (!this.#hereBudget.take(this.#now())) return void this.#hereGap++;
@@ -115,18 +119,18 @@ export class Feed {
     this.#add(row);
   }
 
-  /** Calls back with each row from now on. @returns what ends it */
+  /** Calls back with each row from now on. @returns a function that ends it */
   listen(listener: (event: FeedEvent) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
-  /** The rows after an id; without one none, and the place from which to go on. */
+  /** The rows after an id; without an id none, and the place from which to continue. */
   after(id: string | undefined, limit = ringMax): FeedPage {
     if (id === undefined) return { rows: [], next: this.last, gap: 0 };
     const from = this.#numberOf(id);
     const first = this.#last - this.#ring.length;
-    // Before the watching began nothing was told; of another worker's ids nothing is known.
+    // There are no rows from before somebody watched, and another worker's ids are unknown.
     if (from === undefined || from < this.#listensSince) {
       return { rows: [], next: this.last, gap: null };
     }
@@ -138,7 +142,7 @@ export class Feed {
     };
   }
 
-  /** Calls back when the feed closes. @returns what takes that back */
+  /** Calls back when the feed closes. @returns a function that cancels that */
   closing(listener: () => void): () => void {
     this.#closers.add(listener);
     return () => this.#closers.delete(listener);
@@ -164,7 +168,7 @@ export class Feed {
     }
   }
 
-  /** What happened while nobody watched is not in the ring: whoever goes on from before it must learn that. */
+  /** The ring lacks events while nobody watched: a watcher that continues from before must learn that. */
   #begin(): void {
     if (this.wanted) return;
     this.#listensSince = ++this.#last;
@@ -202,7 +206,7 @@ export class Feed {
   }
 }
 
-/** So many in each second of the clock. */
+/** Counts rows in each second of the clock. */
 class SecondBudget {
   #second = -1;
   #left = 0;
@@ -225,7 +229,7 @@ function withoutLargeItem(row: FeedRow): FeedRow {
   return rest;
 }
 
-/** The rows in messages that fit; one at least. */
+/** The rows, divided into messages of the right size; at least one. */
 function partsOf(rows: readonly FeedRow[]): FeedRow[][] {
   const parts: FeedRow[][] = [[]];
   let bytes = 0;

@@ -1,5 +1,5 @@
 /**
- * What a feed tells of: the rows of `GET /api/feed` and the events of `/api/events`.
+ * The rows of a feed: of `GET /api/feed`, and the events of `/api/events`.
  *
  * @module
  */
@@ -8,22 +8,24 @@ import type { Channel, Key } from "../../protocol.ts";
 /** An item was written or removed. */
 export interface ChangeRow {
   readonly type: "change";
-  /** When it was heard of, ms since 1970, the cloud's clock. */
+  /** When the worker learnt of it, ms since 1970, the cloud's clock. */
   readonly at: number;
-  /** The model; absent of a removal that the stream tells of. */
+  /** The model; absent for a removal from the stream. */
   readonly model?: string;
   readonly key: Key;
   readonly op: "put" | "remove";
-  /** The device that wrote it, or `cloud`: anybody else. */
+  /** The device that wrote it, or `cloud` for any other writer. */
   readonly by: string;
-  /** Of a change that is in a channel's log: where. */
+  /** Of a device's: the version's stamp, by which its channel's log knows it. */
+  readonly stamp?: number;
+  /** For a change in a channel's log: its place. */
   readonly channel?: Channel;
   readonly seq?: number;
-  /** The item by property, as the API gives it; absent where it is large, or not at hand. */
+  /** The item by property, as the API gives it; absent if it is large, or not at hand. */
   readonly item?: Readonly<Record<string, unknown>>;
 }
 
-/** A change of before got further: into a channel's log, or onto a device. */
+/** An earlier change got further: into a channel's log, or onto a device. */
 export type StageRow =
   | {
     readonly type: "stage";
@@ -42,7 +44,7 @@ export type StageRow =
     readonly reached: Readonly<Record<Channel, number>>;
   };
 
-/** A device came, went, or reported: how it stands. */
+/** A device connected, disconnected, or reported: its state. */
 export interface DeviceRow {
   readonly type: "row";
   readonly at: number;
@@ -51,7 +53,7 @@ export interface DeviceRow {
   readonly report?: object;
 }
 
-/** What a device keeps for people changed in number. */
+/** The number of versions that a device stores for people changed. */
 export interface KeptRow {
   readonly type: "kept";
   readonly at: number;
@@ -61,7 +63,7 @@ export interface KeptRow {
   readonly aside: number;
 }
 
-/** So many rows are not told, here; null: it is not known how many. */
+/** So many rows are missing here; null: an unknown number. */
 export interface GapRow {
   readonly type: "gap";
   readonly at: number;

@@ -1,9 +1,9 @@
 /**
- * From the service's work to the feed's rows: what a device wrote, when it is acknowledged; what the stream brought, when it is
- * in its channel's log and published; what devices say of themselves. Does nothing while nobody watches.
+ * Turns the service's work into rows of the feed: a device's write, when it is acknowledged; a change from the stream,
+ * when it is in its channel's log and published; devices' reports. Does nothing while nobody watches.
  *
- * A device's own write is told once, at its acknowledgement; what the stream says of it later is a stage. A change of anybody
- * else is told from the stream.
+ * A device's own write makes one row, at its acknowledgement; its later stream record is a stage. Other writers'
+ * changes make rows from the stream.
  *
  * @module
  */
@@ -20,6 +20,7 @@ export class FeedWatcher implements Observer {
   readonly request = noObserver.request;
   readonly answered = noObserver.answered;
   readonly passed = noObserver.passed;
+  readonly stored = noObserver.stored;
   readonly #kept = new Map<string, string>();
 
   constructor(
@@ -43,6 +44,7 @@ export class FeedWatcher implements Observer {
         key,
         op: change.op === "remove" ? "remove" : "put",
         by: identity.deviceId,
+        stamp: change.stamp,
         ...(change.item && change.op !== "remove" ? { item: this.#plain(model, change.item, identity) } : {}),
       }];
     }));
@@ -73,7 +75,7 @@ export class FeedWatcher implements Observer {
     };
   }
 
-  /** Attributes of a message, which leave out whose they are, as the API gives the item. */
+  /** The item as the API returns it, from the attributes of a message, which leave out the identity. */
   #plain(model: Model, attributes: Attributes, identity: Partial<Identity>): Record<string, unknown> {
     const own = model.identityFields.flatMap((name) => {
       const id = idIn(model, identity, name);
@@ -92,7 +94,7 @@ export class FeedWatcher implements Observer {
     if (!report) return;
     const { rejected = 0, conflicts = 0, aside = 0 } = report, text = `${rejected} ${conflicts} ${aside}`;
     const before = this.#kept.get(device);
-    // Of a fleet that watches nobody for long the oldest are forgotten: then the next report is no news.
+    // The oldest devices are dropped: their next report then makes no row.
     if (this.#kept.size > 20_000) this.#kept.clear();
     this.#kept.set(device, text);
     if (before !== undefined && before !== text) {
@@ -101,7 +103,7 @@ export class FeedWatcher implements Observer {
   }
 }
 
-/** Written by a device, which was told when it was acknowledged. */
+/** Written by a device: its row was made at the acknowledgement. */
 function isOfDevice({ mark, current }: Entry): boolean {
   return mark !== undefined || current?.version !== undefined;
 }

@@ -3,9 +3,9 @@
  *
  * - `audit#<stripe>` / `<time>#<random>`: `{who, via, action, target, outcome, expires}`
  *
- * Append-only: an entry is put on the condition that nothing is there, and nothing here alters or deletes one; it goes when its
- * retention is over. It is written **before** what it tells of, so that nothing is done without it; a second one tells of
- * what failed then. It names keys, never contents or secrets.
+ * Append-only: an entry is put on the condition that its key is free, and nothing here alters or deletes one; it
+ * expires after its retention. It is written **before** the act, so that nothing is done without it; a second entry
+ * records a failure. It names keys, never contents or secrets.
  *
  * There are {@link stripes} hash values, because one takes 1,000 writes a second (DynamoDB).
  *
@@ -20,25 +20,25 @@ import type { Table } from "../table/port.ts";
 
 /** What was done, by whom. */
 export interface AuditEntry {
-  /** A token's name; the user and host of a command line; `loopback` where the API is open. */
+  /** A token's name; the user and host of a command line; `loopback` if the API is open; a device. */
   readonly who: string;
-  readonly via: "api" | "console" | "command line";
+  readonly via: "api" | "console" | "command line" | "broker" | "device";
   /** `items.put`, `device.add`, … */
   readonly action: string;
-  /** What it was done to: a device, a model and a key. */
+  /** The target: a device, or a model and a key. */
   readonly target?: string;
-  /** Why it failed; absent: it was done, or begun. */
+  /** Why it failed; absent: it was done, or started. */
   readonly outcome?: string;
 }
 
-/** An entry as it is told. */
+/** An entry as it is returned. */
 export interface AuditRecord extends AuditEntry {
-  /** Tells entries apart, and is where a list goes on. */
+  /** Identifies the entry, and is the place where a list continues. */
   readonly id: string;
   readonly time: string;
 }
 
-/** What is to be told. */
+/** What to record. */
 export interface AuditQuery {
   /** ms since 1970; default a day ago. */
   readonly fromMs?: number;
@@ -46,16 +46,16 @@ export interface AuditQuery {
   readonly toMs?: number;
   /** Exactly this one's. */
   readonly who?: string;
-  /** The id of the last one that was told. */
+  /** The id of the last entry of the page before. */
   readonly after?: string;
   readonly limit: number;
 }
 
 const stripes = 8;
 const dayMs = 86_400_000;
-/** Of a text of an entry: keys may be kilobytes. */
+/** The most characters of a text in an entry: keys may be kilobytes. */
 const textMax = 400;
-/** Of the keys that an entry names. */
+/** The most keys that an entry names. */
 const targetMax = 4_000;
 export const auditDaysDefault = 90;
 
@@ -67,12 +67,12 @@ export class Audit {
       readonly now: () => number;
       /** Numbers in [0, 1). Default: the system's. */
       readonly random?: () => number;
-      /** How many days an entry is kept. Default {@link auditDaysDefault}. */
+      /** How many days an entry is retained. Default {@link auditDaysDefault}. */
       readonly days?: number;
     },
   ) {}
 
-  /** Appends an entry. @throws SyncError `unavailable`: then nothing is to be done either */
+  /** Appends an entry. @throws SyncError `unavailable`: then the act must not happen either */
   async note({ who, via, action, target, outcome }: AuditEntry): Promise<void> {
     const { days = auditDaysDefault, random = systemRandom } = this.options, now = this.options.now();
     const letters = () => Math.floor(random() * 2 ** 32).toString(36).padStart(7, "0");
@@ -97,7 +97,7 @@ export class Audit {
   async list({ fromMs, toMs, who, after, limit }: AuditQuery): Promise<{ entries: AuditRecord[]; next?: string }> {
     const now = this.options.now(), entries: AuditRecord[] = [];
     const end = new Date(Math.min(toMs ?? now, now) + 1).toISOString();
-    // An id is a time and more: what is of the first moment itself comes after the bare time.
+    // An id is a time and more: entries of the first moment itself come after the bare time.
     let cursor = after ?? new Date(fromMs ?? now - dayMs).toISOString();
     for (let isMore = true; isMore;) {
       const page = await this.#page(cursor, limit);
@@ -117,7 +117,7 @@ export class Audit {
   async #page(sortAfter: string, limit: number): Promise<{ items: Item[]; isMore: boolean }> {
     const hashes = Array.from({ length: stripes }, (_, stripe) => hashOf(stripe));
     const pages = await mapBounded(hashes, stripes, async (hash) => {
-      // A page may be empty and go on.
+      // A page may be empty, and others follow.
       let after: string | undefined;
       while (true) {
         const page = await this.table.query({ index: "primary", hash, sortAfter, limit, after });
@@ -126,14 +126,14 @@ export class Audit {
       }
     });
     const items = pages.flatMap(({ items }) => items).sort((a, b) => String(a.sort) < String(b.sort) ? -1 : 1);
-    // After the last entry of a page that goes on, others of its stripe may be missing.
+    // After the last entry of a page that continues, others of its stripe may be missing.
     const ends = pages.flatMap(({ items, next }) => next === undefined ? [] : [String(items.at(-1)!.sort)]);
     const end = ends.reduce((least, sort) => sort < least ? sort : least, "~");
     return { items: items.filter(({ sort }) => String(sort) <= end), isMore: ends.length > 0 };
   }
 }
 
-/** A time as people write it, ms since 1970; undefined: it is none. */
+/** A time as people write it, ms since 1970; undefined if invalid. */
 export function auditTime(text: string): number | undefined {
   const ms = /^\d{4}-\d\d-\d\d(?:T[\d:.]+(?:Z|[+-]\d\d:\d\d))?$/.test(text) ? Date.parse(text) : NaN;
   return ms >= 0 ? ms : undefined;

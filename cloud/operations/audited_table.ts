@@ -1,5 +1,6 @@
 /**
- * A data table whose every write is noted in the audit before it is made: whoever is given this one can't write unseen.
+ * A data table that notes every write in the audit before it is made: code that only has this table cannot write
+ * unseen.
  *
  * @module
  */
@@ -7,13 +8,13 @@ import { keyOf, modelOf } from "../../schema.ts";
 import type { Schema } from "../../schema/model.ts";
 import type { DataTable, Write } from "../table/port.ts";
 
-/** Notes what is to be done now. */
+/** Notes the write that follows. */
 export type Note = (action: string, target: string) => Promise<void>;
 
 /** Keys that one entry names. */
 const keysMax = 20;
 
-/** The table, with what is written noted. */
+/** The table, with its writes noted. */
 export function auditedTable(schema: Schema, data: DataTable, note: Note): DataTable {
   const textOf = (write: Write) => {
     if (write.op === "delete") return JSON.stringify(write.key);

@@ -1,37 +1,42 @@
 /**
- * Erasing a device: its credentials, its items, and what the log table holds of it. A job of steps that a crash, a throttled
- * table or a short-lived request may end anywhere: its record says where it stands, and the next call goes on.
+ * Erasing a device: its credentials, its items, and what the log table holds of it. A job of steps that a crash, a
+ * throttled table or a short request may interrupt anywhere: its record stores its progress, and the next call
+ * continues.
  *
  *     begin ─▶ revoked ─▶ items, model by model ─▶ (45 s after the revocation) items once more ─▶ rows ─▶ done: the receipt
  *
- * The items are gone over twice because a worker may still be writing a batch that came before the revocation: it knows a
- * device for 10 s, and begins no write 30 s after a batch was sent.
+ * The items are deleted in two passes, because a worker may still be writing a batch that came before the revocation:
+ * it caches a device for 10 s, and starts no write 30 s after a batch was sent.
  *
- * In the log table: `erasing#<bucket>` / `<device>`: the record, then the receipt, which expires with the audit. Copies on
- * other devices follow by the log: each deleted item is a removal like any other.
+ * In the log table: `erasing#<bucket>` / `<device>`: the record, then the receipt, which expires with the audit. The
+ * log removes copies on other devices: each deleted item is a removal like any other.
  *
  * @module
  */
+import { backoffMs } from "../../protocol/backoff.ts";
 import type { Key } from "../../protocol.ts";
+import { pause } from "../../protocol/within.ts";
 import { fieldOf, idIn, idOfItem, keyOf, modelOf, renderTemplate, SyncError, type Template } from "../../schema.ts";
 import type { Identity, Model, Schema } from "../../schema/model.ts";
 import type { Attributes, Item } from "../../schema/values.ts";
-import { pause } from "../sync/bounded.ts";
 import { bucketKey } from "../sync/buckets.ts";
 import { ordersHash } from "../sync/orders.ts";
 import type { Registry } from "../sync/registry.ts";
+import { pointsHash } from "../sync/report_points.ts";
 import { isPrimary } from "../sync/snapshot.ts";
 import type { ItemPage, Query, Table, Tables } from "../table/port.ts";
 import { auditDaysDefault } from "./audit.ts";
+import { keptDays } from "./field_series.ts";
+import { retainedMark } from "./retained.ts";
 
-/** Something that is left of the device, where, and until when. */
+/** Something that remains of the device, where, and until when. */
 export interface Remains {
   readonly what: string;
-  /** When it goes by itself; absent: not by itself. */
+  /** When it disappears by itself; absent: it does not. */
   readonly until?: string;
 }
 
-/** How far an erasure is; with `done` it is the receipt. */
+/** The progress of an erasure; with `done`, the receipt. */
 export interface ErasureState {
   readonly device: string;
   readonly account: string;
@@ -39,33 +44,35 @@ export interface ErasureState {
   readonly done?: string;
   /** Items that were deleted, by model. */
   readonly items: Readonly<Record<string, number>>;
-  /** Entries of its channel's log that were. */
+  /** Deleted entries of its channel's log. */
   readonly logEntries: number;
-  /** Not done: when it can go on, where it has to wait. */
+  /** If not done: when it can continue, if it has to wait. */
   readonly waitsUntil?: string;
   readonly remains: readonly Remains[];
 }
 
-/** What an {@link Erasure} works on. */
+/** The context of an {@link Erasure}. */
 export interface ErasureOptions {
   readonly schema: Schema;
   readonly tables: Pick<Tables, "data" | "log">;
   readonly registry: Pick<Registry, "identityOf" | "revoke">;
   readonly now: () => number;
-  /** How long the receipt is kept. */
+  /** How long the receipt is retained. */
   readonly days?: number;
   readonly pause?: (ms: number) => Promise<void>;
 }
 
 /** See the module. */
 const settleMs = 45_000;
-/** A call goes on for so long and then says how far it is: an HTTP client waits longer. */
+/** A call works for this long and then reports its progress: an HTTP client waits longer. */
 const callMs = 20_000;
 const pageItems = 100;
-/** A stream holds what was deleted for a day; a log entry that a late worker appends lives by the log's retention. */
+/**
+ * A stream holds deleted items for a day; a log entry that a late worker appends lives as long as the log's retention.
+ */
 const streamMs = 24 * 3600_000;
 
-/** Where a job stands: a place in the list of its lists of items, and the token of the page to read next. */
+/** A job's progress: an index into its lists of items, and the token of the next page. */
 interface Job {
   readonly deviceId: string;
   readonly accountId: string;
@@ -89,14 +96,14 @@ interface List {
 export class Erasure {
   constructor(private readonly options: ErasureOptions) {}
 
-  /** How far it is; undefined: nobody has begun. */
+  /** The progress; undefined: not started. */
   async state(deviceId: string): Promise<ErasureState | undefined> {
     const job = await this.#read(deviceId);
     return job && this.#told(job);
   }
 
   /**
-   * Begins, or goes on, for {@link callMs} at most.
+   * Starts or continues, for at most {@link callMs}.
    *
    * @returns undefined: there is no such device, and none is being erased
    * @throws SyncError `exists`: it was added again meanwhile; `unavailable`: the table
@@ -131,7 +138,7 @@ export class Erasure {
   async #step(job: Job): Promise<Job> {
     const { registry, now } = this.options;
     if (job.revokedMs === undefined) {
-      // The record was written before: a crash here leaves a job that knows the account.
+      // The record was already written: a crash here leaves a job that knows the account.
       await registry.revoke(job.deviceId);
       return { ...job, revokedMs: now() };
     }
@@ -155,7 +162,7 @@ export class Erasure {
       : await data.scan({ limit: pageItems, after: job.after });
     const wanted = page.items.filter((item) => this.#isOf(job.deviceId, list, item));
     const keys = wanted.map((item) => keyOf(schema, item));
-    // An index's copy may be old: what the table has now decides.
+    // An index's copy may be old: the table's present item decides.
     const items = list.query && isPrimary(schema, list.query.index) ? wanted : await data.get(keys);
     const own = keys.filter((_, i) => items[i] && this.#isOf(job.deviceId, list, items[i]));
     const counts = { ...job.items };
@@ -175,7 +182,10 @@ export class Erasure {
     return model !== undefined && models.has(model.name) && idOfItem(model, item, "deviceId") === deviceId;
   }
 
-  /** Where the device's items are found. Those that no key or index leads to are looked for in the whole table, together. */
+  /**
+   * The lists in which the device's items are found. Items that no key or index leads to are searched in the whole
+   * table, together.
+   */
   #lists({ deviceId, accountId }: Job): List[] {
     const { schema } = this.options, lists: { models: Set<string>; query?: List["query"] }[] = [];
     for (const model of erasable(schema)) {
@@ -188,13 +198,17 @@ export class Erasure {
     return lists;
   }
 
-  /** What the log table holds of the device: its channel's log and floor, its orders, its last reports. @returns how many log entries */
+  /** What the log table holds of the device: its channel's log and floor, its orders, its reports, its last verification. @returns how many log entries */
   async #eraseRows(deviceId: string): Promise<number> {
     const { tables: { log } } = this.options;
     await this.#eraseHash(ordersHash(deviceId));
+    await this.#eraseHash(pointsHash(deviceId));
     const count = await this.#eraseHash(`log#device:${deviceId}`);
-    // The floor last: without it an appender would begin at 1, below what a cursor knows.
+    // The floor last: without it, an appender would start at 1, below existing cursors.
     await deleteAll(log, [[`floor#device:${deviceId}`, "floor"], ["verified", deviceId]], this.#pause);
+    // Whoever has a connection to the broker clears what that retains.
+    const [noted] = await log.write([{ op: "put", item: retainedMark(deviceId, this.options.now()) }]);
+    if (noted?.outcome !== "written") throw throttled();
     return count;
   }
 
@@ -239,6 +253,9 @@ export class Erasure {
         until: dateOf(doneMs + days * 86_400_000),
       },
       { what: "the table's stream: the deleted items (DynamoDB)", until: dateOf(doneMs + streamMs) },
+      ...(isMeasuredByDevice(schema)
+        ? [{ what: "time series of fields that name the device", until: dateOf(doneMs + keptDays * 86_400_000) }]
+        : []),
       ...(shared.length > 0
         ? [{ what: `items of an account or of all that may name the device: ${shared.join(", ")}` }]
         : []),
@@ -246,8 +263,13 @@ export class Erasure {
       { what: "the device's own database: wipe it there" },
       {
         what:
-          "the broker's last word on whether it was connected, until the broker restarts; logs of workers and broker",
+          "its name, until its certificates have expired, if it had some: so that no other device gets it at Mosquitto",
       },
+      {
+        what: "the broker's last word on whether it was connected, and the mark by which a running worker clears it " +
+          "within a minute",
+      },
+      { what: "logs of workers and broker" },
     ];
   }
 
@@ -270,12 +292,22 @@ export class Erasure {
   }
 }
 
+/** Whether time series tell devices apart. */
+function isMeasuredByDevice({ models }: Schema): boolean {
+  return [...models.values()].some(({ metrics = [], identityNames }) =>
+    metrics.some(({ dimensions }) => dimensions.flat().some(({ field }) => field === identityNames.deviceId))
+  );
+}
+
 /** Models whose items are a device's own, by their keys. */
 function erasable(schema: Schema): Model[] {
   return [...schema.models.values()].filter(({ inCloud, scope }) => inCloud && scope === "device");
 }
 
-/** By the primary key where the ids alone make its hash, else by the index that lists the model; undefined: by neither. */
+/**
+ * By the primary key if the ids alone make its hash, otherwise by the index that lists the model; undefined: by
+ * neither.
+ */
 function queryOf(schema: Schema, model: Model, identity: Identity): List["query"] {
   const get = (name: string) => idIn(model, identity, name);
   const hash = renderTemplate(model.hashKey.template, get);
@@ -295,7 +327,7 @@ function leading(template: Template | undefined, get: (name: string) => string |
   return renderTemplate({ text: "", parts: end < 0 ? template.parts : template.parts.slice(0, end) }, get) ?? "";
 }
 
-/** Deletes, again where the table is throttled. @returns what was there */
+/** Deletes, and retries while the table is throttled. @returns what was there */
 async function deleteAll(
   table: Pick<Table, "write">,
   keys: readonly Key[],
@@ -304,7 +336,7 @@ async function deleteAll(
   const gone: (Item | undefined)[] = [];
   let left = keys;
   for (let attempt = 0; left.length > 0; attempt++) {
-    if (attempt > 0) await pause(Math.min(2_000, 50 * 2 ** attempt));
+    if (attempt > 0) await pause(backoffMs(attempt, () => 0, { firstMs: 50, maxMs: 2_000, least: 1 }));
     if (attempt === 8) throw throttled();
     const results = await table.write(left.map((key) => ({ op: "delete", key })));
     left = left.filter((_, i) => {
@@ -318,7 +350,7 @@ async function deleteAll(
 }
 
 function throttled(): SyncError {
-  return new SyncError("unavailable", "the table is throttled: call again, and it goes on", { retryable: true });
+  return new SyncError("unavailable", "the table is throttled: call again to continue", { retryable: true });
 }
 
 function dateOf(ms: number): string {

@@ -16,7 +16,7 @@ export interface EmqxPublisherOptions extends HttpPublisherOptions {
   readonly secret: string;
 }
 
-/** Publishes through EMQX. An answer 202 (nobody subscribes) is a success: who is away catches up. */
+/** Publishes through EMQX. An answer 202 (nobody subscribes) is a success: an absent device catches up later. */
 export class EmqxPublisher extends HttpPublisher {
   protected readonly broker: string;
   readonly #url: string;
@@ -32,9 +32,9 @@ export class EmqxPublisher extends HttpPublisher {
     };
   }
 
-  protected request(topic: string, payload: Uint8Array): PublishRequest {
+  protected request(topic: string, payload: Uint8Array, retain: boolean): PublishRequest {
     const encoded = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength).toString("base64");
-    const body = { topic, qos: 1, retain: false, payload: encoded, payload_encoding: "base64" };
+    const body = { topic, qos: 1, retain, payload: encoded, payload_encoding: "base64" };
     return { url: this.#url, headers: this.#headers, body: new TextEncoder().encode(JSON.stringify(body)) };
   }
 }

@@ -1,12 +1,15 @@
 /**
- * Publishing over a broker's HTTP API: one request for each payload, so many at once, each within a time limit. Subclasses
- * say how a request looks; this one sends it and tells faults that pass from those that don't.
+ * Publishing over a broker's HTTP API: one request for each payload, a bounded number at once, each with a time limit.
+ * Subclasses build the request; this class sends it and distinguishes transient from permanent faults.
  *
- * Delivery is at least once, as with MQTT: a request whose answer is lost may have worked, and its caller sends it again.
+ * Delivery is at least once, as with MQTT: a request whose answer is lost may have succeeded, and its caller sends it
+ * again.
  *
  * @module
  */
 import { encode, type FromCloud, type Topics, topics } from "../../protocol.ts";
+import { Log } from "../../protocol/log.ts";
+import { Outage } from "../../protocol/outage.ts";
 import { SyncError } from "../../schema/errors.ts";
 import { Semaphore } from "../sync/bounded.ts";
 import type { Publisher, PublishOptions, Target } from "./port.ts";
@@ -33,7 +36,9 @@ export interface PublishRequest {
   readonly body: Uint8Array;
 }
 
-/** What a broker said is quoted up to this length. */
+const log = new Log("publisher");
+
+/** A broker's answer is quoted up to this length. */
 const quotedMax = 200;
 
 /** A publisher over HTTP. */
@@ -44,6 +49,7 @@ export abstract class HttpPublisher implements Publisher {
   readonly #options: HttpPublisherOptions;
   readonly #room: Semaphore;
   readonly #closing = new AbortController();
+  #outage: Outage | undefined;
 
   /** @throws {RangeError} for a prefix that no topic can have */
   constructor(options: HttpPublisherOptions = {}) {
@@ -55,36 +61,55 @@ export abstract class HttpPublisher implements Publisher {
   /** The broker's name in messages. */
   protected abstract readonly broker: string;
 
-  /** The request that publishes a payload with QoS 1. */
-  protected abstract request(topic: string, payload: Uint8Array): PublishRequest | Promise<PublishRequest>;
+  /** The request that publishes a payload with QoS 1, retained or not. */
+  protected abstract request(
+    topic: string,
+    payload: Uint8Array,
+    retain: boolean,
+  ): PublishRequest | Promise<PublishRequest>;
 
   /**
-   * Publishes a message, in parts if it is large; resolves when the broker has taken all of it.
+   * Publishes a message, in parts if it is large; resolves when the broker has accepted all of it.
    *
-   * @throws {SyncError} `unavailable` (retryable): no answer, throttled, or a fault of the broker. `denied`: credentials.
-   * `refused`: the request.
+   * @throws {SyncError} `unavailable` (retryable): no answer, throttled, or a fault of the broker. `denied`:
+   * credentials. `refused`: the request.
    */
   async publish(to: Target, message: FromCloud, { deflate }: PublishOptions = {}): Promise<void> {
     const topic = topicOf(this.#topics, to);
     const payloads = encode(message, { maxBytes: this.#options.payloadBytesMax, deflate });
     try {
       await Promise.all(payloads.map((payload) => this.#room.run(() => this.#send(topic, payload))));
+      this.#outage?.over();
       this.counters.published++;
       for (const { length } of payloads) this.counters.publishedBytes += length;
     } catch (error) {
       this.counters.failed++;
+      if (error instanceof SyncError && error.code !== "refused" && !this.#closing.signal.aborted) {
+        this.#outage ??= new Outage(log, this.broker);
+        this.#outage.failed(error);
+      }
       throw error;
     }
   }
 
-  /** Cuts what is under way; later publishes fail. */
+  /** See {@link Publisher.publishRaw}. */
+  publishRaw(topic: string, payload: Uint8Array): Promise<void> {
+    return this.#room.run(() => this.#send(topic, payload));
+  }
+
+  /** See {@link Publisher.forget}: a retained message without a payload is what MQTT forgets one by. */
+  async forget(deviceId: string): Promise<void> {
+    await this.#room.run(() => this.#send(this.#topics.presence(deviceId), new Uint8Array(), true));
+  }
+
+  /** Aborts open requests; later publishes fail. */
   close(): Promise<void> {
     this.#closing.abort();
     return Promise.resolve();
   }
 
-  async #send(topic: string, payload: Uint8Array): Promise<void> {
-    const { url, headers, body } = await this.request(topic, payload);
+  async #send(topic: string, payload: Uint8Array, retain = false): Promise<void> {
+    const { url, headers, body } = await this.request(topic, payload, retain);
     const controller = new AbortController();
     const abort = () => controller.abort();
     const timer = setTimeout(abort, this.#options.timeoutMs ?? 10_000);

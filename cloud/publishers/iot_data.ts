@@ -1,6 +1,6 @@
 /**
- * Publishing through AWS IoT Core's data plane (`POST /topics/TOPIC?qos=1`), signed with Signature Version 4 for the service
- * `iotdata`. Loading this module loads the AWS SDK; `open.ts` imports it only where such a URL asks for it.
+ * Publishing through AWS IoT Core's data plane (`POST /topics/TOPIC?qos=1`), signed with Signature Version 4 for the
+ * service `iotdata`. Loading this module loads the AWS SDK; `open.ts` imports it only for such a URL.
  *
  * @module
  */
@@ -40,7 +40,7 @@ export class IotDataPublisher extends HttpPublisher {
     this.#endpoint = new URL(options.endpoint);
     this.broker = `AWS IoT Core at ${this.#endpoint.host}`;
     this.#now = options.now ?? Date.now;
-    // Never sends anything: it is where the SDK puts the default credential chain (with its caching and renewal) and SHA-256.
+    // Never sends anything: it supplies the SDK's default credential chain (with caching and renewal) and SHA-256.
     this.#aws = new DynamoDBClient({
       region: options.region,
       ...(options.credentials ? { credentials: options.credentials } : {}),
@@ -49,7 +49,7 @@ export class IotDataPublisher extends HttpPublisher {
     this.#signer = new SignatureV4({ service: "iotdata", region: options.region, credentials, sha256 });
   }
 
-  protected async request(topic: string, payload: Uint8Array): Promise<PublishRequest> {
+  protected async request(topic: string, payload: Uint8Array, retain: boolean): Promise<PublishRequest> {
     const { hostname, port, host, protocol, origin } = this.#endpoint;
     // One path segment: a slash of the topic is written as %2F, and the signer encodes the percent sign once more.
     const path = `/topics/${encodeURIComponent(topic)}`;
@@ -59,15 +59,15 @@ export class IotDataPublisher extends HttpPublisher {
       hostname,
       ...(port === "" ? {} : { port: Number(port) }),
       path,
-      query: { qos: "1" },
+      query: { qos: "1", ...(retain ? { retain: "true" } : {}) },
       headers: { "host": host, "content-type": "application/octet-stream" },
       body: payload,
     };
     try {
       const { headers } = await this.#signer.sign(unsigned, { signingDate: new Date(this.#now()) });
-      // `fetch` sets the host itself, and refuses to be told.
+      // `fetch` sets the host header itself, and does not accept one.
       const { host: _host, ...sent } = headers;
-      return { url: `${origin}${path}?qos=1`, headers: sent, body: payload };
+      return { url: `${origin}${path}?qos=1${retain ? "&retain=true" : ""}`, headers: sent, body: payload };
     } catch (cause) {
       throw new SyncError("denied", `no AWS credentials for ${this.broker}: ${(cause as Error).message}`, {
         cause,

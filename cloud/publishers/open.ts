@@ -11,17 +11,18 @@
  *
  * @module
  */
+import { within } from "../../protocol/within.ts";
 import type { BrokerConnection } from "../../mqtt/session.ts";
 import { SyncError } from "../../schema/errors.ts";
-import { MqttPublisher } from "../mqtt.ts";
+import { MqttPublisher } from "./mqtt.ts";
 import type { Publisher } from "./port.ts";
 import { EmqxPublisher } from "./emqx.ts";
 
-/** A publisher that was opened, with its counters. Closing it is the caller's. */
+/** An opened publisher, with its counters. The caller closes it. */
 export interface OpenPublisher extends Publisher {
   /** What has happened since the start. */
   readonly counters: { readonly published: number; readonly publishedBytes: number; readonly failed: number };
-  /** Finishes what is under way, and closes. */
+  /** Finishes work under way, and closes. */
   close(): Promise<void>;
 }
 
@@ -33,21 +34,24 @@ export interface OpenPublisherOptions extends Omit<Partial<BrokerConnection>, "u
   readonly payloadBytesMax?: number;
   /** Uniform in [0, 1); default `Math.random`. */
   readonly random?: () => number;
-  /** How long an MQTT connection is awaited before it goes on in the background, ms; default 5000. */
+  /** How long an MQTT connection is awaited before it continues in the background, ms; default 5000. */
   readonly connectTimeoutMs?: number;
 }
 
 const schemes = ["mqtt", "mqtts", "iot-data", "https+iot", "http+iot", "emqx+https", "emqx+http"];
 const wanted = "mqtt[s]://HOST, iot-data://ENDPOINT?region=REGION or emqx+http[s]://KEY:SECRET@HOST/api/v5/publish";
 
-/** @throws {SyncError} `config` for a URL that names no publisher; it is not quoted, for it may hold a password */
+/**
+ * @throws {SyncError} `config` for a URL that names no publisher; the message does not quote it, because it may contain
+ * a password
+ */
 export function checkPublisherUrl(url: string): void {
   partsOf(url);
 }
 
 function partsOf(url: string): { scheme: string; parsed: URL } {
   const scheme = /^([a-z+-]+):\/\//.exec(url)?.[1] ?? "";
-  // Only for known schemes does WHATWG's parser give a host in the usual form.
+  // WHATWG's parser returns a host in the usual form only for known schemes.
   const parsed = URL.parse(url.replace(/^[a-z+-]+:/, "https:"));
   if (!parsed || parsed.hostname === "") throw refused(`is no URL of a publisher`);
   if (!schemes.includes(scheme)) throw refused(`has the unknown scheme "${scheme}"`);
@@ -102,10 +106,7 @@ async function openMqtt(
   };
   const address = url.replace(/^mqtts?:\/\/(?:[^/]*@)?([^/?#]*).*$/, `${scheme}://$1`);
   const publisher = new MqttPublisher({ ...rest, ...credentials, url: address });
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<void>((resolve) => timer = setTimeout(resolve, connectTimeoutMs));
-  await Promise.race([publisher.start(), late]);
-  clearTimeout(timer);
+  await within(connectTimeoutMs, publisher.start());
   return publisher;
 }
 

@@ -1,57 +1,35 @@
 /**
- * Answering devices: takes each message, does what it asks for and publishes the answer to the device. A bad message is
+ * Answers devices: accepts each message, does what it asks for and publishes the answer to the device. A bad message is
  * counted and logged, and delays nothing but itself.
  *
- * Batches (`up`) and questions (everything else) wait in queues of their own, each fair by device: a fleet that catches up
- * does not hold up those who are connected and write. Who will wait for long is told so, where it understands that.
+ * Batches (`up`) and questions (everything else) wait in separate queues, each fair by device: a fleet that catches up
+ * does not hold up connected devices that write. A device that will wait for long gets `later`, if it understands that.
  *
  * @module
  */
 import { Log } from "../../protocol/log.ts";
-import type {
-  Ack,
-  Compare,
-  Fetch,
-  FromCloud,
-  FromDevice,
-  Ordered,
-  Probe,
-  Refused,
-  Sync,
-  Up,
-  Verified,
-} from "../../protocol.ts";
-import { SyncError } from "../../schema/errors.ts";
-import type { Identity } from "../../schema/model.ts";
-import { answerFetch, answerSync, type CatchUpContext } from "./catch_up.ts";
-import { answerCompare, answerProbe } from "./compare.ts";
-import { ingest, throttledAck } from "./ingest.ts";
+import type { FromCloud, FromDevice, Sync, Up } from "../../protocol.ts";
+import type { CatchUpContext } from "./catch_up.ts";
+import { throttledAck } from "./ingest.ts";
 import type { Publisher } from "../publishers/port.ts";
-import type { Item } from "../../schema/values.ts";
-import { itemSizeBytes } from "../table/item_size.ts";
 import { AskLimit } from "./ask_limit.ts";
 import { Budget, type Rate } from "../budget.ts";
-import { FairQueue, type Task } from "./fair_queue.ts";
+import { FairQueue } from "./fair_queue.ts";
 import type { ChannelLog } from "./channel_log.ts";
 import type { Orders } from "./orders.ts";
 import { Parking } from "./parking.ts";
-import type { Moment } from "./shared_read.ts";
+import type { Arrival } from "./registry.ts";
+import { refusal, Replies, type ReplyContext } from "./replies.ts";
+import { withoutChannels, Work } from "./work.ts";
 import type { Spread } from "./spread.ts";
 import type { Counters } from "./metrics.ts";
-import type { Observer } from "./observer.ts";
-import type { Registry } from "./registry.ts";
-import type { DataTable } from "../table/port.ts";
 
-/** What answering devices needs. */
-export interface AnsweringContext extends CatchUpContext {
-  readonly data: DataTable;
+/** The context of {@link Answering}. */
+export interface AnsweringContext extends ReplyContext {
   readonly log: CatchUpContext["log"] & Pick<ChannelLog, "moment" | "ready">;
-  readonly registry: Registry;
   readonly publisher: Publisher;
-  readonly metrics: Counters;
   readonly orders: Pick<Orders, "answered" | "deliver">;
   readonly spread: Pick<Spread, "keep">;
-  readonly observer: Observer;
   /** A monotonic clock, ms. */
   readonly monotonicMs: () => number;
   /** Numbers in [0, 1): jitter. */
@@ -66,63 +44,32 @@ export interface AnsweringOptions {
   readonly asksAtOnce?: number;
 }
 
-/** As many as DynamoDB's client sends requests at once. */
+/** As many as DynamoDB's client has requests open at once. */
 const upsAtOnceDefault = 32;
-/** Of one device: its window; a question for each channel, and no more than half of the slots. Others find some that are free. */
+/**
+ * For one device: its window; a question for each channel, and no more than half of the slots, so that others find free
+ * ones.
+ */
 const upsOfDevice = 4, asksOfDevice = 3;
-/** A device has four batches in flight; more wait only where it sends again and again. Bytes: all of them large. */
+/**
+ * A device has four batches in flight; more wait only if it resends again and again. The bytes allow for large batches.
+ */
 const upBounds = { deviceTasksMax: 64, deviceBytesMax: 8 * 1024 * 1024, tasksMax: 20_000, bytesMax: 12 * 1024 * 1024 };
 /** A question for each channel, a fetch and a comparison; some 500 bytes each. */
 const askBounds = { deviceTasksMax: 8, deviceBytesMax: 256 * 1024, tasksMax: 20_000, bytesMax: 8 * 1024 * 1024 };
-/** Bytes of answers to one device, as they travel: compressed pages of 100 KB are some 200 a second. */
+/** Bytes of answers to one device, on the wire: compressed pages of 100 KB are some 200 a second. */
 const answeredRate: Rate = { perSecond: 2 * 1024 * 1024, burst: 8 * 1024 * 1024 };
-/**
- * Bytes of items that are read for one device. A snapshot takes what it needs; what is asked by key or to be compared is asked
- * seldom, and counts so many times: comparing takes longer than sending.
- */
-const readRate: Rate = { perSecond: 16 * 1024 * 1024, burst: 64 * 1024 * 1024 }, askFactor = 8, refusedFactor = 16;
-/** Who waits for longer is told how long: well below the 5 s after which a device asks again. */
+/** Bytes of items that are read for one device. */
+const readRate: Rate = { perSecond: 16 * 1024 * 1024, burst: 64 * 1024 * 1024 };
+/** A device that waits for longer than this gets `later`: well below the 5 s after which a device asks again. */
 const patienceMs = 2_500;
-/** What is said of a wait is no promise: it may take twice as long. */
+/** The announced wait is an estimate: it may take twice as long. */
 const slack = 2, slackMs = 5_000;
-/** Who found no room comes back after a second at least. */
+/** A device that found no room comes back after a second at least. */
 const refusedMs = 1_000;
-/** Devices that are told at once that they must wait; beyond, they are not told. */
+/** The most `later` messages under way at once; beyond that, none are sent. */
 const tellsMax = 256;
 const logger = new Log("cloud");
-
-/** A message that waits for its turn, or is being answered. */
-class Work implements Task {
-  readonly #done = Promise.withResolvers<void>();
-  /** Resolves when the message is answered, or another has taken its place. */
-  readonly done: Promise<void> = this.#done.promise;
-
-  constructor(
-    readonly deviceId: string,
-    public message: FromDevice,
-    readonly bytes: number,
-    readonly asked: Moment,
-    readonly answer: (work: Work) => Promise<{ after?: Promise<void> }>,
-  ) {}
-
-  /** Snapshots and comparisons read all that there is of a channel; everything else what has changed. */
-  get dear(): boolean {
-    const { message } = this;
-    if (message.type === "sync") return message.channels.some(({ seq, snapshot }) => snapshot || seq === undefined);
-    return message.type === "compare" || message.type === "probe";
-  }
-
-  /** `done` waits for what is left to do after the answer; the next message does not. */
-  async run(): Promise<void> {
-    const { after } = await this.answer(this);
-    if (after) after.finally(() => this.end());
-    else this.end();
-  }
-
-  end(): void {
-    this.#done.resolve();
-  }
-}
 
 /** See the module. */
 export class Answering {
@@ -134,16 +81,18 @@ export class Answering {
   /** Batches that are being written, or wait to be. */
   readonly #batches = new Map<string, Work>();
   /** Syncs that are being answered. */
-  readonly #syncing = new Map<string, Set<Work>>();
-  /** What devices were answered of late: who has had much waits for more. */
+  readonly #asking = new Map<string, Set<Work>>();
+  /** Bytes recently sent to devices: a device that got much waits for more. */
   readonly #answered = new Budget(answeredRate);
-  /** What was read of the table for their questions. */
+  /** Bytes read from the table for their questions. */
   readonly #read = new Budget(readRate);
+  readonly #replies: Replies;
   #tells = 0;
 
   constructor(readonly context: AnsweringContext, options: AnsweringOptions = {}) {
     const { now } = context;
     this.#metrics = context.metrics;
+    this.#replies = new Replies(context, this.#read);
     this.#ups = new FairQueue({
       ...upBounds,
       slots: options.upsAtOnce ?? upsAtOnceDefault,
@@ -166,14 +115,17 @@ export class Answering {
   }
 
   /**
-   * Handles a device's message; resolves when the answer is with the broker, was given up, or is another's to give. Never
-   * rejects: a device that gets no answer sends again. The device is who the topic says, never what the message says.
+   * Handles a device's message; resolves when the broker has the answer, when the message was dropped, or when another
+   * call gives the answer. Never rejects: a device that gets no answer sends again. The topic identifies the device,
+   * never the message.
    *
    * @param bytes the message's size in memory, about
+   * @param arrival what was known of the device as the message arrived, if that was not now
    */
-  receive(deviceId: string, message: FromDevice, bytes = 1024): Promise<void> {
+  receive(deviceId: string, message: FromDevice, bytes = 1024, arrival?: Arrival): Promise<void> {
     this.#metrics.messagesReceived++;
-    const work = new Work(deviceId, message, bytes, this.context.log.moment(), (work) => this.#handle(work));
+    const { log, registry } = this.context, arrived = arrival ?? registry.arrival(deviceId);
+    const work = new Work(deviceId, message, bytes, log.moment(), arrived, (work) => this.#handle(work));
     switch (message.type) {
       case "up":
         return this.#takeUp(work, message);
@@ -187,9 +139,9 @@ export class Answering {
   }
 
   /**
-   * Answers a batch that can't be read as a whole: nothing of it was written, and its device sends it in halves, until the
-   * change that is at fault stands alone. Never rejects. Of a device that has too much waiting it is left out: sent again,
-   * the batch is refused again.
+   * Answers a batch that can't be read as a whole: nothing of it was written, and its device sends it in halves, until
+   * the faulty change is alone. Never rejects. If the device has too many messages waiting, the answer is left out:
+   * when the batch comes again, it is refused again.
    */
   async refuse(deviceId: string, batch: string, reason: string): Promise<void> {
     this.#metrics.batchesRefused++;
@@ -208,23 +160,23 @@ export class Answering {
   }
 
   /**
-   * A batch that comes again while it is being written is not written twice at once: its answer is on its way. With a slow
-   * table each repetition would make all of them slower, until nothing but repetitions were written.
+   * A batch that arrives again while it is being written is not written a second time: its answer is under way. With a
+   * slow table, each repetition would slow down all batches, until only repetitions were written.
    */
   #takeUp(work: Work, up: Up): Promise<void> {
     const name = `${work.deviceId} ${up.batch}`, known = this.#batches.get(name);
     if (known) {
       this.#metrics.messagesRepeated++;
-      // One that still waits for its turn is as old as its newest transmission.
+      // If it still waits for its turn, its newest transmission counts.
       if (up.sent > (known.message as Up).sent) known.message = up;
-      // At once: whoever waited for it would have no room for others.
+      // Without waiting, because a waiting message would take the room of others.
       return Promise.resolve();
     }
     this.#batches.set(name, work);
     return this.#take(this.#ups, work).finally(() => this.#batches.delete(name));
   }
 
-  /** What many read together is waited for without a slot, if it takes a while. */
+  /** A shared read that takes a while is awaited without a slot. */
   #takeSyncWhenReady(work: Work, sync: Sync): Promise<void> {
     const { log, registry } = this.context, { deviceId, asked } = work;
     const accountId = registry.rememberedAccount(deviceId);
@@ -237,8 +189,8 @@ export class Answering {
   }
 
   /**
-   * One waiting question for each channel of a device: the newest, in the place of the one before. A device that hears
-   * nothing asks again, and each repetition that is worked through makes all the others wait for longer.
+   * Only one question waits for each channel of a device: the newest replaces the one before. A device without an
+   * answer asks again, and answering each repetition would make all others wait longer.
    */
   #takeSync(work: Work, sync: Sync): Promise<void> {
     if (sync.later && this.#isBeingAnswered(work.deviceId, sync)) {
@@ -252,7 +204,7 @@ export class Answering {
       const rest = withoutChannels(message, sync);
       if (rest === message) continue;
       if (rest) {
-        const trimmed = new Work(work.deviceId, rest, waiting.bytes, waiting.asked, waiting.answer);
+        const trimmed = new Work(work.deviceId, rest, waiting.bytes, waiting.asked, waiting.arrival, waiting.answer);
         if (trimmed.dear === dear) waiting.message = rest;
         continue;
       }
@@ -267,9 +219,10 @@ export class Answering {
     return work.done;
   }
 
-  /** A question that waits already, under this id, is not asked twice. */
+  /** A question with this id already waits, or is being answered: it is not answered twice (sim: storm 7702847). */
   #takeAsk(work: Work, request: string): Promise<void> {
-    const same = (this.#asks.waitingOf(work.deviceId) as Work[]).some(({ message }) =>
+    const known = [...this.#asks.waitingOf(work.deviceId) as Work[], ...this.#asking.get(work.deviceId) ?? []];
+    const same = known.some(({ message }) =>
       message.type === work.message.type && "request" in message && message.request === request
     );
     if (!same) return this.#take(this.#asks, work);
@@ -278,11 +231,12 @@ export class Answering {
   }
 
   /**
-   * The answer that is being made serves this question as well: it is the same, asked again. One of another id is a new
-   * one (the device was away meanwhile, and waits for no answer from before), though its cursors are the same.
+   * The answer that is being made serves this repetition as well. A question with another id is a new one, even with
+   * the same cursors: the device was away meanwhile, and expects no earlier answer.
    */
   #isBeingAnswered(deviceId: string, sync: Sync): boolean {
-    const running = [...this.#syncing.get(deviceId) ?? []].map(({ message }) => message as Sync)
+    const running = [...this.#asking.get(deviceId) ?? []].map(({ message }) => message)
+      .filter((message): message is Sync => message.type === "sync")
       .filter(({ request }) => request === sync.request);
     if (sync.channels.length === 0) return running.some(({ channels }) => channels.length === 0);
     const cursors = new Set(running.flatMap(({ channels }) => channels.map((cursor) => JSON.stringify(cursor))));
@@ -308,7 +262,7 @@ export class Answering {
 
   #debtMs({ deviceId, message }: Work): number {
     const now = this.context.now(), readMs = this.#read.waitMs(deviceId, now);
-    // What a device writes waits for what it made the cloud read alone.
+    // A device's batch waits only for reads that the device itself caused.
     return message.type === "up" ? readMs : Math.max(this.#answered.waitMs(deviceId, now), readMs);
   }
 
@@ -316,12 +270,14 @@ export class Answering {
     if (waitMs > patienceMs && work.message.type !== "up") this.#tell(work, waitMs * slack + slackMs);
   }
 
-  /** Tells a device when to ask again, if it understands that. Who asks in vain hears nothing, and asks again by itself. */
+  /**
+   * Tells a device when to ask again, if it understands that; otherwise it gets no answer, and asks again by itself.
+   */
   #tell({ deviceId, message }: Work, afterMs: number): void {
     const answer = this.#later(message, Math.ceil(afterMs * (1 + this.context.random() / 2)));
     if (!answer || this.#tells >= tellsMax) return;
-    // Not looked up: a thousand who come at once would be as many reads before everything that is live. Somebody who is no
-    // device hears nothing on such a topic, or waits for what does not come.
+    // The registry is not read: a thousand devices at once would cause as many reads ahead of live work. A client that
+    // is not a device cannot read such a topic, or waits in vain.
     if (!this.context.registry.mayExist(deviceId)) return;
     this.#tells++;
     this.#metrics.messagesDelayed++;
@@ -338,17 +294,19 @@ export class Answering {
   }
 
   async #handle(work: Work): Promise<{ after?: Promise<void> }> {
-    const { deviceId, message } = work, { registry } = this.context;
-    const end = message.type === "sync" ? this.#begin(work) : undefined;
+    const { deviceId, message, arrival } = work, { registry } = this.context;
+    const end = message.type === "up" ? undefined : this.#begin(work);
     try {
-      const identity = await registry.identityOf(deviceId);
+      const identity = await registry.identityAt(deviceId, arrival);
       if (!identity) {
         this.#metrics.messagesUnknown++;
-        logger.warn("a message of the unknown device {deviceId} was dropped", { deviceId });
+        logger.warn("a message of {deviceId} was dropped: there is no such device, or its name was given again since", {
+          deviceId,
+        });
         return {};
       }
       const deflate = "z" in message && message.z === 1;
-      for (const answer of await this.#answer(identity, work)) await this.#reply(deviceId, answer, deflate);
+      for (const answer of await this.#replies.to(identity, work)) await this.#reply(deviceId, answer, deflate);
       return { after: this.#note(deviceId, message) };
     } catch (error) {
       this.#metrics.messagesFailed++;
@@ -364,13 +322,13 @@ export class Answering {
   }
 
   /**
-   * Notes that the device was heard of: with its syncs, of which each goes to one worker, so that it is written as often
-   * however many there are. Not while others wait for answers: it is for people to look at.
+   * Notes that the device is active: at its syncs, each of which goes to one worker, so that the number of writes does
+   * not depend on the number of workers. Not while others wait for answers: it is only for people.
    */
   #note(deviceId: string, { type }: FromDevice): Promise<void> | undefined {
     if (type !== "sync" || this.#asks.waiting > 0) return undefined;
     return this.#noteNow(deviceId).catch((error) =>
-      logger.warn("that {deviceId} was heard of could not be noted: {error}", { deviceId, error })
+      logger.warn("the activity of {deviceId} could not be noted: {error}", { deviceId, error })
     );
   }
 
@@ -379,127 +337,13 @@ export class Answering {
     await this.context.spread.keep();
   }
 
-  /** Notes a sync that is being answered; what it returns ends that. */
+  /** Registers a question that is being answered; the returned function ends that. */
   #begin(work: Work): () => void {
-    const { deviceId } = work, running = this.#syncing.get(deviceId) ?? new Set();
-    this.#syncing.set(deviceId, running.add(work));
+    const { deviceId } = work, running = this.#asking.get(deviceId) ?? new Set();
+    this.#asking.set(deviceId, running.add(work));
     return () => {
       running.delete(work);
-      if (running.size === 0) this.#syncing.delete(deviceId);
-    };
-  }
-
-  #answer(identity: Identity, { message, asked }: Work): Promise<FromCloud[]> {
-    switch (message.type) {
-      case "up":
-        return this.#ingest(identity, message);
-      case "sync":
-        return this.#sync(identity, message, asked);
-      case "fetch":
-        return this.#fetch(identity, message);
-      case "compare":
-        return this.#compare(identity, message);
-      case "probe":
-        return this.#probe(identity, message);
-      case "verified":
-        return this.#verified(identity, message);
-      case "ordered":
-        return this.#ordered(identity, message);
-    }
-  }
-
-  async #ingest(identity: Identity, up: Up): Promise<FromCloud[]> {
-    const { schema, data, now } = this.context;
-    this.#metrics.changesReceived += up.changes.length;
-    try {
-      const accountOf = async (deviceId: string) => (await this.context.registry.identityOf(deviceId))?.accountId;
-      const ack = await ingest({ schema, tables: { data }, now, accountOf }, identity, up);
-      const brought = ack.answers.flatMap(({ current, over }) =>
-        [current, over].flatMap((one) => one ? [one.item] : [])
-      );
-      const bytes = brought.reduce((sum, item) => sum + itemSizeBytes(item), 0);
-      if (bytes > 0) this.#read.take(identity.deviceId, bytes * refusedFactor, now());
-      this.#metrics.changesRefused += ack.answers.filter(({ code }) => code !== "ok").length;
-      this.#tellAnswers(up, ack);
-      this.context.observer.acknowledged(identity, up, ack);
-      return [ack];
-    } catch (error) {
-      const { deviceId } = identity;
-      // What a table answers (it is away, it throttles, credentials have expired) says nothing of the changes: they could not
-      // be tried. Anything else is a fault that this batch brought about; in halves the change that does it is found.
-      if (error instanceof SyncError) {
-        this.#metrics.messagesFailed++;
-        logger.warn("a batch of {deviceId} waits: {error}", { deviceId, error });
-        return [throttledAck(up, now())];
-      }
-      this.#metrics.batchesRefused++;
-      logger.error("a batch of {deviceId} is refused: {error}", { deviceId, error });
-      return [refusal(up.batch, `the cloud can't handle it: ${(error as Error)?.message ?? error}`, now())];
-    }
-  }
-
-  /** An ack names what is not plainly `ok`. */
-  #tellAnswers({ changes }: Up, { answers }: Ack): void {
-    const codes = new Map(answers.map(({ at, code }) => [at, code]));
-    changes.forEach(({ model }, at) => {
-      // A name that the schema lacks is the sender's own invention: it must not become a time series.
-      const known = this.context.schema.models.has(model) ? model : "";
-      this.context.observer.answered(known, codes.get(at) ?? "ok");
-    });
-  }
-
-  async #sync(identity: Identity, sync: Sync, asked: Moment): Promise<FromCloud[]> {
-    const { messages, ignored } = await answerSync({ ...this.#reading(identity, 1), asked }, identity, sync);
-    this.#metrics.channelsIgnored += ignored;
-    return messages;
-  }
-
-  async #fetch(identity: Identity, fetch: Fetch): Promise<FromCloud[]> {
-    return [await answerFetch(this.#reading(identity, askFactor), identity, fetch)];
-  }
-
-  async #compare(identity: Identity, compare: Compare): Promise<FromCloud[]> {
-    const answer = await answerCompare(this.#reading(identity, askFactor), identity, compare);
-    if (answer) return [answer];
-    this.#metrics.channelsIgnored++;
-    return [];
-  }
-
-  async #probe(identity: Identity, probe: Probe): Promise<FromCloud[]> {
-    return [await answerProbe(this.#reading(identity, askFactor), identity, probe)];
-  }
-
-  async #verified({ deviceId }: Identity, { request, report }: Verified): Promise<FromCloud[]> {
-    await this.context.registry.keepReport(deviceId, request, report);
-    return [];
-  }
-
-  async #ordered({ deviceId }: Identity, message: Ordered): Promise<FromCloud[]> {
-    await this.context.orders.answered(deviceId, message);
-    return [];
-  }
-
-  /** The context, whose reads come out of the device's budget. */
-  #reading({ deviceId }: Identity, factor: number): CatchUpContext {
-    const { data, now } = this.context;
-    const note = (items: readonly (Item | undefined)[]) => {
-      const bytes = items.reduce((sum, item) => sum + (item ? itemSizeBytes(item) : 0), 0);
-      if (bytes > 0) this.#read.take(deviceId, bytes * factor, now());
-    };
-    return {
-      ...this.context,
-      data: {
-        async get(keys) {
-          const items = await data.get(keys);
-          note(items);
-          return items;
-        },
-        async query(query) {
-          const page = await data.query(query);
-          note(page.items);
-          return page;
-        },
-      },
+      if (running.size === 0) this.#asking.delete(deviceId);
     };
   }
 
@@ -509,25 +353,9 @@ export class Answering {
       if (typeof bytes === "number") this.#answered.take(deviceId, bytes, this.context.now());
       this.#metrics.messagesPublished++;
     } catch (error) {
-      // Not repeated here: the device asks again, and an answer is only good for its question.
+      // Not retried here: the device asks again, and an answer only fits its question.
       this.#metrics.publishFailed++;
       throw error;
     }
   }
-}
-
-/** Reasons may quote what a device sent: they are cut. */
-const reasonLengthMax = 500;
-
-function refusal(batch: string, reason: string, time: number): Refused {
-  return { type: "refused", batch, time, reason: reason.slice(0, reasonLengthMax) };
-}
-
-/** What is left of a waiting sync when another asks anew: itself, fewer channels, or nothing. */
-function withoutChannels(waiting: Sync, asked: Sync): Sync | undefined {
-  if (waiting.channels.length === 0) return asked.channels.length === 0 ? undefined : waiting;
-  const names = new Set(asked.channels.map(({ channel }) => channel));
-  const channels = waiting.channels.filter(({ channel }) => !names.has(channel));
-  if (channels.length === waiting.channels.length) return waiting;
-  return channels.length > 0 ? { ...waiting, channels } : undefined;
 }

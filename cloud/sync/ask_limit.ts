@@ -1,32 +1,38 @@
 /**
- * How many questions are answered at once: as many as leave the table fast for what is live. A table of limited speed queues
- * what it can't do yet, and a live write waits behind every read of a catch-up that was sent before it. So the limit follows
- * from how long small reads take: it grows by one while they take no longer than they should, and shrinks by a quarter where
- * they take more than {@link stretchMax} times as long as with one question at a time.
+ * How many questions are answered at once: as many as leave the table fast for live writes. A table of limited speed
+ * queues requests, and a live write waits for every catch-up read that was sent before it. So the limit follows the
+ * duration of small reads: it grows by one while they are fast enough, and shrinks by a quarter when they take more
+ * than {@link stretchMax} times as long as with one question at a time.
  *
  *     calm (one question at most) ──▶ the base is learnt        ┐
  *     busy, reads fast, all slots taken ──▶ one slot more       ├ each window of reads
  *     busy, reads slow ──▶ a quarter fewer                      ┘
  *     busy for long, or no base yet ──▶ probing: one question at a time until a calm window has passed
  *
- * Without the probe a long storm would take its own queue for the table's speed.
+ * Without the probe, the limit would mistake the queue of a long storm for the table's speed.
  *
  * @module
  */
 
-/** Fewer would let one question that hangs hold up all others; more than DynamoDB's client sends requests at once gain nothing. */
+/**
+ * With fewer, one hanging question could hold up all others; more than the open requests of DynamoDB's client gain
+ * nothing.
+ */
 const leastSlots = 2, mostSlots = 32;
-/** Where a worker begins: of 10 ms each, eight questions are some 200 a second. */
+/** The initial limit: with eight questions of 10 ms each, some 200 a second. */
 const firstSlots = 8;
-/** The mean, so that the 99th percentile of what is live stays within three times; above it a fast table's capacity is unused. */
+/**
+ * For the mean, so that the 99th percentile of live changes stays within three times; a lower value would leave a fast
+ * table's capacity unused.
+ */
 const stretchMax = 1.5;
-/** A faster table gains nothing, and what is measured is noise: of timers, of a garbage collection. */
+/** Below this, a faster table gains nothing, and measurements are noise of timers and garbage collection. */
 const baseLeastMs = 4;
 /** One window: so many reads, over so long. */
 const windowReads = 10, windowMs = 100;
-/** How much of the base one calm window is. */
+/** The weight of one calm window in the base. */
 const learning = 0.3;
-/** A base is learnt anew so often, and waited for no longer than this. */
+/** How often the base is measured again, and the longest probe for it. */
 const probeEveryMs = 30_000, probeMaxMs = 2_000;
 
 /** See the module. */

@@ -1,13 +1,13 @@
 /**
- * Bounded concurrency, and repeating what failed: the two ways in which the cloud's workers do things.
+ * Bounded concurrency and retries, for the cloud's workers.
  *
  * @module
  */
 import type { Backoff } from "../../protocol/backoff.ts";
 
 /**
- * Calls `work` for each value, `limit` at a time; results in the values' order. The first error stops what has not begun, and
- * is thrown when all that has is over.
+ * Calls `work` for each value, `limit` at a time; results in the values' order. The first error prevents further calls,
+ * and is thrown when all started calls have ended.
  */
 export async function mapBounded<T, R>(
   values: readonly T[],
@@ -33,7 +33,7 @@ export async function mapBounded<T, R>(
   return results;
 }
 
-/** Lets `limit` pieces of work run at once; the rest wait in the order in which they came. */
+/** Lets `limit` tasks run at once; the rest wait in the order of their arrival. */
 export class Semaphore {
   #free: number;
   readonly #waiting: (() => void)[] = [];
@@ -57,19 +57,5 @@ export class Semaphore {
   }
 }
 
-/** Waits; resolves early when the signal aborts. */
-export function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal?.aborted) return resolve();
-    const done = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal?.addEventListener("abort", done);
-  });
-}
-
-/** How a table or a publisher that failed is tried again. */
+/** The retry policy for a failed table or publisher. */
 export const tableBackoff: Backoff = { firstMs: 100, maxMs: 10_000 };

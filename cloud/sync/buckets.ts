@@ -1,7 +1,7 @@
 /**
- * Rows of which there is one a device, in the log table: spread over {@link bucketCount} hash values, because one hash value
- * takes 1,000 writes and 3,000 reads a second (DynamoDB), which a whole fleet must not share. Before, all stood under one;
- * such rows are still read.
+ * Rows of the log table with one for each device: spread over {@link bucketCount} hash values, because one hash value
+ * accepts only 1,000 writes and 3,000 reads a second (DynamoDB), too few for a whole fleet. Earlier builds stored all
+ * of them under one hash value; such rows are still read.
  *
  * @module
  */
@@ -19,7 +19,7 @@ export function bucketKey(kind: string, deviceId: string): Key {
   return [`${kind}#${bucketOf(deviceId)}`, deviceId];
 }
 
-/** Where the row stood before, and may still stand. */
+/** The row's former key, where it may still be. */
 export function formerKey(kind: string, deviceId: string): Key {
   return [kind, deviceId];
 }
@@ -35,7 +35,7 @@ function digits(bucket: number): string {
   return String(bucket).padStart(2, "0");
 }
 
-/** Devices' rows of each kind, in either form; undefined where there is none. In the order of the devices. */
+/** Devices' rows of each kind, in either form; undefined if there is none. In the order of the devices. */
 export async function readRows(
   table: Pick<Table, "get">,
   kind: string,
@@ -45,7 +45,10 @@ export async function readRows(
   return deviceIds.map((_, i) => found[2 * i] ?? found[2 * i + 1]);
 }
 
-/** A page of rows of a kind by the devices' names: at most `limit` behind `after`. `next`: the last one's name, if there may be more. */
+/**
+ * A page of rows of a kind by the devices' names: at most `limit` after `after`. `next`: the last one's name, if there
+ * may be more.
+ */
 export async function listRows(
   table: Pick<Table, "query">,
   kind: string,
@@ -53,7 +56,7 @@ export async function listRows(
   after?: string,
 ): Promise<{ rows: Item[]; next?: string }> {
   const hashes = [kind, ...Array.from({ length: bucketCount }, (_, bucket) => `${kind}#${digits(bucket)}`)];
-  // Twice a bucket's share: mostly enough, and what is not is asked for.
+  // Twice a bucket's share: usually enough; otherwise the rest is read.
   const share = Math.min(limit, Math.ceil(2 * limit / bucketCount) + 2);
   const lists = await mapBounded(hashes, listedAtOnce, (hash) => Rows.open(table, hash, share, after));
   const rows: Item[] = [];
@@ -61,7 +64,7 @@ export async function listRows(
     const next = lists.reduce<Rows | undefined>((least, list) => list.isBefore(least) ? list : least, undefined);
     if (!next) return { rows };
     const row = await next.take();
-    // In both forms: the newer one was listed first.
+    // The device has rows in both forms: the newer one was listed first.
     if (rows.at(-1)?.sort !== row.sort) rows.push(row);
   }
   const more = lists.some((list) => list.head !== undefined);

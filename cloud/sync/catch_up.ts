@@ -1,9 +1,10 @@
 /**
- * Catch-up: what a device asks for. A `sync` is answered for each channel with one page: the contiguous run of the log
- * from the device's cursor, or, where there is none, a page of a snapshot. A `fetch` is answered with the items as they
- * are. Nothing is kept here between two requests, and memory is bounded by a page.
+ * Catch-up: answers a device's questions. For a `sync`, it answers each channel with one page: the log's entries after
+ * the device's cursor, without a gap, or, if the log does not have them, a page of a snapshot. For a `fetch`, it
+ * answers with the present items. It stores nothing between two requests, and memory is bounded by a page.
  *
- * A device is answered for its own channels only, and gets no item that is not of one of them, whatever it asks for.
+ * A device gets answers only for its own channels, and no item that does not belong to one of them, whatever it asks
+ * for.
  *
  * @module
  */
@@ -21,7 +22,8 @@ import type {
 } from "../../protocol.ts";
 import type { Identity, Schema } from "../../schema/model.ts";
 import { mapBounded } from "./bounded.ts";
-import type { ChannelLog, LogEntry, LogState } from "./channel_log.ts";
+import type { ChannelLog, LogState } from "./channel_log.ts";
+import type { LogEntry } from "./log_items.ts";
 import { downChannelOf } from "./visible.ts";
 import { buildEntries, entryOf, keyText, mergeKeys } from "./entries.ts";
 import { itemSizeBytes } from "../table/item_size.ts";
@@ -36,18 +38,18 @@ export interface CatchUpContext {
   readonly data: Pick<Table, "get" | "query">;
   readonly log: Pick<ChannelLog, "read" | "state" | "epoch" | "headBefore" | "restoredSince">;
   readonly limits: PageLimits;
-  /** When the question arrived: what is read for it was read after that. Default: now. */
+  /** When the question arrived: reads for it must start after that. Default: now. */
   readonly asked?: Moment;
   now(): number;
 }
 
 /** Pages of about one MQTT payload, and 500 items. */
 export const defaultPageLimits: PageLimits = { pageItemsMax: 500, pageBytesMax: 100 * 1024 };
-/** A secondary index lags by less than this: a snapshot from one goes on from the head as it was that long ago. */
+/** A secondary index lags by less than this: a snapshot from one ends at the head of that long ago. */
 export const indexLagMaxMs = 60_000;
 /**
- * Log entries that are read together for one page: few at first, for some are as large as a page; then as many as the page
- * seems to lack, but no more than so many times what was read: the next ones may be larger.
+ * Log entries that are read together for one page: few at first, because some are as large as a page; then as many as
+ * the page seems to need, limited to a multiple of what was read, because the next ones may be larger.
  */
 const runFirst = 2, runGrowth = 8, runMax = 192;
 /** Bytes of items that the answer to a `fetch` carries at most; the device asks again for what is missing. */
@@ -58,7 +60,10 @@ export function ownChannels(identity: Identity): Channel[] {
   return [`device:${identity.deviceId}`, `account:${identity.accountId}`, "global"];
 }
 
-/** Answers a sync: one message for each channel that is the device's, or the time alone. `ignored`: channels that are not. */
+/**
+ * Answers a sync: one message for each of the device's channels, or only the time. `ignored`: the number of channels
+ * that are not the device's.
+ */
 export async function answerSync(
   context: CatchUpContext,
   identity: Identity,
@@ -78,13 +83,13 @@ export async function answerSync(
   return { messages, ignored: sync.channels.length - cursors.size };
 }
 
-/** Since when the table may lack what the device has, where it was restored since the epoch that the device knows. */
+/** Since when the table may lack what the device has, if it was restored after the epoch that the device knows. */
 async function restored({ log }: CatchUpContext, { epoch }: Sync): Promise<Restored> {
   const since = epoch === undefined ? undefined : await log.restoredSince(epoch);
   return since === undefined ? {} : { since };
 }
 
-/** The device says that its schema is another one. */
+/** The device has another schema. */
 function isOfOther({ schema }: CatchUpContext, sync: Sync): boolean {
   return sync.schema !== undefined && sync.schema !== schema.fingerprint;
 }
@@ -134,8 +139,8 @@ async function wholePage(
 }
 
 /**
- * The contiguous run behind `seq`; undefined where the log doesn't have it, or it is too large for a message. The state
- * comes first, and where it says that there is nothing new, nothing else is read: what most syncs of a fleet are.
+ * The entries after `seq`, without a gap; undefined if the log does not have them, or they are too large for a message.
+ * It reads the log's state first, and nothing else if there is nothing new, as in most syncs of a fleet.
  */
 async function logPage(
   context: CatchUpContext,
@@ -147,7 +152,7 @@ async function logPage(
 ): Promise<Page | undefined> {
   if (head < seq) return undefined;
   const run = head > seq ? await readRun(context, channel, seq) : nothing;
-  // The next entry is not in the log: it is gone by age, or has its number and is not put yet.
+  // The next entry is not in the log: it has expired, or its number is taken but the entry is not put yet.
   const isNext = opening && head === seq + 1;
   if (head > seq && run.taken.length === 0 && !isNext) return undefined;
   const { taken, more } = run;
@@ -160,7 +165,7 @@ async function logPage(
 
 const nothing = { taken: [], more: false } as const;
 
-/** The entries behind `seq` that make one page; `more`: there may be more of them. */
+/** The entries after `seq` that make one page; `more`: there may be more of them. */
 async function readRun(
   { log, limits }: CatchUpContext,
   channel: Channel,
@@ -179,14 +184,14 @@ async function readRun(
   return { taken: run, more: true };
 }
 
-/** The size of a page that is made of log entries, by the sizes that the log knows. */
+/** The size of a page made of log entries, estimated from the sizes in the log. */
 class PageSize {
   readonly #sizes = new Map<string, number>();
   #bytes = 0;
 
   constructor(readonly limits: PageLimits) {}
 
-  /** Adds an entry; false where it makes too much of the page, which then ends before it. The first always fits. */
+  /** Adds an entry; false if the page would become too large and must end before it. The first always fits. */
   takes({ keys }: LogEntry): boolean {
     const isFirst = this.#sizes.size === 0;
     for (const { key, bytes } of keys) {
@@ -206,7 +211,7 @@ class PageSize {
     return Math.max(this.#sizes.size / pageItemsMax, this.#bytes / pageBytesMax);
   }
 
-  /** How many entries more the page may take, as large as the `count` that it has. */
+  /** How many more entries the page may hold, if they are as large as the `count` that it has. */
   lacking(count: number): number {
     const estimate = Math.ceil(count * (1 / this.#filled - 1));
     return Math.max(1, Math.min(estimate, count * runGrowth, runMax - count));
@@ -228,7 +233,7 @@ async function snapshotPage(
       return { type: "snapshot", request, channel, epoch, head, after, ...part, time: context.now() };
     }
   }
-  // The head first: what changes from here on is in the log behind it.
+  // The head first: everything that changes from here on is in the log after it.
   const state = await context.log.state(channel, context.asked);
   const head = await snapshotHead(context, channel, identity, state);
   const part = await snapshotPart(schema, data, channel, identity, limits);
@@ -236,9 +241,9 @@ async function snapshotPage(
 }
 
 /**
- * The head that a snapshot goes on from. A number whose entry is not put yet is behind it: should its appender die, whoever
- * puts it tells of an item that is not in the table yet (sim: long 5105532). Where the items come from an index that lags,
- * so is what was appended lately.
+ * The head at which a snapshot ends. A number whose entry is not put yet comes after it: if its appender dies, another
+ * one puts an entry about an item that is not in the table yet (sim: long 5105532). If the items come from an index
+ * that lags, recently appended entries come after it, too.
  */
 async function snapshotHead(
   { schema, log }: CatchUpContext,
@@ -250,7 +255,9 @@ async function snapshotHead(
   return lags(schema, sourcesOf(schema, channel, identity)) ? await log.headBefore(channel, head, indexLagMaxMs) : head;
 }
 
-/** Answers a fetch: each key once, until the answer is large. An item that is not of the device's channels does not exist. */
+/**
+ * Answers a fetch: each key once, until the answer is large. An item outside of the device's channels counts as absent.
+ */
 export async function answerFetch(context: CatchUpContext, identity: Identity, fetch: Fetch): Promise<Items> {
   const keys = [...new Map(fetch.keys.map((key) => [keyText(key), key])).values()];
   const own = new Set(ownChannels(identity));

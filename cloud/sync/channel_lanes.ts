@@ -1,11 +1,12 @@
 /**
- * What is to be passed on, by channel: one after the other within a channel, and no channel behind another. What comes for a
- * channel while it is busy goes together with the next: a slow log gets fewer, larger entries, not a longer queue.
+ * Passes keys on by channel: one entry after the other within a channel, and no channel waits for another. Keys that
+ * arrive while their channel is busy go into the next entry together: a slow log gets fewer, larger entries, not a
+ * longer queue.
  *
  * @module
  */
 import type { Channel } from "../../protocol.ts";
-import type { LogKey } from "./channel_log.ts";
+import type { LogKey } from "./log_items.ts";
 import { mergeKeys } from "./entries.ts";
 
 interface Piece {
@@ -13,7 +14,7 @@ interface Piece {
   done(passed: boolean): void;
 }
 
-/** Keys that go together at most, but for those of one piece: some entries' worth. */
+/** The most keys that go together, except those of one piece: enough for some entries. */
 const togetherMax = 2_000;
 
 /** See the module. */
@@ -22,17 +23,17 @@ export class ChannelLanes {
   /** Pieces that wait, of channels that are busy. */
   readonly #waiting = new Map<Channel, Piece[]>();
 
-  /** @param pass passes keys on; false where it was told to stop. Never rejects. */
+  /** @param pass passes keys on; false if it was told to stop. Never rejects. */
   constructor(pass: (channel: Channel, keys: readonly LogKey[]) => Promise<boolean>) {
     this.#pass = pass;
   }
 
-  /** Something of the channel is under way. */
+  /** Whether the channel is busy. */
   isBusy(channel: Channel): boolean {
     return this.#waiting.has(channel);
   }
 
-  /** Resolves when the keys were passed on: true; or when that was stopped: false. */
+  /** Resolves with true when the keys were passed on, or with false when that was stopped. */
   add(channel: Channel, keys: readonly LogKey[]): Promise<boolean> {
     return new Promise((done) => {
       const waiting = this.#waiting.get(channel);

@@ -1,61 +1,55 @@
 /**
- * The channel log: for each channel the ordered history of which keys changed, in the log table. Sequence numbers are
+ * The channel log: for each channel, the ordered history of changed keys, in the log table. Sequence numbers are
  * contiguous **by construction**: an entry is put at last+1 on the condition that nothing is there. There is no counter
  * and no transaction, and any number of workers may append.
  *
  * In the log table:
  * - `log#<channel>` / `<seq, 16 digits>`: an entry, with `expires`;
- * - `floor#<channel>` / `floor`: `{epoch, atLeast}`, which never expires: no number up to `atLeast` is given again once
- *   the log's entries are gone. It is raised 64 ahead, so that it costs a 64th of a write an entry;
- * - `epoch` / `epoch`: the epoch of all channels at once, renewed where the change stream lost history, or the table was
- *   restored; with the epochs that there were (`epochs.ts`).
+ * - `floor#<channel>` / `floor`: `{epoch, atLeast}`, which never expires: no number up to `atLeast` is used again after
+ *   the log's entries are gone. It is raised 64 ahead, so that it costs a 64th of a write for each entry;
+ * - `epoch` / `epoch`: the epoch of all channels at once, renewed if the change stream lost history, or the table was
+ *   restored; with the former epochs (`epochs.ts`).
  *
- * The **head** is the last entry's number, or `atLeast` where there is no entry. An appender that finds none raises the
- * floor to exactly the number that it takes: 64 ahead, a reader in between would take the floor for the head and ignore
- * the next 63 entries. For the same reason a last entry that is about to expire counts as none.
+ * The **head** is the last entry's number, or `atLeast` if there is no entry. An appender that finds no entry raises
+ * the floor to exactly the number that it uses: if it raised it 64 ahead, a reader in between would mistake the floor
+ * for the head and ignore the next 63 entries. For the same reason, a last entry that is about to expire counts as
+ * absent.
  *
  * A channel's **epoch** is both epochs as one text. A cursor of another epoch means nothing.
  *
  * @module
  */
-import type { Channel, Key, Mark, Version } from "../../protocol.ts";
+import type { Channel } from "../../protocol.ts";
+import { pause } from "../../protocol/within.ts";
 import { SyncError } from "../../schema.ts";
 import type { Item } from "../../schema/values.ts";
 import { absent, all, any, equals } from "../table/condition.ts";
 import { type Epoch, epochsFrom, epochsText, sinceOf, withEpoch } from "./epochs.ts";
 import { itemSizeBytes } from "../table/item_size.ts";
 import type { Table } from "../table/port.ts";
-import { pause } from "./bounded.ts";
+import {
+  entryItem,
+  entryOf,
+  epochKey,
+  type Floor,
+  floorItem,
+  floorKey,
+  floorOf,
+  keyAttributes,
+  type LogEntry,
+  type LogKey,
+  seqOf,
+  sortOf,
+} from "./log_items.ts";
 import { Lru } from "./lru.ts";
 import { type Moment, Moments, SharedRead } from "./shared_read.ts";
-
-/** A key that changed, as an entry holds it. */
-export interface LogKey {
-  readonly key: Key;
-  /** The item's size when it changed, about: pages are made up by it before any item is read. */
-  readonly bytes: number;
-  /** The channel's own device wrote this version: no item need be sent. */
-  readonly mark?: Mark;
-  /** The version that a removal took away; kept where the key was inserted again in the same entry. */
-  readonly was?: Version;
-  /** An item was removed that had no version. */
-  readonly removed?: boolean;
-}
-
-/** One entry. */
-export interface LogEntry {
-  readonly seq: number;
-  /** When it was appended, the cloud's time. */
-  readonly timeMs: number;
-  readonly keys: readonly LogKey[];
-}
 
 /** Options of a {@link ChannelLog}. */
 export interface ChannelLogOptions {
   readonly now: () => number;
   /** Numbers in [0, 1), for epochs. */
   readonly random: () => number;
-  /** How long an entry is kept: default 7 days, at least a minute. A device away for longer takes a snapshot. */
+  /** How long an entry is retained: default 7 days, at least a minute. A device away for longer takes a snapshot. */
   readonly retentionMs?: number;
   /** Waits; default by timers. */
   readonly pause?: (ms: number) => Promise<void>;
@@ -66,38 +60,31 @@ interface Head {
   readonly last: number;
   /** There is an entry at `last` that will outlive the next append. */
   readonly live: boolean;
-  /** When this was known to be so. */
+  /** When this was last known to be true. */
   readonly atMs: number;
 }
 
-interface Floor {
-  readonly epoch: string;
-  readonly atLeast: number;
-  /** When it was raised last, the cloud's time; 0: never. */
-  readonly raisedMs: number;
-}
-
-/** Where a channel's log stands. */
+/** The state of a channel's log. */
 export interface LogState {
   readonly epoch: string;
   readonly head: number;
   /**
-   * There is no entry at all, and the floor was raised less than a minute ago: the entry `head` has not been put yet, and
-   * soon will be. Entries live longer than that, so that it can't be one that is gone.
+   * There is no entry at all, and the floor was raised less than a minute ago: the entry `head` has not been put yet,
+   * but will be soon. Entries live longer than that, so it cannot be one that has expired.
    */
   readonly opening?: true;
 }
 
 const floorStep = 64;
 const defaultRetentionMs = 7 * 86_400_000;
-/** Other workers append as well; each attempt loses to one of them at least, so that this many means a fault. */
+/** Other workers append as well; each attempt loses to at least one of them, so this many attempts mean a fault. */
 const appendAttemptsMax = 100;
-/** How long the epoch of all channels is remembered. */
+/** How long the epoch of all channels is cached. */
 const epochCacheMs = 5_000;
-/** See {@link LogState.opening}. An entry is kept for a minute at least. */
+/** See {@link LogState.opening}. An entry is retained for a minute at least. */
 const openingMaxMs = 60_000;
 
-/** Reads and appends. Keeps what it knows of each channel's head in memory: a guess that each append verifies. */
+/** Reads and appends. Caches each channel's head in memory, as a guess that each append verifies. */
 export class ChannelLog {
   readonly #table: Table;
   readonly #now: () => number;
@@ -122,23 +109,22 @@ export class ChannelLog {
     }
   }
 
-  /** What is about to expire is not built on: far less than an entry lives. */
+  /** An entry with less than this to live does not count: far less than an entry's lifetime. */
   get #marginMs(): number {
     return Math.min(600_000, this.#retentionMs / 4);
   }
 
-  /** What is remembered of a head is trusted for this long. */
+  /** How long a cached head is trusted. */
   get #trustMs(): number {
     return Math.min(60_000, this.#marginMs);
   }
 
   /**
-   * Appends an entry behind the last one. Durable when it resolves. Appended twice is harmless: it is read twice.
-   *
-   * @throws SyncError `unavailable` (retryable) where the table is not reached, is throttled, or the log too contended.
+   * Appends an entry after the last one. Durable when it resolves. Appending twice is harmless: it is read twice.
+   * @throws SyncError `unavailable` (retryable) if the table is unreachable or throttled, or the log too contended.
    */
   append(channel: Channel, keys: readonly LogKey[]): Promise<{ epoch: string; seq: number }> {
-    // One after the other within the process: they would only refuse each other.
+    // One after the other within the process: concurrent puts would only conflict.
     const before = this.#appending.get(channel) ?? Promise.resolve();
     const result = before.then(() => this.#append(channel, keys));
     const settled = result.catch(() => undefined).then(() => {
@@ -152,14 +138,15 @@ export class ChannelLog {
     for (let attempt = 0; attempt < appendAttemptsMax; attempt++) {
       const head = await this.#appendHead(channel);
       const seq = head.last + 1;
-      // The floor first: a crash in between leaves a floor that is too high, which at worst costs a snapshot.
+      // The floor first: a crash in between leaves a floor that is too high, which costs a snapshot at worst.
       const floor = seq > head.floor.atLeast
         ? await this.#raise(channel, head.floor, head.live ? seq + floorStep - 1 : seq)
         : head.floor;
-      // A put that stalls must not begin when entries that others made behind this head may be gone by age: nothing would
-      // stand at its number, which was given before (sim: clock2 4002046).
+      // A stalled put must not start when later entries of others may already have expired: the number would look free,
+      // although it was used before (sim: clock2 4002046).
       if (floor && await this.#put(channel, seq, keys, head.atMs + 1.5 * this.#trustMs)) {
-        // Too long after the floor was raised others may have gone on behind this number: it may be read by nobody.
+        // Too long after the floor was raised, others may have continued after this number, and no reader may ever
+        // reach it.
         if (!head.live && !this.#isFresh(floor)) {
           this.#heads.delete(channel);
           continue;
@@ -184,9 +171,10 @@ export class ChannelLog {
   }
 
   /**
-   * What the next number stands behind where no entry will last: the floor, for the entry may go at any moment; but a floor
-   * that was raised just now is for an entry that is not put yet. Its number is for whoever puts it first. Left out, it
-   * would be a gap for good if that appender died, and each device would need a snapshot, which tells of no removal.
+   * The number that the next one follows if no entry will last. Usually it is the floor, because the entry may expire
+   * at any moment. But a floor that was raised just now belongs to an entry that is not put yet: its number goes to
+   * whoever puts it first. If it were skipped and that appender died, the log would have a gap for good, and each
+   * device would need a snapshot, which shows no removals.
    */
   #lastOfNone(floor: Floor, lastSeq: number): number {
     const opening = floor.atLeast > lastSeq && this.#isFresh(floor);
@@ -198,9 +186,9 @@ export class ChannelLog {
   }
 
   /**
-   * The floor first: it is raised far ahead only behind an entry, which is seen then. The other way round, a floor that was
-   * raised behind the first entry, put between the two reads, would be taken for that of a log without any, and be gone on
-   * from, beside the appender who knows better.
+   * Read the floor first: it is raised far ahead only after an entry, which the second read then finds. In the other
+   * order, if the first entry were put and the floor raised between the two reads, the log would look empty with a high
+   * floor, and this appender would continue from there, beside the other one.
    */
   async #load(channel: Channel): Promise<{ floor: Floor; last: Item | undefined }> {
     const [item] = await this.#table.get([floorKey(channel)]);
@@ -218,7 +206,7 @@ export class ChannelLog {
     return page.items[0];
   }
 
-  /** The channel's floor, made if there is none yet. */
+  /** The channel's floor, created if there is none yet. */
   async #floor(channel: Channel, atLeast = 0): Promise<Floor> {
     const [item] = await this.#table.get([floorKey(channel)]);
     if (item) return floorOf(item);
@@ -227,7 +215,7 @@ export class ChannelLog {
     return item2 ? floorOf(item2) : made;
   }
 
-  /** Puts an item where there is none; otherwise gives the one that is there. */
+  /** Puts an item if there is none; otherwise returns the existing one. */
   async #putOrCurrent(item: Item): Promise<Item | undefined> {
     const [result] = await this.#table.write([{ op: "put", item, condition: absent }]);
     if (result?.outcome === "written") return undefined;
@@ -235,7 +223,7 @@ export class ChannelLog {
     throw throttled();
   }
 
-  /** Raises the floor; undefined where somebody else changed it meanwhile. */
+  /** Raises the floor; undefined if somebody else changed it meanwhile. */
   async #raise(channel: Channel, floor: Floor, atLeast: number): Promise<Floor | undefined> {
     const raised: Floor = { epoch: floor.epoch, atLeast, raisedMs: this.#now() };
     const item = floorItem(channel, raised);
@@ -246,15 +234,10 @@ export class ChannelLog {
     throw throttled();
   }
 
-  /** False where the number is taken, or it was too late to begin. */
+  /** False if the number is taken, or it was too late to start. */
   async #put(channel: Channel, seq: number, keys: readonly LogKey[], deadline: number): Promise<boolean> {
     const now = this.#now();
-    const item: Item = {
-      ...keyAttributes(entryKey(channel, seq)),
-      expires: Math.ceil((now + this.#retentionMs) / 1000),
-      time: now,
-      keys: JSON.stringify(keys.map(packKey)),
-    };
+    const item = entryItem(channel, { seq, timeMs: now, keys }, now + this.#retentionMs);
     const [result] = await this.#table.write([{ op: "put", item, condition: absent }], { deadline });
     if (result?.outcome === "written") return true;
     if (result?.outcome === "refused" || result?.outcome === "late") return false;
@@ -264,7 +247,7 @@ export class ChannelLog {
     throw throttled();
   }
 
-  /** The contiguous run of entries behind `seq`, `limit` at most: empty where the next one is not in the log. */
+  /** The entries after `seq`, without a gap, at most `limit`: empty if the next one is not in the log. */
   async read(channel: Channel, seq: number, limit: number): Promise<LogEntry[]> {
     const entries: LogEntry[] = [];
     let after: string | undefined;
@@ -285,15 +268,14 @@ export class ChannelLog {
     return entries;
   }
 
-  /** The moment that it is: what is read from now on was read after it. */
+  /** The present moment: reads from now on start after it. */
   moment(): Moment {
     return this.#moments.next();
   }
 
   /**
-   * A page of the channel's entries, the newest first, for people who look back. It may be short, even empty, with a `next`.
-   *
-   * @returns with the bytes that were read, which is what a table charges for
+   * A page of the channel's entries, the newest first, for a history. It may be short, even empty, with a `next`.
+   * @returns also the bytes that were read, for which a table charges
    */
   async back(
     channel: Channel,
@@ -306,14 +288,14 @@ export class ChannelLog {
   }
 
   /**
-   * The channel's epoch and head, as the table had them after that moment. Where many devices ask for one channel, they
+   * The channel's epoch and head, as the table had them after that moment. If many devices ask for one channel, they
    * share the reads.
    */
   state(channel: Channel, asked: Moment = this.moment()): Promise<LogState> {
     return isShared(channel) ? this.#sharedState(channel).get(asked) : this.#state(channel);
   }
 
-  /** Undefined where {@link state} does not wait for its turn; else resolves when it does no longer. */
+  /** Undefined if {@link state} need not wait for its turn; otherwise resolves when it no longer has to. */
   ready(channels: readonly Channel[], asked: Moment): Promise<void> | undefined {
     const waits = channels.filter(isShared).flatMap((channel) => this.#sharedState(channel).ready(asked) ?? []);
     return waits.length === 0 ? undefined : Promise.all(waits).then(() => undefined);
@@ -341,7 +323,7 @@ export class ChannelLog {
   }
 
   /**
-   * The head as it was `ageMs` ago: everything appended since lies behind it. For a snapshot from an index that lags.
+   * The head as it was `ageMs` ago: everything appended since comes after it. For a snapshot from an index that lags.
    *
    * @param head The head now, from {@link state}.
    */
@@ -359,7 +341,7 @@ export class ChannelLog {
       for (const item of page.items) {
         const seq = seqOf(item);
         if (seq > head) continue;
-        // A gap, or an old entry: what is behind it is contiguous and younger.
+        // A gap, or an old entry: the entries after it are contiguous and younger.
         if (seq !== oldest || Number(item.time) < since) return oldest;
         oldest = seq - 1;
       }
@@ -369,7 +351,7 @@ export class ChannelLog {
   }
 
   /**
-   * Begins a new epoch, in one channel or (none given) in all: every device takes a snapshot. For lost history only.
+   * Starts a new epoch, in one channel or (none given) in all: every device takes a snapshot. Only for lost history.
    */
   async beginEpoch(channel?: Channel): Promise<void> {
     if (channel === undefined) {
@@ -391,8 +373,8 @@ export class ChannelLog {
   }
 
   /**
-   * Begins a new epoch of all channels because the table was restored: it has nothing that was written after this time, and
-   * each device offers again what it has that is newer.
+   * Starts a new epoch of all channels because the table was restored: it has nothing that was written after this time,
+   * and each device offers what it has that is newer.
    *
    * @returns the epoch
    */
@@ -417,7 +399,7 @@ export class ChannelLog {
   }
 
   /**
-   * The epoch of the table: of all channels at once. Known a few seconds late, and as it was where the log table can't be
+   * The epoch of the table: of all channels at once. It may be a few seconds old, or older if the log table can't be
    * read just now.
    */
   async tableEpoch(): Promise<string> {
@@ -461,60 +443,4 @@ function isShared(channel: Channel): boolean {
 
 function throttled(): SyncError {
   return new SyncError("unavailable", "the log table is throttled", { retryable: true });
-}
-
-const epochKey: Key = ["epoch", "epoch"];
-
-function floorKey(channel: Channel): Key {
-  return [`floor#${channel}`, "floor"];
-}
-
-function entryKey(channel: Channel, seq: number): Key {
-  return [`log#${channel}`, sortOf(seq)];
-}
-
-/** 16 digits hold every safe integer, and sort as the numbers do. */
-function sortOf(seq: number): string {
-  return String(seq).padStart(16, "0");
-}
-
-function keyAttributes([hash, sort]: Key): { hash: string; sort: string } {
-  return { hash, sort };
-}
-
-function seqOf(item: Item): number {
-  return Number(item.sort);
-}
-
-function floorItem(channel: Channel, { epoch, atLeast, raisedMs }: Floor): Item {
-  return { ...keyAttributes(floorKey(channel)), epoch, atLeast, time: raisedMs };
-}
-
-function floorOf(item: Item): Floor {
-  return { epoch: String(item.epoch), atLeast: Number(item.atLeast), raisedMs: Number(item.time ?? 0) };
-}
-
-function entryOf(item: Item): LogEntry {
-  const keys = JSON.parse(item.keys as string) as PackedKey[];
-  return { seq: seqOf(item), timeMs: Number(item.time), keys: keys.map(unpackKey) };
-}
-
-/** hash, sort, bytes, mark or 0, was or 0 or 1 (removed without a version); trailing zeros are left out. */
-type PackedMark = [model: string, source: string, stamp: number];
-type PackedKey = [hash: string, sort: string, bytes: number, mark?: PackedMark | 0, was?: Version | 0 | 1];
-
-function packKey({ key: [hash, sort], bytes, mark, was, removed }: LogKey): PackedKey {
-  const last = was ?? (removed ? 1 : 0);
-  const packed: PackedMark | 0 = mark ? [mark.model, ...mark.version] : 0;
-  if (last !== 0) return [hash, sort, bytes, packed, last];
-  return packed ? [hash, sort, bytes, packed] : [hash, sort, bytes];
-}
-
-function unpackKey([hash, sort, bytes, mark, was]: PackedKey): LogKey {
-  return {
-    key: [hash, sort],
-    bytes,
-    ...(mark ? { mark: { model: mark[0], version: [mark[1], mark[2]] } } : {}),
-    ...(was === 1 ? { removed: true } : was ? { was } : {}),
-  };
 }

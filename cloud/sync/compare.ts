@@ -1,9 +1,7 @@
 /**
- * The cloud's half of a verification: digests of what a channel has, range by range, so that a device finds what differs
- * without the items being sent. A range is the items of a few queries, in the order of the listing that a snapshot reads.
- * Nothing is kept here between two requests.
- *
- * A device is answered for its own channels and keys only (I4).
+ * The cloud's half of a verification: digests of a channel's items, range by range, so that a device finds differences
+ * without receiving the items. A range consists of the items of a few queries, in the order in which a snapshot lists
+ * them. Nothing is stored between two requests. A device gets answers only for its own channels and keys (I4).
  *
  * @module
  */
@@ -26,14 +24,14 @@ import { type CatchUpContext, ownChannels } from "./catch_up.ts";
 import { currentOf, goesUp } from "./visible.ts";
 import { isPrimary, listed, type Source, sourcesOf, startOf, tokenOf } from "./snapshot.ts";
 
-/** Items of a range, about: as many as a page has. */
+/** The approximate number of items in a range: as many as in a page. */
 const rangeItems = 500;
-/** Bytes of its items: large ones are few, so that one comparison does not hold up what others ask. */
+/** Bytes of its items: fewer if they are large, so that one comparison does not hold up other questions. */
 const rangeBytes = 2 * 1024 * 1024;
 const queryLimit = 100;
 const queriesMax = 20;
 
-/** Answers a comparison; undefined where the channel is not the device's. */
+/** Answers a comparison; undefined if the channel is not the device's. */
 export async function answerCompare(
   context: CatchUpContext,
   identity: Identity,
@@ -42,7 +40,7 @@ export async function answerCompare(
   const { schema, now } = context, { request, channel, after } = compare;
   if (!ownChannels(identity).includes(channel)) return undefined;
   const sources = sourcesOf(schema, channel, identity);
-  // A token of a listing that is no more: from the start.
+  // The token belongs to a listing that no longer exists: start again.
   const { at, token } = (after === undefined ? undefined : startOf(sources, after)) ?? { at: 0, token: undefined };
   const source = sources[at];
   if (!source) return { type: "digests", request, models: [], time: now() };
@@ -76,7 +74,7 @@ export async function answerCompare(
 }
 
 /**
- * A few queries' items, each as its digest alone as soon as it is read: they may be 20 MB. Never without any where more
+ * The items of a few queries, reduced to digests as soon as they are read: they may be 20 MB. Never empty if more
  * follow: the range's end is its last item's key.
  */
 async function rangeOf(
@@ -103,7 +101,7 @@ async function rangeOf(
   }
 }
 
-/** An item's digest; without one where it is not of the channel, or has expired. */
+/** An item's digest; none if it does not belong to the channel, or has expired. */
 function digested(
   schema: Schema,
   channel: Channel,
@@ -119,7 +117,7 @@ function digested(
   return { model: model.name, key, digest: itemDigest(key, attributes) };
 }
 
-/** Answers a probe: each key once. A key of another model, device or account has no item. */
+/** Answers a probe: each key once. A key of another model, device or account counts as absent. */
 export async function answerProbe(context: CatchUpContext, identity: Identity, probe: Probe): Promise<Digests> {
   const { schema, data, now } = context;
   const model = schema.models.get(probe.model), own = ownChannels(identity);

@@ -1,36 +1,37 @@
 /**
- * From the log's keys to a message's entries. Live messages and catch-up pages both come from here, so that a live
+ * Turns the log's keys into a message's entries. Live messages and catch-up pages both come from here, so that a live
  * message is exactly the catch-up page of its log entry: one code path, here and on the device.
  *
  * @module
  */
 import { keyText } from "../../protocol/keys.ts";
-import type { Channel, Entry, Key } from "../../protocol.ts";
+import type { Channel, Entry, Key, Version } from "../../protocol.ts";
 import { modelOf } from "../../schema.ts";
 import type { Identity, Schema } from "../../schema/model.ts";
 import type { Item } from "../../schema/values.ts";
-import type { LogKey } from "./channel_log.ts";
+import type { LogKey } from "./log_items.ts";
 import { currentOf, downChannelOf, isForeign } from "./visible.ts";
 import { itemSizeBytes } from "../table/item_size.ts";
 import type { Table } from "../table/port.ts";
 import { readInSteps } from "../table/read_in_steps.ts";
 
-/** What entries are built with. */
+/** The context for building entries. */
 export interface EntryContext {
   readonly schema: Schema;
   readonly data: Pick<Table, "get">;
 }
 
 /**
- * Bytes of items that a message carries at most: well within the 16 MB that a device takes in. Only items that grew
- * after they were logged get there; the device then finds the gap and takes a snapshot, whose pages are bounded.
+ * The most bytes of items in a message: well within the 16 MB that a device accepts. Only items that grew after they
+ * were logged get there; the device then finds the gap and takes a snapshot, whose pages are bounded.
  */
 export const messageBytesMax = 8 * 1024 * 1024;
 
 export { keyText };
 
 /**
- * Runs of the log as one: a key's last change counts, at its last place; what an earlier one told of is not forgotten.
+ * Merges log entries: a key's last change counts, at its last place; removed versions in earlier entries are carried
+ * along.
  */
 export function mergeKeys(lists: Iterable<readonly LogKey[]>): LogKey[] {
   const merged = new Map<string, LogKey>();
@@ -46,23 +47,33 @@ export function mergeKeys(lists: Iterable<readonly LogKey[]>): LogKey[] {
 }
 
 /**
- * A key's later change, after an earlier one. A removed version is remembered, and of two the later stamp, as the device's
- * `gone` would. A mark after an item stays the item: it may be a repeated one of before, and a raw write in between can
- * leave the version as it was.
+ * A key's later change, after an earlier one. A removed version is carried along; of two, the later stamp, like the
+ * device's `gone`. A mark after an item remains the item: it may repeat an earlier mark, and a raw write in between may
+ * have left the version unchanged. A version that an item replaced is removed with that item.
  */
 export function later(key: LogKey, before: LogKey): LogKey {
-  const { mark, removed, was, ...rest } = key;
-  const gone = was && before.was ? (was[1] >= before.was[1] ? was : before.was) : was ?? before.was;
+  const { mark, removed, was, over, ...rest } = key;
+  // An expiry of what has no version says neither (rule A4).
+  const isRemoval = was !== undefined || removed === true || (!mark && key.bytes === 0);
+  const gone = latest(latest(was, before.was), isRemoval ? before.over : undefined);
+  const replaced = latest(over, isRemoval ? undefined : before.over);
   const isItem = !before.mark && before.bytes > 0;
-  const merged: LogKey = mark ? (isItem ? { ...rest, bytes: before.bytes } : { ...rest, mark }) : rest;
+  const merged: LogKey = {
+    ...(mark ? (isItem ? { ...rest, bytes: before.bytes } : { ...rest, mark }) : rest),
+    ...(replaced ? { over: replaced } : {}),
+  };
   if (gone) return { ...merged, was: gone };
   return removed || before.removed ? { ...merged, removed: true } : merged;
 }
 
+function latest(a: Version | undefined, b: Version | undefined): Version | undefined {
+  return a && b ? (a[1] >= b[1] ? a : b) : a ?? b;
+}
+
 /**
- * The entries of log keys: marks as they are, everything else as the table has it now, read strongly.
+ * The entries of log keys: marks unchanged, everything else as the table has it now, by a strong read.
  *
- * @returns undefined where they carry more than a message may: the rest was not read
+ * @returns undefined if they carry more than a message may: the rest was not read
  */
 export async function buildEntries(
   context: EntryContext,
@@ -79,16 +90,17 @@ export async function buildEntries(
     if (bytes > messageBytesMax) return undefined;
   }
   let next = 0;
-  return keys.map(({ key, mark, was, removed }): Entry => {
-    const removal = was ? { was } : removed ? { removed } : {};
-    if (mark) return { key, mark, ...removal };
-    return { ...entryOf(context.schema, channel, identity, key, items[next++]), ...removal };
+  return keys.map(({ key, mark, was, removed, over }): Entry => {
+    const told = { ...(was ? { was } : removed ? { removed } : {}), ...(over ? { over } : {}) };
+    if (mark) return { key, mark, ...told };
+    return { ...entryOf(context.schema, channel, identity, key, items[next++]), ...told };
   });
 }
 
 /**
- * One key's entry: an item that is not of this channel (any more) does not exist on it. One of no model that comes down
- * exists: a device of another version of the schema may well have it, and must not take this for its removal.
+ * One key's entry. An item that does not (or no longer) belong to this channel counts as absent. An item of no model
+ * that comes down counts as present (`foreign`): a device with another version of the schema may have it, and must not
+ * treat this as its removal.
  */
 export function entryOf(
   schema: Schema,

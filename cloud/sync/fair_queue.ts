@@ -1,15 +1,16 @@
 /**
- * A queue that is fair by device: so many tasks run at once, and of those that wait each device in turn gives one. A device
- * that sends a thousand messages delays itself, not the others.
+ * A queue that is fair by device: a limited number of tasks run at once, and each device with waiting tasks gets its
+ * turn. A device that sends a thousand messages delays itself, not the others.
  *
- * Tasks are cheap or dear. Cheap ones come first, so that many who need little are through soon; every {@link dearTurn}-th
- * start is a dear one's nevertheless, and dear ones never take more than half of the slots.
+ * Tasks are cheap or expensive (`dear`). Cheap ones come first, so that many devices that need little are served soon;
+ * every {@link dearTurn}-th start is still an expensive one, and expensive tasks never occupy more than half of the
+ * slots.
  *
- *     push ─▶ cheap: device → its tasks ─┐ next: the first device of the round, which then stands last
+ *     push ─▶ cheap: device → its tasks ─┐ next: the first device of the round, which then is last
  *        └──▶ dear:  device → its tasks ─┴──▶ at most `slots` running ─▶ done: how long one takes is learnt
  *
- * Everything is bounded: tasks and bytes of a device, tasks and bytes of all. What finds no room is not taken: its sender is
- * told, and comes again.
+ * Everything is bounded: tasks and bytes of a device, tasks and bytes in total. A task that finds no room is refused:
+ * its sender is told, and comes again.
  *
  * @module
  */
@@ -25,13 +26,13 @@ export interface Task {
 
 /** Bounds of a {@link FairQueue}. */
 export interface FairQueueOptions {
-  /** Tasks that run at once, a number or what gives it now: 1 or more. */
+  /** Tasks that run at once: a number, or a function that returns it: 1 or more. */
   readonly slots: number | (() => number);
-  /** Of one device, as {@link slots}; default: any number. */
+  /** The same for one device; default: any number. */
   readonly deviceSlots?: number | (() => number);
   /** Tasks of one device that wait. */
   readonly deviceTasksMax: number;
-  /** Bytes of one device that wait; a single task is taken whatever its size. */
+  /** Bytes of one device that wait; a single task is accepted whatever its size. */
   readonly deviceBytesMax: number;
   readonly tasksMax: number;
   readonly bytesMax: number;
@@ -39,9 +40,9 @@ export interface FairQueueOptions {
   readonly now: () => number;
 }
 
-/** One start in so many is a dear task's, where one waits. */
+/** One start in so many goes to an expensive task, if one waits. */
 const dearTurn = 4;
-/** How much of the estimate one more task is. */
+/** The weight of one more task in the estimate. */
 const learning = 0.1;
 
 /** Tasks of one class that wait, by device in the order of the round. */
@@ -61,8 +62,8 @@ class Round {
   }
 
   /**
-   * The first task of the next device that may run one more; the device goes to the end of the round. Those that are passed
-   * over run as many as they may: fewer than there are slots.
+   * The first task of the next device that may run one more; the device goes to the end of the round. Skipped devices
+   * already run as many as they may.
    */
   take(mayRun: (deviceId: string) => boolean): Task | undefined {
     for (const [deviceId, list] of this.#devices) {
@@ -76,7 +77,7 @@ class Round {
     return undefined;
   }
 
-  /** Puts a task in a waiting one's place, or takes that one away. The device keeps its place in the round. */
+  /** Replaces a waiting task, or removes it. The device keeps its place in the round. */
   replace(task: Task, by: Task | undefined): void {
     const list = this.#devices.get(task.deviceId)!, at = list.indexOf(task);
     list.splice(at, 1, ...(by ? [by] : []));
@@ -131,7 +132,7 @@ export class FairQueue {
     return [...this.#cheap.of(deviceId) ?? [], ...this.#dear.of(deviceId) ?? []];
   }
 
-  /** About how long a task that comes now would wait, ms: by how fast tasks have come to an end lately. */
+  /** Estimates how long a new task would wait, ms, by how fast tasks have ended recently. */
   waitMs(dear = false): number {
     return (dear ? this.waiting : this.#cheap.count) * this.#taskMs;
   }
@@ -150,7 +151,7 @@ export class FairQueue {
     if (this.waiting > 0 && this.#bytes + task.bytes > bytesMax) return false;
     this.#bytes += task.bytes;
     this.#roundOf(task).add(task);
-    // What stands before it may be of a device that has all its slots, while others are free.
+    // The tasks before it may belong to a device that uses all its slots, while other slots are free.
     this.#startWaiting();
     return true;
   }
@@ -162,7 +163,7 @@ export class FairQueue {
     }
   }
 
-  /** Puts a task in the place of one of the same device and class that waits. Without `by` that one is taken away. */
+  /** Replaces a waiting task of the same device and class. Without `by`, that one is removed. */
   replace(task: Task, by?: Task): void {
     this.#roundOf(task).replace(task, by);
     this.#bytes += (by?.bytes ?? 0) - task.bytes;
@@ -172,7 +173,7 @@ export class FairQueue {
     return dear ? this.#dear : this.#cheap;
   }
 
-  /** Whether a slot may be given to a task that did not wait: nothing of its class is before it. */
+  /** Whether a task that did not wait may get a slot: no task of its class waits. */
   #mayRun({ dear, deviceId }: Task): boolean {
     if (!this.#hasDeviceSlot(deviceId)) return false;
     return dear ? this.#dear.count === 0 && this.#hasDearSlot : this.#cheap.count === 0;

@@ -1,36 +1,41 @@
 /**
  * Fan-out: from change records to channel logs and live messages. The order is what makes it safe, for each channel:
  *
- * 1. **append** the keys to the log: from here on no device can miss them, for it will ask;
- * 2. **read** the items strongly: never the record's image, which a late worker would publish as the last word;
+ * 1. **append** the keys to the log: from here on no device can miss them, because it will ask;
+ * 2. **read** the items strongly, never the record's image: published by a late worker, it would be the last state that
+ *    devices get;
  * 3. **publish** the entry's page;
- * 4. (the caller) move the stream's checkpoint: a crash before delivers the records again, which appends again: harmless.
+ * 4. (the caller) move the stream's checkpoint: after a crash before this, the records are delivered and appended
+ *    again, which is harmless.
  *
- * Nothing is suppressed. A device's own write enters its own channel as a mark. Models that don't come down never enter.
+ * Nothing is suppressed. A device's own write enters its own channel as a mark. Models that don't come down never
+ * enter.
  *
  * @module
  */
+import { deviceOf, sameVersion } from "../../protocol/versions.ts";
 import type { Changes, Channel, Key, Version } from "../../protocol.ts";
 import { keyOf, modelOf, SyncError, versionOf } from "../../schema.ts";
 import type { Identity, Schema } from "../../schema/model.ts";
 import type { Item } from "../../schema/values.ts";
 import { mapBounded } from "./bounded.ts";
-import type { ChannelLog, LogKey } from "./channel_log.ts";
+import type { ChannelLog } from "./channel_log.ts";
+import type { LogKey } from "./log_items.ts";
 import { downChannelOf, unidentified } from "./visible.ts";
 import { buildEntries, keyText, later } from "./entries.ts";
 import { itemSizeBytes, utf8Bytes } from "../table/item_size.ts";
 import type { StreamRecord, Table } from "../table/port.ts";
 
 /**
- * Keys in a log entry, and about how many bytes of items and keys: an entry's message mostly fits one MQTT payload. An entry
- * is a write, a publish and a commit on the device, whatever it holds.
+ * Keys in a log entry, and the approximate bytes of items and keys: an entry's message usually fits one MQTT payload.
+ * Each entry costs a write, a publish and a commit on the device, whatever it holds.
  */
 export const entryKeysMax = 500;
 /** See {@link entryKeysMax}. A single larger item is an entry of its own. */
 export const entryBytesMax = 100 * 1024;
-/** What a message carries beside each item and its key: names, the model, the version. */
+/** Bytes in a message in addition to each item and its key: names, the model, the version. */
 const entryOverheadBytes = 120;
-/** Channels that are worked on at once. */
+/** Channels that are processed at once. */
 const channelsAtOnce = 16;
 
 /** What fan-out works on. */
@@ -39,17 +44,17 @@ export interface FanOutContext {
   readonly data: Pick<Table, "get">;
   readonly log: Pick<ChannelLog, "append">;
   now(): number;
-  /** The account of a device, for the attributes that a key implies; undefined for a device that nobody knows. */
+  /** The account of a device, for the attributes that a key implies; undefined for an unknown device. */
   identityOf(deviceId: string): Promise<Identity | undefined>;
-  /** Told of an item that reaches no device though it should. */
+  /** Called for an item that reaches no device although it should. */
   unidentified?(key: Key, why: string): void;
 }
 
 /**
- * Appends the records' keys to their channels' logs and reads what is to be published: each channel's messages in order.
- * Messages that would be larger than `messageBytesMax` are left out.
+ * Appends the records' keys to their channels' logs and reads what is to be published: each channel's messages in
+ * order. Messages that would be larger than `messageBytesMax` are left out.
  *
- * @throws SyncError where the log or the table fails; the records must then be handed in again.
+ * @throws SyncError if the log or the table fails; the caller must then pass the records in again.
  */
 export async function fanOut(context: FanOutContext, records: readonly StreamRecord[]): Promise<Changes[]> {
   const channels = [...groupRecords(context.schema, records)];
@@ -62,7 +67,7 @@ export async function fanOut(context: FanOutContext, records: readonly StreamRec
   return messages.flat();
 }
 
-/** Tells of items that reach no device though they should. */
+/** Reports items that reach no device although they should. */
 export function tellUnidentified(context: FanOutContext, records: readonly StreamRecord[]): void {
   for (const { key, new: item } of records) {
     const why = item && unidentified(context.schema, item);
@@ -87,7 +92,7 @@ export async function fanOutChannel(
   return messages.flat();
 }
 
-/** Who reads a channel, as far as the identity attributes of its items go. */
+/** The readers of a channel, as the identity attributes of its items name them. */
 export async function channelIdentity(
   channel: Channel,
   identityOf: (deviceId: string) => Promise<Identity | undefined>,
@@ -115,8 +120,8 @@ export function groupRecords(schema: Schema, records: readonly StreamRecord[]): 
 }
 
 /**
- * The records' indexes, in parts that share no channel: whatever happens to one part concerns no other. A record that can't
- * be looked at is a part of its own.
+ * The records' indexes, in parts that share no channel: an error in one part does not affect another. An unreadable
+ * record is a part of its own.
  */
 export function independentParts(schema: Schema, records: readonly StreamRecord[]): number[][] {
   const partOf = new Map<Channel, number[]>();
@@ -143,12 +148,14 @@ function channelsOfRecord(schema: Schema, record: StreamRecord): Channel[] {
   try {
     return changesOf(schema, record).map(([channel]) => channel);
   } catch {
-    // Fan-out meets the same error, and says what becomes of the record.
+    // Fan-out gets the same error, and decides about the record.
     return [];
   }
 }
 
-/** What a record means to channels: mostly one; two where an item moved from one to another; none where nobody reads it. */
+/**
+ * The channels that a record concerns: usually one; two if an item moved from one to another; none if nobody reads it.
+ */
 function changesOf(schema: Schema, record: StreamRecord): [Channel, LogKey][] {
   const from = downChannelOf(schema, record.old), to = downChannelOf(schema, record.new);
   const changes: [Channel, LogKey][] = [];
@@ -158,9 +165,9 @@ function changesOf(schema: Schema, record: StreamRecord): [Channel, LogKey][] {
 }
 
 /**
- * What a removal tells beside the key: the version that went, or that it had none. An expiry is nobody's removal: without a
- * version it says nothing, else each version that the device has issued would count as removed, and a row that was made
- * again since would be "removed again" (rule A4).
+ * What a removal's entry says in addition to the key: the removed version, or that it had none. An expiry is not a
+ * removal: without a version, its entry says nothing, because otherwise every version that the device has issued would
+ * count as removed, and a row that was made again since would be "removed again" (rule A4).
  */
 function removal({ key, old, expired }: StreamRecord): LogKey {
   const was = versionOf(old!);
@@ -169,24 +176,37 @@ function removal({ key, old, expired }: StreamRecord): LogKey {
 }
 
 function written(schema: Schema, channel: Channel, { key, old, new: item }: StreamRecord): LogKey {
-  const version = versionOf(item!);
-  const mark = version && isOwnWrite(channel, version, old && versionOf(old)) && isKeyOf(schema, item!, key);
-  return mark
-    ? { key, bytes: 0, mark: { model: modelOf(schema, item!)!.name, version } }
-    : { key, bytes: itemSizeBytes(item!) };
+  const version = versionOf(item!), before = old && versionOf(old);
+  const mark = version && isOwnWrite(channel, version, before) && isKeyOf(schema, item!, key);
+  const over = superseded(before, version);
+  return {
+    ...(mark
+      ? { key, bytes: 0, mark: { model: modelOf(schema, item!)!.name, version } }
+      : { key, bytes: itemSizeBytes(item!) }),
+    ...(over ? { over } : {}),
+  };
 }
 
 /**
- * The channel's own device wrote this: the version names it, and is not the one that was there before. A raw write by
- * somebody who doesn't know of `_source` and `_stamp` leaves them as they were: just this tells it from an own write.
+ * The version that a write replaced, where the version that is there now does not tell so by its stamp: an item without
+ * one, or with an earlier one. Whoever removes it tells nothing of what was there before (rule 5.8).
  */
-function isOwnWrite(channel: Channel, version: Version, before: Version | undefined): boolean {
-  if (before && before[0] === version[0] && before[1] === version[1]) return false;
-  const end = version[0].lastIndexOf("#");
-  return end > 0 && channel === `device:${version[0].slice(0, end)}`;
+function superseded(before: Version | undefined, version: Version | undefined): Version | undefined {
+  if (!before || (version && version[1] > before[1])) return undefined;
+  return version?.[0] === before[0] && version[1] === before[1] ? undefined : before;
 }
 
-/** An item under a key that is not its own was copied by hand: no device's write. */
+/**
+ * The channel's own device wrote this: the version names the device, and differs from the version before. A raw write
+ * by a program that does not know `_source` and `_stamp` leaves them unchanged: only that distinguishes it from the
+ * device's own write.
+ */
+function isOwnWrite(channel: Channel, version: Version, before: Version | undefined): boolean {
+  const device = deviceOf(version);
+  return device !== undefined && !sameVersion(before, version) && channel === `device:${device}`;
+}
+
+/** An item under a key that is not its own was copied by hand: not a device's write. */
 function isKeyOf(schema: Schema, item: Item, key: Key): boolean {
   try {
     const [hash, sort] = keyOf(schema, item);

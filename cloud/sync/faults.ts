@@ -1,11 +1,11 @@
 /**
- * Which faults pass by themselves.
+ * Which faults are transient.
  *
  * @module
  */
 import { SyncError } from "../../schema.ts";
 
-/** Whether the fault passes by itself: the same may succeed later. */
+/** Whether the fault is transient: the same call may succeed later. */
 export function isOutage(error: unknown): boolean {
   return error instanceof SyncError && error.retryable;
 }

@@ -1,40 +1,41 @@
 /**
  * The fleet in memory, so that all devices can be searched and sorted without a read for each: loaded from the registry
- * when it is first asked for, then kept by what devices say of themselves. Each worker has its own; a worker that hears no
- * presence (a stateless handler) reads the registry again when its copy is old.
+ * on first use, then updated by the devices' reports. Each worker has its own copy; a process that receives no presence
+ * (a stateless handler) reads the registry again when its copy is old.
  *
- * About a KB a device: 10,000 devices are some 10 MB. The registry stays what counts; this is for people to look at.
+ * About a KB a device: 10,000 devices are some 10 MB. The registry remains authoritative; this copy is for people.
  *
  * @module
  */
+import { durationText } from "../../protocol/duration_text.ts";
 import type { DeviceReport, Presence } from "../../protocol.ts";
 import { Lru } from "./lru.ts";
 import type { DeviceInfo, Registry } from "./registry.ts";
 
-/** How a device is, at a glance. */
+/** The state of a device, at a glance. */
 export type DeviceState = "online" | "lagging" | "trouble" | "silent";
 
-/** A device with what its state is, and for which reason. */
+/** A device with its state, and the reason for it. */
 export interface DeviceStanding extends DeviceInfo {
-  /** How it stands. */
+  /** Its state. */
   readonly state: DeviceState;
-  /** Why it is in that state, in a sentence; absent where there is nothing to say. */
+  /** Why it is in that state, in a sentence; absent if there is nothing to say. */
   readonly why?: string;
-  /** How old the oldest change is that waits on the device, ms. */
+  /** The age of the device's oldest pending change, ms. */
   readonly lagMs?: number;
 }
 
-/** Where a device is in its channels, and when it said so. */
+/** A device's position in its channels, and when it reported it. */
 export interface Told {
   readonly at: Readonly<Record<string, number>>;
   readonly atMs: number;
 }
 
-/** A change that waits for longer is a lag. */
+/** A change that waits for longer counts as lag. */
 const lagMaxMs = 60_000;
-/** A device that has not reported for longer is not judged by its last report. It reports each five minutes. */
+/** After this time without a report, a device is not judged by its last one. It reports every five minutes. */
 const reportedMaxMs = 700_000;
-/** A copy of the registry is read again when it is older, where presence is heard; and where it is not. */
+/** The age at which a copy of the registry is read again, with presence and without it. */
 const freshMs = 300_000, unheardFreshMs = 15_000;
 const pageSize = 1_000;
 
@@ -53,15 +54,15 @@ export function stateOf(
   const trouble = troubleOf(report);
   if (trouble !== undefined) return { state: "trouble", why: trouble, ...lag };
   if (lagMs !== undefined && lagMs > lagMaxMs) {
-    return { state: "lagging", why: `its oldest change waits for ${Math.round(lagMs / 1000)} s`, ...lag };
+    return { state: "lagging", why: `its oldest change has waited for ${durationText(lagMs / 1000)}`, ...lag };
   }
   return { state: "online", ...lag };
 }
 
 function troubleOf({ problem, rejected = 0, aside = 0 }: DeviceReport): string | undefined {
   if (problem !== undefined) return problem;
-  if (rejected > 0) return `${rejected} of its changes were rejected`;
-  return aside > 0 ? `${aside} items are set aside` : undefined;
+  if (rejected > 0) return `${rejected} of its changes ${rejected === 1 ? "was" : "were"} rejected`;
+  return aside > 0 ? `${aside} ${aside === 1 ? "item is" : "items are"} set aside` : undefined;
 }
 
 /** See the module. */
@@ -69,9 +70,9 @@ export class Fleet {
   readonly #registry: Registry;
   readonly #now: () => number;
   readonly #devices = new Map<string, DeviceInfo>();
-  /** What came while the registry was being read: newer than its rows. */
+  /** Reports that arrived while the registry was being read: newer than its rows. */
   readonly #heard = new Map<string, Presence & { readonly atMs: number }>();
-  /** Where devices are in their channels, as they said it last: by report, or asked. */
+  /** The devices' last known positions in their channels, from reports or answers. */
   readonly #at = new Lru<string, Told>({ sizeOf: (deviceId) => 2 * deviceId.length + 300 });
   #loadedMs = -Infinity;
   #loading: Promise<void> | undefined;
@@ -85,12 +86,12 @@ export class Fleet {
     this.#now = now;
   }
 
-  /** A device's presence. Where nobody has asked for the fleet yet, nothing is kept. */
+  /** Handles a device's presence. Stores nothing before the fleet is first used. */
   heard(deviceId: string, presence: Presence): void {
     this.#hears = true;
     const at = presence.at ?? presence.report?.at;
     if (at) this.#at.set(deviceId, { at, atMs: this.#now() });
-    // An answer to a question says nothing else.
+    // An answer to a question contains nothing else.
     if (presence.at && !presence.report) return;
     if (this.#loadedMs === -Infinity && !this.#loading) return;
     const heard = { ...presence, atMs: this.#now() };
@@ -100,13 +101,13 @@ export class Fleet {
     else if (presence.online) this.#lacksMs ??= this.#now();
   }
 
-  /** The registry was changed here: it is read again when the fleet is asked for. */
+  /** This process changed the registry: it is read again on the next use of the fleet. */
   changed(): void {
     this.#lacksMs = -Infinity;
   }
 
   /**
-   * Where a device said last that it is; undefined: it was not heard here.
+   * A device's last reported position; undefined: this process has none.
    *
    * @internal
    */
@@ -114,21 +115,37 @@ export class Fleet {
     return this.#at.get(deviceId);
   }
 
-  /** One device with its state: as it is in memory where that is fresh, else as the registry has it. */
+  /** One device with its state: from memory if that is fresh, otherwise from the registry. */
   async one(deviceId: string): Promise<DeviceStanding | undefined> {
     const isFresh = this.#hears && this.#now() - this.#loadedMs <= freshMs;
     const info = (isFresh ? this.#devices.get(deviceId) : undefined) ?? await this.#registry.info(deviceId);
     return info && { ...info, ...stateOf(info, this.#now()) };
   }
 
-  /** All devices, if they are in memory and up to date without reading; undefined: they are not. */
-  peek(): DeviceStanding[] | undefined {
+  /**
+   * All devices, if they are in memory without reading; undefined: they are not. Devices that were added elsewhere since the
+   * registry was read are missing.
+   *
+   * @param ageMaxMs since that
+   */
+  peek(ageMaxMs: number = freshMs): DeviceStanding[] | undefined {
     const nowMs = this.#now();
-    if (!this.#hears || nowMs - this.#loadedMs > freshMs) return undefined;
+    if (!this.#hears || nowMs - this.#loadedMs > ageMaxMs) return undefined;
     return [...this.#devices.values()].map((info) => ({ ...info, ...stateOf(info, nowMs) }));
   }
 
-  /** All devices with their states, in no order. Reads the registry where the copy is old. */
+  /**
+   * The sum of what devices report, as far as it is in memory: reads nothing, and judges no state.
+   *
+   * @internal
+   */
+  reported(name: "rejected" | "conflicts", counts: (deviceId: string) => boolean): number {
+    let sum = 0;
+    for (const { deviceId, report } of this.#devices.values()) if (counts(deviceId)) sum += report?.[name] ?? 0;
+    return sum;
+  }
+
+  /** All devices with their states, in no order. Reads the registry if the copy is old. */
   async all(): Promise<{ readonly devices: DeviceStanding[]; readonly asOfMs: number }> {
     const ageMs = this.#now() - this.#loadedMs;
     // A stranger that connects again and again must not make a read of the whole registry each time.
@@ -167,7 +184,7 @@ function withPresence(info: DeviceInfo, { online, report, atMs }: Presence & { r
   return {
     ...info,
     connected: online,
-    // An old retained message is heard again at each connect of the worker: it is no news of an absent device.
+    // The broker repeats an old retained message at each connect of the worker: it is not news about an absent device.
     ...(online ? { seenMs: atMs } : {}),
     ...(report ? { report, reportedMs: atMs } : {}),
   };

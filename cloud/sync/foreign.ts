@@ -1,12 +1,12 @@
 /**
- * What a device may not say of an item: that it is somebody else's, or that it stands in somebody else's listing.
+ * Refuses what a device may not claim about an item: that it belongs to somebody else, or to somebody else's listing.
  *
- * - `deviceId` and `accountId` are the sender's where a key names them, and so is every declared `accountId` of a model that
- *   belongs to a device or an account. A declared `deviceId` of an account's model may name any device of that account. They
- *   are checked and not put in: the item stays what the device has.
- * - The key attributes of a secondary index are derived from the model's templates (`completeItem`). One that the model does
- *   not declare is the cloud's to set: a device sends back what it was given and changes nothing of it.
- * - Where the model says `strict`, all undeclared attributes are refused.
+ * - If a key names `deviceId` and `accountId`, they must be the sender's, and so must every declared `accountId` of a
+ *   model that belongs to a device or an account. A declared `deviceId` of an account's model may name any device of
+ *   that account. They are checked, not inserted: the item stays as the device has it.
+ * - The key attributes of a secondary index are derived from the model's templates (`completeItem`). Only the cloud may
+ *   set one that the model does not declare: a device must return it unchanged.
+ * - If the model says `strict`, all undeclared attributes are refused.
  *
  * @module
  */
@@ -22,7 +22,7 @@ function valueOf(model: Model, attributes: Attributes, name: string): Json | und
   return Object.hasOwn(attributes, attribute) ? attributes[attribute] : undefined;
 }
 
-/** An identity in the payload that is not the sender's own is a fault of the device, not to be mended silently. */
+/** An identity in the payload that is not the sender's own is a fault of the device, not to be repaired silently. */
 export function foreignIdentity(
   model: Model,
   attributes: Attributes,
@@ -51,7 +51,7 @@ function isForeign(
   return role === "accountId" ? value !== own : typeof value === "string" && strangers.has(value);
 }
 
-/** Devices of other accounts that the changes name. A name that no device has is nobody's. */
+/** Devices of other accounts that the changes name. A name that no device has belongs to nobody. */
 export async function strangersIn(
   { schema, accountOf }: { readonly schema: Schema; accountOf?(deviceId: string): Promise<string | undefined> },
   identity: Identity,
@@ -91,7 +91,7 @@ export function undeclaredIndexKeys(schema: Schema, model: Model, attributes: At
   return Object.keys(attributes).filter((name) => keys.has(name) && !fieldOfAttribute(model, name));
 }
 
-/** Why an undeclared attribute is refused, where the model refuses them. */
+/** Why an undeclared attribute is refused, if the model refuses them. */
 export function unwantedAttribute(model: Model, attributes: Attributes): string | undefined {
   if (!model.strict) return undefined;
   const unknown = Object.keys(attributes).find((name) => !fieldOfAttribute(model, name));

@@ -1,12 +1,14 @@
 /**
- * Ingest: a device's batch into the data table. One conditional write for each change, no read before it; what was refused
- * comes back with the item that stood in the way. A change never fails its batch.
+ * Ingest: writes a device's batch into the data table, and so decides every conflict. One conditional write for each
+ * change, without a read before it; a refused change is answered with the item that is in the table. A change never
+ * fails its batch.
  *
- * Idempotent: a batch that is delivered twice finds its own versions in the table and is answered `ok` again. Durable when
- * it returns. The changes of one batch are independent of each other and written in no order.
+ * Idempotent: a batch that is delivered twice finds its own versions in the table, and the answer is `ok` again.
+ * Durable when it returns. The changes of one batch are independent of each other and written in no order.
  *
  * @module
  */
+import { sameVersion } from "../../protocol/versions.ts";
 import type { Ack, Answer, Change, Current, Key, Up, Version } from "../../protocol.ts";
 import {
   checkAttributes,
@@ -39,8 +41,8 @@ import { readInSteps } from "../table/read_in_steps.ts";
 export const transmissionAgeMaxMs = 30_000;
 
 /**
- * Bytes of items that one acknowledgement brings: what stood in the way of a batch's changes may be hundreds of times the
- * batch. Changes beyond are `throttled`: the device sends them again, and each batch gets on by one at least.
+ * Bytes of items in one acknowledgement: the table's items for refused changes may be hundreds of times as large as the
+ * batch. Further changes are `throttled`: the device sends them again, and each batch makes progress by at least one.
  */
 const answerBytesMax = 1024 * 1024;
 /** Steps of `validate` in one batch, after which other devices' batches have their turn: some 30 ms. */
@@ -50,13 +52,15 @@ const effortMax = stepsMax / 2;
 export interface IngestContext {
   readonly schema: Schema;
   readonly tables: { readonly data: Pick<DataTable, "write" | "get"> };
-  /** The account that a device belongs to, where there is such a device. */
+  /** The account to which a device belongs, if there is such a device. */
   readonly accountOf?: (deviceId: string) => Promise<string | undefined>;
+  /** Told of each item that was written now, with the attributes that the device sent. */
+  readonly stored?: (identity: Identity, model: Model, attributes: Attributes) => void;
   /** The cloud's clock, ms. */
   now(): number;
 }
 
-/** A change that is fit to be written. */
+/** A change that may be written. */
 interface Prepared {
   readonly at: number;
   readonly change: Change;
@@ -67,7 +71,7 @@ interface Prepared {
   readonly version: Version;
 }
 
-/** A change that is not: its answer, and its key where one could be rendered, for the current item. */
+/** A change that may not: its answer, and its key if it could be rendered, to look up the current item. */
 interface Unfit {
   readonly answer: Answer;
   readonly model?: Model;
@@ -75,9 +79,10 @@ interface Unfit {
 }
 
 /**
- * Writes a batch of the device that `identity` names; it was taken from the topic and the registry, never from the batch.
+ * Writes a batch of the device that `identity` names; it was taken from the topic and the registry, never from the
+ * batch.
  *
- * @throws SyncError `unavailable` (retryable) where the table can't be reached: part of the batch may be written then.
+ * @throws SyncError `unavailable` (retryable) if the table can't be reached: then part of the batch may be written.
  */
 export async function ingest(context: IngestContext, identity: Identity, up: Up): Promise<Ack> {
   const answers = isLate(up, context.now()) ? allLate(up) : await process(context, identity, up);
@@ -89,7 +94,10 @@ export function throttledAck(up: Up, now: number): Ack {
   return { type: "ack", batch: up.batch, time: now, answers: up.changes.map((_, at) => ({ at, code: "throttled" })) };
 }
 
-/** A `sent` well ahead of the cloud's clock would outlive its lateness: the device learns the time and sends it again. */
+/**
+ * A `sent` far ahead of the cloud's clock would never become late: the device learns the time and sends the batch
+ * again.
+ */
 function isLate(up: Up, now: number): boolean {
   return now - up.sent > transmissionAgeMaxMs || up.sent - now > aheadMaxMs;
 }
@@ -106,7 +114,7 @@ async function process(context: IngestContext, identity: Identity, up: Up): Prom
   const strangers = await strangersIn(context, identity, up.changes);
   const effort: Effort = { steps: 0 };
   up.changes.forEach((change, at) => {
-    // The others' turn: what is left comes again. One change alone is bounded by `stepsMax`.
+    // Other devices have their turn: the rest of the batch comes again. A single change is bounded by `stepsMax`.
     if (effort.steps > effortMax) return unfit.push({ answer: { at, code: "throttled" } });
     const result = prepare(context, identity, change, at, source, strangers, schemasOf(up, change), effort);
     if ("answer" in result) return unfit.push(result);
@@ -114,7 +122,7 @@ async function process(context: IngestContext, identity: Identity, up: Up): Prom
     if (keys.add(keyText(result.key)).size > known) prepared.push(result);
     else unfit.push({ answer: { at, code: "throttled" } });
   });
-  // Looked at again just before each write: the table gives up what would begin later.
+  // Checked again just before each write: the table drops a write that would start later.
   const deadline = Math.min(up.sent, context.now()) + transmissionAgeMaxMs;
   const results = await write(context, identity, prepared, deadline);
   const answers: Answer[] = [];
@@ -125,6 +133,7 @@ async function process(context: IngestContext, identity: Identity, up: Up): Prom
       unfit.push({ answer: { at, code: result.outcome, reason: result.message }, model, key });
       return;
     }
+    if (result.outcome === "written" && change.item) context.stored?.(identity, change.model, change.change.item!);
     const answer = answerOf(context, identity, change, result);
     if (answer) answers.push(answer);
   });
@@ -132,7 +141,7 @@ async function process(context: IngestContext, identity: Identity, up: Up): Prom
   return answers.sort((a, b) => a.at - b.at);
 }
 
-/** The digest that the device's schema has of the change's model; undefined where it does not say. */
+/** The digest that the device's schema has of the change's model; undefined if the device did not send it. */
 function schemasOf({ schemas }: Up, { model }: Change): string | undefined {
   return schemas && Object.hasOwn(schemas, model) ? schemas[model] : undefined;
 }
@@ -153,7 +162,7 @@ function prepare(
   if (change.unreadable !== undefined) return refused(change.unreadable, readableKey(model, change, identity));
   const differs = theirs !== undefined && (!model || theirs !== modelDigest(schema, model));
   const invalid = (reason: string, key?: Key): Unfit =>
-    // By the device's schema it may be right: it waits, and is not looked up.
+    // It may be valid by the device's schema: it waits, and no item is looked up.
     differs ? { answer: { at, code: "schema", reason } } : refused(reason, key);
   if (model && differs && !haveEqualKeys(theirs, modelDigest(schema, model))) {
     return invalid(`the cloud's schema makes other keys of ${model.name}`);
@@ -184,14 +193,14 @@ function prepare(
   }
 }
 
-/** The key of a change that can't be read as a whole; undefined where what names it can't be read either. */
+/** The key of a change that can't be read as a whole; undefined if what names it can't be read either. */
 function readableKey(model: Model | undefined, { item, key }: Change, identity: Identity): Key | undefined {
   if (!model || !goesUp(model)) return undefined;
   const named = (attributes: Attributes | undefined) => attributes && renderKey(model, attributes, identity);
   return named(item) ?? named(key);
 }
 
-/** Writes; where the table can't take some conditions whole, once more with narrow ones in their place. */
+/** Writes the changes; if the table cannot accept some conditions, writes these again with narrower ones. */
 async function write(
   context: IngestContext,
   identity: Identity,
@@ -215,7 +224,7 @@ async function write(
   }
 }
 
-/** What the device is told of a write; undefined: plainly `ok`. */
+/** The answer to a write; undefined: plainly `ok`. */
 function answerOf(
   context: IngestContext,
   identity: Identity,
@@ -238,10 +247,11 @@ function answerOf(
         const planted = change.item && undeclaredIndexKeys(schema, model, change.item)[0];
         if (planted !== undefined && change.op !== "update") {
           const reason =
-            `${planted} of ${model.name} is the key of an index and no attribute of the schema: the cloud's to set`;
+            `${planted} of ${model.name} is an index key that the schema does not declare: only the cloud may set it`;
           return { at, code: "invalid", current: null, reason };
         }
-        // Removal wins over an update. A create's condition holds on absence, so that only a race can have led here.
+        // Removal wins over an update (rule 3.5). A create's condition holds if the item is absent, so only a race can
+        // lead here.
         return change.op === "remove" ? undefined : { at, code: change.op === "update" ? "gone" : "throttled" };
       }
       if (!isOwn(schema, model, current, identity)) {
@@ -253,8 +263,8 @@ function answerOf(
         };
       }
       const there = versionOf(current);
-      if (there && there[0] === version[0] && there[1] === version[1]) return undefined;
-      // What has expired is gone already, whether or not anything has removed it.
+      if (sameVersion(there, version)) return undefined;
+      // An expired item counts as gone, whether or not anything has removed it.
       if (change.op === "remove" && isExpired(model, current, context.now())) return undefined;
       return { at, code: "stale", current: currentOf(schema, model, current, identity) };
     }
@@ -262,8 +272,8 @@ function answerOf(
 }
 
 /**
- * The old item, where the write took away something that its device had not seen: an item without a version, or of the
- * base's version, whose content is not the base's. A version that lost by its stamp is superseded, and no surprise.
+ * The old item, if the write replaced something that its device had not seen: an item without a version, or with the
+ * base's version, whose content differs from the base. A version that lost by its stamp is simply superseded.
  */
 function overwritten(
   { schema, now }: IngestContext,
@@ -273,26 +283,26 @@ function overwritten(
 ): Current | undefined {
   if (isExpired(model, old, now())) return undefined;
   const there = versionOf(old), { base } = change;
-  const isBase = there && base?.version && there[0] === base.version[0] && there[1] === base.version[1];
+  const isBase = sameVersion(there, base?.version);
   if (there && !isBase) return undefined;
   const content = stripItem(schema, model, old, identity);
   if (base?.item) return sameContent(model, content, base.item) ? undefined : currentOf(schema, model, old, identity);
   if (base?.digest !== undefined) {
     return digest(content) === base.digest ? undefined : currentOf(schema, model, old, identity);
   }
-  // Nothing says what the base held: its version vouches for it, and without one there was no base.
+  // The base's content is unknown: its version stands for it, and without a version there was no base.
   return isBase ? undefined : currentOf(schema, model, old, identity);
 }
 
-/** Attributes that never leave a device may stand in a base; the table never has them. */
+/** Attributes that never leave a device may be in a base; the table never has them. */
 function sameContent(model: Model, content: Attributes, base: Attributes): boolean {
   const synced = Object.entries(base).filter(([attribute]) => fieldOfAttribute(model, attribute)?.synced !== false);
   return jsonEquals(content, Object.fromEntries(synced));
 }
 
 /**
- * Adds the current items to refusals for good: the device puts them back in place of what was refused. Where they are too
- * many bytes for one answer, the others are asked for again.
+ * Adds the current items to final refusals: the device restores them instead of the refused state. If they are too
+ * large for one answer, the device asks for the rest again.
  */
 async function withCurrent(context: IngestContext, identity: Identity, unfit: readonly Unfit[]): Promise<Answer[]> {
   const answers: Answer[] = [], keyed: Required<Unfit>[] = [];

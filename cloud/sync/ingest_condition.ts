@@ -2,8 +2,8 @@
  * The condition under which a device's change is written: the table of rules §3, as one expression on the current item,
  * so that a change costs one conditional write and no read.
  *
- * `s` the change's stamp; STAMPED: the item has a `_stamp` of now+120 s at most; SAME: the item is the base that the change
- * was made from; T: the item's `updated` doesn't speak against the change.
+ * `s` the change's stamp; STAMPED: the item has a `_stamp` of now+120 s at most; SAME: the item is the base that the
+ * change was made from; T: the item's `updated` does not forbid the change.
  *
  * | model | create | update | remove |
  * |---|---|---|---|
@@ -14,11 +14,11 @@
  *
  * W = (STAMPED and `_stamp` < s and T) or (not STAMPED and (SAME or an honest `updated` < ms(s))).
  *
- * And under every policy a create or update is written over an item that has expired, where that has no `_stamp`, or one
- * before `s` (rule A1): it stands in nobody's way, whether or not anything has removed it yet.
+ * Under every policy, a create or update also replaces an expired item without a `_stamp`, or with one before `s` (rule
+ * A1), whether or not anything has removed it yet.
  *
- * Beside it, always: an item that is there must be one of this model and this identity (see `isOwn`). A change that carries an
- * index's key which its model does not declare is written only onto an item that has it (see `foreign.ts`).
+ * In addition, an existing item must be of this model and this identity (see `isOwn`). A change with an index key that
+ * its model does not declare is only written over an item that has the same (see `foreign.ts`).
  *
  * @module
  */
@@ -31,17 +31,20 @@ import { undeclaredIndexKeys } from "./foreign.ts";
 import { attributeOf } from "./visible.ts";
 import type { Condition } from "../table/port.ts";
 
-/** A stamp, or an `updated`, up to this far ahead of the cloud's clock is honest. */
+/** A stamp or `updated` counts up to this far ahead of the cloud's clock. */
 export const aheadMaxMs = 60_000;
-/** A `_stamp` in the table later than this counts as none: else one far-future write makes an item unwritable for good. */
+/**
+ * A `_stamp` in the table later than this counts as absent: otherwise one far-future write would make an item
+ * unwritable for good.
+ */
 export const stampAheadMaxMs = 120_000;
 /**
- * Attributes of a base that are compared where a table can't take the whole condition: with `_source`, `_stamp` and
- * `updated` beside them, some 130 operators and 1.5 KB, well within DynamoDB's 300 and 4 KB.
+ * Attributes of a base that are compared if a table cannot accept the whole condition: together with `_source`,
+ * `_stamp` and `updated`, some 130 operators and 1.5 KB, well within DynamoDB's 300 and 4 KB.
  */
 const narrowAttributesMax = 60;
 
-/** What conditions are made from, beside the change. */
+/** The context of conditions, in addition to the change. */
 export interface ConditionContext {
   readonly schema: Schema;
   readonly identity: Identity;
@@ -49,13 +52,13 @@ export interface ConditionContext {
   readonly now: number;
 }
 
-/** What all conditions of a model have in common. */
+/** The common part of all conditions of a model. */
 interface Parts {
   readonly owned: Condition;
   readonly stamped: Condition;
   readonly unstamped: Condition;
   readonly otherDevice: Condition;
-  /** Its time has come. Undefined: items of the model don't expire. */
+  /** The item has expired. Undefined: items of the model do not expire. */
   readonly expired?: Condition;
 }
 
@@ -94,7 +97,7 @@ export class Conditions {
     const parts = {
       owned: all(
         equals(schema.typeField, model.name),
-        // Where the key itself tells the id, an item that lacks the attribute is of that id all the same.
+        // If the key itself contains the id, an item without the attribute still belongs to that id.
         ...model.identityFields.map((name) => {
           const attribute = attributeOf(model, name), own = equals(attribute, idIn(model, identity, name)!);
           return model.keyIdentity.locators[roleOf(model, name)!] ? any(lacks(attribute), own) : own;
@@ -110,7 +113,7 @@ export class Conditions {
   }
 }
 
-/** The rule for an item that is there; undefined where none allows the write. */
+/** The rule for an existing item; undefined if no existing item allows the write. */
 function ruleOf(
   model: Model,
   change: Change,
@@ -131,7 +134,10 @@ function ruleOf(
   return anyOf(timely ? all(older, timely) : older, unversioned && all(unstamped, unversioned));
 }
 
-/** Rule A1; the stamp still counts, for a late duplicate of an older create must not replace what has just expired. */
+/**
+ * Rule A1; the stamp still counts, because a late duplicate of an older create must not replace an item that has just
+ * expired.
+ */
 function deadRule({ op, stamp }: Change, { expired, unstamped }: Parts): Condition | undefined {
   return op === "remove" || !expired ? undefined : all(expired, any(unstamped, less("_stamp", stamp)));
 }
@@ -144,18 +150,18 @@ function expiredRule(model: Model, now: number): Condition | undefined {
   return all(greater(field.attribute, seconds - expiryAgeMaxMs / 1000), atMost(field.attribute, seconds));
 }
 
-/** T, and "an honest `updated` < ms(s)"; none where the model has no `updated`. */
+/** T, and "an honest `updated` < ms(s)"; none if the model has no `updated`. */
 function updatedRules(model: Model, stamp: number, now: number): { timely?: Condition; earlier?: Condition } {
   const field = model.updatedField === undefined ? undefined : fieldOf(model, model.updatedField);
   if (!field) return {};
   const form = (ms: number) => dateToJson(field, new Date(ms)) as number | string;
   const stampMs = form(Math.floor(stamp / 1000));
-  // An `updated` of another type, like an absent one, compares as false and so doesn't stand in the way.
+  // An `updated` of another type, like an absent one, compares as false and so does not stand in the way.
   const later = all(greater(field.attribute, stampMs), atMost(field.attribute, form(now + aheadMaxMs)));
   return { timely: not(later), earlier: less(field.attribute, stampMs) };
 }
 
-/** A base as the table's item holds it: packed fields in their maps, encoded ones inside the attributes they stand in. */
+/** A base as the table's item holds it: packed fields in their maps, encoded ones inside the attributes they are in. */
 function storedBase(model: Model, base: Base, identity: Identity): Base {
   if (!base.item || !isPlaced(model)) return base;
   return { ...base, item: { ...placeAttributes(model, base.item), ...holdersOf(model, base.item, identity) } };
@@ -166,7 +172,7 @@ function sameAs(model: Model, base: Base | undefined, narrow: boolean): Conditio
   if (!base || (!base.version && !base.item)) return undefined;
   const version = base.version
     ? [equals("_source", base.version[0]), equals("_stamp", base.version[1])]
-    // No version: not both of a text and a number. Any source is greater than a blank, any stamp than -1.
+    // No version: not both a text and a number. Any source is greater than a blank, any stamp greater than -1.
     : [not(all(greater("_source", " "), greater("_stamp", -1)))];
   return all(...version, ...contentOf(model, base, narrow));
 }

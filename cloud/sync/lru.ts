@@ -1,7 +1,7 @@
 /**
- * A map that forgets what was not used for longest, once it holds too many entries or too many bytes. A cache that is
- * smaller than what passes through it in turn helps nobody: with the oldest forgotten first its hit rate falls from 90 % to
- * nothing at once. So the bounds are wide, and in bytes, which is what they are for.
+ * A map that evicts the least recently used entry, once it holds too many entries or too many bytes. If more keys than
+ * it holds are used in turn, a cache with this policy is useless: its hit rate falls from 90 % to nothing at once. So
+ * the bounds are wide, and in bytes, because they protect memory.
  *
  * @module
  */
@@ -12,15 +12,15 @@ export interface LruOptions<K, V> {
   readonly entriesMax?: number;
   /** Default 32 MB. */
   readonly bytesMax?: number;
-  /** Bytes of an entry in memory, about. */
+  /** The approximate bytes of an entry in memory. */
   readonly sizeOf: (key: K, value: V) => number;
-  /** Told of each value that leaves: forgotten, deleted or replaced. */
+  /** Called for each value that leaves: evicted, deleted or replaced. */
   readonly left?: (key: K, value: V) => void;
 }
 
 const entriesMaxDefault = 200_000;
 const bytesMaxDefault = 32 * 1024 * 1024;
-/** What a map's entry takes beside key and value. */
+/** The bytes of a map's entry in addition to key and value. */
 const entryBytes = 64;
 
 /** See the module. */
@@ -37,12 +37,12 @@ export class Lru<K, V> {
     return this.#entries.size;
   }
 
-  /** Bytes that it holds, about. */
+  /** The approximate bytes that it holds. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** The value, which counts as used now. */
+  /** The value; reading it counts as a use. */
   get(key: K): V | undefined {
     const entry = this.#entries.get(key);
     if (!entry) return undefined;

@@ -1,5 +1,5 @@
 /**
- * What a service counts, for `/metrics`.
+ * A service's counters, for `/metrics`.
  *
  * @module
  */
@@ -8,11 +8,11 @@
 export interface ServiceMetrics {
   /** Messages of devices. */
   readonly messagesReceived: number;
-  /** Messages that came again while the one before was being answered, or waited to be. */
+  /** Repeated messages that arrived while the earlier one waited or was being answered. */
   readonly messagesRepeated: number;
-  /** Messages whose device was told to wait. */
+  /** Messages that were answered with `later`. */
   readonly messagesDelayed: number;
-  /** Messages that found no room: their device was told to come again, where it understands that. */
+  /** Messages that found no room: their device got `later`, if it understands that. */
   readonly messagesRefused: number;
   /** Messages to devices. */
   readonly messagesPublished: number;
@@ -20,7 +20,7 @@ export interface ServiceMetrics {
   readonly messagesUnknown: number;
   /** Messages that could not be answered. */
   readonly messagesFailed: number;
-  /** Messages that the broker did not take. */
+  /** Messages that the broker did not accept. */
   readonly publishFailed: number;
   /** Changes of devices. */
   readonly changesReceived: number;
@@ -32,11 +32,11 @@ export interface ServiceMetrics {
   readonly channelsIgnored: number;
   /** Records of the table's stream. */
   readonly recordsRead: number;
-  /** Records that could not be read, or not be fanned out however often it was tried. */
+  /** Records that could not be read, or could not be fanned out after several attempts. */
   readonly recordsDropped: number;
-  /** Records of a stream that tells too little: they were handed back. */
+  /** Records of a stream without both images: they were handed back. */
   readonly recordsRefused: number;
-  /** Changes of items that nobody can be told of: without a type, or without the id that their scope needs. */
+  /** Changes of items that reach no device: without a type, or without the id that their scope needs. */
   readonly itemsUnidentified: number;
   /** Entries of channel logs that were published. */
   readonly entriesPublished: number;
@@ -49,7 +49,7 @@ export interface ServiceMetrics {
 /** The counters as the service's parts count them. */
 export type Counters = { -readonly [name in keyof ServiceMetrics]: number };
 
-/** Counters that begin at nothing. */
+/** Counters that start at 0. */
 export function noMetrics(): Counters {
   return {
     messagesReceived: 0,

@@ -1,6 +1,6 @@
 /**
- * Messages that wait for something other than a slot, such as a read that many share: beside the queue, in their order by
- * device. A message that waited inside a slot would let a few others through in all that time.
+ * Messages that wait for something other than a slot, such as a shared read: outside of the queue, in order by device.
+ * If they waited inside slots, hardly any other message could be answered meanwhile.
  *
  * @module
  */
@@ -8,7 +8,7 @@
 /** See the module. */
 export class Parking {
   readonly #bounds: { readonly deviceTasksMax: number; readonly tasksMax: number };
-  /** By device, how many wait, and until when the last of them does. */
+  /** By device, how many wait, and the promise of the last of them. */
   readonly #waiting = new Map<string, { count: number; last: Promise<void> }>();
   #count = 0;
 
@@ -22,8 +22,8 @@ export class Parking {
   }
 
   /**
-   * Resolves when `ready` has, and whatever of this device came before has gone. Undefined where there is nothing to wait
-   * for, or no room: the message then goes on at once.
+   * Resolves when `ready` has, and earlier messages of this device have gone. Undefined if there is nothing to wait
+   * for, or no room: the message then continues at once.
    *
    * @param ready never rejects
    */

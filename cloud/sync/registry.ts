@@ -1,64 +1,57 @@
 /**
- * The registry: which devices there are, whose they are, and what they prove themselves by. It stands in the log table.
- * What is kept of a token (`device_token.ts`) lets nobody in who has a copy of the table.
+ * The registry: the devices, their accounts and their credentials, in the log table. The stored form of a token
+ * (`device_token.ts`) or a certificate (`device_keys.ts`) does not admit anyone who has a copy of the table.
  *
- * In the log table: `devices#<bucket>` / `<device>`: `{account, created, token, …}` (before, `devices` / `<device>`);
- * `verified` / `<device>`: `{request, report, time}`, its last verification. When it was heard of: `presence.ts`.
+ * In the log table: `devices#<bucket>` / `<device>`: `{account, created, token?, certs?, …}` (earlier builds:
+ * `devices` / `<device>`). When it last sent anything: `presence.ts`; its last verification: `stored_report.ts`.
  *
  * @module
  */
 import { randomBytes as nodeRandomBytes } from "node:crypto";
+import { Log } from "../../protocol/log.ts";
 import { checkId, isId, SyncError } from "../../schema.ts";
 import type { Identity } from "../../schema/model.ts";
-import type { DeviceReport } from "../../protocol.ts";
+import type { DeviceReport, Key } from "../../protocol.ts";
 import type { Attributes, Item } from "../../schema/values.ts";
-import { absent, equals } from "../table/condition.ts";
+import { absent, all, equals, lacks } from "../table/condition.ts";
 import type { Table } from "../table/port.ts";
+import { type BrokerCredential, brokerCredentials } from "./broker_credential.ts";
 import { bucketKey, formerKey, listRows, readRows } from "./buckets.ts";
+import { voidCode } from "./claimed_rows.ts";
 import {
   type Credential,
   credentialsOf,
   fits,
   newToken,
+  offered,
+  promoted,
   rotated,
   sha256,
   storedToken,
   type TokenOptions,
+  withdrawn,
 } from "./device_token.ts";
+import {
+  credentialOfKey,
+  type DeviceKey,
+  keyOfCredential,
+  keysOf,
+  placeOf,
+  storedKeys,
+  withKey,
+} from "./device_keys.ts";
+import { type DeviceInfo, infoOf } from "./device_info.ts";
+import { noteFormer } from "./former_certificates.ts";
 import { Lru } from "./lru.ts";
 import { Presence } from "./presence.ts";
+import { type Arrival, isFrom, type Registered, registrationOf, Registrations } from "./registrations.ts";
+import { keepReport, type StoredReport, storedReport } from "./stored_report.ts";
+import type { ReportPoint } from "./report_points.ts";
 
-/** A device, as the registry tells of it. */
-export interface DeviceInfo {
-  /** The device's id. */
-  readonly deviceId: string;
-  /** Its account. */
-  readonly accountId: string;
-  /** When it was added, ms since 1970. */
-  readonly createdMs: number;
-  /** When its token expires; absent: never. */
-  readonly untilMs?: number;
-  /** Until when the token before it is valid, too. */
-  readonly beforeUntilMs?: number;
-  /** When it was last heard of, within 5 minutes: at its last periodic sync at the latest. */
-  readonly seenMs?: number;
-  /** Whether it was connected when it was last heard of. */
-  readonly connected?: boolean;
-  /** What it said of itself last, and when. */
-  readonly report?: DeviceReport;
-  /** When it said so, ms since 1970. */
-  readonly reportedMs?: number;
-}
-
-/** What a device told of a verification that the cloud asked for. */
-export interface StoredReport {
-  /** The request's id. */
-  readonly request: string;
-  /** When it came, ms since 1970. */
-  readonly atMs: number;
-  /** What the device told. */
-  readonly report: Attributes;
-}
+export type { BrokerCredential } from "./broker_credential.ts";
+export type { DeviceInfo } from "./device_info.ts";
+export type { StoredReport } from "./stored_report.ts";
+export type { Arrival, Registered } from "./registrations.ts";
 
 /** Options of a {@link Registry}. */
 export interface RegistryOptions {
@@ -66,34 +59,35 @@ export interface RegistryOptions {
   readonly now: () => number;
   /** Secret randomness; default the system's. */
   readonly randomBytes?: (count: number) => Uint8Array;
-  /** How long a device is remembered, and thus let in after it was revoked elsewhere: default 10 s. */
+  /** How long a device is cached, and thus still admitted after another process revoked it: default 10 s. */
   readonly cacheMs?: number;
 }
 
 interface Known {
-  readonly identity: Identity;
+  readonly identity: Registered;
   readonly credentials: readonly Credential[];
+  /** The hash of a token that is offered. */
+  readonly next?: string;
+  readonly keys: readonly DeviceKey[];
   readonly atMs: number;
 }
 
-/** A device that was let in, and by which credential: see {@link Registry.identityOf}. */
+/** An admitted device, and its credential: see {@link Registry.identityOf}. */
 export interface Admitted extends Identity {
-  /** Which of its credentials let it in. */
+  /** The credential by which it was admitted. */
   readonly credential: string;
 }
 
-/** A device as a broker knows it. */
-export interface BrokerCredential extends Identity {
-  /** PBKDF2 with SHA-512, base64. Absent for a device that a build before this one added. */
-  readonly password?: { readonly salt: string; readonly hash: string };
-}
+const logger = new Log("registry");
 
-/** How long a token is valid after a newer one was given. */
+/** How long a token stays valid after a rotation. */
 const graceDefaultMs = 24 * 3600_000;
-/** Short: a device that was added by another process is let in soon. */
+/** A cached device younger than this is not read again for a key that it does not have. */
+const freshMs = 1_000;
+/** Short, so that a device that another process added is admitted soon. */
 const unknownMs = 2_000;
-/** Workers come in at brokers under such names. */
-function isReserved(deviceId: string): boolean {
+/** Workers log in to brokers under such names: no device may have one. */
+export function isReserved(deviceId: string): boolean {
   return deviceId.toLowerCase().startsWith("twintable-");
 }
 
@@ -105,15 +99,16 @@ export class Registry {
   readonly #cacheMs: number;
   readonly #revoked = new Set<(deviceId: string) => void>();
   readonly #presence: Presence;
-  /** Devices by account, of those that are remembered. */
+  /** Cached devices by account. */
   readonly #counts = new Map<string, number>();
   readonly #known = new Lru<string, Known>({
     // Both ids, the tokens' hashes, and the objects around them.
-    sizeOf: (deviceId, { identity, credentials }) =>
-      2 * (deviceId.length + identity.accountId.length) + 100 * credentials.length + 120,
+    sizeOf: (deviceId, { identity, credentials, keys }) =>
+      2 * (deviceId.length + identity.accountId.length) + 100 * credentials.length + 200 * keys.length + 120,
     left: (_, { identity }) => this.#count(identity.accountId, -1),
   });
-  /** Names that no device has, with when that was found: who guesses makes no work, and learns nothing from the time taken. */
+  readonly #registrations = new Registrations();
+  /** Unknown names, with the time of the look-up: guessing causes no work, and the time taken reveals nothing. */
   readonly #unknown = new Lru<string, number>({
     bytesMax: 4 * 1024 * 1024,
     sizeOf: (deviceId) => 2 * deviceId.length + 80,
@@ -134,23 +129,50 @@ export class Registry {
     else this.#counts.delete(accountId);
   }
 
-  /** How many devices are remembered, of this account or of all: about how many there are to hear what is sent to them. */
+  /** How many devices are cached, of this account or of all: about how many receive what is sent to them. */
   remembered(accountId?: string): number {
     return accountId === undefined ? this.#known.size : this.#counts.get(accountId) ?? 0;
   }
 
-  /** What is stored of a new token. */
+  /** The stored form of a new token. */
   #stored(token: string, options: TokenOptions): Attributes {
     return storedToken(token, this.#randomBytes(12), options, this.#now());
   }
 
   /**
-   * Adds a device and gives its token: 32 random bytes in base64url, which can't be had again.
+   * Adds a device and returns its token: 32 random bytes in base64url, which cannot be retrieved later.
    *
    * @param options.replace A device of this name gets a new token (and account) instead of being refused.
-   * @throws RangeError for an id that is none; SyncError `exists`, `unavailable`.
+   * @throws RangeError for an invalid id; SyncError `exists`, `unavailable`.
    */
   async add(deviceId: string, accountId: string, options: TokenOptions & { replace?: boolean } = {}): Promise<string> {
+    const token = newToken(this.#randomBytes);
+    await this.#put(deviceId, accountId, this.#stored(token, options), options.replace);
+    return token;
+  }
+
+  /** Adds a device with a certificate. @throws RangeError for an id that is none; SyncError `exists`, `unavailable` */
+  async admitNew(deviceId: string, accountId: string, key: DeviceKey): Promise<void> {
+    await this.#put(deviceId, accountId, storedKeys([key]), false);
+  }
+
+  /** What a device's row has of a token that it has made itself, or of a certificate. @internal */
+  storedFor(credential: { readonly token: string } | DeviceKey): Attributes {
+    return "token" in credential ? this.#stored(credential.token, {}) : storedKeys([credential]);
+  }
+
+  /** A device's row, also of one that is not let in yet (`claimed_rows.ts`). @internal */
+  async rowOf(deviceId: string): Promise<Item | undefined> {
+    return (await readRows(this.#table, "devices", [deviceId]))[0];
+  }
+
+  /** Somebody else has written its row. @internal */
+  forget(deviceId: string): void {
+    this.#known.delete(deviceId);
+    this.#unknown.delete(deviceId);
+  }
+
+  async #put(deviceId: string, accountId: string, stored: Attributes, replace = false): Promise<void> {
     checkId("device", deviceId);
     checkId("account", accountId);
     if (isReserved(deviceId)) {
@@ -158,48 +180,142 @@ export class Registry {
         `a device can't be named "${deviceId}": names that begin with "twintable-" are the workers'`,
       );
     }
-    const token = newToken(this.#randomBytes);
     const [hash, sort] = bucketKey("devices", deviceId), former = formerKey("devices", deviceId);
-    const item = { hash, sort, account: accountId, created: this.#now(), ...this.#stored(token, options) };
-    const condition = options.replace ? undefined : absent;
-    const [known] = await this.#table.get([former]);
-    const [result] = known && !options.replace ? [] : await this.#table.write([{ op: "put", item, condition }]);
-    if ((known && !options.replace) || result?.outcome === "refused") {
+    const item = { hash, sort, account: accountId, created: this.#now(), ...stored };
+    const condition = replace ? undefined : absent;
+    const [known, before] = await this.#table.get([former, [hash, sort]]);
+    if (replace && !await noteFormer(this.#table, before)) throw throttled();
+    const [result] = known && !replace ? [] : await this.#table.write([{ op: "put", item, condition }]);
+    if ((known && !replace) || result?.outcome === "refused") {
       throw new SyncError("exists", `there is a device "${deviceId}" already`, { hint: "revoke it first" });
     }
     if (result?.outcome !== "written") throw throttled();
-    // The new row counts from here on; a crash before this leaves one that nobody looks at.
+    // The new row counts from here on; a crash before this leaves a row that nobody reads.
     if (known) await this.#table.write([{ op: "delete", key: former }]);
-    this.#known.delete(deviceId);
-    this.#unknown.delete(deviceId);
-    // Whoever is connected came in with the old token.
+    this.forget(deviceId);
+    // Present connections used the old token.
     if (known ?? result.old) { for (const listener of this.#revoked) listener(deviceId); }
+  }
+
+  /** Writes a device's row over the one that was read. @throws SyncError `unavailable`: it was changed meanwhile, or the table */
+  async #replace(item: Item, before: Item): Promise<void> {
+    // Whatever else the row has: a rotation and a renewal at the same time are both kept, or one of them tries again.
+    const condition = all(
+      ...["token", "next", "certs"].map((name) => {
+        const value = before[name];
+        return value === undefined ? lacks(name) : equals(name, value);
+      }),
+    );
+    const [result] = await this.#table.write([{ op: "put", item, condition }]);
+    if (result?.outcome === "refused") {
+      throw new SyncError("unavailable", `"${before.sort}" was changed meanwhile: try again`, { retryable: true });
+    }
+    if (result?.outcome !== "written") throw throttled();
+    this.#known.delete(String(before.sort));
+  }
+
+  /** A device's row. @throws SyncError `not-found` */
+  async #row(deviceId: string): Promise<Item> {
+    checkId("device", deviceId);
+    const [row] = await readRows(this.#table, "devices", [deviceId]);
+    if (row && isWhole(row)) return row;
+    throw new SyncError("not-found", `there is no device "${deviceId}"`, { hint: "add it first" });
+  }
+
+  /**
+   * Lets a device in by one more certificate, beside what it has. The older ones go when this one has let it in.
+   *
+   * @param registration the one that asked for it; absent: whichever there is
+   * @throws SyncError `not-found`; `exists`: it has too many that were never used; `unavailable`
+   */
+  async certify(deviceId: string, key: DeviceKey, registration?: string): Promise<void> {
+    const row = await this.#row(deviceId);
+    if (registration !== undefined && registrationOf(row) !== registration) {
+      throw new SyncError("not-found", `"${deviceId}" is another device by now`);
+    }
+    const keys = withKey(keysOf(row), key, this.#now());
+    if (!keys) throw new SyncError("exists", `"${deviceId}" has certificates that it has not used yet`);
+    await this.#replace({ ...row, ...storedKeys(keys) }, row);
+  }
+
+  /** The certificates that let a device in, the newest last. @throws SyncError `not-found`, `unavailable` */
+  async certificates(deviceId: string): Promise<readonly DeviceKey[]> {
+    return keysOf(await this.#row(deviceId));
+  }
+
+  /**
+   * Who the device is, if the public key of a certificate that names it was issued for it. Where that is the newest, the older
+   * ones are void from now on.
+   */
+  async admitKey(deviceId: string, key: string): Promise<Admitted | undefined> {
+    let known = await this.#find(deviceId);
+    if (!known) return undefined;
+    let place = placeOf(known.keys, key, this.#now());
+    if (place < 0 && this.#now() - known.atMs > freshMs) {
+      // Issued by another process since: its device comes with it at once.
+      this.#known.delete(deviceId);
+      known = await this.#find(deviceId);
+      place = known ? placeOf(known.keys, key, this.#now()) : -1;
+    }
+    if (!known || place < 0) return undefined;
+    if (place > 0 && place === known.keys.length - 1) await this.#used(deviceId, key);
+    return { ...known.identity, credential: credentialOfKey(key) };
+  }
+
+  /** The newest key has let its device in: those before it are void. Where that can't be written, the next time. */
+  async #used(deviceId: string, key: string): Promise<void> {
+    try {
+      const row = await this.#row(deviceId), keys = keysOf(row);
+      if (keys.length > 1 && keys.at(-1)?.key === key) {
+        await this.#replace({ ...row, ...storedKeys(keys.slice(-1)) }, row);
+      }
+    } catch (error) {
+      if (!(error instanceof SyncError)) throw error;
+      logger.debug("{deviceId}: its former certificate stays for now: {reason}", { deviceId, reason: error.message });
+    }
+  }
+
+  /**
+   * Gives a device a new token, and leaves the present one valid for a while: a device in the field gets the new one in
+   * time, and is never without a valid token. If there were three, the oldest becomes invalid at once.
+   *
+   * @param options.graceMs how long the old token is valid at most; default 24 h
+   * @throws RangeError for an invalid id; SyncError `not-found`, `unavailable`
+   */
+  async rotate(deviceId: string, options: TokenOptions & { graceMs?: number } = {}): Promise<string> {
+    const { graceMs = graceDefaultMs } = options;
+    const row = await this.#row(deviceId), token = newToken(this.#randomBytes);
+    await this.#replace(rotated(row, this.#stored(token, options), this.#now() + graceMs), row);
     return token;
   }
 
   /**
-   * Gives a device another token, and leaves the one that it has valid for a while: a device in the field takes the new one
-   * when it hears of it, and is never without a valid one. Of three the oldest is void at once.
+   * Gives a device a token that is valid in addition to the present one, until it is used: then it takes that one's place. One
+   * that was offered before and not used is void.
    *
-   * @param options.graceMs how long the old token is valid at most; default 24 h
-   * @throws RangeError for an id that is none; SyncError `not-found`, `unavailable`
+   * @throws SyncError `not-found` where the device has no token; `unavailable`
+   * @internal
    */
-  async rotate(deviceId: string, options: TokenOptions & { graceMs?: number } = {}): Promise<string> {
-    const { graceMs = graceDefaultMs } = options;
-    checkId("device", deviceId);
+  async offer(deviceId: string): Promise<string> {
     const [row] = await readRows(this.#table, "devices", [deviceId]);
     if (!row || typeof row.token !== "string") {
-      throw new SyncError("not-found", `there is no device "${deviceId}"`, { hint: "add it first" });
+      throw new SyncError("not-found", `"${deviceId}" has no token that could be replaced`);
     }
     const token = newToken(this.#randomBytes);
-    const item = rotated(row, this.#stored(token, options), this.#now() + graceMs);
-    const [result] = await this.#table.write([{ op: "put", item, condition: equals("token", row.token) }]);
-    if (result?.outcome === "refused") {
-      throw new SyncError("unavailable", `"${deviceId}" was changed meanwhile: try again`, { retryable: true });
-    }
-    if (result?.outcome !== "written") throw throttled();
-    this.#known.delete(deviceId);
+    await this.#replace(offered(row, this.#stored(token, {})), row);
     return token;
+  }
+
+  /** Takes back what was offered and not used. @throws SyncError `unavailable` @internal */
+  async withdraw(deviceId: string): Promise<void> {
+    const [row] = await readRows(this.#table, "devices", [deviceId]);
+    if (row?.next !== undefined) await this.#replace(withdrawn(row), row);
+  }
+
+  /** A device has come by the token that it was offered. Where the row changed meanwhile, somebody else has seen to it. */
+  async #promote(deviceId: string, credential: string): Promise<void> {
+    const [row] = await readRows(this.#table, "devices", [deviceId]);
+    if (row?.next === credential) await this.#replace(promoted(row, this.#now()), row);
   }
 
   /** Who the device is, if the token is its own and valid. Takes the same time for a wrong one. */
@@ -208,21 +324,41 @@ export class Registry {
     return admitted && { deviceId: admitted.deviceId, accountId: admitted.accountId };
   }
 
-  /** As {@link authenticate}, with what {@link identityOf} knows the token by. */
+  /** As {@link authenticate}, with the credential for {@link identityOf}. */
   async admit(deviceId: string, token: string): Promise<Admitted | undefined> {
     const known = await this.#find(deviceId), credential = sha256(token);
     const isRight = fits(known?.credentials ?? [], credential, this.#now());
+    if (isRight && known?.next === credential) await this.#promote(deviceId, credential);
     return known && isRight ? { ...known.identity, credential } : undefined;
   }
 
-  /** Who the device is; undefined if there is none of this name, or a credential is given that is valid no more. */
+  /** Who the device is; undefined if there is none of this name, or if the given credential is no longer valid. */
   async identityOf(deviceId: string, credential?: string): Promise<Identity | undefined> {
     const known = await this.#find(deviceId);
-    if (!known || (credential !== undefined && !fits(known.credentials, credential, this.#now()))) return undefined;
+    if (!known || (credential !== undefined && !this.#isValid(known, credential))) return undefined;
     return known.identity;
   }
 
-  /** False where it was found lately that there is no device of this name. Nothing is asked. */
+  #isValid({ credentials, keys }: Known, credential: string): boolean {
+    const key = keyOfCredential(credential), now = this.#now();
+    return key === undefined ? fits(credentials, credential, now) : placeOf(keys, key, now) >= 0;
+  }
+
+  /** To be taken as a message arrives, for {@link identityAt}. Reads nothing. */
+  arrival(deviceId: string): Arrival {
+    return this.#registrations.arrival(deviceId, this.#now());
+  }
+
+  /**
+   * Who sent a message that arrived then; undefined: there is no such device, or its name was given again since. Where
+   * another process gave it again, the new device's first message may count as the old one's: the device sends it again.
+   */
+  async identityAt(deviceId: string, arrival: Arrival): Promise<Registered | undefined> {
+    const identity = (await this.#find(deviceId))?.identity;
+    return identity && isFrom(arrival, identity) ? identity : undefined;
+  }
+
+  /** False if a recent look-up found no device of this name. Reads nothing. */
   mayExist(deviceId: string): boolean {
     return isId(deviceId) && !this.#isMissed(deviceId);
   }
@@ -232,7 +368,7 @@ export class Registry {
     return missedMs !== undefined && this.#now() - missedMs < Math.min(this.#cacheMs, unknownMs);
   }
 
-  /** The account of a device that is remembered: nothing is asked. */
+  /** The account of a cached device. Reads nothing. */
   rememberedAccount(deviceId: string): string | undefined {
     return this.#known.get(deviceId)?.identity.accountId;
   }
@@ -245,56 +381,64 @@ export class Registry {
     if (this.#isMissed(deviceId)) return undefined;
     this.#unknown.delete(deviceId);
     const [item] = await readRows(this.#table, "devices", [deviceId]);
-    if (!item || typeof item.account !== "string" || typeof item.token !== "string") {
+    if (!item || !isWhole(item)) {
       this.#unknown.set(deviceId, this.#now());
       return undefined;
     }
-    const identity = { deviceId, accountId: item.account };
-    const known = { identity, credentials: credentialsOf(item), atMs: this.#now() };
+    const identity = { deviceId, accountId: String(item.account), registration: registrationOf(item) };
+    this.#registrations.read(identity);
+    const next = typeof item.next === "string" ? { next: item.next } : {};
+    const known = {
+      identity,
+      credentials: credentialsOf(item),
+      keys: keysOf(item),
+      ...next,
+      atMs: this.#now(),
+    };
     this.#known.set(deviceId, known);
-    this.#count(item.account, 1);
+    this.#count(identity.accountId, 1);
     return known;
   }
 
   /**
-   * Removes a device, and tells {@link onRevoked}'s listeners, who cut its connection. In other processes the embedded broker
-   * notices within a minute.
+   * Removes a device, and calls {@link onRevoked}'s listeners, which cut its connection. In other processes the
+   * embedded broker notices within a minute.
    *
    * @returns whether there was one.
    */
   async revoke(deviceId: string): Promise<boolean> {
-    const keys = ["devices", "seen"].flatMap((kind) => [bucketKey(kind, deviceId), formerKey(kind, deviceId)]);
-    const results = await this.#table.write(
-      [...keys, ["verified", deviceId] as const].map((key) => ({ op: "delete", key })),
-    );
+    const condition = await voidCode(this.#table, deviceId);
+    if (!condition) throw throttled();
+    const formerKeys = ["devices", "seen"].map((kind) => formerKey(kind, deviceId));
+    const others: Key[] = [...formerKeys, bucketKey("seen", deviceId), ["verified", deviceId]];
+    const results = await this.#table.write([
+      // A claim may be between two steps (`claimed_rows.ts`).
+      { op: "delete", key: bucketKey("devices", deviceId), condition },
+      ...others.map((key) => ({ op: "delete", key }) as const),
+    ]);
     this.#known.delete(deviceId);
     this.#presence.forget(deviceId);
-    // Both forms of the device's own row: while one may be there, it is not revoked.
+    // Both forms of the device's row: while one may exist, the device is not revoked.
     const [row, former] = results;
     if (row?.outcome !== "written" || former?.outcome !== "written") throw throttled();
     for (const listener of this.#revoked) listener(deviceId);
     return (row.old ?? former.old) !== undefined;
   }
 
-  /** Keeps what a device's verification has come to, in its last one's place. @throws SyncError where the table fails */
+  /** Stores the report of a device's verification, replacing the last one. @throws SyncError if the table fails */
   async keepReport(deviceId: string, request: string, report: Attributes): Promise<void> {
-    const item: Item = { hash: "verified", sort: deviceId, request, report: JSON.stringify(report), time: this.#now() };
-    const [result] = await this.#table.write([{ op: "put", item }]);
-    if (result?.outcome !== "written") throw throttled();
+    if (!await keepReport(this.#table, deviceId, { request, report, atMs: this.#now() })) throw throttled();
   }
 
-  /** What the device's last verification has come to, if it had one. */
+  /** The report of the device's last verification, if any. */
   async report(deviceId: string): Promise<StoredReport | undefined> {
-    const [item] = await this.#table.get([["verified", deviceId]]);
-    if (!item) return undefined;
-    return {
-      request: String(item.request),
-      atMs: Number(item.time),
-      report: JSON.parse(String(item.report)) as Attributes,
-    };
+    return await storedReport(this.#table, deviceId);
   }
 
-  /** Calls the listener when this registry has revoked a device, or given it another token. @returns what ends that. */
+  /**
+   * Calls the listener when this registry has revoked a device, or given it another token. @returns a function that
+   * ends that.
+   */
   onRevoked(listener: (deviceId: string) => void): () => void {
     this.#revoked.add(listener);
     return () => this.#revoked.delete(listener);
@@ -307,29 +451,35 @@ export class Registry {
     return { devices: rows.map((row, i) => infoOf(row, seen[i])), ...(next === undefined ? {} : { next }) };
   }
 
-  /** What a broker that checks tokens itself needs to know, page by page. */
+  /** The data for a broker that checks tokens itself, page by page. */
   async brokerCredentials(after?: string): Promise<{ devices: BrokerCredential[]; next?: string }> {
-    const { rows, next } = await listRows(this.#table, "devices", 200, after);
-    const devices = rows.map(({ sort, account, mosquitto }): BrokerCredential => {
-      const [salt, hash] = typeof mosquitto === "string" ? mosquitto.split("$") : [];
-      const password = salt && hash ? { password: { salt, hash } } : {};
-      return { deviceId: String(sort), accountId: String(account), ...password };
-    });
-    return { devices, ...(next === undefined ? {} : { next }) };
+    return await brokerCredentials(this.#table, this.#now(), after);
   }
 
-  /** Notes that a message of the device came; or that it came or went, where `connected` says so. See `presence.ts`. */
+  /**
+   * Notes that a message of the device arrived; or that it connected or disconnected, if `connected` says so. See
+   * `presence.ts`.
+   */
   async touch(deviceId: string, connected?: boolean, report?: DeviceReport): Promise<boolean> {
     if (connected === undefined) return await this.#presence.heard(deviceId);
     return await this.#presence.connected(deviceId, connected, report);
   }
 
-  /** Notes that a device has orders, so that whoever hears of it looks; or that it has none any more. */
+  /**
+   * What a device's reports said since then, a point for each ten minutes in which it reported; a day is kept at least.
+   *
+   * @internal
+   */
+  async points(deviceId: string, fromMs: number): Promise<ReportPoint[]> {
+    return await this.#presence.points(deviceId, fromMs);
+  }
+
+  /** Notes that a device has orders, so that a worker that hears from it checks; or that it no longer has any. */
   async expectOrders(deviceId: string, has: boolean): Promise<void> {
     await this.#presence.expectOrders(deviceId, has);
   }
 
-  /** What is known of one device; undefined if there is none of this name. Two reads. */
+  /** The description of one device; undefined if there is none of this name. Two reads. */
   async info(deviceId: string): Promise<DeviceInfo | undefined> {
     if (!isId(deviceId)) return undefined;
     const [[row], [seen]] = await Promise.all([
@@ -340,19 +490,9 @@ export class Registry {
   }
 }
 
-function infoOf(item: Item, seen: Item | undefined): DeviceInfo {
-  return {
-    deviceId: String(item.sort),
-    accountId: String(item.account),
-    createdMs: Number(item.created),
-    ...(typeof item.until === "number" ? { untilMs: item.until } : {}),
-    ...(typeof item.beforeUntil === "number" ? { beforeUntilMs: item.beforeUntil } : {}),
-    ...(typeof seen?.seen === "number" ? { seenMs: seen.seen } : {}),
-    ...(typeof seen?.connected === "boolean" ? { connected: seen.connected } : {}),
-    ...(typeof seen?.report === "string"
-      ? { report: JSON.parse(seen.report) as DeviceReport, reportedMs: Number(seen.reported) }
-      : {}),
-  };
+/** A device's row that lets somebody in. */
+function isWhole({ account, token, certs }: Item): boolean {
+  return typeof account === "string" && (typeof token === "string" || typeof certs === "string");
 }
 
 function throttled(): SyncError {

@@ -1,7 +1,7 @@
 /**
- * The cloud's service: takes what devices send, answers ({@link Answering}), and passes the table's changes on
- * ({@link StreamPassing}). It ties both to tables, registry and a {@link Publisher}, and keeps no state that matters: any
- * number may run on the same tables.
+ * The cloud's service: accepts devices' messages, answers them ({@link Answering}), and passes the table's changes on
+ * ({@link StreamPassing}). It connects both to tables, registry and a {@link Publisher}, and has no state that must
+ * survive: any number may run on the same tables.
  *
  * A bad message, record or item is counted and logged, and delays nothing but itself.
  *
@@ -10,24 +10,28 @@
 import { Log } from "../../protocol/log.ts";
 import type { Channel, FromDevice, Presence as PresenceMessage } from "../../protocol.ts";
 import type { Schema } from "../../schema/model.ts";
+import { announce } from "./announcement.ts";
 import { Answering, type AnsweringOptions } from "./answering.ts";
+import type { RenewalPort } from "./replies.ts";
 import { backoffMs } from "../../protocol/backoff.ts";
-import { pause, tableBackoff } from "./bounded.ts";
+import { pause } from "../../protocol/within.ts";
+import { tableBackoff } from "./bounded.ts";
 import { defaultPageLimits } from "./catch_up.ts";
 import { ChannelLog } from "./channel_log.ts";
+import type { Notifier } from "../notify/notifier.ts";
 import type { Bus } from "../feed/bus.ts";
 import { Orders } from "./orders.ts";
 import { Spread } from "./spread.ts";
 import { type Publisher, targetOf } from "../publishers/port.ts";
-import { Registry } from "./registry.ts";
+import { type Arrival, Registry } from "./registry.ts";
 import { noMetrics, type ServiceMetrics } from "./metrics.ts";
 import { noObserver, observedTables, type Observer } from "./observer.ts";
 import { StreamPassing } from "./passing.ts";
 import { telling } from "./telling.ts";
 import type { PageLimits } from "./snapshot.ts";
-import type { StreamRecord, Tables } from "../table/port.ts";
+import type { StreamRecord, StreamStanding, Tables } from "../table/port.ts";
 
-/** What a service is made of. */
+/** The options of a service. */
 export interface ServiceOptions {
   /** The compiled schema. */
   readonly schema: Schema;
@@ -45,21 +49,36 @@ export interface ServiceOptions {
   readonly random: () => number;
   /** Default {@link defaultPageLimits}. */
   readonly limits?: PageLimits;
-  /** How long the channel logs keep their entries: default 7 days. */
+  /** How long the channel logs retain entries: default 7 days. */
   readonly retentionMs?: number;
-  /** How much is answered at once. The rest waits in `receive`. */
+  /** How many messages are answered at once. The rest waits in `receive`. */
   readonly answering?: AnsweringOptions;
-  /** Waits; default by timers. The simulation hands in its own. */
+  /**
+   * Issues certificates to devices that ask for their next one; without it they are told that nobody does.
+   *
+   * @internal
+   */
+  readonly renewals?: RenewalPort;
+  /** Waits; default by timers. The simulation supplies its own. */
   readonly pause?: (ms: number, signal?: AbortSignal) => Promise<void>;
   /**
-   * The way to other workers; absent: this is the only one, or a handler.
+   * The connection to other workers; absent: this is the only one, or a handler.
    *
    * @internal
    */
   readonly bus?: Bus;
-  /** Told of what is done and how long it took; default: nobody. */
+  /**
+   * Whom else changes are told, as `notify` in the schema says.
+   *
+   * @internal
+   */
+  readonly notifier?: Pick<Notifier, "tells" | "select" | "append">;
+  /** Receives measurements; default: nobody. */
   readonly observer?: Observer;
-  /** Whether somebody watches where changes get: then devices are asked to say when they have them. Default: nobody. */
+  /**
+   * Whether somebody watches how far changes get: then devices are asked to report when they have them. Default:
+   * nobody.
+   */
   readonly watched?: () => boolean;
 }
 
@@ -80,7 +99,7 @@ export class CloudService {
    */
   readonly log: ChannelLog;
   /**
-   * What devices are told to do.
+   * The orders to devices.
    *
    * @internal
    */
@@ -91,7 +110,7 @@ export class CloudService {
   readonly #spread: Spread;
   readonly #metrics = noMetrics();
 
-  /** Begins nothing by itself. */
+  /** Starts nothing by itself. */
   constructor(options: ServiceOptions) {
     const { schema, now, random, retentionMs, answering, observer = noObserver } = options;
     const monotonicMs = options.monotonicMs ?? (() => performance.now());
@@ -109,9 +128,13 @@ export class CloudService {
     const spread = this.#spread = new Spread(tables.log, registry, now);
     const shared = { schema, data, log, publisher, metrics, spread, now, random, observer };
     const orders = this.orders = new Orders({ table: tables.log, registry, publisher, now, random, bus: options.bus });
-    this.#answering = new Answering({ ...shared, registry, orders, limits, monotonicMs }, answering);
+    this.#answering = new Answering(
+      { ...shared, registry, orders, limits, monotonicMs, renewals: options.renewals },
+      answering,
+    );
     this.#passing = new StreamPassing({
       ...shared,
+      notifier: options.notifier,
       pause: options.pause ?? pause,
       tells: options.watched ?? (() => false),
       identityOf: (deviceId) => registry.identityOf(deviceId),
@@ -123,9 +146,18 @@ export class CloudService {
     return { ...this.#metrics };
   }
 
+  /**
+   * How the stream is read here; undefined: not at all.
+   *
+   * @internal
+   */
+  streamStanding(): StreamStanding | undefined {
+    return this.#passing.standing();
+  }
+
   /** Handles a device's message: see {@link Answering.receive}. Never rejects. */
-  receive(deviceId: string, message: FromDevice, bytes?: number): Promise<void> {
-    return this.#answering.receive(deviceId, message, bytes);
+  receive(deviceId: string, message: FromDevice, bytes?: number, arrival?: Arrival): Promise<void> {
+    return this.#answering.receive(deviceId, message, bytes, arrival);
   }
 
   /** Answers a batch that can't be read: see {@link Answering.refuse}. Never rejects. */
@@ -134,30 +166,28 @@ export class CloudService {
   }
 
   /**
-   * Says to all devices that this worker has begun to receive: what they asked before, while nobody was subscribed, is
-   * lost. Those who wait for an answer ask again, spread over a window. Tried again until it is said, or the signal aborts.
+   * Tells all devices that this worker has started to receive: their earlier questions, while nobody was subscribed,
+   * are lost. Devices that wait for an answer ask again, spread over a window, and so does each device that knows another
+   * epoch of the table. Retries until it succeeds, or the signal aborts.
    */
   async announce(signal: AbortSignal): Promise<void> {
-    const { publisher, now, random, pause: wait = pause } = this.#options, channel = "global";
+    const { publisher, now, random, pause: wait = pause } = this.#options;
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
         await this.#spread.load();
-        const epoch = await this.log.epoch(channel), spreadMs = this.#spread.spreadMs(channel);
-        await publisher.publish("all", { type: "changes", channel, epoch, seq: 0, entries: [], time: now(), spreadMs });
-        this.#metrics.messagesPublished++;
+        await announce({ log: this.log, publisher, spread: this.#spread, metrics: this.#metrics, now });
         return;
       } catch (error) {
-        logger.warn("that this worker is back could not be said: {error}", { error });
+        logger.warn("could not announce that this worker is back: {error}", { error });
         await wait(backoffMs(attempt, random, tableBackoff), signal);
       }
     }
   }
 
   /**
-   * Asks a device to compare its database with the table; its report is kept in the registry under the request that this
-   * gives. A device that is away now never hears of it.
-   *
-   * @throws SyncError `unavailable` where the broker does not take it
+   * Asks a device to compare its database with the table; its report is stored in the registry under the returned
+   * request. A device that is not connected now never gets the request.
+   * @throws SyncError `unavailable` if the broker does not accept it
    */
   async requestVerify(deviceId: string, options: { repair: boolean; keysPerSecond?: number }): Promise<string> {
     const request = `verify/${this.#options.now()}`;
@@ -167,9 +197,8 @@ export class CloudService {
   }
 
   /**
-   * Asks a channel's devices to say where they are, at once: they do so by presence, which {@link MqttPublisher} hears.
-   *
-   * @throws SyncError `unavailable` where the broker does not take it
+   * Asks a channel's devices for their position at once: they answer by presence, which {@link MqttPublisher} receives.
+   * @throws SyncError `unavailable` if the broker does not accept it
    */
   async askWhere(channel: Channel): Promise<void> {
     const to = targetOf(channel);
@@ -179,12 +208,16 @@ export class CloudService {
     this.#metrics.messagesPublished++;
   }
 
-  /** Notes that a device came or went. Never rejects: presence is for people to look at. */
-  async presence(deviceId: string, { online, report, at }: PresenceMessage): Promise<void> {
-    // The answer to a `tell` is no news of whether the device is there: it is heard by who asked.
+  /** Notes that a device connected or disconnected. Never rejects: presence is only for people. */
+  async presence(
+    deviceId: string,
+    { online, report, at }: PresenceMessage,
+    arrival: Arrival = this.registry.arrival(deviceId),
+  ): Promise<void> {
+    // The answer to a `tell` is not a change of presence: only the asker uses it.
     if (at && !report) return;
     try {
-      if (!await this.registry.identityOf(deviceId)) return;
+      if (!await this.registry.identityAt(deviceId, arrival)) return;
       if (await this.registry.touch(deviceId, online, report)) await this.orders.deliver(deviceId);
     } catch (error) {
       logger.warn("the presence of {deviceId} could not be noted: {error}", { deviceId, error });

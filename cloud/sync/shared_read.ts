@@ -1,24 +1,28 @@
 /**
- * A read that many ask for: whoever asks gets one that **began after their question arrived**, so that nobody is told less
- * than was true then; what changes later is told them live. Questions that arrived before a read began all take that one,
- * however long they waited for their turn, and one is under way at a time. A few go at once; beyond, one a second, however
- * many ask: a whole fleet that asks for one item would otherwise meet the limit of that item (3,000 reads a second in
- * DynamoDB). Who must wait for that is not to hold a slot meanwhile: see {@link SharedRead.ready}.
+ * A read that many questions share: each question gets a read that **began after the question arrived**, so that no
+ * answer is older than its question; later changes arrive live. All questions that arrived before a read began use that
+ * read, however long they waited, and one read is under way at a time. A few reads run without delay; beyond that, one
+ * a second, however many questions there are: a whole fleet that asks for one item would otherwise reach the limit of
+ * that item (3,000 reads a second in DynamoDB). A question that waits for this must not hold a slot meanwhile: see
+ * {@link SharedRead.ready}.
  *
- * When a question arrived and when a read began is told by a counter, not by a clock: within a millisecond there are many.
+ * A counter, not a clock, orders questions and reads: many happen within a millisecond.
  *
  * @module
  */
 
-/** Reads that go at once, and how many more a second. */
+/** Reads that run without delay, and how many more a second. */
 const burst = 20, perSecond = 1;
-/** Nobody builds on an older read: far less than log entries live, or a floor counts as just raised. */
+/**
+ * The greatest age of a read that is used: far less than the lifetime of log entries, or the time for which a floor
+ * counts as just raised.
+ */
 const usableMs = 10_000;
 
 /** A point in the order of events of this process. */
 export type Moment = number;
 
-/** Gives the moment that it is. */
+/** Returns the present moment. */
 export class Moments {
   #last = 0;
 
@@ -52,14 +56,14 @@ export class SharedRead<T> {
     this.#countedMs = time.now();
   }
 
-  /** What a read gives that began after `asked`. @throws what that read throws */
+  /** The result of a read that began after `asked`. @throws the read's error */
   get(asked: Moment): Promise<T> {
     const last = this.#last;
     if (last && last.begun > asked && this.#now() - last.atMs < usableMs) return last.value;
     return this.#next ??= this.#begin();
   }
 
-  /** Undefined where {@link get} takes no longer than a read or two; else resolves when it does no longer. */
+  /** Undefined if {@link get} takes no longer than a read or two; otherwise resolves when that is true. */
   ready(asked: Moment): Promise<void> | undefined {
     if (this.#last && this.#last.begun > asked) return undefined;
     if (this.#waitMs() === 0) return undefined;
@@ -72,7 +76,7 @@ export class SharedRead<T> {
     if (waitMs > 0) await this.#pause(waitMs);
     this.#waitMs();
     this.#tokens--;
-    // From here on what is asked for must wait for another.
+    // Questions from here on must wait for another read.
     this.#next = undefined;
     const begun = this.#moments.next(), result = this.#read();
     const last = this.#last = { begun, atMs: this.#now(), value: result };
@@ -85,7 +89,7 @@ export class SharedRead<T> {
     return await result;
   }
 
-  /** Counts what has come in; how long until there is one. */
+  /** Adds the tokens that have accrued; returns how long until there is one. */
   #waitMs(): number {
     const now = this.#now();
     this.#tokens = Math.min(burst, this.#tokens + Math.max(0, now - this.#countedMs) * perSecond / 1000);

@@ -1,6 +1,6 @@
 /**
- * Snapshots: all items of one channel, page by page, with nothing kept here in between: the device brings the token of
- * the page before. Several models may stand under one hash value; each such **source** is listed once.
+ * Snapshots: all items of one channel, page by page, without state here in between: the device supplies the token of
+ * the page before. Several models may share one hash value; each such **source** is listed once.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { entryOf } from "./entries.ts";
 import { itemSizeBytes } from "../table/item_size.ts";
 import type { Query, Table } from "../table/port.ts";
 
-/** A list of items: one hash value of an index, and what the sort values begin with. */
+/** A list of items: one hash value of an index, and a prefix of the sort values. */
 export interface Source {
   readonly index: string;
   readonly hash: string;
@@ -22,7 +22,7 @@ export interface Source {
   readonly models: ReadonlySet<string>;
 }
 
-/** Limits of a page; both are passed by the last query's items at most. */
+/** Limits of a page; the last query's items may exceed both. */
 export interface PageLimits {
   /** Items of a page. */
   readonly pageItemsMax: number;
@@ -30,9 +30,9 @@ export interface PageLimits {
   readonly pageBytesMax: number;
 }
 
-/** Items that are asked of the table at once. */
+/** Items that one query asks for. */
 const queryLimit = 100;
-/** Queries a page: where most items are of other models, a page may be short or empty, and goes on at the next. */
+/** Queries a page: where most items are of other models, a page may be short or empty, and continues at the next. */
 const queriesMax = 20;
 
 /** The sources of a channel for an identity, in the schema's order. */
@@ -58,7 +58,7 @@ export function lags(schema: Schema, sources: readonly Source[]): boolean {
   return sources.some(({ index }) => !isPrimary(schema, index));
 }
 
-/** Whether the index is the table's own key. */
+/** Whether the index is the table's primary key. */
 export function isPrimary(schema: Schema, index: string): boolean {
   return index === "primary" || index === schema.primary.name;
 }
@@ -67,14 +67,14 @@ export function isPrimary(schema: Schema, index: string): boolean {
 export interface SnapshotPart {
   readonly entries: Entry[];
   readonly next?: string;
-  /** Set on the last page where an index that lags listed some of it: the device compares once more (rule C4). */
+  /** Set on the last page if an index that lags listed some of the items: the device compares once more (rule C4). */
   readonly lags?: true;
 }
 
 /**
- * One page of a channel's items, as the base table has them. Without `after` the first.
+ * One page of a channel's items, as the base table has them. Without `after`, the first.
  *
- * @returns undefined where `after` belongs to no source (the schema changed meanwhile): the snapshot has to begin anew.
+ * @returns undefined if `after` belongs to no source (the schema changed meanwhile): the snapshot has to start again.
  */
 export async function snapshotPart(
   schema: Schema,
@@ -116,9 +116,9 @@ export async function snapshotPart(
 }
 
 /**
- * A query's items of the source's models; from a secondary index by key, for its copies may be old.
+ * A query's items of the source's models; items of a secondary index are read by key, because its copies may be old.
  *
- * @returns undefined where the table refuses the token, and `fromDevice` says that a device brought it
+ * @returns undefined if the table refuses the token, and `fromDevice` says that a device brought it
  */
 export async function listed(
   schema: Schema,
@@ -136,18 +136,18 @@ export async function listed(
     const items = isPrimary(schema, source.index) ? wanted : await data.get(keys);
     return { items: keys.flatMap((key, i) => items[i] ? [{ key, item: items[i] }] : []), next: page.next };
   } catch (error) {
-    // A token that a device brought may be of another table, or made up: then the snapshot begins anew.
+    // A device's token may belong to another table, or be made up: then the snapshot starts again.
     if (fromDevice && after !== undefined && error instanceof SyncError && error.code === "invalid") return undefined;
     throw error;
   }
 }
 
-/** A token names its source by content: a position would mean another one after a change of the schema. */
+/** A token names its source by content: a position would mean another source after a change of the schema. */
 export function tokenOf({ index, hash, prefix }: Source, token: string | undefined): string {
   return JSON.stringify([index, hash, prefix, ...(token === undefined ? [] : [token])]);
 }
 
-/** Where a token goes on; undefined where it is none, or its source is no more. */
+/** Where a token continues; undefined if it is invalid, or its source no longer exists. */
 export function startOf(sources: readonly Source[], after: string): { at: number; token?: string } | undefined {
   let parts: unknown;
   try {

@@ -1,7 +1,7 @@
 /**
- * Over how long questions of many devices are to be spread: one missing entry on a shared channel is missed by all of its
- * devices, and a worker that begins to receive was missed by all who asked meanwhile. The window follows from how many
- * devices there are to ask, which is kept in the log table, because a worker that has just started has heard of none.
+ * The time over which many devices spread their questions: all devices of a shared channel miss a missing entry, and
+ * when a worker starts to receive, all devices that asked meanwhile must ask again. The window follows from the number
+ * of devices, which is stored in the log table, because a worker that has just started knows of none.
  *
  * In the log table: `fleet` / `fleet`: `{devices, time}`.
  *
@@ -11,13 +11,13 @@ import type { Channel } from "../../protocol.ts";
 import type { Table } from "../table/port.ts";
 import type { Registry } from "./registry.ts";
 
-/** A thousand devices a second: about what a worker answers where most have little to ask. */
+/** A thousand devices a second: about what a worker answers if most need little. */
 const eachMs = 1;
-/** Shorter windows are none: so few devices may ask at once. */
+/** A shorter window counts as 0: so few devices may ask at once. */
 const windowMinMs = 100;
-/** A device must not lie behind for longer; beyond, the queue says when. */
+/** A device must not lag for longer; beyond that, the queue says when to ask. */
 const windowMaxMs = 120_000;
-/** The size is kept this often, where it has grown by a quarter. */
+/** How often the size is stored, if it has grown by a quarter. */
 const keptEveryMs = 300_000;
 const changeMin = 0.25;
 
@@ -35,7 +35,7 @@ export class Spread {
     this.#now = now;
   }
 
-  /** The window for what is missing on a channel, ms; 0: asked for at once. */
+  /** The window for something missing on a channel, ms; 0: devices ask at once. */
   spreadMs(channel: Channel): number {
     if (channel.startsWith("device:")) return 0;
     if (channel.startsWith("account:")) return windowOf(this.#registry.remembered(channel.slice("account:".length)));
@@ -46,18 +46,18 @@ export class Spread {
     return Math.max(this.#kept, this.#registry.remembered());
   }
 
-  /** Reads how many devices there were. @throws SyncError where the table fails */
+  /** Reads how many devices there were. @throws SyncError if the table fails */
   async load(): Promise<void> {
     const [item] = await this.#table.get([["fleet", "fleet"]]);
     if (typeof item?.devices === "number") this.#kept = item.devices;
   }
 
-  /** Keeps how many there are, now and then. */
+  /** Stores the number of devices from time to time. */
   async keep(): Promise<void> {
     const now = this.#now(), devices = this.#registry.remembered();
     if (now - this.#keptMs < keptEveryMs) return;
     this.#keptMs = now;
-    // Only upwards: a worker that has heard of few so far must not say that there are few.
+    // Only upwards: a worker that knows only few devices so far must not store that there are few.
     if (devices - this.#kept <= Math.max(changeMin * this.#kept, windowMinMs / eachMs)) return;
     this.#kept = devices;
     await this.#table.write([{ op: "put", item: { hash: "fleet", sort: "fleet", devices, time: now } }]);

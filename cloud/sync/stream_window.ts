@@ -1,8 +1,9 @@
 /**
- * The part of the stream that is under way: batches that were read and are not checkpointed. Channels are passed on apart
- * (`channel_lanes.ts`), so that a log that is throttled holds up its own channel only; the checkpoint of each shard follows
- * its oldest batch that is not done. A batch is waited for a moment, so that what comes meanwhile is read together; where
- * some of its channels are busy from before, the others alone are waited for. All that is under way is bounded in bytes.
+ * The part of the stream that is under way: batches that were read and are not checkpointed. Channels are passed on
+ * separately (`channel_lanes.ts`), so that a throttled log holds up only its own channel; the checkpoint of each shard
+ * follows its oldest unfinished batch. The reader waits a moment for a batch, so that what arrives meanwhile is read
+ * together; if some of its channels are still busy with earlier batches, it waits only for the others. Everything under
+ * way is bounded in bytes.
  *
  *     read ─▶ channels ─▶ each in its lane ─▶ all done, and the batch before ─▶ checkpoint
  *       ▲                    │
@@ -11,7 +12,7 @@
  * @module
  */
 import type { Channel } from "../../protocol.ts";
-import type { LogKey } from "./channel_log.ts";
+import type { LogKey } from "./log_items.ts";
 import type { ChannelLanes } from "./channel_lanes.ts";
 import type { StreamBatch } from "../table/port.ts";
 
@@ -29,15 +30,15 @@ export interface WindowOptions {
 }
 
 /**
- * How long a batch is waited for: twice as long as they take usually. Where the first channel of a batch meets a throttled
- * log, all others' next changes wait for this.
+ * How long the reader waits for a batch: twice the usual duration. If the first channel of a batch meets a throttled
+ * log, the next changes of all others wait for this.
  */
 const momentMinMs = 20, momentMaxMs = 250, usualTimes = 2;
-/** How much of what is usual one batch is. */
+/** The weight of one batch in the usual duration. */
 const learning = 0.1;
-/** Bytes of the keys that are under way, about. The records themselves are let go. */
+/** The approximate bytes of the keys under way. The records themselves are released. */
 const bytesMax = 16 * 1024 * 1024;
-/** What a key takes in memory beside its text. */
+/** The memory of a key in addition to its text. */
 const keyBytes = 160;
 
 /** See the module. */
@@ -53,7 +54,7 @@ export class StreamWindow {
     this.#options = options;
   }
 
-  /** Takes a batch with its channels' keys. Resolves when the next may be read. */
+  /** Accepts a batch with its channels' keys. Resolves when the next may be read. */
   async take(batch: Position, groups: ReadonlyMap<Channel, readonly LogKey[]>, signal: AbortSignal): Promise<void> {
     const { lanes } = this.#options, { shard = "" } = batch, before = this.#last.get(shard);
     const all: Promise<boolean>[] = [], fresh: Promise<boolean>[] = [];
@@ -75,14 +76,14 @@ export class StreamWindow {
     await Promise.all(this.#running);
   }
 
-  /** The checkpoint comes after all was published, and after that of the batch before. */
+  /** The checkpoint follows after everything was published, and after the checkpoint of the batch before. */
   async #finish(
     batch: Position,
     channels: readonly Promise<boolean>[],
     before: Promise<boolean> | undefined,
   ): Promise<boolean> {
     const passed = (await Promise.all(channels)).every((one) => one);
-    // What was not passed on is not passed by: the batch comes again after a restart.
+    // The checkpoint does not skip what was not passed on: the batch comes again after a restart.
     if (before && !await before || !passed) return false;
     await this.#options.checkpoint(batch);
     return true;

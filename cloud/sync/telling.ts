@@ -1,8 +1,8 @@
 /**
- * What every answer and live message tells beside its own: by which schema the cloud made it, and, where it is of the table
- * and not of a channel, of which epoch the table is. A device of another version of the schema learns so that its changes
- * may go on, and what it must not take for an absence; a device that has not heard of a restored table learns so that this
- * answer is of another table than its rows (rules B1).
+ * Adds to every answer and live message the schema by which the cloud made it, and, if it concerns the table and not a
+ * channel, the table's epoch. From these, a device with another version of the schema learns that its changes may
+ * continue, and what it must not treat as absence; a device that does not know of a restore learns that the answer is
+ * from another table than its rows (rules B1).
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { Schema } from "../../schema/model.ts";
 import type { Publisher } from "../publishers/port.ts";
 import type { ChannelLog } from "./channel_log.ts";
 
-/** The publisher, with messages that say the schema and the epoch. */
+/** The publisher, which adds schema and epoch to messages. */
 export function telling(publisher: Publisher, { fingerprint }: Schema, log: Pick<ChannelLog, "tableEpoch">): Publisher {
   const told = async (message: FromCloud): Promise<FromCloud> => {
     switch (message.type) {

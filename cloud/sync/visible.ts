@@ -1,6 +1,6 @@
 /**
- * The table's items as a device may see them. One place decides what is a device's to see or to write, so that ingest,
- * catch-up and fan-out can't differ.
+ * The table's items as a device may see them. This is the one place that decides what a device may see or write, so
+ * that ingest, catch-up and fan-out cannot differ.
  *
  * @module
  */
@@ -12,20 +12,20 @@ import type { Item } from "../../schema/values.ts";
 
 export { comesDown, goesUp };
 
-/** The channel that an item's changes enter; undefined where the item never goes down. */
+/** The channel that an item's changes enter; undefined if the item never goes down. */
 export function downChannelOf(schema: Schema, item: Item | undefined): Channel | undefined {
   const model = item && modelOf(schema, item);
   return model && comesDown(model) ? channelOf(model, item) : undefined;
 }
 
-/** Whether there is an item, but of no model that comes down by this schema. */
+/** Whether there is an item, but of a model that does not come down by this schema. */
 export function isForeign(schema: Schema, item: Item | undefined): boolean {
   if (!item) return false;
   const model = modelOf(schema, item);
   return !model || !comesDown(model);
 }
 
-/** Why an item that is meant for devices reaches none; undefined where it reaches some, or is not meant for any. */
+/** Why an item for devices reaches none; undefined if it reaches some, or is not meant for devices. */
 export function unidentified(schema: Schema, item: Item): string | undefined {
   if (item[schema.typeField] === undefined) return `it has no ${schema.typeField}`;
   const model = modelOf(schema, item);

@@ -1,7 +1,7 @@
 /**
- * Conditions on an item: builders, and their meaning. `evaluate` is the definition; the DynamoDB adapter compiles the same
- * tree to a ConditionExpression, so nothing here may mean more than DynamoDB can say: a comparison with an absent
- * attribute, or one of another type, is false, and `not` of it therefore true.
+ * Conditions on an item: builders, and their meaning. `evaluate` is the definition; the DynamoDB adapter compiles the
+ * same tree to a ConditionExpression, so nothing here may mean more than DynamoDB can express: a comparison with an
+ * absent attribute, or one of another type, is false, and `not` of it therefore true.
  *
  * @module
  */
@@ -10,9 +10,9 @@ import type { Item, Json } from "../../schema/values.ts";
 import { jsonEquals } from "../../schema.ts";
 import { compareDecimals } from "../../schema/numbers.ts";
 
-/** True where there is an item. */
+/** True if there is an item. */
 export const exists: Condition = { kind: "exists" };
-/** True where there is none. */
+/** True if there is none. */
 export const absent: Condition = { kind: "absent" };
 
 /** The attribute is absent. */
@@ -40,7 +40,7 @@ export function greater(attribute: string, value: number | string): Condition {
   return { kind: "greater", attribute, value };
 }
 
-/** The attribute is a text that begins so. */
+/** The attribute is a text with this prefix. */
 export function beginsWith(attribute: string, prefix: string): Condition {
   return { kind: "beginsWith", attribute, prefix };
 }
@@ -50,7 +50,7 @@ export function all(...of: readonly Condition[]): Condition {
   return join("all", of);
 }
 
-/** One of them holds at least. Must not be empty. */
+/** At least one of them holds. Must not be empty. */
 export function any(...of: readonly Condition[]): Condition {
   return join("any", of);
 }
@@ -106,7 +106,7 @@ function valueOf(item: Item | undefined, attribute: string): Json | undefined {
   return item !== undefined && Object.hasOwn(item, attribute) ? item[attribute] : undefined;
 }
 
-/** The order of two values of one type; undefined where their types differ. */
+/** The order of two values of one type; undefined if their types differ. */
 function compare(value: Json, other: number | string): number | undefined {
   if (typeof other === "string") return typeof value === "string" ? compareText(value, other) : undefined;
   if (typeof value === "number") return value - other;

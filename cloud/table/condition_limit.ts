@@ -1,14 +1,14 @@
 /**
- * The one way in which a condition can be beyond a table: DynamoDB takes expressions of at most 4 KB with 300 operators.
- * Stands outside of the adapter, so that ingest can name the error without importing an adapter.
+ * The only way in which a condition can exceed a table's limits: DynamoDB takes expressions of at most 4 KB with 300
+ * operators. It is outside of the adapter, so that ingest can name the error without importing an adapter.
  *
  * @module
  */
 import { SyncError } from "../../schema/errors.ts";
 
 /**
- * Conditions that the table can't evaluate. Thrown by `Table.write` before any of its writes has begun, so that the caller
- * can put narrower conditions in place of those at `at` and write again.
+ * Conditions that the table can't evaluate. `Table.write` throws it before any of its writes has started, so that the
+ * caller can replace the conditions at `at` by narrower ones and write again.
  */
 export class ConditionTooLargeError extends SyncError {
   override name = "ConditionTooLargeError";

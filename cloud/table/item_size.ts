@@ -1,6 +1,6 @@
 /**
- * Sizes as DynamoDB counts them, so that the embedded table refuses exactly what DynamoDB would, and a fleet that begins
- * on the one can move to the other.
+ * Sizes as DynamoDB counts them, so that the embedded table refuses exactly what DynamoDB would, and a fleet can move
+ * from the one to the other.
  *
  * @module
  */
@@ -65,7 +65,7 @@ const taggedTexts: { readonly [tag: string]: (text: string) => number } = {
   $bs: base64SizeBytes,
 };
 
-/** A map that looks like a tag and is none has the size of a map. */
+/** A map that looks like a tag without being one has the size of a map. */
 function taggedSizeBytes(tag: string, value: Json): number {
   const size = Object.hasOwn(taggedTexts, tag) ? taggedTexts[tag]! : undefined;
   if (size && typeof value === "string") return size(value);
@@ -99,7 +99,7 @@ function base64SizeBytes(text: string): number {
   return Math.floor(text.length * 3 / 4) - padding;
 }
 
-/** Why DynamoDB would not take a key, as a sentence; undefined where it would. */
+/** Why DynamoDB would refuse a key, as a sentence; undefined if it would not. */
 export function keyFault(key: Key, hasSort: boolean): string | undefined {
   const [hash, sort] = key;
   if (hash === "" || (hasSort && sort === "")) return "the key is empty";
@@ -108,7 +108,7 @@ export function keyFault(key: Key, hasSort: boolean): string | undefined {
   return undefined;
 }
 
-/** Bytes of the item that came back with a write. */
+/** Bytes of the item that a write returned. */
 export function returnedBytes(result: WriteResult): number {
   const item = result.outcome === "written" ? result.old : result.outcome === "refused" ? result.current : undefined;
   return item ? itemSizeBytes(item) : 0;

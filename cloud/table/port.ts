@@ -1,18 +1,17 @@
 /**
- * The `Table` port: what the cloud half needs of a table. Two adapters: embedded (SQLite, in process) and DynamoDB. One
- * contract suite runs over both (`tests/cloud/table_contract.ts`). Items are tagged JSON, complete (keys included).
+ * The `Table` port: what the cloud half needs from a table. It has two adapters: embedded (SQLite, in process) and
+ * DynamoDB. One contract suite runs over both (`tests/cloud/table_contract.ts`). Items are tagged JSON, complete (keys
+ * included).
  *
- * The cloud uses two tables through this port: the **data table** (the application's, with a change stream) and the **log
- * table** (the channel log, its floors, the device registry, leases and stream positions; no stream).
+ * The cloud uses two tables through this port: the **data table** (the application's, with a change stream) and the
+ * **log table** (the channel log, its floors, the device registry, leases and stream positions; no stream).
  *
  * @module
  */
 import type { Key } from "../../protocol.ts";
 import type { Item, Json } from "../../schema/values.ts";
 
-/**
- * A condition on the current item. Comparisons are false where the attribute is absent or of another type.
- */
+/** A condition on the current item. Comparisons are false if the attribute is absent or of another type. */
 export type Condition =
   | { readonly kind: "exists" }
   | { readonly kind: "absent" }
@@ -24,18 +23,18 @@ export type Condition =
   | { readonly kind: "not"; readonly of: Condition };
 
 /**
- * One conditional write. Without `condition` it is unconditional. `isNew`: most likely there is no such item, and the condition
- * holds then; a table may try with that alone first, where that costs less.
+ * One conditional write. Without `condition` it is unconditional. `isNew`: there is most likely no such item, and then
+ * the condition holds; a table may first try with absence as the only condition, if that costs less.
  */
 export type Write =
   | { readonly op: "put"; readonly item: Item; readonly condition?: Condition; readonly isNew?: boolean }
   | { readonly op: "delete"; readonly key: Key; readonly condition?: Condition };
 
 /**
- * What became of a write. `old`/`current`: the item before it (written) or the one that the condition failed on.
- * `throttled`: not done, may be tried again. `late`: not begun before the deadline. `too-large`: above 400 KB.
- * `invalid`: an item or key that the table can't hold whatever its size (an empty key, a number of 39 digits, 33 levels of
- * nesting, an index's key attribute of another type). Both are final for this item and say nothing about the others.
+ * The result of a write. `old`/`current`: the item before it (written) or the item for which the condition failed.
+ * `throttled`: not done, may be tried again. `late`: not started before the deadline. `too-large`: above 400 KB.
+ * `invalid`: an item or key that the table can't hold whatever its size (an empty key, a number of 39 digits, 33 levels
+ * of nesting, an index's key attribute of another type). Both are final for this item and say nothing about the others.
  */
 export type WriteResult =
   | { readonly outcome: "written"; readonly old?: Item }
@@ -46,11 +45,11 @@ export type WriteResult =
 
 /** Lists items of one hash value in the order of their sort value (UTF-8 bytes). */
 export interface Query {
-  /** `primary` or a secondary index's name. A secondary index may lag; its items are complete all the same. */
+  /** `primary` or a secondary index's name. A secondary index may lag; its items are complete nevertheless. */
   readonly index: string;
   /** The hash value. */
   readonly hash: string;
-  /** Only sort values that begin so. */
+  /** Only sort values with this prefix. */
   readonly sortPrefix?: string;
   /** Only sort values greater than this (primary index). */
   readonly sortAfter?: string;
@@ -62,7 +61,7 @@ export interface Query {
   readonly after?: string;
 }
 
-/** A page of items; `next` is the token for the one behind it. A page may be short, even empty, with a `next`. */
+/** A page of items; `next` is the token for the next one. A page may be short, even empty, with a `next`. */
 export interface ItemPage {
   /** The page's items. */
   readonly items: readonly Item[];
@@ -72,27 +71,30 @@ export interface ItemPage {
 
 /** Bounds of {@link Table.write}. */
 export interface WriteOptions {
-  /** No write begins after it, ms. */
+  /** No write starts after it, ms. */
   readonly deadline?: number;
   /** Ends the call. */
   readonly signal?: AbortSignal;
-  /** Bytes of items that come back at most. */
+  /** The most bytes of returned items. */
   readonly returnedBytesMax?: number;
 }
 
-/** A table of items with a primary key. All methods throw `SyncError` (`unavailable`, retryable) where the table can't be reached. */
+/**
+ * A table of items with a primary key. All methods throw `SyncError` (`unavailable`, retryable) if the table can't be
+ * reached.
+ */
 export interface Table {
   /** Strongly consistent. The result is in the order of the keys; duplicates are allowed. Any number of keys. */
   get(keys: readonly Key[]): Promise<(Item | undefined)[]>;
   /**
-   * Makes each write, independently of the others, each of another key; results in their order. A write that would begin
-   * later than `deadline` (ms of the adapter's clock) is `late`. One that would begin when the items that came back by then
-   * have more than `returnedBytesMax` bytes together is `throttled`: the first never is.
+   * Makes each write, independently of the others, each of another key; results in their order. A write that would
+   * start later than `deadline` (ms of the adapter's clock) is `late`. A write that would start when the returned items
+   * already have more than `returnedBytesMax` bytes together is `throttled`: the first never is.
    */
   write(writes: readonly Write[], options?: WriteOptions): Promise<WriteResult[]>;
   /** A page of an index's items, in the order of their sort values. */
   query(query: Query): Promise<ItemPage>;
-  /** All items, in no order that means anything. */
+  /** All items, in no particular order. */
   scan(options: { limit: number; after?: string }): Promise<ItemPage>;
   /** Ends the connection; calls under way fail. */
   close(): Promise<void>;
@@ -100,42 +102,75 @@ export interface Table {
 
 /** One change of the data table, in the order of its key's changes. */
 export interface StreamRecord {
+  /** The record's number in the stream: the same whenever it is read again. */
+  readonly id?: string;
   /** The item's key. */
   readonly key: Key;
   /** The item before; absent: there was none. */
   readonly old?: Item;
   /** The item after; absent: it was removed. */
   readonly new?: Item;
-  /** The table itself removed it, because its time had come: nobody's removal. */
+  /** The table itself removed it, because it had expired: not a removal by anyone. */
   readonly expired?: true;
   /** When it was written, ms, as the stream says (in DynamoDB to the second); not every stream does. */
   readonly atMs?: number;
 }
 
-/** Records that were read together; `checkpoint` stores the position behind them, after they were handled. */
+/** Records that were read together; `checkpoint` stores the position after them, once they were handled. */
 export interface StreamBatch {
-  /** Which part of the stream this is of: its batches are checkpointed in their order. Absent: there is one part. */
+  /** The part of the stream: its batches are checkpointed in their order. Absent: there is only one part. */
   readonly shard?: string;
-  /** May be empty: what there was is unwanted, and still to be checkpointed. */
+  /** May be empty: the records were unwanted, but must still be checkpointed. */
   readonly records: readonly StreamRecord[];
-  /** Why further records could not be read, a sentence each: they delay no other. */
+  /** Why further records could not be read, a sentence each: they delay no others. */
   readonly unreadable?: readonly string[];
   /** Stores the position after these records. */
   checkpoint(): Promise<void>;
 }
 
 /**
- * The data table's change stream, read in order per key. `lost` in a batch's place says that history was trimmed before
- * it was read: every channel must begin a new epoch.
+ * The data table's change stream, read in order per key. `lost` instead of a batch says that history was trimmed before
+ * it was read: every channel must start a new epoch.
  */
 export interface ChangeStream {
-  /** Batches until the signal aborts. Waits by itself while there is nothing. A batch that is not checkpointed comes again after a restart. */
+  /**
+   * Batches until the signal aborts. Waits while there is nothing. A batch that is not checkpointed comes again after a
+   * restart.
+   */
   batches(signal: AbortSignal): AsyncIterable<StreamBatch | { readonly lost: true }>;
+  /** How the reading goes. Absent: there is nothing to tell but that it is read. */
+  standing?(): StreamStanding;
 }
 
-/** What is wanted of a stream. */
+/**
+ * How a stream is read.
+ *
+ * @internal
+ */
+export interface StreamStanding {
+  /** This process reads it: of many workers one at a time does. */
+  readonly tails: boolean;
+  /** Shards that it reads. */
+  readonly shards?: number;
+  /** The longest time between two looks at them since this was asked last, ms. */
+  readonly pollMs?: number;
+}
+
+/**
+ * What was consumed since the start, in units as the table charges them.
+ *
+ * @internal
+ */
+export interface ConsumedUnits {
+  /** Read units: 4 KB. */
+  readonly read: number;
+  /** Write units: 1 KB. */
+  readonly write: number;
+}
+
+/** Options of a stream. */
 export interface StreamOptions {
-  /** Values of the typeField whose items concern nobody: a record that has no other image may be left out. Default: none. */
+  /** Values of the typeField whose items nobody needs: a record without other images may be left out. Default: none. */
   readonly unwanted?: readonly string[];
 }
 
@@ -151,4 +186,10 @@ export interface Tables {
   readonly data: DataTable;
   /** Channel logs, registry, positions. */
   readonly log: Table;
+  /**
+   * What both have consumed. Absent where nothing is charged.
+   *
+   * @internal
+   */
+  units?(): ConsumedUnits;
 }

@@ -1,7 +1,7 @@
 /**
- * Reading many items of unknown size in bounded memory: a few at a time, and then as many as fit by the size of those that
- * were read, so that whoever has enough stops before the rest is read. A hundred items may be 39 MB; what is asked for is
- * 100 short keys.
+ * Reads many items of unknown size in bounded memory: first a few, then as many as fit by the size of those already
+ * read, so that a caller with enough can stop before the rest is read. A hundred items may be 39 MB, although the
+ * request is only 100 short keys.
  *
  * @module
  */

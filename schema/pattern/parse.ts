@@ -1,9 +1,9 @@
 /**
- * A regular expression of `validate` as a tree, read as JavaScript reads it. What one character may be (a literal, a class, an
- * escape) is not read here: JavaScript's own engine judges it, one character at a time, so classes, flags and Unicode
- * properties mean exactly what they mean there.
+ * A regular expression of `validate` as a tree, read as JavaScript reads it. This parser does not interpret what one
+ * character may be (a literal, a class, an escape): JavaScript's own engine matches it, one character at a time, so
+ * classes, flags and Unicode properties mean exactly what they mean there.
  *
- * Not readable, and refused by name: back references (matching with them is NP-hard), octal escapes, the flag `v` (its
+ * Not supported, and refused by name: back references (matching with them is NP-hard), octal escapes, the flag `v` (its
  * classes may match several characters), modifiers of flags within a group.
  *
  * @module
@@ -26,13 +26,13 @@ export type Assertion =
 /** Groups within groups; V8 has a limit of its own. */
 const depthMax = 200;
 
-/** Why an expression is not taken: the end of a sentence. */
+/** Why an expression is refused: the end of a sentence. */
 export class PatternRefused extends Error {}
 
 /**
  * The tree of an expression.
  *
- * @param source JavaScript's engine has taken it already
+ * @param source an expression that JavaScript's engine has accepted
  * @throws PatternRefused
  */
 export function parsePattern(source: string, flags: string): Node {
@@ -45,7 +45,7 @@ export function parsePattern(source: string, flags: string): Node {
 
 const ascii = 128;
 
-/** Whether a character is what an atom's text says: asked of JavaScript, and remembered for ASCII. */
+/** Whether a character matches an atom's text: JavaScript decides, and the answer is cached for ASCII. */
 function judge(atom: string, flags: string): (character: string) => boolean {
   // `s` and `i` and `u` matter to one character; a lone `^` or `$` is no atom.
   const expression = new RegExp(`^(?:${atom})$`, flags.replace("m", ""));
@@ -125,7 +125,7 @@ class Reader {
     const set = this.#take(/\[(?:\\[^]|[^\]\\])*\]/y);
     if (set) return set[0];
     const [character] = this.#take(this.#unicode ? /[^]/uy : /[^]/y)!;
-    // Alone they are literals where JavaScript took the whole: `a{`, `]`, `}`.
+    // Alone they are literals if JavaScript accepted the whole: `a{`, `]`, `}`.
     return /[{}\]]/.test(character) ? `\\${character}` : character;
   }
 

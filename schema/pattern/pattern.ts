@@ -1,15 +1,15 @@
 /**
- * Regular expressions whose time is linear in the text. JavaScript's own engine tries one way after another, and `(a+)+$`
- * has exponentially many, of which a device chooses the text. Here all ways are followed at once (Thompson's construction):
- * a step for each character and each place in the expression where one may be.
+ * Regular expressions whose time is linear in the text. JavaScript's own engine tries one path after another; `(a+)+$`
+ * has exponentially many, and a device chooses the text. This matcher follows all paths at once (Thompson's
+ * construction): one step for each character and each reachable place in the expression.
  *
  *     tree ─▶ program: character | split | jump | assertion | accept
  *     text ─▶ the set of places reached before each character
  *
- * What follows (`(?=…)`) or precedes a place is worked out for all places at once, by a run of the inner expression over the
- * whole text: backwards for what follows. So nothing is ever tried twice.
+ * Lookahead (`(?=…)`) and lookbehind are computed for all places at once, by one run of the inner expression over the
+ * whole text, backwards for lookahead. So nothing is ever tried twice.
  *
- * Guarantee: `test` answers as `RegExp.prototype.test` does, or says that the text is too dear, after
+ * Guarantee: `test` answers as `RegExp.prototype.test` does, or reports that the text is too expensive, after
  * {@link stepsMax} steps: some 60 ms.
  *
  * @module
@@ -40,7 +40,7 @@ type Characters = ArrayLike<string>;
 
 class TooDear extends Error {}
 
-/** What tests have taken, added up. */
+/** The total cost of tests. */
 export interface Effort {
   steps: number;
 }
@@ -51,7 +51,7 @@ export class Pattern {
   readonly #native: RegExp | undefined;
   readonly #unicode: boolean;
 
-  /** @throws SyntaxError for what is no expression; PatternRefused */
+  /** @throws SyntaxError for an invalid expression; PatternRefused */
   constructor(source: string, flags: string) {
     const native = new RegExp(source, flags), tree = parsePattern(source, flags);
     this.#unicode = flags.includes("u");
@@ -59,7 +59,7 @@ export class Pattern {
     this.#native = isPlain(tree) ? native : undefined;
   }
 
-  /** Whether the text, or a part of it, matches; undefined: finding out is too dear. Adds its steps to the effort. */
+  /** Whether the text, or a part of it, matches; undefined: too expensive to tell. Adds its steps to the effort. */
   test(text: string, effort: Effort = { steps: 0 }): boolean | undefined {
     if (this.#native) return this.#native.test(text);
     const characters = this.#unicode && /[\ud800-\udfff]/.test(text) ? Array.from(text) : text;
@@ -75,7 +75,10 @@ export class Pattern {
   }
 }
 
-/** From the text's begin, and one quantifier at most has a choice: JavaScript's engine is linear in that, and fastest. */
+/**
+ * Anchored at the text's start, with at most one quantifier that has a choice: here JavaScript's engine is linear, and
+ * fastest.
+ */
 function isPlain(tree: Node): boolean {
   const [first, ...rest] = tree.kind === "sequence" ? tree.parts : [tree];
   if (first?.kind !== "start" || first.lines) return false;
@@ -87,7 +90,10 @@ function isPlain(tree: Node): boolean {
   });
 }
 
-/** What the programs of one expression share: their size, and the inner ones, each compiled once however often it is repeated. */
+/**
+ * State that the programs of one expression share: their total size, and the inner programs, each compiled once however
+ * often it is repeated.
+ */
 interface Compiled {
   instructions: number;
   readonly looks: Map<Node, Program>;
@@ -123,7 +129,7 @@ function compile(tree: Node, backwards: boolean, shared: Compiled): Program {
       case "repeat":
         return repeat(node);
       case "look": {
-        // What follows a place is found from the text's end, what precedes it from its begin.
+        // Lookahead runs from the text's end, lookbehind from its start.
         const inner = shared.looks.get(node) ?? compile(node.at, node.ahead, shared);
         shared.looks.set(node, inner);
         return void put({ op: "assert", assertion: node, inner });
@@ -166,16 +172,19 @@ class Run {
 
   constructor(readonly text: Characters) {}
 
-  /** Whether the program matches from any place on. */
+  /** Whether the program matches, starting at any place. */
   accepts(program: Program): boolean {
     return this.#follow(program, () => true);
   }
 
-  /** Runs a program that may begin at every place, calling back at each place where it ends, until that says so. */
+  /**
+   * Runs a program that may start at every place, and calls back at each place where it ends, until the callback stops
+   * it.
+   */
   #follow({ code, backwards }: Program, accepted: (place: number) => boolean): boolean {
     const marks = new Int32Array(code.length).fill(-1), stack: number[] = [];
     let reached: number[] = [], next: number[] = [];
-    /** Adds an instruction and what it leads to without a character; true: one of them is the end. */
+    /** Adds an instruction and all that it reaches without a character; true if one of them is the end. */
     const add = (list: number[], from: number, place: number): boolean => {
       let isEnd = false;
       stack.push(from);

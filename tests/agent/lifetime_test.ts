@@ -64,6 +64,22 @@ Deno.test("lifetime: a link to the database, also one to a file that is still to
   assert.equal(agent.status().device, "dev-1");
 });
 
+Deno.test("lifetime: a database with a second name by a hard link is refused, and left as it is", async () => {
+  using dir = folder();
+  const path = `${dir.path}/device.db`;
+  await (await open(path)).close();
+  Deno.linkSync(path, `${dir.path}/hard.db`);
+  for (const name of ["device.db", "hard.db"]) {
+    await assert.rejects(
+      open(`${dir.path}/${name}`),
+      (e) => e instanceof SyncError && e.code === "in-use" && /has 2 names \(hard links\)/.test(e.message),
+    );
+  }
+  Deno.removeSync(`${dir.path}/hard.db`);
+  await using agent = await open(path);
+  assert.equal(agent.status().device, "dev-1");
+});
+
 for (
   const [what, change] of [
     ["replaced", (path: string) => (writeFileSync(`${path}.new`, ""), renameSync(`${path}.new`, path))],
@@ -150,6 +166,22 @@ Deno.test("lifetime: who waits while the agent is closed is told, and nothing is
   // Timers that were not taken back would fire here, and end this process.
   await new Promise((resolve) => setTimeout(resolve, 60));
   assert.equal(await agent.closed, undefined);
+});
+
+Deno.test("lifetime: a wait may be as long as anybody says, and what is no time is refused", async () => {
+  const agent = await open(":memory:");
+  agent.model("Setting").create({ name: "a" });
+  for (const timeoutMs of [NaN, -1]) {
+    await assert.rejects(() => agent.flush({ timeoutMs }), { name: "RangeError", message: /0 or more is required/ });
+  }
+  await assert.rejects(() => agent.flush({ timeoutMs: 0 }), { code: "timeout" });
+  // A timer of such a time would go off in a millisecond.
+  const waits = [2 ** 31, 1e15, Infinity].map((timeoutMs) =>
+    agent.flush({ timeoutMs }).catch((error: unknown) => error)
+  );
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  await agent.close();
+  for (const wait of waits) assert.ok(isClosed(await soon(wait)));
 });
 
 Deno.test("lifetime: after the close every call says closed, also on what was taken before", async () => {

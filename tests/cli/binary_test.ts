@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { compileArguments, compileOptions, targets } from "../../build/compile.ts";
 import { packagesOf } from "../../build/notices.ts";
-import { binary, procMissing, Program } from "../support/process.ts";
+import { binary, complaintsOf, procMissing, Program } from "../support/process.ts";
 import { count, query } from "../support/sql.ts";
 import { noted } from "../support/tools.ts";
 import { TempDir } from "../support/temp_dir.ts";
@@ -97,7 +97,7 @@ Deno.test({
 
     first.kill("SIGKILL");
     await first.status;
-    assert.equal(await firstComplaint, "");
+    assert.equal(complaintsOf(await firstComplaint), "");
     query(path, "INSERT INTO Event(message) VALUES ('while it was dead'), ('and another')");
     const second = start();
     const complaint = new Response(second.stderr).text();
@@ -106,7 +106,7 @@ Deno.test({
     await until("nothing waits", async () => (await statusOf(path))?.outbox === 0);
     second.kill("SIGTERM");
     assert.equal((await second.status).code, 0);
-    assert.equal(await complaint, "");
+    assert.equal(complaintsOf(await complaint), "");
     assert.equal((await statusOf(path))?.connected, false);
   },
 });

@@ -61,8 +61,8 @@ test(
       'created the table "notes.log"',
       'items of the table "notes.log" now expire by "expires"',
     ]]);
-    assert.deepEqual(await command("create"), { code: 0, stdout: "everything was there already\n", stderr: "" });
-    assert.deepEqual(await command("check"), { code: 0, stdout: "the tables are as the schema wants\n", stderr: "" });
+    assert.deepEqual(await command("create"), { code: 0, stdout: "everything exists already\n", stderr: "" });
+    assert.deepEqual(await command("check"), { code: 0, stdout: "the tables match the schema\n", stderr: "" });
     const wrong = await command("drop");
     assert.deepEqual([wrong.code, wrong.stdout], [2, ""]);
     const nowhere = table.replace(encodeURIComponent(endpoint), "http://127.0.0.1:1");

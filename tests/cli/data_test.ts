@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { csvRows, readCsv, valueOf } from "../../cli/data/csv.ts";
 import { readJsonLines } from "../../cli/data/jsonl.ts";
-import { durationText } from "../../cli/data/progress.ts";
+import { durationText } from "../../protocol/duration_text.ts";
 import type { Plain } from "../../cli/data/side.ts";
 import { pairsOf } from "../../cli/data.ts";
 import { openAgent } from "../../agent/open.ts";

@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { compileArguments, compileOptions } from "../../build/compile.ts";
 import { deviceCommands } from "../../cli/device_commands.ts";
-import { binary, Program } from "../support/process.ts";
+import { binary, complaintsOf, Program } from "../support/process.ts";
 import { count, query } from "../support/sql.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
@@ -75,7 +75,7 @@ class DeviceProgram {
       async stop() {
         child.kill("SIGTERM");
         const { code } = await child.status;
-        assert.equal(await said, "");
+        assert.equal(complaintsOf(await said), "");
         assert.equal(code, 0);
       },
     };
@@ -161,13 +161,20 @@ Deno.test("device commands: each works with the binary's permissions, as an unpr
   await until("what was put back is acknowledged", async () => (await status()).outbox === 0, 60_000);
   await agent.stop();
   assert.match(await device.ok("restore", "--from", copy, ...db, "--force"), /restored/);
-  assert.match(await device.ok("reset", ...db, "--force"), /rows are kept/);
+  assert.match(await device.ok("reset", ...db, "--force"), /its rows stay/);
   assert.match(await device.ok("restore", "--from", copy, ...db, "--force"), /restored/);
   assert.ok(holds(path, "Pier 3") && holds(path, "deleted long ago"));
   assert.match(await device.ok("reset", ...db, "--rows", "--force"), /is empty/);
   for (const text of ["Pier 3", "deleted long ago"]) {
     assert.equal(holds(path, text), false, `"${text}" is left in the file`);
   }
+  const password = folder.file("password"), key = folder.file("d-2-key.pem");
+  const code = (await run("device", "claim-code", "d-2", "--account", "a-1", "--table", table)).stdout.trim();
+  const claim = ["claim", code, "--device", "d-2", "--cloud", url!, "--password-file", password];
+  assert.match(await device.ok(...claim), /password: the credentials of d-2/);
+  assert.match(await device.ok(...claim), /nothing is claimed/);
+  assert.match(await device.ok("csr", "d-2", "--key", key), /^-----BEGIN CERTIFICATE REQUEST-----/);
+  for (const file of [password, key]) assert.equal(Deno.statSync(file).mode! & 0o777, 0o600);
   // Encryption needs native code, which these permissions forbid: tests/cli/encryption_test.ts has it with them.
   const native = await device.run("key", "rotate", ...db, "--key-file", schema, "--new-key-file", schema);
   assert.equal(native.code, 1);

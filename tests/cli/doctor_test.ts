@@ -74,8 +74,13 @@ Deno.test("doctor: the cloud's API and tables", async () => {
     "cloud",
     "clock",
     "token",
+    "schema",
     "table",
   ]);
+  assert.match(well.stdout, /^ok +schema +version \S+, in the cloud as here/m);
+  const other = await run("doctor", "--cloud", url!, "--token", "secret", "--schema", writeSchema(dir.path));
+  assert.equal(other.code, 1);
+  assert.match(other.stdout, /^WRONG +schema +the cloud has version \S+, another than the one here/m);
   assert.match((await run("doctor", "--cloud", url!)).stdout, /^WRONG +token +the API refuses it \(401\)/m);
   assert.match((await run("doctor", "--cloud", "http://127.0.0.1:1")).stdout, /^WRONG +cloud .*can't be reached/m);
   const none = await run("doctor", "--table", `embedded:${dir.file("none.db")}`, "--schema", example);
@@ -102,6 +107,31 @@ Deno.test("tail: what comes, what is sent and what is refused, as it happens; st
   device.tap.mend();
   await tail.printed(/"kind":"sent"/);
   for (const line of tail.stdout.trim().split("\n")) assert.ok(JSON.parse(line).at);
+});
+
+Deno.test("tail: of the cloud, who writes what, which devices come and go, and what is missing while it was away", async () => {
+  using dir = new TempDir();
+  await using cloud = await openTestCloud();
+  const port = await cloud.cloud.serveHttp({ token: "secret" }), url = `http://127.0.0.1:${port}`;
+  const token = dir.file("token");
+  await Deno.writeTextFile(token, "secret\n");
+  await using tail = new Program(["tail", "--cloud", url, "--token-file", token, "--model", "Setting"]);
+  await using json = new Program(["tail", "--cloud", url, "--token-file", token, "--device", "dev-1", "--json"]);
+  await tail.printed(/· connected/);
+  await json.printed(/"type":"link"/);
+  await using device = await openDevice(dir, cloud);
+  await tail.printed(/· dev-1 is connected/);
+  device.exec("INSERT INTO Setting(name, value) VALUES ('up', 1)");
+  await tail.printed(/dev-1 → table {2}put Setting \S*up/);
+  await cloud.put("Setting", { name: "down", value: 5 }, { deviceId: "dev-1", accountId: "acme" });
+  await tail.printed(/cloud → table {2}put Setting \S*down/);
+  await json.printed(/"model":"Setting".*"by":"dev-1"/);
+  for (const line of json.stdout.trim().split("\n")) assert.ok(JSON.parse(line).at);
+  await device.agent.close();
+  await tail.printed(/· dev-1 is gone/);
+  assert.equal((await tail.stop("SIGINT")).code, 0, tail.stderr);
+  assert.match((await run("tail", "--cloud", url, "--token", "wrong")).stderr, /bearer token/);
+  assert.match((await run("tail", "--cloud", url, "--db", "x")).stderr, /either --db or --cloud/);
 });
 
 Deno.test("completions: bash completes commands, actions and flags; zsh and fish get a script, too", {

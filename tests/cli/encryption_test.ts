@@ -102,11 +102,13 @@ Deno.test({
       assert.equal(code, 1);
       assert.match(
         stderr,
-        wrong.length ? /^twintable: the key does not open ".*\n$/ : /^twintable: .* is not a device database\n$/,
+        wrong.length
+          ? /^twintable(-ffi)?: the key does not open ".*\n$/
+          : /^twintable(-ffi)?: .* is not a device database\n$/,
       );
     }
     const refused = await run("restore", "--from", copy, ...db, "--force", "--key-file", newKeyFile, ...library);
-    assert.match(refused.stderr, /^twintable: the key does not open .*\n$/);
+    assert.match(refused.stderr, /^twintable(-ffi)?: the key does not open .*\n$/);
     assert.equal([...Deno.readDirSync(dir.path)].some(({ name }) => name.includes("damaged")), false);
 
     assert.match(await ok("restore", "--from", copy, ...db, "--force", ...own), /restored/);

@@ -27,8 +27,9 @@ Deno.test("cli: backup, restore and reset do what they say, and refuse what woul
   }
   const refused: [args: string[], line: RegExp][] = [
     [["backup", "--db", db, "--to", copy], /copy\.db exists/],
+    [["backup", "--db", db, "--to", dir.path], /is a folder: name a file in it/],
     [["backup", "--db", dir.file("none.db"), "--to", dir.file("x.db")], /none\.db does not exist/],
-    [["restore", "--from", copy, "--db", db], /device\.db exists: --force writes over it/],
+    [["restore", "--from", copy, "--db", db], /device\.db exists: --force overwrites it/],
     [["restore", "--from", dir.file("none.db"), "--db", db, "--force"], /none\.db does not exist/],
     [["reset", "--db", db], /1 changes that the cloud does not have/],
     [["reset", "--db", `${db}.lease`], /is not a device database/],
@@ -42,7 +43,7 @@ Deno.test("cli: backup, restore and reset do what they say, and refuse what woul
   assert.deepEqual([...Deno.readDirSync(dir.path)].filter((entry) => entry.name.includes(".part")), []);
 
   const over = await run("restore", "--from", copy, "--db", db, "--force");
-  assert.match(over.stdout, /takes a snapshot; changes not sent in the file that was written over: 1$/m, over.stderr);
+  assert.match(over.stdout, /takes a snapshot; unsent changes in the overwritten file: 1$/m, over.stderr);
   Deno.writeTextFileSync(db, "no database\n".repeat(1000));
   const repaired = await run("restore", "--from", copy, "--db", db, "--force");
   assert.match(
@@ -68,7 +69,7 @@ withShell("cli: an agent says at its start what somebody had dropped from the fi
   // Nobody listens on port 1 of the loopback interface.
   await using agent = new Program(["agent", ...args, "--mqtt", "mqtt://127.0.0.1:1"]);
   await agent.printed(
-    /agent d-1: made anew what somebody had dropped or altered: _sync_Setting\.insert$/m,
+    /agent d-1: recreated what somebody had dropped or altered: _sync_Setting\.insert$/m,
   );
   await shell(path, "INSERT INTO Setting(name, value) VALUES ('a', 1)");
   assert.equal(await shell(path, "SELECT count(*) FROM _outbox"), "1");

@@ -4,7 +4,9 @@ import { openAgent } from "../../mod.ts";
 import { schema } from "../../examples/schema.ts";
 import { connect } from "../support/sql.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { tooOld } from "../../cli/all_commands.ts";
+import { everything, tooOld } from "../../cli/all_commands.ts";
+import { deviceCommands } from "../../cli/device_commands.ts";
+import { cloudCommands } from "../../cli/device_program.ts";
 import { example, type Finished, run } from "./run.ts";
 
 /** One line on stderr, nothing that looks like a stack trace. */
@@ -191,4 +193,9 @@ Deno.test("cli: the cloud's commands are refused to a Deno that is too old, by i
   for (const version of ["1.46.3", "2.0.0", "2.6.8", "2.7.14"]) {
     assert.match(tooOld(version)!, new RegExp(`2\\.8 .* ${version}`));
   }
+});
+
+Deno.test("cli: a device's program says of each command that it lacks where that is", () => {
+  const lacking = Object.keys(everything.commands).filter((name) => !(name in deviceCommands));
+  assert.deepEqual(lacking, cloudCommands);
 });

@@ -276,11 +276,11 @@ Deno.test("cli: schema onboard says table by table what a first start does, row 
   assert.equal(code, 0, stderr);
   assert.deepEqual(stdout.trimEnd().split("\n"), [
     "Reading: rebuilt with its 2 rows; 2 wait to be sent",
-    "  mine: no field's; its 1 values are kept in _sync_kept",
+    "  mine: of no field; its 1 values move to _sync_kept",
     "  id: new rows get an id by the schema; what the counter gave is _id now (last_insert_rowid())",
     "  value: an INSERT that leaves it out is refused from now on; give the field a default",
     "Setting: a new, empty table",
-    "Log: no model's, left alone",
+    "Log: of no model, left alone",
   ]);
   assert.deepEqual(Deno.readFileSync(path), before);
   change(`INSERT INTO Reading(at, value) VALUES ('02.01.2026', 3), ('2026-01-02 03:04', 4), (1700000000, 5);
@@ -297,7 +297,7 @@ Deno.test("cli: schema onboard says table by table what a first start does, row 
     '{"at": {"zone": "Europe/Berlin", "unit": "s"}}}}, or change these rows first.',
     "REFUSED: Setting is a view, not a table",
     "  Nothing was changed. Rename it.",
-    "Log: no model's, left alone",
+    "Log: of no model, left alone",
   ]);
   assert.deepEqual(Deno.readFileSync(path), changed);
   assert.equal((await run(...plan.slice(0, 4))).code, 2);

@@ -1,9 +1,13 @@
 /** Secrets on the command line: from files and standard input, never in the clear to another machine, never told again. */
 import assert from "node:assert/strict";
-import { checkSecretTravel } from "../../cli/secret.ts";
+import { checkSecretTravel, hasSecret, secretOf } from "../../cli/secret.ts";
 import { durationOf } from "../../cli/duration.ts";
 import { withoutSecrets } from "../../protocol/log.ts";
+import { everything } from "../../cli/all_commands.ts";
+import type { Flag } from "../../cli/args.ts";
+import { readHandlerConfig } from "../../cloud/handler_config.ts";
 import { runMod, runModWith } from "../support/mod.ts";
+import { TempDir } from "../support/temp_dir.ts";
 
 Deno.test("secrets: a password goes over mqtt:// to this machine alone, unless that is asked for", () => {
   for (
@@ -121,4 +125,110 @@ Deno.test("secrets: device add, rotate and list tell of a token's end, and no de
   assert.equal((await device("rotate", "d2")).code, 1);
   assert.equal((await device("add", "d3", "--account", "a", "--expires", "soon")).code, 2);
   await Deno.remove(dir, { recursive: true });
+});
+
+/** What values without a secret are called in help texts. A new one is added here, or is a secret's. */
+const plainValues = new Set([
+  ...["FILE", "DIR", "URL", "ADDRESS", "ID", "NAME", "N", "NUMBER", "TEXT", "TIME", "MODE", "FORM", "U", "M", "M,…"],
+  ...["MODEL", "REGION"],
+]);
+const secretName = /pass|secret|token|credential|code|claim|\bkey|auth|pin\b/i;
+
+Deno.test("secrets: each that a command takes can be read from a file, and whoever adds one has to say that it is one", async () => {
+  let found = 0;
+  for (const [command, { load }] of Object.entries(everything.commands)) {
+    const { flags } = await load() as { flags: Readonly<Record<string, Flag>> };
+    for (const [name, flag] of Object.entries(flags)) {
+      if (flag.type !== "string") continue;
+      const where = `${command} --${name} ${flag.value}`;
+      // A file may hold a secret, and what stands on the command line is its name.
+      const isPath = flag.value === "FILE" || flag.value === "DIR";
+      if (!flag.secret) {
+        assert.ok(plainValues.has(flag.value), `${where}: a secret (secretFlags), or a value for plainValues here?`);
+        assert.ok(isPath || !secretName.test(name), `${where} looks like a secret: declare it with secretFlags`);
+        continue;
+      }
+      found++;
+      const sibling = flags[`${name}-file`];
+      assert.ok(sibling?.type === "string" && sibling.value === "FILE", `${where} has no --${name}-file`);
+      assert.match(flag.summary, /visible in the process list/);
+    }
+  }
+  assert.ok(found >= 8, `${found}`);
+});
+
+Deno.test("secrets: each variable of the handler that holds one has a _FILE in its place", async () => {
+  using dir = new TempDir();
+  const file = (name: string, text: string) => {
+    Deno.writeTextFileSync(dir.file(name), text);
+    return dir.file(name);
+  };
+  const model = {
+    pk: { type: "string", value: "m#${id}" },
+    sk: { type: "string", value: "m" },
+    id: { type: "string" },
+  };
+  const schema = { version: "1", indexes: { primary: { hash: "pk", sort: "sk" } }, models: { M: model } };
+  const base = { TWINTABLE_SCHEMA: file("s.json", JSON.stringify(schema)), TWINTABLE_TABLE: "dynamodb://t" };
+  const asked = new Set<string>();
+  const read = (values: Record<string, string>) =>
+    readHandlerConfig((name) => {
+      asked.add(name);
+      return ({ ...base, ...values } as Record<string, string>)[name];
+    });
+  const notify = "0123456789abcdef fedcba9876543210";
+  const config = await read({
+    TWINTABLE_TOKEN_FILE: file("token", "a token of ours\n"),
+    TWINTABLE_PUBLISHER_FILE: file("publisher", "mqtts://u:hush@host\n"),
+    TWINTABLE_NOTIFY_SECRET_FILE: file("notify", notify.replace(" ", "\n")),
+  });
+  const plain = await read({
+    TWINTABLE_TOKEN: "a token of ours",
+    TWINTABLE_PUBLISHER: "mqtts://u:hush@host",
+    TWINTABLE_NOTIFY_SECRET: notify,
+  });
+  assert.deepEqual([config.tokens(), config.publisher, config.notifySecrets], [
+    ...[plain.tokens(), plain.publisher, plain.notifySecrets],
+  ]);
+  await assert.rejects(read({ TWINTABLE_TOKEN: "x", TWINTABLE_TOKEN_FILE: dir.file("token") }), /one too many/);
+  await assert.rejects(read({ TWINTABLE_TOKEN_FILE: file("empty", "\n") }), /TWINTABLE_TOKEN_FILE: .* is empty/);
+  await assert.rejects(read({ TWINTABLE_TOKEN_FILE: dir.file("none") }), /TWINTABLE_TOKEN_FILE: .* can't be read/);
+  // Whoever adds a variable says here that it holds no secret, or gives it a _FILE. TOKENS may be a file's name itself.
+  const withoutSecret = ["SCHEMA", "TABLE", "TOKENS", "PREFIX", "PAYLOAD_BYTES_MAX", "RETENTION_HOURS", "AUDIT_DAYS"];
+  withoutSecret.push("STREAM_TIMEOUT_MS", "MQTT_VERSION", "MQTT_CA", "MQTT_CERT", "MQTT_KEY");
+  for (const name of asked) {
+    const own = name.replace(/^TWINTABLE_|_FILE$/g, "");
+    if (!withoutSecret.includes(own)) assert.ok(asked.has(`TWINTABLE_${own}_FILE`), `${name} has no ${name}_FILE`);
+  }
+  assert.ok(asked.size > 12);
+});
+
+Deno.test("secrets: a password in the broker's URL is refused, since it would stand on the command line", async () => {
+  const args = ["--db", "/nonexistent.db", "--schema", "s", "--device", "d", "--account", "a"];
+  const { code, stderr } = await runMod("agent", ...args, "--mqtt", "mqtts://user:hunter2@127.0.0.1");
+  assert.deepEqual([code, stderr.includes("hunter2"), /--password-file/.test(stderr)], [2, false, true], stderr);
+});
+
+Deno.test("secrets: without flags the environment gives one, where the program may read it", async () => {
+  using dir = new TempDir();
+  const file = dir.file("token");
+  await Deno.writeTextFile(file, "of the file\n");
+  const before = Deno.env.get("TWINTABLE_TOKEN");
+  Deno.env.set("TWINTABLE_TOKEN", "of the environment");
+  try {
+    assert.deepEqual([hasSecret({}, "token"), await secretOf({}, "token")], [true, "of the environment"]);
+    assert.equal(await secretOf({ token: "of the flag" }, "token"), "of the flag");
+    assert.equal(await secretOf({ "token-file": file }, "token"), "of the file");
+    assert.deepEqual([hasSecret({}, "claim"), await secretOf({}, "claim")], [false, undefined]);
+    // A program that is compiled without the permission goes on without it.
+    const module = JSON.stringify(new URL("../../cli/secret.ts", import.meta.url).href);
+    const script = dir.file("script.ts");
+    await Deno.writeTextFile(script, `import { secretOf } from ${module}; console.log(await secretOf({}, "token"));`);
+    const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "--no-check", "--no-prompt", "--allow-read", script],
+    }).output();
+    assert.equal(new TextDecoder().decode(stdout).trim(), "undefined", new TextDecoder().decode(stderr));
+  } finally {
+    before === undefined ? Deno.env.delete("TWINTABLE_TOKEN") : Deno.env.set("TWINTABLE_TOKEN", before);
+  }
 });

@@ -49,13 +49,13 @@ Deno.test("live: a flood of changes is counted, not shown, and the bottom line s
   let now = 0, shown = "";
   const screen = { isTerminal: true, write: (text: string) => void (shown += text) };
   const live = new Live(screen, () => now);
-  live.bottom("totals");
+  live.bottom(["totals"]);
   for (let n = 0; n < 1000; n++) live.change(`change ${n}`);
   assert.equal(shown.match(/change \d+\n/g)?.length, 8);
   now += 10_000;
   live.change("later");
-  assert.match(shown, /… and 992 more\n/);
-  assert.ok(shown.endsWith("later\ntotals"), JSON.stringify(shown.slice(-40)));
+  assert.match(shown, /… and 992 changes\n/);
+  assert.ok(shown.endsWith("later\n  totals"), JSON.stringify(shown.slice(-40)));
 });
 
 Deno.test("demo device: measures this machine, and tells a crossing once in each direction", () => {

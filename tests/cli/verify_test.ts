@@ -11,6 +11,10 @@ import { query, shell } from "../support/sql.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { openTestCloud } from "../support/test_cloud.ts";
 import { until } from "../support/until.ts";
+import { byAgent } from "../../cli/verify.ts";
+import { openDatabase } from "../../agent/sqlite/driver.ts";
+import { newReport } from "../../agent/verify/report.ts";
+import { VerifyProgress } from "../../cli/verify_progress.ts";
 import { run } from "./run.ts";
 import { testWith } from "../support/tools.ts";
 
@@ -109,7 +113,9 @@ withShell("cli: verify asks devices from the cloud, and says which are not conne
   device.exec("INSERT INTO Setting(name, value) VALUES ('a', 1)");
   await device.settle();
   await behind(device.path, "UPDATE Setting SET value = 7");
-  const api = ["--cloud", `http://127.0.0.1:${port}`, "--token", "t"];
+  Deno.writeTextFileSync(dir.file("token"), "t\n", { mode: 0o600 });
+  Deno.writeTextFileSync(dir.file("wrong"), "a-wrong-token\n", { mode: 0o600 });
+  const url = `http://127.0.0.1:${port}`, api = ["--cloud", url, "--token-file", dir.file("token")];
   const one = await run("verify", ...api, "--device", "dev-1", "--repair");
   assert.equal(one.code, 0, one.stdout + one.stderr);
   assert.match(one.stdout, /dev-1: Setting: differs: .*\(1 mended\): \{"name":"a"\}\n/);
@@ -119,7 +125,10 @@ withShell("cli: verify asks devices from the cloud, and says which are not conne
   assert.deepEqual([reports.away, reports["dev-1"].differences], [null, 0]);
   const cases: [args: string[], code: number, line: RegExp][] = [
     [[...api, "--device", "nobody"], 1, /no device "nobody"/],
-    [[...api.slice(0, 2), "--token", "wrong", "--all"], 1, /bearer token/],
+    [["--cloud", url, "--token", "wrong", "--all"], 1, /bearer token/],
+    [["--cloud", url, "--token-file", dir.file("wrong"), "--all"], 1, /^(?![^]*a-wrong-token)[^]*bearer token/],
+    [["--cloud", url, "--token-file", dir.file("none"), "--all"], 1, /--token-file: .*none/],
+    [[...api, "--token", "t", "--all"], 2, /--token or --token-file/],
     [["--cloud", "http://127.0.0.1:1", "--all"], 1, /can't be reached/],
     [[...api], 2, /--device, --all or --table/],
     [["--db", device.path, ...api], 2, /either --db or --cloud/],
@@ -128,4 +137,43 @@ withShell("cli: verify asks devices from the cloud, and says which are not conne
     const done = await run("verify", ...args);
     assert.deepEqual([done.code, line.test(done.stderr)], [code, true], done.stderr);
   }
+});
+
+withShell(
+  "cli: verify says how far the device's own running agent is: rows of how many, what differs, how much longer",
+  async () => {
+    using dir = new TempDir();
+    await using cloud = await openTestCloud();
+    await using device = await openDevice(dir, cloud, { limits: { settleMs: 150 } });
+    device.exec(
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500) INSERT INTO Setting(name, value) SELECT 'n' || i, 1 FROM n",
+    );
+    await device.settle();
+    await behind(device.path, "UPDATE Setting SET value = 7 WHERE name = 'n1'");
+    const said: string[] = [], pace = { pollMs: 1, progressMs: 0, say: (line: string) => void said.push(line) };
+    const report = await byAgent(device.path, { models: ["Setting"] }, 60, openDatabase, pace);
+    assert.deepEqual([report.differences, report.models.Setting!.rows], [1, 1500]);
+    assert.ok(said.some((line) => /^[\d,]+ of 1,500 rows compared/.test(line)), said.join("\n"));
+    assert.ok(said.some((line) => /^500 of 1,500 rows compared, 1 differ, \d+ a second, [\d.]+ s left$/.test(line)));
+    // No later line says less than an earlier one.
+    const rows = said.flatMap((line) => {
+      const [, count] = line.match(/^([\d,]+) (?:of [\d,]+ )?rows/) ?? [];
+      return count === undefined ? [] : Number(count.replace(",", ""));
+    });
+    assert.deepEqual(rows, rows.toSorted((a, b) => a - b));
+  },
+);
+
+Deno.test("cli: the progress of a verification has a rate and the time that is left, once they are known", () => {
+  let now = 0;
+  const progress = new VerifyProgress({ prepare: () => ({ get: () => ({ n: 50_000 }) }) } as never, () => now);
+  const report = newReport("running"), model = report.models.Setting = { rows: 0, differences: 0, mended: 0 };
+  assert.equal(progress.text(report), "0 of 50,000 rows compared");
+  [now, model.rows] = [2_000, 10_000];
+  assert.equal(progress.text(report), "10,000 of 50,000 rows compared, 5,000 a second, 8 s left");
+  [now, model.rows, report.differences, report.mended] = [10_000, 50_000, 3, 1];
+  assert.equal(
+    progress.text(report),
+    "50,000 rows compared, 3 differ, 1 of them mended; what seems to differ is looked at again",
+  );
 });

@@ -8,9 +8,15 @@ import { schemaSource } from "../support/report_schema.ts";
 import { testWith } from "../support/tools.ts";
 import { until } from "../support/until.ts";
 
+/** With notifications, whose metrics are by receiver. */
+const source = {
+  ...schemaSource,
+  process: { ...schemaSource.process, Note: { ...schemaSource.process.Note, notify: true } },
+};
+
 async function withWorker(body: (get: (path: string) => Promise<Response>) => Promise<void>): Promise<void> {
   await using cloud = await startCloud({
-    schema: compileSchema(schemaSource),
+    schema: compileSchema(source),
     table: "embedded::memory:",
     broker: { host: "127.0.0.1", port: 0 },
     http: { host: "127.0.0.1", port: 0 },
@@ -18,7 +24,7 @@ async function withWorker(body: (get: (path: string) => Promise<Response>) => Pr
   const password = await cloud.registry.add("d-1", "acme");
   const mqtt = `mqtt://127.0.0.1:${cloud.mqttPort}`;
   const agent = await openAgent({
-    schema: schemaSource,
+    schema: source,
     device: "d-1",
     account: "acme",
     path: ":memory:",
@@ -95,7 +101,9 @@ testWith("promtool")("metrics: the alerts in docs/ are rules, and name metrics t
   assert.equal(code, 0, new TextDecoder().decode(stderr));
   const named = [...(await Deno.readTextFile(file)).matchAll(/twintable_\w+/g)].map(([name]) => name);
   await withWorker(async (get) => {
-    const text = await (await get("/metrics")).text();
+    const scrape = async () => await (await get("/metrics")).text();
+    await until("it sends notifications", async () => /^twintable_notifications_oldest/m.test(await scrape()), 30_000);
+    const text = await scrape();
     for (const name of named) {
       assert.match(text, new RegExp(`^(# TYPE )?${name.replace(/_bucket$/, "")}[ {]`, "m"), name);
     }

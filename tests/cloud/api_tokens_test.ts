@@ -4,6 +4,7 @@ import { openTokens } from "../../cloud/api/tokens_file.ts";
 import { type ApiToken, type Scope, tokenHash, tokensOf } from "../../cloud/api/tokens.ts";
 import { createHandler } from "../../cloud/handler.ts";
 import { readHandlerConfig } from "../../cloud/handler_config.ts";
+import { signIn } from "../../cloud/console/session.ts";
 import { Registry } from "../../cloud/sync/registry.ts";
 import { SyncError } from "../../schema.ts";
 import { until } from "../support/until.ts";
@@ -58,6 +59,21 @@ Deno.test("api tokens: each opens what its scopes say, and nothing else", async 
   }
 });
 
+Deno.test("api tokens: nothing is no token, though its hash is in the list", async () => {
+  await using fixture = new Fixture();
+  const { tables, now, random } = fixture;
+  const registry = new Registry(tables.log, { now });
+  const nothing: ApiToken = { name: "unset", hash: tokenHash(""), scopes: ["admin"] };
+  const handler = createHandler({ schema, tables, registry, now, random, tokens: () => [nothing] });
+  for (const authorization of [undefined, "", "Bearer", "Bearer ", "Bearer  ", "Basic x"]) {
+    const headers: HeadersInit = authorization === undefined ? {} : { authorization };
+    for (const path of ["/api/devices", "/metrics", "/api/audit"]) {
+      assert.equal((await handler(new Request(`http://cloud${path}`, { headers }))).status, 401, `${authorization}`);
+    }
+  }
+  assert.equal(signIn("", [nothing], now()), undefined);
+});
+
 Deno.test("api tokens: one that has expired opens nothing, and the next one does", async () => {
   await using fixture = new Fixture();
   const { tables, now, random } = fixture;
@@ -93,6 +109,7 @@ Deno.test("api tokens: a file's mistakes are named without their tokens", () => 
       [{ ...good, token: secret }],
       [{ name: "a", token: "short", scopes: ["read"] }],
       [{ ...good, sha256: "zz" }],
+      [{ ...good, sha256: tokenHash("") }],
       [{ name: "a", token: secret, scopes: [] }],
       [{ name: "a", token: secret, scopes: ["root"] }],
       [{ name: "a", token: secret, scopes: ["read"], expires: "soon" }],

@@ -11,10 +11,19 @@ import { connect } from "../support/sql.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
 import { newTableUrl, openMade } from "../support/world.ts";
-import { type Cloud, startCloud } from "../../cloud/worker.ts";
+import type { Cloud } from "../../cloud/running_cloud.ts";
+import { Registry } from "../../cloud/sync/registry.ts";
+import { startCloud } from "../../cloud/worker.ts";
+import { mapBounded } from "../../cloud/sync/bounded.ts";
+import { Orders } from "../../cloud/sync/orders.ts";
+import type { FromCloud } from "../../protocol.ts";
+import { type DeviceReport, fitReport } from "../../protocol/report.ts";
 import type { Item } from "../../schema.ts";
+import { long } from "../support/long.ts";
 
 const many = 100;
+/** Devices that report: ten thousand with `TWINTABLE_LONG=1`. */
+const reporting = long ? 10_000 : 1_000;
 const [kind] = (await emulators()).filter(({ name }) => name === "dynamodb-local");
 const missing = kind?.missing;
 
@@ -46,8 +55,11 @@ function purposeOf({ operation, table, hash = "", sort = "" }: Exchange): string
   const what = hash.split("#")[0]!;
   if (what === "stream" && sort.startsWith("shard#")) return "position write";
   // Remembered by each worker for 5 and 10 s, whatever is written: the epoch of all logs, and who a device is.
-  // And a sample a minute.
-  if (what === "samples" || what === "stream" || what === "epoch" || what === "devices" || what === "seen") {
+  // And a sample a minute, and what a device reports, an hour of it at once.
+  if (
+    what === "samples" || what === "reports" || what === "stream" || what === "epoch" || what === "devices" ||
+    what === "seen"
+  ) {
     return undefined;
   }
   return operation === "PutItem" ? `${what} write` : `${what} read`;
@@ -131,6 +143,125 @@ class Metered implements AsyncDisposable {
     this.dir[Symbol.dispose]();
   }
 }
+
+/** Requests and units of the log table's rows of a kind: `seen`, `orders`; the largest request of each. */
+function logCost(exchanges: readonly Exchange[], kind: string): Record<string, Spent & { most: number }> {
+  const spent: Record<string, Spent & { most: number }> = {};
+  for (const { operation, table, hash = "", units } of exchanges) {
+    if (!table?.endsWith("-log") || hash.split("#")[0] !== kind) continue;
+    const sum = spent[operation] ??= { requests: 0, units: 0, most: 0 };
+    sum.requests++;
+    sum.units += units;
+    sum.most = Math.max(sum.most, units);
+  }
+  return spent;
+}
+
+/** One request of one unit. */
+const unit = { requests: 1, units: 1, most: 1 };
+
+/** As large as a report gets: its texts are cut to fit. */
+function largeReport(n: number, agent: string): DeviceReport {
+  return fitReport({
+    ...{
+      agent,
+      schema: "0123456789abcdef",
+      sqlite: "3.46.0",
+      runtime: "deno 2.9.6",
+      outbox: n,
+      oldest: 1_800_000_000_000,
+    },
+    ...{
+      problem: "the disk is full ".repeat(60),
+      error: "nobody answers ".repeat(60),
+      db: 1e9,
+      free: 1e9,
+      skew: -1_000,
+    },
+    at: { [`device:d-${n}`]: n, "account:acme": n, global: n },
+  });
+}
+
+Deno.test({
+  name:
+    `cost: the reports of ${reporting} devices are a read and a write of one unit each, as presence is; an order is few requests${
+      missing ? `: ${missing}` : ""
+    }`,
+  ignore: missing !== undefined,
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn(t) {
+    await using opened = new AsyncDisposableStack();
+    const emulator = await kind!.start();
+    opened.defer(() => emulator.stop());
+    const proxy = opened.use(await FaultProxy.open(emulator.endpoint));
+    const tables = await openMade(newTableUrl(proxy.endpoint), e2eCompiled);
+    opened.defer(() => tables.close());
+    // Its clock stands still: how long this machine takes decides nothing.
+    let nowMs = Date.now();
+    const registry = new Registry(tables.log, { now: () => nowMs });
+    // Ids as long as they may be: the row with the largest report fits a unit all the same.
+    const ids = Array.from({ length: reporting }, (_, n) => `d-${n}-`.padEnd(128, "x"));
+    const report = async (count: number, agent: string) => {
+      proxy.take();
+      await mapBounded(ids.slice(0, count), 16, (id, n) => registry.touch(id, true, largeReport(n, agent)));
+      return logCost(proxy.take(), "seen");
+    };
+
+    await t.step("a report is one read of a unit and one write of a unit, as presence is", async () => {
+      const cost = await report(reporting, "0.1.0");
+      console.log(`${reporting} reports: ${JSON.stringify(cost)}`);
+      assert.deepEqual(cost.PutItem, { requests: reporting, units: reporting, most: 1 });
+      // The emulator counts nothing for a row that is not there yet; AWS counts one unit.
+      assert.deepEqual(cost.BatchGetItem, { requests: reporting, units: 0, most: 0 });
+      assert.deepEqual(Object.keys(cost).sort(), ["BatchGetItem", "PutItem"]);
+    });
+
+    await t.step(
+      "one that says nothing new, or comes within a minute of the last, is read and not written",
+      async () => {
+        const again = await report(500, "0.1.0");
+        assert.deepEqual(again, { BatchGetItem: { requests: 500, units: 500, most: 1 } });
+        assert.equal((await report(500, "0.1.1")).PutItem, undefined);
+        nowMs += 60_000;
+        assert.deepEqual((await report(500, "0.1.1")).PutItem, { requests: 500, units: 500, most: 1 });
+      },
+    );
+
+    const sent: FromCloud[] = [];
+    const publisher = { publish: (_to: unknown, message: FromCloud) => Promise.resolve(void sent.push(message)) };
+    const orders = new Orders({ table: tables.log, registry, publisher, now: () => nowMs, random: Math.random });
+
+    await t.step("an order that is given to a connected device and carried out", async () => {
+      await registry.add("d1", "acme");
+      nowMs += 60_000;
+      await registry.touch("d1", true, { orders: 1 });
+      proxy.take();
+      const order = await orders.give("d1", { do: "sync" });
+      const given = proxy.take();
+      await orders.answered("d1", { type: "ordered", order, state: "done", report: {} });
+      await orders.deliver("d1");
+      const done = proxy.take();
+      for (const [what, exchanges] of [["given", given], ["done", done]] as const) {
+        const cost = { orders: logCost(exchanges, "orders"), seen: logCost(exchanges, "seen") };
+        console.log(`an order is ${what}: ${JSON.stringify(cost)}`);
+        // One row of the order, and one of the presence that says whether there are any.
+        assert.deepEqual([cost.orders.PutItem, cost.seen.PutItem], [unit, unit]);
+      }
+      assert.equal(sent.length, 1);
+      const reads = given.filter(({ operation }) => operation !== "PutItem");
+      assert.ok(reads.reduce((sum, { units }) => sum + units, 0) <= 6, JSON.stringify(reads));
+    });
+
+    await t.step("a fleet without orders is not asked for any", async () => {
+      proxy.take();
+      await mapBounded(ids.slice(0, 200), 16, async (id) => {
+        if (await registry.touch(id, true)) await orders.deliver(id);
+      });
+      assert.deepEqual(logCost(proxy.take(), "orders"), {});
+    });
+  },
+});
 
 /** Settings of the device in one transaction. */
 function write(device: Device, sql: string): void {

@@ -51,6 +51,17 @@ Deno.test("decode lane: who takes long waits for his next, in order, and nobody 
   lane.close();
 });
 
+Deno.test("decode lane: what is no message costs its sender ten times its bytes", () => {
+  const delayed = (malformed: boolean) => {
+    const lane = new DecodeLane(undefined, { ...budgets(1e9), deviceBytes: rate(100, 100) }, () => 0);
+    for (const _ of [1, 2]) lane.take("a", payload, () => ({ bytes: 50, malformed }));
+    lane.close();
+    return lane.counters.delayed;
+  };
+  assert.equal(delayed(false), 0);
+  assert.equal(delayed(true), 1);
+});
+
 Deno.test("decode lane: what waits of a device is bounded, and a message that waits is its own copy", async () => {
   let now = 0;
   const lane = new DecodeLane(undefined, budgets(100), () => now);

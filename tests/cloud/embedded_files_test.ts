@@ -1,9 +1,18 @@
 /** The embedded table's files are their owner's, and one table by whatever name. */
 import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
+import { ServedContent } from "../../cloud/embedded/content.ts";
 import { openEmbedded } from "../../cloud/embedded.ts";
+import { until } from "../support/until.ts";
+import { testWith } from "../support/tools.ts";
 import { Fixture, schema } from "./fixture.ts";
 
 const options = { schema, now: Date.now };
+function shell(path: string, command: string): void {
+  const { code, stderr } = new Deno.Command("sqlite3", { args: [path, command] }).outputSync();
+  assert.equal(code, 0, new TextDecoder().decode(stderr));
+}
+
 const modes = async (dir: string) => {
   const found: Record<string, string> = {};
   for await (const { name } of Deno.readDir(dir)) {
@@ -42,6 +51,111 @@ Deno.test("embedded files: through a link it is the same table, locked as one, a
   await openEmbedded(`${dir}/folder/cloud.db`, options).close();
   await Deno.remove(dir, { recursive: true });
 });
+
+Deno.test("embedded files: a table with a second name by a hard link is not served, by either name", async () => {
+  const dir = await Deno.makeTempDir();
+  await openEmbedded(`${dir}/cloud.db`, options).close();
+  await Deno.link(`${dir}/cloud.db`, `${dir}/hard.db`);
+  for (const name of ["cloud.db", "hard.db"]) {
+    assert.throws(() => openEmbedded(`${dir}/${name}`, options), { code: "in-use", message: /has 2 names/ });
+  }
+  await Deno.remove(`${dir}/hard.db`);
+  await openEmbedded(`${dir}/cloud.db`, options).close();
+  await Deno.remove(dir, { recursive: true });
+});
+
+Deno.test("embedded files: a copy that is written over the file (cp) is served no more, and stays as it is", async () => {
+  const dir = await Deno.makeTempDir(), path = `${dir}/cloud.db`;
+  const put = (sort: string) => [{ op: "put", item: { hash: "h", sort } }] as const;
+  let tables = openEmbedded(path, options);
+  const list = async () => (await tables.log.query({ index: "primary", hash: "h", limit: 999 })).items;
+  await tables.log.write(put("before"));
+  await tables.close();
+  await Deno.copyFile(path, `${dir}/copy.db`);
+  tables = openEmbedded(path, options);
+  for (let i = 0; i < 50; i++) await tables.log.write(put(`after ${i}`));
+  assert.equal((await list()).length, 51);
+  await Deno.copyFile(`${dir}/copy.db`, path);
+  // Reads come first: what a mixture lacks would be removed from devices.
+  await until("reads are refused", () => list().then(() => false, () => true));
+  await assert.rejects(list, { code: "unavailable", message: /was replaced while it was served/ });
+  await assert.rejects(async () => await tables.log.write(put("later")), { code: "unavailable" });
+  assert.match((await tables.lost!).message, /content of the table .* was replaced/);
+  await tables.close();
+  assert.deepEqual(await Deno.readFile(path), await Deno.readFile(`${dir}/copy.db`), "nothing got into the copy");
+  tables = openEmbedded(path, options);
+  assert.deepEqual((await list()).map(({ sort }) => sort), ["before"]);
+  await tables.close();
+  await Deno.remove(dir, { recursive: true });
+});
+
+Deno.test("embedded files: a copy of this run is noticed as well, and checkpoints of whomever are none", async () => {
+  const dir = await Deno.makeTempDir(), path = `${dir}/cloud.db`;
+  await openEmbedded(path, options).close();
+  const db = new DatabaseSync(path), other = new DatabaseSync(path);
+  let now = 0;
+  const content = new ServedContent(db, path, () => now);
+  const commit = () => {
+    db.exec(`BEGIN; INSERT INTO log(hash, sort, item) VALUES ('h', '${crypto.randomUUID()}', '{}')`);
+    const renewed = content.renew();
+    db.exec("COMMIT");
+    renewed?.();
+  };
+  for (let i = 0; i < 30; i++) {
+    now += 3_000;
+    // A reader keeps the checkpoint of a new text away; later ones make up for it.
+    if (i % 7 === 0) other.exec("BEGIN; SELECT count(*) FROM log");
+    commit();
+    if (i % 7 === 5) other.exec("COMMIT");
+    if (i % 3 === 0) (other.isTransaction ? db : other).exec("PRAGMA wal_checkpoint(PASSIVE)");
+    assert.ok(!content.isReplaced, String(i));
+  }
+  if (other.isTransaction) other.exec("COMMIT");
+  db.exec(`VACUUM INTO '${dir}/copy.db'`);
+  for (let i = 0; i < 5; i++) {
+    now += 5_000;
+    commit();
+  }
+  assert.ok(!content.isReplaced);
+  await Deno.copyFile(`${dir}/copy.db`, path);
+  assert.ok(content.isReplaced);
+  content.giveUp();
+  other.close();
+  db.close();
+  await Deno.remove(dir, { recursive: true });
+});
+
+for (const how of ["by SQLite", "of an older build, by SQLite"]) {
+  testWith("sqlite3")(
+    `embedded files: content that is replaced under the process (${how}) is served no more`,
+    async () => {
+      const dir = await Deno.makeTempDir(), path = `${dir}/cloud.db`;
+      const put = (sort: string) => [{ op: "put", item: { hash: "h", sort } }] as const;
+      let tables = openEmbedded(path, options);
+      await tables.log.write(put("before"));
+      await tables.close();
+      await Deno.copyFile(path, `${dir}/copy.db`);
+      if (how.includes("older")) shell(`${dir}/copy.db`, "DROP TABLE served");
+      tables = openEmbedded(path, options);
+      await tables.log.write(put("after"));
+      const list = () => tables.log.query({ index: "primary", hash: "h", limit: 9 });
+      assert.equal((await list()).items.length, 2);
+      shell(path, `.restore ${dir}/copy.db`);
+      await assert.rejects(async () => await list(), {
+        code: "unavailable",
+        message: /was replaced while it was served/,
+      });
+      await assert.rejects(async () => await tables.log.write(put("later")), { code: "unavailable" });
+      assert.match((await tables.lost!).message, /content of the table .* was replaced/);
+      await tables.close();
+      // The next process serves the copy: what it means for devices, `cloud table restored` says.
+      tables = openEmbedded(path, options);
+      assert.deepEqual((await list()).items.map(({ sort }) => sort), ["before"]);
+      await tables.close();
+      await Deno.remove(dir, { recursive: true });
+    },
+  );
+}
 
 Deno.test("registry: no device is named as a worker", async () => {
   await using fixture = new Fixture();

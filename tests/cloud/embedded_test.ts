@@ -263,7 +263,7 @@ Deno.test("embedded: an item that SQL wrote means what it says: maps that are no
         '"__proto__":{"__proto__":{"a":1}},"sk":"s\\u0000ort"}',
     );
     const key = ["h\0ash", "s\0ort"] as const;
-    assert.deepEqual(await records(tables.data, 1), [{ key, new: item }]);
+    assert.deepEqual(await records(tables.data, 1), [{ id: "1", key, new: item }]);
     assert.deepEqual(await tables.data.get([key]), [item]);
     assert.deepEqual((await tables.data.query({ index: "primary", hash: key[0], limit: 5 })).items, [item]);
     assert.deepEqual((await tables.data.scan({ limit: 5 })).items, [item]);

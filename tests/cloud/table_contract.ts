@@ -109,6 +109,34 @@ export function tableContract(
     assert.deepEqual(await data.get([keyOf("a")]), [itemOf("a", { v: 2 })]);
   });
 
+  test("what DynamoDB has no value of is invalid, says why, and leaves what was there", async ({ data }) => {
+    await data.write([{ op: "put", item: itemOf("a", { v: 1 }) }]);
+    const digits = (n: number): Json => ({ $n: "1".repeat(n) });
+    const bad: [Json, RegExp][] = [
+      [digits(39), /more than 38 digits/],
+      [{ $n: "1e126" }, /beyond what DynamoDB holds/],
+      [1e-200, /beyond what DynamoDB holds/],
+      [{ $ns: ["1", "1e-131"] }, /beyond what DynamoDB holds/],
+      [{ $ss: [] }, /set is empty/],
+      [{ $b: "?" }, /not base64/],
+      [{ "": 1 }, /empty name/],
+      [JSON.parse("[".repeat(32) + "]".repeat(32)) as Json, /deeper than 32/],
+    ];
+    for (const [value, message] of bad) {
+      for (const v of [value, [value], { a: { b: [{ c: value }] } }]) {
+        const [result] = await data.write([{ op: "put", item: itemOf("a", { v }) }]);
+        assert.equal(result?.outcome, "invalid", JSON.stringify(v));
+        assert.match((result as { message: string }).message, message);
+      }
+    }
+    const good: Json[] = [digits(38), { $n: "9.9e125" }, 1e-130, JSON.parse("[".repeat(31) + "]".repeat(31)) as Json];
+    for (const v of good) {
+      const [result] = await data.write([{ op: "put", item: itemOf("b", { v }) }]);
+      assert.equal(result?.outcome, "written", `${JSON.stringify(v)}: ${JSON.stringify(result)}`);
+    }
+    assert.deepEqual(await data.get([keyOf("a")]), [itemOf("a", { v: 1 })]);
+  });
+
   test("each kind of condition holds exactly where it should", async ({ data }) => {
     const item = itemOf("a", {
       n: 5,
@@ -378,14 +406,24 @@ export function tableContract(
     ]);
     const b = records.filter(({ key }) => key[1] === "thing#b");
     // When it was written is not every table's to say.
-    assert.deepEqual(b.map(({ atMs: _, ...record }) => record), [{ key: keyOf("b"), new: itemOf("b", { v: 1 }) }]);
+    assert.deepEqual(b.map(({ atMs: _, id: _id, ...record }) => record), [{
+      key: keyOf("b"),
+      new: itemOf("b", { v: 1 }),
+    }]);
+    // Notifications are told apart by it.
+    assert.equal(new Set(records.map(({ id }) => id ?? "none")).size, records.length);
   });
 
   test("a batch that was not checkpointed comes again; one that was does not", async ({ data }) => {
     const put = (...values: number[]) =>
       data.write(values.map((v): Write => ({ op: "put", item: itemOf(String(v), { v }) })));
+    const ids = new Map<string, string | undefined>();
     const read = async (count: number, checkpoint: boolean) => {
       const records = await readStream(data, new AbortController().signal, (some) => some.length >= count, checkpoint);
+      for (const { key, id } of records) {
+        assert.equal(ids.get(key[1]!) ?? id, id, "an id changes when it is read again");
+      }
+      for (const { key, id } of records) ids.set(key[1]!, id);
       return records.map((record) => record.new?.v as number).sort((a, b) => a - b);
     };
     await put(1, 2, 3);

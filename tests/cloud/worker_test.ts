@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { MqttLink } from "../../agent/link.ts";
 import { startBroker } from "../../cloud/broker/broker.ts";
-import { type Cloud, type CloudOptions, startCloud } from "../../cloud/worker.ts";
+import type { Cloud } from "../../cloud/running_cloud.ts";
+import { type CloudOptions, startCloud } from "../../cloud/worker.ts";
 import type { Ack, FromCloud } from "../../protocol.ts";
 import { compileSchema, SyncError } from "../../schema.ts";
 import { authorityCert, serverCert, serverKey, tlsMissing } from "../support/certificates.ts";

@@ -35,14 +35,22 @@ export function browserTest(
     sanitizeResources: false,
     async fn() {
       await using visits = await Visits.open();
-      await run(visits);
+      try {
+        await run(visits);
+      } catch (cause) {
+        // What was on the screen when it failed: a machine that was busy says so, and so does a page that is wrong.
+        throw new Error(`${cause instanceof Error ? cause.message : cause}\n${await visits.scene()}`, { cause });
+      }
       visits.check();
     },
   });
 }
 
-/** The wait for a condition: generous, for other things may run on the machine. */
-export const patienceMs = 30_000;
+/**
+ * The wait for a condition, a page or a click. Whoever waits goes on at once when it is there, so that it costs nothing to
+ * be generous: beside two other test files a page has taken 9 s, and beside more than that 30 s were not enough.
+ */
+export const patienceMs = 120_000;
 
 /** Visitors of one test. */
 export class Visits implements AsyncDisposable {
@@ -51,7 +59,7 @@ export class Visits implements AsyncDisposable {
   /** Parts of texts of faults that a test brings about itself. */
   readonly expected: RegExp[] = [
     // A test's worker may end before its browser does.
-    /net::ERR_(INCOMPLETE_CHUNKED_ENCODING|CONNECTION_\w+|EMPTY_RESPONSE)|htmx:sse:error|htmx:error: Failed to fetch/,
+    /net::ERR_(INCOMPLETE_CHUNKED_ENCODING|CONNECTION_\w+|SOCKET_NOT_CONNECTED|EMPTY_RESPONSE)|htmx:sse:error|htmx:error: Failed to fetch/,
   ];
   readonly #contexts: BrowserContext[] = [];
   private constructor(readonly browser: Browser) {}
@@ -78,7 +86,8 @@ export class Visits implements AsyncDisposable {
   #watch(page: Page): void {
     const own = new Set<string>();
     page.on("console", (message) => {
-      if (["error", "warning"].includes(message.type())) this.faults.push(`${page.url()}: ${message.text()}`);
+      const fault = `${page.url()}: ${message.text()} (${message.location().url})`;
+      if (["error", "warning"].includes(message.type())) this.faults.push(fault);
     });
     page.on("pageerror", (error) => this.faults.push(`${page.url()}: ${error.message}`));
     page.on("dialog", (dialog) => {
@@ -91,6 +100,16 @@ export class Visits implements AsyncDisposable {
       own.add(host);
       if (!["127.0.0.1", "localhost"].includes(hostname)) this.faults.push(`${page.url()} asked ${request.url()}`);
     });
+  }
+
+  /** What the visitors see, and what went wrong so far. */
+  async scene(): Promise<string> {
+    const pages = this.#contexts.flatMap((context) => context.pages());
+    const seen = await Promise.all(pages.map(async (page) => {
+      const text = await page.locator("body").innerText({ timeout: 5_000 }).catch(String);
+      return `at ${page.url()}: ${text.replaceAll(/\s+/g, " ").slice(0, 600)}`;
+    }));
+    return [...seen, ...this.faults.map((fault) => `fault: ${fault}`)].join("\n");
   }
 
   /** Whether nothing went wrong that was not meant to. */
@@ -118,8 +137,13 @@ export async function assertAccessible(page: Page, what: string): Promise<void> 
   assert.deepEqual(found, [], what);
 }
 
-/** A page without sideways scrolling. */
+/** A page without sideways scrolling, whose links of the navigation can all be read. */
 export async function assertFits(page: Page, what: string): Promise<void> {
+  const cut = await page.evaluate(`[...document.querySelectorAll("header nav a")].filter((link) => {
+    const { left, right } = link.getBoundingClientRect(), around = link.parentElement.getBoundingClientRect();
+    return left < Math.max(0, around.left) || right > Math.min(innerWidth, around.right) + .5;
+  }).map((link) => link.textContent)`);
+  assert.deepEqual(cut, [], `${what}: links that are cut`);
   const [wide, room] = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]") as [number, number];
   if (wide <= room) return;
   const wides = await page.evaluate(`[...document.querySelectorAll("*")]

@@ -4,7 +4,8 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { type Cloud, type HttpOptions, startCloud } from "../../cloud/worker.ts";
+import type { Cloud, HttpOptions } from "../../cloud/running_cloud.ts";
+import { startCloud } from "../../cloud/worker.ts";
 import { schema as exampleSchema } from "../../examples/schema.ts";
 import type { OneTableSchema } from "../../schema.ts";
 import { type DeviceReport, encodePresence } from "../../protocol.ts";

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { assertLooks, browserTest, type Page, until } from "./browser.ts";
 import { TestCloud } from "./cloud.ts";
+import { KeptRig } from "./kept_rig.ts";
 
 const names = (page: Page) => page.locator("tbody a.dev").allTextContents();
 
@@ -73,7 +74,7 @@ browserTest("fleet: search words, chips, Back; the address is all that a new bro
   await page.getByLabel("Search devices").waitFor();
   await assertLooks(page, "an unknown word");
   await page.goto(`${test.url}/fleet?q=press-9`);
-  await page.getByText("No device fits").waitFor();
+  await page.getByText("No device matches").waitFor();
 });
 
 browserTest("fleet: without JavaScript search, sorting, pages and columns work", async (visits) => {
@@ -97,7 +98,11 @@ browserTest("fleet: without JavaScript search, sorting, pages and columns work",
   await page.goto(`${test.url}/fleet?q=press-00001`);
   await page.getByLabel("Select press-00001").check();
   await page.getByRole("button", { name: "Verify" }).click();
-  await page.getByRole("heading", { name: "1 device was asked to verify" }).waitFor();
+  await page.getByRole("heading", { name: "Verify 1 device" }).waitFor();
+  await until("it is said that it was asked", async () => {
+    await page.reload();
+    return await page.getByText("asked; the result comes to the device's page").count() === 1;
+  });
 });
 
 browserTest(
@@ -127,23 +132,61 @@ browserTest(
   },
 );
 
-browserTest("fleet: bulk: above 20 devices the number is asked for; each result is told", async (visits) => {
+browserTest(
+  "fleet: bulk: above 20 devices the number is asked for; a job tells each result, and who is away gets it later",
+  async (visits) => {
+    await using rig = await KeptRig.start();
+    await rig.test.devices(24, () => ({ agent: "0.4.1", orders: 1, outbox: 0 }), false);
+    await rig.agent("press-1");
+    const page = await visits.page();
+    await page.goto(`${rig.url}/fleet?q=press`);
+    await page.getByLabel("Select press-1", { exact: true }).check();
+    await page.getByText("1 selected").waitFor();
+    await page.getByRole("checkbox", { name: "all 25 found" }).check();
+    await page.getByRole("button", { name: "Sync" }).click();
+    await page.getByRole("heading", { name: "Sync 25 devices?" }).waitFor();
+    await assertLooks(page, "confirm");
+    visits.expected.push(/status of 400/);
+    await page.getByLabel(/Number of devices/).fill("5");
+    await page.getByRole("button", { name: "Sync 25" }).click();
+    await page.getByText("That is not the number.").waitFor();
+    await page.getByLabel(/Number of devices/).fill("25");
+    await page.getByRole("button", { name: "Sync 25" }).click();
+    await page.getByRole("heading", { name: "Sync 25 devices" }).waitFor();
+    await page.getByText("24 devices are not connected: the order waits for 7 days.").waitFor();
+    await page.locator("#job-progress").getByText("All 25 ended").waitFor();
+    const connected = page.getByRole("row").filter({ has: page.getByRole("link", { name: "press-1", exact: true }) });
+    await connected.getByText("has all that the cloud has").waitFor();
+    assert.equal(await page.getByText("not connected: runs when it connects").count(), 24);
+    await assertLooks(page, "a job over devices");
+    const { orders } = await (await fetch(`${rig.url}/api/devices/press-00003/orders`)).json();
+    assert.deepEqual(orders.map((one: { do: string; state: string }) => [one.do, one.state]), [["sync", "waiting"]]);
+  },
+);
+
+browserTest("fleet: what has no answer for 10 s is said, with Retry; it goes when the answer comes", async (visits) => {
   await using test = await mixedFleet();
   const page = await visits.page();
-  await page.goto(`${test.url}/fleet?q=state:online`);
-  await page.getByLabel("Select press-00010").check();
-  await page.getByText("1 selected").waitFor();
-  await page.getByRole("checkbox", { name: /^all 5\d found/ }).check();
-  await page.getByRole("button", { name: "Verify" }).click();
-  await page.getByRole("heading", { name: "Verify 53 devices?" }).waitFor();
-  await assertLooks(page, "confirm");
-  visits.expected.push(/status of 400/);
-  await page.getByLabel(/Number of devices/).fill("5");
-  await page.getByRole("button", { name: "Verify 53" }).click();
-  await page.getByText("That is not the number.").waitFor();
-  await page.getByLabel(/Number of devices/).fill("53");
-  await page.getByRole("button", { name: "Verify 53" }).click();
-  await page.getByRole("heading", { name: "53 devices were asked to verify" }).waitFor();
+  await page.clock.install();
+  await page.goto(`${test.url}/fleet`);
+  let answer!: () => void;
+  const held = new Promise<void>((resolve) => answer = resolve);
+  await page.route(/state/, async (route) => {
+    await held;
+    await route.continue();
+  });
+  const asked = page.waitForRequest(/state/);
+  await page.getByLabel("Search devices").fill("state:lagging");
+  await page.clock.runFor(1_000);
+  await asked;
+  const alert = page.getByRole("alert").filter({ hasText: "No answer for 10 s" });
+  await page.clock.runFor(8_000);
+  assert.equal(await alert.isVisible(), false);
+  await page.clock.runFor(3_000);
+  await alert.getByRole("link", { name: "Retry" }).waitFor();
+  answer();
+  await page.getByText("4 of 60 devices").waitFor();
+  await alert.waitFor({ state: "hidden" });
 });
 
 browserTest("fleet: a silent device says since when; CSV has what is found, and no formulas", async (visits) => {
@@ -169,7 +212,7 @@ browserTest("fleet: a device is added; its token is shown once and lets it in", 
   await page.getByLabel("Account id").fill("acme");
   visits.expected.push(/status of 400/);
   await page.getByRole("button", { name: "Add" }).click();
-  await page.getByText("“no id” is no id.").waitFor();
+  await page.getByText("“no id” is not an id.").waitFor();
   await assertLooks(page, "a device that can't be added");
   await page.getByLabel("Device id").fill("kiln-7");
   await page.getByRole("button", { name: "Add" }).click();

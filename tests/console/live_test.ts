@@ -47,7 +47,7 @@ browserTest(
     await put(cloud, "<script>document.title='ran'</script>", 1);
     await page.getByText("<script>document.title").waitFor();
     assert.equal((await rows(page)).some((text) => text.includes("hello")), false);
-    assert.match((await page.locator("p.muted").first().textContent())!, /without telemetry \(.*Event/);
+    assert.match((await page.locator("p.muted").first().textContent())!, /Telemetry \(.*Event.*\) is left out/);
     assert.equal(await page.title(), "Live · Twintable");
     await assertLooks(page, "Live");
     await page.getByRole("link", { name: "Show it" }).click();
@@ -65,11 +65,11 @@ browserTest("live: paused, rows are counted and shown later; under the pointer t
   await put(cloud, "first", 1);
   await page.getByText(/first/).waitFor();
   await page.keyboard.press("p");
-  await page.getByRole("button", { name: "Go on" }).waitFor();
+  await page.getByRole("button", { name: "Resume" }).waitFor();
   for (const name of ["a", "b", "c"]) await put(cloud, name, 1);
   await page.getByRole("button", { name: "Paused: 3 new" }).waitFor();
   assert.equal((await rows(page)).length, 1);
-  await page.getByRole("button", { name: "Go on" }).click();
+  await page.getByRole("button", { name: "Resume" }).click();
   await until("the rows are there", async () => (await rows(page)).length === 4);
   assert.match((await rows(page))[0]!, /setting#c/);
 

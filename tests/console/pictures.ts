@@ -10,6 +10,7 @@ import { Program } from "../support/process.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { type Page, Visits } from "./browser.ts";
 import { TestCloud } from "./cloud.ts";
+import { busyMinute, putSamples } from "./samples.ts";
 
 const root = new URL("../../", import.meta.url);
 const folder = new URL("docs/pictures/", root);
@@ -24,8 +25,18 @@ export const pictures: Readonly<Record<string, readonly string[]>> = {
     "pages/twin.tsx",
     "pages/twin_side.tsx",
     "pages/twin_log.tsx",
+    "pages/twin_minute.tsx",
+    "pages/twin_wire.tsx",
   ],
-  "fleet.png": ["assets/base.css", "assets/fleet.css", "layout.tsx", "pages/fleet.tsx", "pages/fleet_columns.tsx"],
+  "fleet.png": [
+    "assets/base.css",
+    "assets/fleet.css",
+    "layout.tsx",
+    "pages/fleet.tsx",
+    "pages/fleet_tiles.tsx",
+    "pages/fleet_tools.tsx",
+    "pages/fleet_columns.tsx",
+  ],
 };
 
 /** The hash of a picture's sources now. */
@@ -57,7 +68,7 @@ async function takeTwin(page: Page): Promise<void> {
   await page.locator("[data-step='1'].done").waitFor();
   await page.getByLabel("value of load in the cloud").click();
   await page.getByLabel("value of load in the cloud").fill("70");
-  await page.locator("#cloud-line").getByText('"value":70').waitFor();
+  await page.locator("#curl-line").getByText('"value":70').waitFor();
   await page.screenshot({ path: fileURLToPath(new URL("twin.png", folder)) });
 }
 
@@ -95,6 +106,15 @@ async function takeFleet(page: Page): Promise<void> {
       rejected: 0,
       conflicts: 0,
     });
+  }
+  // The half hour before, of two workers, and the minute that may begin meanwhile.
+  for (const worker of ["w-1", "w-2"]) {
+    await putSamples(
+      test.cloud.tables.log,
+      worker,
+      { fromMs: now - 30 * 60_000, minutes: 33 },
+      (minute) => busyMinute(minute, worker === "w-1" ? { tailing: 0 } : {}),
+    );
   }
   await page.goto(`${test.url}/fleet`);
   await page.locator("#live[data-state=live]").waitFor();

@@ -156,7 +156,23 @@ const routes: readonly (readonly [method: string, path: string])[] = [
   ["POST", "/fleet/do"],
   ["GET", "/devices/d1"],
   ["GET", "/devices/d1/revoke"],
+  ["GET", "/devices/d1/erase"],
+  ["GET", "/devices/d1/erasure"],
+  ["GET", "/devices/d1/erasure.json"],
+  ["POST", "/devices/d1/sync"],
   ["POST", "/devices/d1/verify"],
+  ["POST", "/devices/d1/repair"],
+  ["POST", "/devices/d1/aside"],
+  ["POST", "/devices/d1/erase"],
+  ["POST", "/devices/d1/erasure"],
+  ["GET", "/conflicts"],
+  ["GET", "/conflicts/confirm"],
+  ["POST", "/conflicts/do"],
+  ["GET", "/rejected"],
+  ["GET", "/rejected/confirm"],
+  ["POST", "/rejected/do"],
+  ["GET", "/jobs/j-1"],
+  ["POST", "/jobs/j-1/cancel"],
   ["POST", "/devices/d1/rotate"],
   ["POST", "/devices/d1/revoke"],
   ["GET", "/data"],
@@ -168,6 +184,7 @@ const routes: readonly (readonly [method: string, path: string])[] = [
   ["POST", "/data/Plain/undo"],
   ["GET", "/console/events"],
   ["GET", "/console/find"],
+  ["GET", "/console/troubles"],
   ["POST", "/console/theme"],
   ["POST", "/logout"],
 ];
@@ -255,6 +272,52 @@ Deno.test("console: a token that may only read changes nothing", async () => {
   assert.equal(await registry.identityOf("d-9"), undefined);
 });
 
+Deno.test("console: who may write and not admin may revoke a device, and not erase it with its items", async () => {
+  const tokens = () => [{ name: "writer", hash: tokenHash(token), scopes: ["read" as const, "write" as const] }];
+  const { handler, registry } = open({ tokens });
+  await registry.add("d-9", "acme");
+  const cookie = await cookieOf(handler);
+  const page = await (await ask(handler, "/devices/d-9/revoke", { headers: { cookie } })).text();
+  const _form = /name="_form" value="([^"]+)"/.exec(page)![1]!;
+  const send = (path: string) => {
+    const form = formOf({ _form, typed: "d-9" });
+    return ask(handler, path, { ...form, headers: { ...form.headers, cookie } });
+  };
+  const told = await (await ask(handler, "/devices/d-9/erase", { headers: { cookie } })).text();
+  assert.match(told, /needs a token of scope admin/);
+  for (const path of ["/devices/d-9/erase", "/devices/d-9/erasure"]) {
+    const response = await send(path);
+    assert.equal(response.status, 403, path);
+    assert.match(await response.text(), /may not do this: it needs a token of scope admin/);
+  }
+  assert.ok(await registry.identityOf("d-9"));
+  assert.equal((await send("/devices/d-9/revoke")).status, 303);
+  assert.equal(await registry.identityOf("d-9"), undefined);
+});
+
+Deno.test("console: a device's token is shown to who may admin alone: whoever has it can act as the device", async () => {
+  for (const scope of ["write", "admin"] as const) {
+    const { handler, registry } = open({ tokens: () => [{ name: "one", hash: tokenHash(token), scopes: [scope] }] });
+    const there = await registry.add("d-8", "acme"), cookie = await cookieOf(handler);
+    const page = await (await ask(handler, "/devices/d-8/revoke", { headers: { cookie } })).text();
+    const _form = /name="_form" value="([^"]+)"/.exec(page)![1]!;
+    for (
+      const [path, fields] of [["/fleet/add", { device: "d-9", account: "acme" }], ["/devices/d-8/rotate", {}]] as const
+    ) {
+      const form = formOf({ _form, ...fields });
+      const response = await ask(handler, path, { ...form, headers: { ...form.headers, cookie } });
+      const shown = /<code id="token">([^<]+)</.exec(await response.text())?.[1];
+      assert.deepEqual([response.status, shown !== undefined], scope === "admin" ? [200, true] : [403, false], path);
+    }
+    assert.equal(await registry.identityOf("d-9") !== undefined, scope === "admin");
+    assert.ok(await registry.admit("d-8", there), "the token is as it was, or is not replaced yet");
+    const add = await (await ask(handler, "/fleet/add", { headers: { cookie } })).text();
+    const device = await (await ask(handler, "/devices/d-8", { headers: { cookie } })).text();
+    assert.equal(/action="\/fleet\/add"/.test(add), scope === "admin");
+    assert.equal(/Rotate token/.test(device), scope === "admin");
+  }
+});
+
 Deno.test("console: whoever listens to events is there before the stream is opened", async () => {
   const { handler } = open();
   const html = await (await ask(handler, "/fleet", { headers: { cookie: await cookieOf(handler) } })).text();
@@ -282,8 +345,9 @@ Deno.test("console: each answer says what its page may do, is kept by no cache, 
   }
 });
 
-Deno.test("console: scripts and styles have names of their content, are kept for ever, and weigh at most 150 KB", async () => {
-  const { handler } = open({ hosts: [] });
+Deno.test("console: scripts and styles have names of their content, are kept for ever, and weigh at most 150 KB a page", async () => {
+  const { handler, registry } = open({ hosts: [] });
+  await registry.add("d-1", "acme");
   const headers = { host: "localhost" };
   const page = await (await ask(handler, "/fleet", { headers })).text();
   const paths = [...page.matchAll(/(?:src|href)="(\/console\/assets\/[^"]+)"/g)].map(([, path]) => path!);
@@ -295,7 +359,14 @@ Deno.test("console: scripts and styles have names of their content, are kept for
     await response.body?.cancel();
   }
   assert.equal((await ask(handler, "/console/assets/base.000000000000.js", { headers })).status, 404);
-  assert.ok(assetBytes() <= 150_000, `${assetBytes()} bytes`);
+  for (const path of ["/fleet", "/rejected", "/live", "/devices/d-1", "/metrics-view"]) {
+    const loaded = await (await ask(handler, path, { headers })).text();
+    const names = [...loaded.matchAll(/\/console\/assets\/(\w+)\.[\w-]+\.(js|css)"/g)].map(([, name, type]) =>
+      `${name}.${type}`
+    );
+    assert.ok(names.length >= 4, `${path} loads ${names}`);
+    assert.ok(assetBytes(names) <= 150_000, `${path} loads ${assetBytes(names)} bytes`);
+  }
 });
 
 Deno.test("console: programs go on as before: bearer for the API, JSON where nothing is", async () => {

@@ -1,7 +1,8 @@
 /** The feed over real brokers: what one worker handles is seen at another, and how far each change gets, within moments. */
 import assert from "node:assert/strict";
 import { openAgent } from "../../agent/open.ts";
-import { type Cloud, startCloud } from "../../cloud/worker.ts";
+import type { Cloud } from "../../cloud/running_cloud.ts";
+import { startCloud } from "../../cloud/worker.ts";
 import { compileSchema } from "../../schema.ts";
 import { mosquittoMissing } from "../support/mosquitto.ts";
 import { schemaSource } from "../support/report_schema.ts";

@@ -1,5 +1,6 @@
 /**
- * kill -9 of either process at random moments under load: nothing is lost, nothing is doubled.
+ * kill -9 of either process at random moments under load: nothing is lost, nothing is doubled. Twenty times with
+ * `TWINTABLE_LONG=1`.
  */
 import assert from "node:assert/strict";
 import { openDevice, startAgent, statusOf } from "../support/device.ts";
@@ -10,8 +11,9 @@ import { connect, count, query } from "../support/sql.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { openTestCloud } from "../support/test_cloud.ts";
 import { until } from "../support/until.ts";
+import { long } from "../support/long.ts";
 
-const kills = 20;
+const kills = long ? 20 : 8;
 
 /** Writes on one side, over and over, until it is stopped. `write` gets a number that grows. */
 class Load {

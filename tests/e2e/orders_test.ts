@@ -1,7 +1,8 @@
 /** Orders over real brokers: given while the device is away, carried out when it comes; and what a device keeps, asked by any worker. */
 import assert from "node:assert/strict";
 import { type Agent, openAgent } from "../../agent/open.ts";
-import { type Cloud, startCloud } from "../../cloud/worker.ts";
+import type { Cloud } from "../../cloud/running_cloud.ts";
+import { startCloud } from "../../cloud/worker.ts";
 import { encode, encodePresence, topics } from "../../protocol.ts";
 import { compileSchema } from "../../schema.ts";
 import mqtt from "mqtt";
@@ -98,7 +99,8 @@ Deno.test("orders: a device carries them out when it comes, and says what it kee
   assert.deepEqual((await call(cloud, "GET", "orders")).json.orders, []);
   for (
     const [body, why] of [
-      [{ do: "rotate" }, /do is sync/],
+      [{ do: "restart" }, /do is sync/],
+      [{ do: "rotate", token: "mine" }, /an order has no "token"/],
       [{ do: "retry" }, /one of id, model/],
       [{ do: "drop", all: true }, /table is rejected or conflicts/],
       [{ do: "restore", table: "rejected", all: true }, /table is conflicts/],

@@ -11,8 +11,8 @@ import { mosquittoMissing, startMosquitto } from "../support/mosquitto.ts";
 import { skipped } from "../support/tools.ts";
 import { e2eCompiled } from "../support/schema.ts";
 import { until } from "../support/until.ts";
+import { long } from "../support/long.ts";
 
-const long = Deno.env.get("TWINTABLE_LONG") === "1";
 /** As many as issue 14 asks for take a minute to connect where others use the machine as well. */
 const count = long ? 1_000 : 120;
 const patienceMs = long ? 120_000 : 30_000;

@@ -3,7 +3,6 @@
  * kinds of finding there are stands in `blackbox/account.ts` and `blackbox/compare.ts`.
  */
 import assert from "node:assert/strict";
-import { DatabaseSync } from "node:sqlite";
 import { Random } from "../sim/random.ts";
 import { compileSchema } from "../../schema.ts";
 import { account, type Books } from "./blackbox/account.ts";
@@ -12,11 +11,11 @@ import { keyText } from "./blackbox/table.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { toolsMissing } from "../support/tools.ts";
 import { type AvItem, canonDecimal, canonOfAttribute, canonOfColumn } from "./blackbox/canon.ts";
-import type { Journal } from "./blackbox/journal.ts";
 import { badLine } from "./blackbox/logs.ts";
-import { type MadeModel, makeSchema, renderKey, upgraded } from "./blackbox/made_schema.ts";
+import { type MadeModel, makeSchema, upgraded } from "./blackbox/made_schema.ts";
 import { described, planRound } from "./blackbox/plan.ts";
-import { audit, look, runRound } from "./blackbox/round.ts";
+import { type Planted, plantLosses } from "./blackbox/plant.ts";
+import { runRound } from "./blackbox/round.ts";
 import type { System } from "./blackbox/system.ts";
 import { itemOfTagged, taggedOfItem } from "./blackbox/tagged.ts";
 
@@ -25,7 +24,7 @@ const means = { tables: ["embedded"], mosquitto: false, faketime: false, disk: f
 Deno.test("black box: every schema that it makes can be used", () => {
   for (let seed = 1; seed <= 200; seed++) {
     const random = new Random(seed), schema = makeSchema(random, 5);
-    for (const { json } of [schema, upgraded(random, schema)]) compileSchema(json as never);
+    for (const { json } of [schema, upgraded(random, schema, random)]) compileSchema(json as never);
   }
 });
 
@@ -69,24 +68,6 @@ Deno.test("black box: a log that shows a bug is not overlooked", () => {
   }
 });
 
-/** What was changed behind everybody's back, in a file that no process has open; it is put back. */
-async function planted(system: System, file: string, sql: readonly string[], kind: string): Promise<void> {
-  const copy = `${file}.whole`;
-  await Deno.copyFile(file, copy);
-  const db = new DatabaseSync(file);
-  for (const statement of sql) db.exec(statement);
-  const changes = Number(db.prepare("SELECT total_changes() AS n").get()!.n);
-  db.close();
-  assert.ok(changes > 0, `nothing was planted by ${sql.join("; ")}`);
-  const { findings } = await audit(system, await look(system));
-  await Deno.rename(copy, file);
-  for (const end of ["-wal", "-shm"]) await Deno.remove(file + end).catch(() => {});
-  assert.ok(findings.some((finding) => finding.kind === kind), `${kind} was not found: ${JSON.stringify(findings)}`);
-}
-
-/** Without capture: a row's triggers see that the agent applies something. */
-const unseen = (sql: string) => ["UPDATE _sync_flag SET applying = 1", sql];
-
 const models: readonly MadeModel[] = [
   {
     name: "Both",
@@ -113,16 +94,6 @@ const models: readonly MadeModel[] = [
     fields: [],
   },
 ];
-
-/** What a device's application and the cloud have agreed on; undefined: others wrote every row last. */
-function agreedKey(journal: Journal, system: System): { hash: string; sort: string; token: string } | undefined {
-  const db = new DatabaseSync(system.devices[0]!.path, { readOnly: true });
-  const row = db.prepare("SELECT name, v FROM Both WHERE v LIKE 'd1/%'").get();
-  db.close();
-  if (!row) return undefined;
-  assert.ok(journal.intents.has(String(row.v)));
-  return { ...renderKey(models[0]!, { deviceId: "d1", name: row.name }), token: String(row.v) };
-}
 
 /** The accounts of one key of `Both`, to which a device wrote `d1/x:1` and then maybe something else. */
 function booksOf(
@@ -207,7 +178,7 @@ Deno.test({
     const planOf = (seed: number) => ({
       ...planRound(seed, means, []),
       ...{
-        devices: [{ id: "d1", account: "acme" }],
+        devices: [{ id: "d1", account: "acme", mqttVersion: 4 as const }],
         schema: { models, json, iso: true },
         next: undefined,
         outboxMax: undefined,
@@ -216,41 +187,18 @@ Deno.test({
         steps: 12,
       },
     });
-    let isPlanted = false;
-    const plantIn = (folder: string) => async (system: System) => {
-      const [device] = system.devices, cloud = `${folder}/cloud.db`;
-      const agreed = agreedKey(system.journal, system);
-      if (!agreed) return;
-      isPlanted = true;
-      const { hash, sort, token } = agreed;
-      const quoted = `'${sort.replaceAll("'", "''")}'`, at = `hash = '${hash}' AND sort = ${quoted}`;
-      // Nobody else has this version.
-      const gone = [
-        `DELETE FROM fuzz_history WHERE item LIKE '%${token}"%'`,
-        `DELETE FROM items WHERE item LIKE '%${token}"%'`,
-      ];
-      await planted(system, device!.path, unseen(`DELETE FROM Both WHERE v = '${token}'`), "different");
-      await planted(system, device!.path, unseen(`UPDATE Both SET v = 'other' WHERE v = '${token}'`), "different");
-      await planted(system, device!.path, ["DELETE FROM app_log WHERE after LIKE '%Both%' OR n = 2"], "lost commit");
-      await planted(system, cloud, [`DELETE FROM items WHERE ${at}`], "different");
-      await planted(system, cloud, gone, "lost");
-      await planted(system, cloud, ["DELETE FROM fuzz_history WHERE item LIKE '%\"api:%'"], "lost in the cloud");
-      const foreign = `UPDATE fuzz_history SET item = replace(item, '"deviceId":"d1"', '"deviceId":"d9"')`;
-      await planted(system, cloud, [foreign], "isolation");
-      await planted(
-        system,
-        cloud,
-        [`INSERT INTO fuzz_history(hash, sort, item) VALUES ('${hash}', ${quoted}, NULL)`],
-        "revived",
-      );
-    };
+    let planted: Planted = { names: [], unnoticed: [] };
+    const inspect = async (system: System) => void (planted = await plantLosses(system));
     // Who writes a row last is the machine's timing: of a round in which the device never is, the next one is taken.
-    for (let seed = 3; !isPlanted; seed++) {
+    for (let seed = 3; planted.names.length < 2; seed++) {
       assert.ok(seed < 9, "in no round a row of the device stood");
       const folder = `${dir.path}/${seed}`;
       Deno.mkdirSync(folder);
-      const result = await runRound(planOf(seed), folder, means, undefined, plantIn(folder));
+      const result = await runRound(planOf(seed), folder, means, undefined, inspect);
       assert.deepEqual(result.findings, []);
     }
+    assert.deepEqual(planted.unnoticed, []);
+    const all = ["a removal", "a row", "a transaction", "a value", "a version", "a write of the cloud's", "an item"];
+    assert.deepEqual(planted.names.toSorted(), [...all, "another's item"].toSorted());
   },
 });

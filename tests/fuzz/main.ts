@@ -3,11 +3,12 @@
  * written to and disturbed; then every write is accounted for (docs/correctness.md). Exits with 1 where a round found
  * something; its last line is the summary.
  *
- *     deno task fuzz [--rounds N] [--seed S] [--seconds T] [--jobs N] [--steps N] [--only FAULT[,FAULT]] [--keep]
+ *     deno task fuzz [--rounds N] [--seed S] [--seconds T] [--jobs N] [--steps N] [--only FAULT[,FAULT]] [--keep] [--plant]
  *
  * Rounds have the seeds S, S + 1, …: of a seed everything follows but timing. With `--seconds` rounds are begun until the
  * time is up. `--steps` is how many transactions each application makes. `--only` leaves out all other faults (`none`: all).
- * The folder of a round that failed is kept: logs, files, the journal; with `--keep` of every round.
+ * The folder of a round that failed is kept: logs, files, the journal; with `--keep` of every round. With `--plant`, losses
+ * are planted in the files of each round that held, and a loss that nobody notices fails it.
  *
  * @module
  */
@@ -24,10 +25,12 @@ import {
   planRound,
   type TableKind,
 } from "./blackbox/plan.ts";
-import { type Result, runRound } from "./blackbox/round.ts";
+import { type Planted, plantLosses } from "./blackbox/plant.ts";
+import { abandonRounds, type Result, runRound } from "./blackbox/round.ts";
+import type { System } from "./blackbox/system.ts";
 
 const usage =
-  `deno task fuzz [--rounds N] [--seed S] [--seconds T] [--jobs N] [--steps N] [--only FAULT[,FAULT]|none] [--keep]
+  `deno task fuzz [--rounds N] [--seed S] [--seconds T] [--jobs N] [--steps N] [--only FAULT[,FAULT]|none] [--keep] [--plant]
 faults: ${faultKinds.join(", ")}`;
 
 /** What is shown of a round's findings: the rest stands in its folder. */
@@ -41,6 +44,7 @@ interface Options {
   readonly steps: number;
   readonly only: readonly FaultKind[] | undefined;
   readonly keep: boolean;
+  readonly plant: boolean;
 }
 
 function optionsOf(args: string[]): Options | undefined {
@@ -54,6 +58,7 @@ function optionsOf(args: string[]): Options | undefined {
       steps: { type: "string", default: "40" },
       only: { type: "string" },
       keep: { type: "boolean", default: false },
+      plant: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   });
@@ -67,6 +72,7 @@ function optionsOf(args: string[]): Options | undefined {
     rounds: values.rounds !== undefined ? whole(values.rounds) : seconds === undefined ? 1 : Infinity,
     seed: values.seed === undefined ? crypto.getRandomValues(new Uint32Array(1))[0]! % 1_000_000 : whole(values.seed),
     ...{ seconds, jobs: Math.max(1, whole(values.jobs)), steps: whole(values.steps), keep: values.keep },
+    plant: values.plant,
     only: only as FaultKind[] | undefined,
   };
 }
@@ -132,12 +138,21 @@ async function main(options: Options): Promise<number> {
   }
   const means = await meansHere(), sources = new Emulators();
   const endMs = options.seconds === undefined ? Infinity : performance.now() + options.seconds * 1000;
-  let next = 0, rounds = 0, failed = 0, commits = 0;
+  let next = 0, rounds = 0, failed = 0, commits = 0, blind = 0;
   const job = async () => {
     while (next < options.rounds && (next === 0 || performance.now() < endMs)) {
       const plan: Plan = planRound(options.seed + next++, means, options.only, options.steps);
       const dir = Deno.makeTempDirSync({ prefix: `twintable-fuzz-${plan.seed}-` });
-      const result = await runRound(plan, dir, means, await sources.of(plan.table));
+      const held: Planted[] = [];
+      const inspect = async (system: System) => void held.push(await plantLosses(system));
+      const plant = options.plant ? inspect : undefined;
+      const result = await runRound(plan, dir, means, await sources.of(plan.table), plant);
+      for (const { names, unnoticed } of held) {
+        console.log(
+          `seed ${plan.seed}: planted ${names.join(", ") || "nothing"}; unnoticed: ${unnoticed.join(", ") || "none"}`,
+        );
+        blind += unnoticed.length;
+      }
       rounds++;
       commits += Object.values(result.fates).reduce((sum, n) => sum + n, 0);
       if (result.findings.length > 0) failed++;
@@ -145,13 +160,21 @@ async function main(options: Options): Promise<number> {
       if (result.findings.length === 0 && !options.keep) Deno.removeSync(dir, { recursive: true });
     }
   };
+  const interrupted = async () => {
+    abandonRounds();
+    await sources.stop();
+    console.log("fuzz: interrupted; its processes were ended, and the folders of its rounds are kept");
+    Deno.exit(130);
+  };
+  for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, interrupted);
   try {
     await Promise.all(Array.from({ length: options.jobs }, job));
   } finally {
     await sources.stop();
   }
-  console.log(`fuzz: ${rounds} rounds, ${failed} failed, ${commits} writes accounted for`);
-  return failed > 0 ? 1 : 0;
+  const planted = options.plant ? `, ${blind} planted losses unnoticed` : "";
+  console.log(`fuzz: ${rounds} rounds, ${failed} failed, ${commits} writes accounted for${planted}`);
+  return failed + blind > 0 ? 1 : 0;
 }
 
 if (import.meta.main) {

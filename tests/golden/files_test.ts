@@ -101,6 +101,22 @@ const nameOf = ({ model, op, item, key }: Change) => {
   return `${op} ${model} ${model === "Sample" && op === "create" ? "" : name ?? id}`.trim();
 };
 
+Deno.test("golden: an outbox entry's kind is the number that it always was", async () => {
+  using folder = new TempDir();
+  const store = openStore({ path: folder.file("d.db"), schema, identity, now: () => 1_700_000_000_000 });
+  try {
+    store.db.exec("INSERT INTO Note(name, text) VALUES ('a', 'made')");
+    store.db.exec("UPDATE Note SET text = 'altered'");
+    store.db.exec("DELETE FROM Note");
+    await frozen("an inserted, an altered and a removed row are captured as others", () => {
+      const kinds = store.db.prepare("SELECT kind FROM _outbox ORDER BY seq").all().map(({ kind }) => Number(kind));
+      assert.deepEqual(kinds, [1, 2, 3]);
+    });
+  } finally {
+    store.close();
+  }
+});
+
 for (const release of releases) {
   const expected = golden<Expected>(release, "expected.json");
 

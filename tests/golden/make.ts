@@ -2,7 +2,7 @@
  * Makes golden files: once for each release, with the released build, and never again over files that are there.
  *
  *     deno run -A --no-check tests/golden/make.ts FOLDER             # everything
- *     deno run -A --no-check tests/golden/make.ts FOLDER --later     # messages that came after the first release
+ *     deno run -A --no-check tests/golden/make.ts FOLDER --later     # messages that no folder has yet
  *
  * It uses little but what `mod.ts`, `cloud/mod.ts`, `protocol.ts` and `schema.ts` export, so that it can be copied into the
  * tree of any release. It needs Mosquitto, which hears what both sides say.
@@ -28,6 +28,7 @@ import { encodeToken } from "../../cloud/dynamodb/page_token.ts";
 import { ulid, uuid } from "../../schema/generate.ts";
 import { freePort } from "../support/mosquitto.ts";
 import { until } from "../support/until.ts";
+import { golden, messageSets } from "./golden.ts";
 import { type GoldenMessage, goldenMessages, laterMessages } from "./messages.ts";
 import { goldenAccount, goldenDevices, goldenSchema } from "./schema.ts";
 
@@ -69,6 +70,12 @@ function messages(all: readonly GoldenMessage[]): void {
       deflatedParts: base64(encode(message, { deflate: true, maxBytes: 1024 })),
     })),
   );
+}
+
+/** Another folder has the message. */
+function isFrozen(name: string): boolean {
+  const sets = messageSets.filter((set) => existsSync(new URL(`./${set}/messages.json`, import.meta.url)));
+  return sets.some((set) => golden<GoldenMessage[]>(set, "messages.json").some((message) => message.name === name));
 }
 
 async function broker(): Promise<{ port: number; stop(): Promise<void> }> {
@@ -301,7 +308,7 @@ function facts(tokens: Record<string, string | undefined>): void {
   });
 }
 
-if (Deno.args[1] === "--later") messages(laterMessages);
+if (Deno.args[1] === "--later") messages(laterMessages.filter(({ name }) => !isFrozen(name)));
 else {
   messages(goldenMessages);
   await live();

@@ -254,6 +254,104 @@ const laterDown: readonly [string, FromCloud][] = [
     time,
     schema: schemaDigest,
   }],
+  ["changes, of what was overwritten without a version", {
+    type: "changes",
+    channel: "device:golden-1",
+    epoch: "e1",
+    seq: 4,
+    entries: [
+      { key, current: { model: "Note", item }, over: version },
+      { key: ["device#golden-1", "note#mark"], mark: { model: "Note", version }, was: version, over: version },
+    ],
+    time,
+  }],
+];
+
+/** What came with orders: sent only to devices whose report says that they understand it. */
+const ordersUp: readonly [string, FromDevice][] = [
+  ["ordered, running", {
+    type: "ordered",
+    order: "o/1767225600123",
+    state: "running",
+    report: { done: 50, failed: 1 },
+  }],
+  ["ordered, done", { type: "ordered", order: "o/1767225600123", state: "done", report: {} }],
+  ["ordered, failed", {
+    type: "ordered",
+    order: "o/1767225600123",
+    state: "failed",
+    report: { reason: "the broker refused the new token, and the old one is in use" },
+  }],
+  ["ordered, an answer", {
+    type: "ordered",
+    order: "k/981251",
+    state: "done",
+    report: {
+      rows: [{ id: 7, model: "Note", key: { name: "plan" }, why: "invalid", reason: "too long", lost: item }],
+      next: 7,
+    },
+  }],
+];
+const ordersDown: readonly [string, FromCloud][] = [
+  ["order, sync", { type: "order", order: "o/1767225600123", do: "sync" }],
+  ["order, verify", { type: "order", order: "o/1767225600123", do: "verify", repair: true, keysPerSecond: 10 }],
+  ["order, retry", { type: "order", order: "o/1767225600123", do: "retry", table: "rejected", model: "Note" }],
+  ["order, restore", {
+    type: "order",
+    order: "o/1767225600123",
+    do: "restore",
+    table: "conflicts",
+    id: 3,
+    force: true,
+  }],
+  ["order, drop", { type: "order", order: "o/1767225600123", do: "drop", table: "conflicts" }],
+  ["order, kept", { type: "order", order: "k/981251", do: "kept", table: "aside", model: "Note", after: 7, limit: 20 }],
+  ["order, rotate", {
+    type: "order",
+    order: "o/1767225600123",
+    do: "rotate",
+    token: "uL0Xk9vQ2m1abcdefghijklmnopqrstuvwxyz012345",
+  }],
+  ["changes, that ask where", {
+    type: "changes",
+    channel: "device:golden-1",
+    epoch: "e1",
+    seq: 19,
+    entries: [{ key, current: { model: "Note", item } }],
+    time,
+    tell: 1,
+  }],
+  ["changes, the question alone", {
+    type: "changes",
+    channel: "account:acme",
+    epoch: "e1",
+    seq: 0,
+    entries: [],
+    time,
+    tell: 1,
+  }],
+];
+
+/** What came with certificates; their texts are only carried. */
+const pem = (what: string, letter: string) =>
+  `-----BEGIN ${what}-----\n${`${letter.repeat(64)}\n`.repeat(8)}-----END ${what}-----\n`;
+const renewUp: readonly [string, FromDevice][] = [
+  ["renew", { type: "renew", request: "renew/1767225600123", csr: pem("CERTIFICATE REQUEST", "R") }],
+];
+const renewDown: readonly [string, FromCloud][] = [
+  ["renewed, a certificate", {
+    type: "renewed",
+    request: "renew/1767225600123",
+    cert: pem("CERTIFICATE", "C"),
+    time,
+  }],
+  ["renewed, none", {
+    type: "renewed",
+    request: "renew/1767225600123",
+    reason: "no certificate was issued for this device here: device add --cert does",
+    afterMs: 3_600_000,
+    time,
+  }],
 ];
 
 /** The messages of the first release, by direction. */
@@ -266,4 +364,8 @@ export const goldenMessages: readonly GoldenMessage[] = [
 export const laterMessages: readonly GoldenMessage[] = [
   ...laterUp.map(([name, message]) => ({ name, direction: "up" as const, message })),
   ...laterDown.map(([name, message]) => ({ name, direction: "down" as const, message })),
+  ...ordersUp.map(([name, message]) => ({ name, direction: "up" as const, message })),
+  ...ordersDown.map(([name, message]) => ({ name, direction: "down" as const, message })),
+  ...renewUp.map(([name, message]) => ({ name, direction: "up" as const, message })),
+  ...renewDown.map(([name, message]) => ({ name, direction: "down" as const, message })),
 ];

@@ -75,20 +75,29 @@ const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 /** Sends without end; comes again where it is thrown out. What is not taken is waited for. */
 async function flood(make: () => Uint8Array): Promise<never> {
   for (;;) {
-    const { connection, code } = await RawConnection.connect(Number(port), {
-      clientId: device,
-      username: device,
-      password: token,
-    });
-    if (code !== 0) await pause(50);
-    connection.send(subscribePacket([`tt/d/${device}/down`]));
-    while (!connection.isClosed) {
-      for (let at = 0; at < 20 && !connection.isClosed; at++) connection.send(make());
-      if (connection.socket.writableLength > 256 * 1024) {
-        await new Promise((resolve) => connection.socket.once("drain", resolve));
-      } else await pause(0);
-      connection.received.splice(0);
+    try {
+      await floodOnce(make);
+    } catch {
+      // Cut in the middle, or refused: it comes again.
+      await pause(50);
     }
+  }
+}
+
+async function floodOnce(make: () => Uint8Array): Promise<void> {
+  const { connection, code } = await RawConnection.connect(Number(port), {
+    clientId: device,
+    username: device,
+    password: token,
+  });
+  if (code !== 0) await pause(50);
+  connection.send(subscribePacket([`tt/d/${device}/down`]));
+  while (!connection.isClosed) {
+    for (let at = 0; at < 20 && !connection.isClosed; at++) connection.send(make());
+    if (connection.socket.writableLength > 256 * 1024) {
+      await Promise.race([new Promise((resolve) => connection.socket.once("drain", resolve)), connection.closed]);
+    } else await pause(0);
+    connection.received.splice(0);
   }
 }
 

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { completeItem } from "../../schema.ts";
 import { dynsecMissing } from "../support/mosquitto_dynsec.ts";
 import { skipped } from "../support/tools.ts";
+import { until } from "../support/until.ts";
 import { openRig, type Peer, type Rig, schema } from "./rig.ts";
 
 const all = [
@@ -31,6 +32,8 @@ const floods = chosen === "all"
   ? all
   : chosen?.split(",") ?? ["syncs", "fetches", "brackets", "refused", "guesses", "connections"];
 const probes = 200;
+/** Mosquitto limits no connection before or beside a device's messages: those floods are over when the good device is asked. */
+const unseenByWorkers = ["subscribes", "guesses", "blanks", "connections"];
 /**
  * With `FLOOD_STRICT=1`, for a machine of its own, p99 has to stay within three times its quiet value. Where flooder, test, worker
  * and whatever else runs share two processors, it is p50 that tells, and that nobody waits for seconds.
@@ -45,8 +48,8 @@ function isServed(now: Latency, quiet: Latency): boolean {
   return now.p50 <= 3 * quiet.p50 + allowanceMs && now.p99 <= waitMaxMs;
 }
 
-/** The goal is 250 MB, and a flood that gets through faster leaves more for the collector: up to 363 MB were seen. */
-const memoryMaxMb = isStrict ? 250 : 500;
+/** The goal is 250 MB; with processors that others use, the collector comes later. */
+const memoryMaxMb = isStrict ? 250 : 320;
 const flooder = fileURLToPath(new URL("flooder.ts", import.meta.url));
 
 let n = 0;
@@ -83,12 +86,26 @@ async function fillLarge(rig: Rig): Promise<void> {
   }
 }
 
+/** The time of the spy who was disabled is up: the next flood is let in. */
+async function letInAgain(rig: Rig): Promise<void> {
+  const { items: [note] } = await rig.tables.log.query({ index: "primary", hash: "floods", limit: 1 });
+  if (note) await rig.tables.log.write([{ op: "put", item: { ...note, until: 0 } }]);
+  await until("the spy is let in", async () => {
+    try {
+      await (await rig.peer("spy")).connection.close();
+      return true;
+    } catch {
+      return false;
+    }
+  }, 60_000);
+}
+
 for (const [broker, missing] of [["embedded", undefined], ["mosquitto", dynsecMissing]] as const) {
   const isPaced = broker === "embedded";
   Deno.test({
     name: isPaced
       ? "floods: at the embedded broker a good device is served all the while, and memory is bounded"
-      : "floods: at Mosquitto a good device is served as before when the flood is over, and memory is bounded",
+      : "floods: at Mosquitto a device that floods is cut, and a good one is served meanwhile",
     ignore: skipped(missing),
     sanitizeOps: false,
     sanitizeResources: false,
@@ -108,8 +125,9 @@ for (const [broker, missing] of [["embedded", undefined], ["mosquitto", dynsecMi
         }).spawn();
         try {
           await new Promise((resolve) => setTimeout(resolve, 2_000));
-          if (!isPaced) {
-            // Mosquitto bounds no client's rate: what waits for the worker may be thrown away. What counts is that it passes.
+          // Until the worker has had the device disabled, its messages displace others.
+          if (!isPaced) await good.ask({ type: "sync", request: `good/${++n}`, channels: [] });
+          if (!isPaced && unseenByWorkers.includes(kind)) {
             child.kill("SIGKILL");
             await child.status;
             await good.ask({ type: "sync", request: `good/${++n}`, channels: [] });
@@ -122,11 +140,12 @@ for (const [broker, missing] of [["embedded", undefined], ["mosquitto", dynsecMi
             } MB`,
           );
           if (!isServed({ p50, p99 }, quiet)) failed.push(`${kind}: p50 ${p50} ms, p99 ${p99} ms`);
-          if (isPaced && now > memoryMaxMb) failed.push(`${kind}: ${now} MB`);
+          if (now > memoryMaxMb) failed.push(`${kind}: ${now} MB`);
         } finally {
-          if (isPaced) child.kill("SIGKILL");
+          if (isPaced || !unseenByWorkers.includes(kind)) child.kill("SIGKILL");
           await child.status;
         }
+        if (!isPaced) await letInAgain(rig);
         await new Promise((resolve) => setTimeout(resolve, 300));
       }
       console.log(lines.map((line) => `    ${line}`).join("\n"));

@@ -5,6 +5,7 @@
  */
 import { Buffer } from "node:buffer";
 import net from "node:net";
+import tls from "node:tls";
 
 type Bytes = readonly number[] | Uint8Array;
 
@@ -101,6 +102,14 @@ export class RawConnection {
     return new Promise((resolve, reject) => {
       const socket = net.connect(port, "127.0.0.1", () => resolve(new RawConnection(socket)));
       socket.setNoDelay(true);
+      socket.once("error", reject);
+    });
+  }
+
+  /** The same over TLS, by the name `localhost`. */
+  static openTls(port: number, options: tls.ConnectionOptions): Promise<RawConnection> {
+    return new Promise((resolve, reject) => {
+      const socket = tls.connect({ host: "localhost", port, ...options }, () => resolve(new RawConnection(socket)));
       socket.once("error", reject);
     });
   }

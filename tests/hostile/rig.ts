@@ -6,6 +6,7 @@
  * @module
  */
 import { fileURLToPath } from "node:url";
+import project from "../../deno.json" with { type: "json" };
 import { openTables } from "../../cloud/open_tables.ts";
 import { Registry } from "../../cloud/sync/registry.ts";
 import type { Tables } from "../../cloud/table/port.ts";
@@ -171,9 +172,11 @@ export async function openRig(broker: "embedded" | "mosquitto", emulator?: Emula
       outer.worker.username,
       "--password-file",
       outer.workerPasswordFile,
+      "--broker-admin-password-file",
+      outer.adminPasswordFile,
     ]
     : ["--broker", "--mqtt-port", String(devicePort)];
-  const v8 = "--v8-flags=--max-semi-space-size=8,--heap-growing-percent=50";
+  const v8 = /--v8-flags=\S+/.exec(project.tasks.cloud)![0];
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", v8, modPath, "cloud", ...flags, ...mqtt],
     env: { ...awsEnv, NO_COLOR: "1" },

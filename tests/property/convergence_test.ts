@@ -7,7 +7,7 @@
  */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { Schema } from "../../schema.ts";
+import { isExpired, type Schema } from "../../schema.ts";
 import { applyEdits, type Edit, edits } from "./edits.ts";
 import { checkEqual, type Row, rowsOf, unknownOf } from "./oracle.ts";
 import { schema as schemaArbitrary } from "./schemas.ts";
@@ -167,12 +167,16 @@ function kept(twinned: Twinned): Map<string, Row> {
   return all;
 }
 
-/** The unknown attributes of the items of tracked models, by key. Of an `up` model of one device the device is the author. */
+/**
+ * The unknown attributes of the items of tracked models, by key. An expired item is none (rule A5): who makes its key anew
+ * makes another item. Of an `up` model of one device the device is the author.
+ */
 async function unknown(twinned: Twinned): Promise<Map<string, unknown>> {
   const { schema } = twinned.service;
   const found = new Map<string, unknown>();
   for (const item of await twinned.items()) {
     const model = schema.models.get(String(item[schema.typeField]))!;
+    if (isExpired(model, item, twinned.nowMs)) continue;
     const attributes = unknownOf(model, item, schema.typeField);
     found.set(`${item.pk} ${item.sk}`, attributes);
   }

@@ -23,6 +23,8 @@ export const identity: Identity = { deviceId: "dev-1", accountId: "acme" };
 /** Knows the one device. */
 const registry = {
   identityOf: () => Promise.resolve(identity),
+  identityAt: () => Promise.resolve(identity),
+  arrival: () => ({ atMs: 0 }),
   touch: () => Promise.resolve(),
   remembered: () => 0,
   rememberedAccount: () => identity.accountId,
@@ -123,6 +125,11 @@ export class Twinned implements AsyncDisposable {
       onFault: (error) => this.faults.push(error),
     });
     if (this.online) this.twin.onConnected();
+  }
+
+  /** The time of both sides, ms since 1970. */
+  get nowMs(): number {
+    return this.#clock.wallMs();
   }
 
   /** Cuts the link: what is on its way is lost. */

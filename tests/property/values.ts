@@ -76,7 +76,7 @@ const tagLike: Json[] = [{ $n: "5" }, { $n: "1e5" }, { $b: "AAEC" }, { $b: "A" }
 const json: fc.Arbitrary<Json> = fc.letrec<{ value: Json }>((tie) => ({
   value: fc.oneof(
     { maxDepth: 2 },
-    fc.constantFrom<Json>(...texts.map((t) => t.replace("\0", "")), true, false, null, 0, -1.5, 1e300, 2 ** 53 - 1),
+    fc.constantFrom<Json>(...texts.map((t) => t.replace("\0", "")), true, false, null, 0, -1.5, 1e125, 2 ** 53 - 1),
     fc.array(tie("value"), { maxLength: 3 }),
     fc.dictionary(fc.constantFrom("a", "b'", "é", "__proto", "c d"), tie("value"), { maxKeys: 3 }),
     fc.tuple(fc.constantFrom(...oddNames), tie("value")).map(([name, value]) => Object.fromEntries([[name, value]])),

@@ -61,6 +61,7 @@ export const weights = {
   storm: 0,
   version: 0,
   hush: 0,
+  usurp: 0,
 };
 
 /** One of them. */
@@ -135,6 +136,8 @@ export async function act(world: World, action: Action): Promise<void> {
       return world.changeVersion(device);
     case "hush":
       return world.changeHush();
+    case "usurp":
+      return await world.usurp();
     case "keep":
       return await cloud.keep();
     case "restore":
@@ -220,6 +223,8 @@ function disturb(world: World, device: SimDevice, action: Action): void {
       return device.tick();
     case "fresh":
       world.count("cursors given up");
+      // A snapshot in the place of the log shows no removal of what is in flight (rules 7.3).
+      if (device.twin.context.inFlight.batches.size > 0) world.leftLog.add(device.name);
       device.giveUpCursors(random.chance(0.5));
       return device.connect();
     case "clockKill":

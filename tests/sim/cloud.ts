@@ -69,6 +69,8 @@ const nothing = () => Promise.resolve(undefined);
 /** A registry that knows every device; what the real one does is tested by itself. */
 const everybody = {
   identityOf: (deviceId: string) => Promise.resolve({ deviceId, accountId: "A" }),
+  identityAt: (deviceId: string) => Promise.resolve({ deviceId, accountId: "A" }),
+  arrival: () => ({ atMs: 0 }),
   touch: () => Promise.resolve(),
   remembered: () => 0,
   mayExist: () => true,
@@ -108,7 +110,7 @@ export class SimCloud {
       this.#double = new Double({ schema, now, lagMs, stream: this.stream, changed });
       this.raw = this.#double.view();
     } else {
-      const tables = openEmbedded(":memory:", { schema, now });
+      const tables = openEmbedded(":memory:", { schema, now, sliceMs: Infinity });
       this.#silent = tables.data.write.bind(tables.data);
       this.raw = { log: tables.log, data: this.#recording(tables.data) };
     }
@@ -163,7 +165,7 @@ export class SimCloud {
     if (!this.options.restores) {
       // As an older cloud, which does not say it: the read would be a step of the scheduler, and every seed mean another run.
       Object.assign(service.log, { tableEpoch: nothing, restoredSince: nothing });
-    }
+    } else service.announce(this.#signal).catch((error) => this.world.failed(`announce rejected: ${error}`));
     if (tails) {
       service.runStream(this.#signal).then(
         () => world.failed("the stream was given up"),

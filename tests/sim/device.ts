@@ -13,7 +13,7 @@ import { Twin } from "../../agent/twin.ts";
 import { SyncError } from "../../schema.ts";
 import type { Identity, Model, Schema } from "../../schema/model.ts";
 import type { FromCloud, FromDevice, ProtocolError } from "../../protocol.ts";
-import { openPooled } from "./pool.ts";
+import { copyRows, openPooled, type RowsCopy } from "./pool.ts";
 import type { Random } from "./random.ts";
 
 /** What the world gives a device. */
@@ -34,6 +34,11 @@ const gatheredMax = 3;
 
 /** The process died: nothing of it runs on. */
 class Killed extends Error {}
+
+/** A database as it was: its rows, or where these lie in tables that grew by a migration, a file. */
+type Copy =
+  & { readonly order: number }
+  & ({ readonly rows: RowsCopy; readonly path?: undefined } | { readonly path: string });
 
 /** One device (or a clone of one: the same identity, a database of its own). */
 export class SimDevice {
@@ -57,7 +62,7 @@ export class SimDevice {
   /** What is sent to it is lost. */
   deaf = false;
   /** Copies of the database as it was at earlier times, newest last: what a power loss may fall back to. */
-  readonly #copies: { readonly path: string; readonly order: number }[] = [];
+  readonly #copies: Copy[] = [];
   readonly #files: string[] = [];
   #bootMs: number;
   /** The clock's error, and the segment of recorded times, when the process last looked at its clock. */
@@ -82,15 +87,27 @@ export class SimDevice {
   ) {
     this.skewMs = skewMs;
     this.#bootMs = world.now;
-    this.#open(":memory:");
+    this.#openAnew();
     this.start();
   }
 
-  #open(path: string): void {
-    const { schema, identity } = this, now = () => this.wallMs();
-    const store = path === ":memory:"
-      ? openPooled(schema, identity, now)
-      : openStore({ path, schema, identity, synchronous: "normal", driver: openDatabase, now });
+  #openAnew(): void {
+    this.#use(openPooled(this.schema, this.identity, () => this.wallMs()));
+  }
+
+  #openFile(path: string): void {
+    const { schema, identity } = this;
+    this.#use(
+      openStore({ path, schema, identity, synchronous: "normal", driver: openDatabase, now: () => this.wallMs() }),
+    );
+  }
+
+  #openCopy(copy: Copy): void {
+    if (copy.path !== undefined) return this.#openFile(copy.path);
+    this.#use(openPooled(this.schema, this.identity, () => this.wallMs(), copy.rows));
+  }
+
+  #use(store: Store): void {
     const tx = store.tx.bind(store);
     let depth = 0;
     store.tx = (fn) => {
@@ -252,7 +269,8 @@ export class SimDevice {
 
   /** Keeps a copy to fall back to; `order`: of the last commit that it holds. */
   copy(order: number): void {
-    this.#copies.push({ path: this.#copyOut(), order });
+    const rows = copyRows(this.store.db, this.schema, this.identity);
+    this.#copies.push(rows ? { rows, order } : { path: this.#copyOut(), order });
     if (this.#copies.length > 4) this.#copies.shift();
   }
 
@@ -273,7 +291,7 @@ export class SimDevice {
     if (!copy) return undefined;
     this.online = false;
     this.store.close();
-    this.#open(copy.path);
+    this.#openCopy(copy);
     this.start();
     return copy.order;
   }
@@ -294,11 +312,11 @@ export class SimDevice {
     this.store.close();
     this.schema = schema;
     try {
-      this.#open(path);
+      this.#openFile(path);
     } catch (error) {
       // Rows that don't fit: it goes on with the schema that it had.
       this.schema = before;
-      this.#open(path);
+      this.#openFile(path);
       this.start();
       throw error;
     }
@@ -313,7 +331,7 @@ export class SimDevice {
     this.#copies.length = 0;
     this.online = false;
     this.store.close();
-    this.#open(":memory:");
+    this.#openAnew();
     this.start();
   }
 

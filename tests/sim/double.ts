@@ -6,6 +6,7 @@
  * @module
  */
 import { compareText, evaluate } from "../../cloud/table/condition.ts";
+import { itemProblem } from "../../cloud/table/item_problem.ts";
 import { itemBytesMax, itemSizeBytes } from "../../cloud/table/item_size.ts";
 import type {
   DataTable,
@@ -84,6 +85,8 @@ export class Double {
     if (write.condition && !evaluate(write.condition, old)) return { outcome: "refused", current: old };
     // Frozen, not copied: whoever alters what the table gave out fails.
     const item = write.op === "put" ? Object.freeze({ ...write.item }) : undefined;
+    const problem = item && cells === this.data ? itemProblem(item) : undefined;
+    if (problem !== undefined) return { outcome: "invalid", message: problem };
     if (item && itemSizeBytes(item) > itemBytesMax) {
       return { outcome: "too-large", message: "Item size has exceeded the maximum allowed size" };
     }

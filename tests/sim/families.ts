@@ -46,6 +46,8 @@ export interface Family {
   readonly back?: boolean;
   /** The broker swallows messages, or damages them, without a word. */
   readonly silent?: boolean;
+  /** Somebody who writes no version overwrites and removes: see `World.usurp`. */
+  readonly usurped?: boolean;
   /** Items in a page at most. */
   readonly pageItems?: number;
   /** Local and cloud writes at most; a run's own share is drawn from it. */
@@ -265,6 +267,18 @@ export const families: Readonly<Record<string, Family>> = {
     writesMax: 24,
     stepsMax: 300,
   },
+  // What somebody who writes no version does while an acknowledgement is lost. Nothing that forgets: no removal is missed.
+  usurped: {
+    weights: {
+      ...{ power: 0, copy: 0, sendAndForget: 0, trim: 0, forge: 0, clock: 0, ext: 2 },
+      ...{ usurp: 7, write: 14, drop: 5, dup: 4, copied: 6, tick: 8, off: 2, on: 5, crash: 2, stream: 14 },
+    },
+    models: both,
+    names: ["a"],
+    copies: 0.15,
+    writesMax: 20,
+    usurped: true,
+  },
 };
 
 /** The family that a seed means where none is named. */
@@ -287,6 +301,7 @@ const later: readonly Action[] = [
   "storm",
   "version",
   "hush",
+  "usurp",
 ];
 
 /** A run, before it is made. */
@@ -365,6 +380,7 @@ function setupOf(random: Random, family: Family): Setup {
     ...(family.misread ? { misread: true } : {}),
     ...(family.back ? { back: true } : {}),
     ...(family.silent ? { silent: true } : {}),
+    ...(family.usurped ? { usurped: true } : {}),
   };
 }
 

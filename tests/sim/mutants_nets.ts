@@ -37,7 +37,7 @@ export const nets: readonly Mutant[] = [
     "a later time unheard",
     "2.2: a later time than the known one is nearer to the truth",
     "tests/agent/sync/clock_test.ts#later time",
-    "agent/twin.ts",
+    "agent/sync/cloud_time.ts",
     `if (isPrompt || !clock.known || message.time > clock.nowMs()) clock.learn(message.time);`,
     `if (isPrompt || !clock.known) clock.learn(message.time);`,
   ),

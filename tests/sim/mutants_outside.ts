@@ -46,9 +46,44 @@ export const outside: readonly Mutant[] = [
     "account by its beginning",
     "I4: account `acme` reads nothing of `acme2`",
     "tests/cloud/broker/broker_test.ts#broker (embedded): a device reads its own topics only",
-    "cloud/broker/broker.ts",
+    "cloud/broker/access_hooks.ts",
     `access.subscribes.has(subscription.topic)`,
     `[...access.subscribes].some((own) => subscription.topic.startsWith(own))`,
+  ),
+  // ---- fairness of the event loop
+  guarded(
+    "turns: one reader has them all",
+    "who reads an embedded table item by item leaves the event loop to others every few milliseconds",
+    "tests/cloud/turns_test.ts#leave the event loop",
+    "cloud/embedded/turns.ts",
+    `if (nowMs - this.#beganMs < this.sliceMs) return undefined;`,
+    `return undefined;`,
+  ),
+  guarded(
+    "lane: bytes that are no message are cheap",
+    "what is no message costs its sender ten times its bytes",
+    "tests/cloud/decode_lane_test.ts#no message",
+    "cloud/decode_lane.ts",
+    `malformed ? bytes * malformedFactor : bytes`,
+    `bytes`,
+  ),
+  guarded(
+    "flood: enabled too early",
+    "a device that flooded stays disabled for its minute",
+    "tests/cloud/flood_guard_test.ts#not before",
+    "cloud/flood_guard.ts",
+    `if (Number(until) > now()) continue;`,
+    ``,
+  ),
+  guarded(
+    "flood: told before it is noted",
+    "what a worker disabled is noted first: whoever kills it leaves no device disabled for good",
+    "tests/cloud/flood_guard_test.ts#the note stands",
+    "cloud/flood_guard.ts",
+    `    await log.write([{ op: "put", item }]);
+    await send([{ command: "disableClient", username: deviceId }]);`,
+    `    await send([{ command: "disableClient", username: deviceId }]);
+    await log.write([{ op: "put", item }]);`,
   ),
   // ---- DynamoDB: the tables and their stream
   guarded(
@@ -172,7 +207,7 @@ export const outside: readonly Mutant[] = [
     "tests/cloud/sync/registry_test.ts",
     "cloud/sync/registry.ts",
     `if (known) await this.#table.write([{ op: "delete", key: former }]);
-    this.#known.delete(deviceId);`,
+    this.forget(deviceId);`,
     `if (known) await this.#table.write([{ op: "delete", key: former }]);`,
   ),
   guarded(
@@ -189,8 +224,8 @@ export const outside: readonly Mutant[] = [
     `a device that takes a revoked one's name has none of its reports`,
     "tests/cloud/sync/registry_test.ts",
     "cloud/sync/registry.ts",
-    `[...keys, ["verified", deviceId] as const]`,
-    `keys`,
+    `bucketKey("seen", deviceId), ["verified", deviceId]];`,
+    `bucketKey("seen", deviceId)];`,
   ),
   guarded(
     "every sign of life written",
@@ -330,8 +365,8 @@ export const outside: readonly Mutant[] = [
     "intake open without a token",
     `\`/stream\`, \`/up\` and \`/sync\` are never open`,
     "tests/cloud/sync/intake_test.ts",
-    "cloud/api/app.ts",
-    `if (!tokens) throw new ApiError(401, "unauthorized", "this wants a bearer token, and none is configured");`,
+    "cloud/api/access.ts",
+    `if (!tokens) throw new ApiError(401, "unauthorized", "this requires a bearer token, and none is configured");`,
     `if (!tokens) return;`,
   ),
   guarded(

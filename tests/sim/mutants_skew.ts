@@ -72,6 +72,22 @@ export const skew: readonly Mutant[] = [
     `record.prior = undefined;`,
   ),
   guarded(
+    "no value is no news",
+    "E3: a NULL that waits is sent when its field is back, like any value",
+    "tests/skew/flight_test.ts#NULL that waited",
+    "agent/migration/rebuild.ts",
+    `OR EXISTS (SELECT 1 FROM _outbox AS o WHERE o.model = \${number} AND o.row = n._id)`,
+    ``,
+  ),
+  guarded(
+    "acknowledged is a conflict",
+    "E3: what was under way when its field went, and was acknowledged, is no conflict when the field is back",
+    "tests/skew/flight_test.ts#acknowledged after its column went",
+    "agent/migration/unsent.ts",
+    `: isKnown(field, value, base) || giveWay(`,
+    `: giveWay(`,
+  ),
+  guarded(
     "back without a snapshot",
     "E3: what changed while the cloud lacked a model entered no log",
     waits,

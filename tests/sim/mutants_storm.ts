@@ -36,6 +36,14 @@ export const storms: readonly Mutant[] = [
     `if (sync.later && work.bytes < 0) {`,
   ),
   guarded(
+    "compared twice at once",
+    "a comparison, a probe or a fetch that is being answered is not answered beside it",
+    `${service}#a comparison or a fetch`,
+    answering,
+    `...this.#asking.get(work.deviceId) ?? []];`,
+    `];`,
+  ),
+  guarded(
     "an answer for who was away",
     "a question of another id is a new one, though its cursors are the same",
     `${service}#is left to its answer`,
@@ -136,7 +144,7 @@ export const storms: readonly Mutant[] = [
     "nobody says that the worker is back",
     "what was asked before the worker had subscribed again is asked again at once",
     "tests/e2e/storm_test.ts",
-    "cloud/mqtt.ts",
+    "cloud/receiver.ts",
     `this.options.subscribed?.();`,
     ``,
   ),

@@ -6,7 +6,7 @@
  */
 import { guarded, type Mutant, one } from "./mutant.ts";
 
-const split = "tests/agent/sync/split_test.ts", answering = "cloud/sync/answering.ts";
+const split = "tests/agent/sync/split_test.ts";
 const columns = "tests/agent/store/columns_test.ts";
 
 /** The planted bugs, by rule. */
@@ -16,7 +16,7 @@ export const values: readonly Mutant[] = [
     "refused when the table is away",
     "D1: what could not be tried is throttled, never refused",
     "poisoned",
-    answering,
+    "cloud/sync/replies.ts",
     `return [throttledAck(up, now())];`,
     `return [refusal(up.batch, "away", now())];`,
   ),
@@ -50,7 +50,7 @@ export const values: readonly Mutant[] = [
     "D1: refused when the table is away",
     "what could not be tried is throttled, never refused: good changes would be rejected",
     "tests/cloud/sync/service_test.ts#could not try is throttled",
-    answering,
+    "cloud/sync/replies.ts",
     `if (error instanceof SyncError) {`,
     `if (error instanceof TypeError === false && !(error instanceof SyncError)) {`,
   ),
@@ -58,7 +58,7 @@ export const values: readonly Mutant[] = [
     "D1: an unreadable change spoils its batch",
     "each change is read by itself",
     "tests/protocol/codec_test.ts#spoils no other",
-    "protocol/message_checks.ts",
+    "protocol/device_message_checks.ts",
     `.map(changeOrFault),`,
     `.map(changeOf),`,
   ),
@@ -92,7 +92,7 @@ export const values: readonly Mutant[] = [
     "D4: an unreadable entry spoils its page",
     "each entry of a page is read by itself",
     "tests/protocol/codec_test.ts#spoils none of its page",
-    "protocol/message_checks.ts",
+    "protocol/cloud_message_checks.ts",
     `.flatMap(entryOrFault);`,
     `.map(entryOf);`,
   ),
@@ -157,7 +157,7 @@ export const values: readonly Mutant[] = [
     "a nested set becomes a list",
     "what a column can't tell apart is as the base has it",
     `${columns}#keeps its kind`,
-    "agent/store/rows.ts",
+    "agent/store/row_values.ts",
     `const sent = retagged(mine, theirs);`,
     `const sent = mine;`,
   ),
@@ -168,6 +168,14 @@ export const values: readonly Mutant[] = [
     "schema/tagged.ts",
     `if (!isTag(only, map[only]!)) return { $m: readMap(map, names, depth) };`,
     `if (!isTag(only, map[only]!)) throw new RangeError("no tag");`,
+  ),
+  guarded(
+    "embedded: what DynamoDB has no value of",
+    "the embedded table refuses what DynamoDB would, nested or not, or no fleet could move there",
+    "tests/cloud/embedded_test.ts#no value of",
+    "cloud/embedded/table.ts",
+    `keyFault(key, hasSort) ?? itemProblem(item);`,
+    `keyFault(key, hasSort);`,
   ),
   guarded(
     "one unreadable row of the embedded table",

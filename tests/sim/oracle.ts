@@ -264,7 +264,13 @@ function notRevived(world: World, table: Map<string, Item>): void {
     const item = table.get(key), version = item && versionOf(item);
     if (!item || !version || world.cloud.modelOf(item)?.sync === "up") continue;
     const is = (other: Item | undefined) => other !== undefined && jsonEquals(versionOf(other) ?? null, version);
-    if (history.some((h) => is(h.old) && !is(h.new) && !h.swept && !(forgets && h.new === undefined))) {
+    // A snapshot in the place of a log that can't be read tells its device of no removal (rules 7.3).
+    if ([...world.leftLog].some((name) => version[0].startsWith(`${name}#`))) continue;
+    const wins = (at: number) =>
+      is(history[at]?.new) && (versionOf(history[at]!.old ?? {})?.[1] ?? Infinity) < version[1];
+    if (
+      history.some((h, i) => is(h.old) && !is(h.new) && !h.swept && !(forgets && h.new === undefined) && !wins(i + 1))
+    ) {
       throw new Violation(`I6 ${key}: ${JSON.stringify(item)} had been superseded, and is back`);
     }
   }

@@ -36,6 +36,8 @@ const deedMs = 2000;
 
 const anybody = {
   identityOf: (deviceId: string) => Promise.resolve({ deviceId, accountId: "A" }),
+  identityAt: (deviceId: string) => Promise.resolve({ deviceId, accountId: "A" }),
+  arrival: () => ({ atMs: 0 }),
   touch: () => Promise.resolve(),
   remembered: () => 0,
   rememberedAccount: () => "A",

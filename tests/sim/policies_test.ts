@@ -1,8 +1,8 @@
 /**
  * Conflict policies, exhaustively: every interleaving of two writers with up to three operations each (a write, which
  * creates or updates, and a removal), from an item that both sides have and from none, with the sides meeting at every
- * subset of the places in between (of more than four operations: nowhere or everywhere), each message delivered once, twice
- * or late; between two devices up to four operations, all with `TWINTABLE_LONG=1`. Thousands of such stories run side by side, a key each.
+ * subset of the places in between (of more than four operations: nowhere or everywhere), each message delivered once; with
+ * messages that come twice or late up to five operations, between two devices up to four, all with `TWINTABLE_LONG=1`. Thousands of such stories run side by side, a key each.
  *
  * @module
  */
@@ -10,6 +10,7 @@ import assert from "node:assert/strict";
 import type { Item } from "../../schema/values.ts";
 import { type Deed, type Delivery, Rig } from "./policies_rig.ts";
 import { withScratch } from "./scratch.ts";
+import { long } from "../support/long.ts";
 
 type Writer = "first" | "second";
 
@@ -222,8 +223,8 @@ function decided(
   }
 }
 
-/** Three by each writer; between two devices all of them where there is time, `TWINTABLE_LONG=1`. */
-const opsMax = 6, opsOfDevicesMax = Deno.env.get("TWINTABLE_LONG") === "1" ? opsMax : 4;
+/** Three by each writer; all of them however messages come, and between two devices, where there is time. */
+const opsMax = 6, opsOfDevicesMax = long ? opsMax : 4;
 
 const models = {
   newest: ["Own", "Shared"],
@@ -236,7 +237,7 @@ for (const [policy, [own, shared]] of Object.entries(models)) {
   for (const delivery of ["once", "twice", "late"] as const satisfies readonly Delivery[]) {
     Deno.test(`${policy}: a device and a cloud application converge and lose nothing, each message ${delivery}`, () =>
       withScratch(async (folder) => {
-        for (let count = 1; count <= opsMax; count++) {
+        for (let count = 1; count <= (long || delivery === "once" ? opsMax : 5); count++) {
           const stories = storiesOf(count);
           for (const meetings of meetingsOf(count)) {
             const rig = new Rig(own, 1, delivery, folder);

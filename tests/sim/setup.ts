@@ -52,6 +52,8 @@ export interface Setup extends Omit<CloudOptions, "schema"> {
   readonly back?: boolean;
   /** The broker swallows or damages messages without a word. */
   readonly silent?: boolean;
+  /** Somebody who writes no version overwrites what devices wrote, and removes it. */
+  readonly usurped?: boolean;
   /** One device is the only writer. */
   readonly alone: boolean;
   /** Devices take messages of one moment together. */

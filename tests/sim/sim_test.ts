@@ -4,8 +4,9 @@
  */
 import assert from "node:assert/strict";
 import { runShare } from "./jobs.ts";
+import { long } from "../support/long.ts";
 
-const seeds = Number(Deno.env.get("SIM_SEEDS") ?? 2100);
+const seeds = Number(Deno.env.get("SIM_SEEDS") ?? (long ? 10_000 : 900));
 
 Deno.test(`sim: ${seeds} seeds break no invariant`, async () => {
   const { tally, failures } = await runShare({

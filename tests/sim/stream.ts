@@ -54,9 +54,11 @@ export class SimStream {
   add(record: StreamRecord): void {
     let sum = 0;
     for (const unit of record.key.join("|")) sum = (sum * 31 + unit.codePointAt(0)!) >>> 0;
-    this.#shardOf(sum).records.push(record);
+    this.#shardOf(sum).records.push({ ...record, id: `${++this.#added}` });
     if (!this.options.manual) { for (const reader of this.readers) reader.wake?.(Infinity, 0); }
   }
+
+  #added = 0;
 
   #shardOf(sum: number): Shard {
     let shard = this.#shards[sum % this.#roots]!;

@@ -18,7 +18,7 @@ import {
   ProtocolError,
   type Up,
 } from "../../protocol.ts";
-import { channelsOf, isExpired, keyOf, SyncError } from "../../schema.ts";
+import { channelsOf, isExpired, keyOf, SyncError, versionOf } from "../../schema.ts";
 import { parseUntagged } from "../../schema/json.ts";
 import type { Identity, Model } from "../../schema/model.ts";
 import type { Attributes, Item } from "../../schema/values.ts";
@@ -254,8 +254,17 @@ export class World {
       this.#checkIsolation(device, message);
       if (this.config.prompt && message.type === "ack") fairlyRefused(this, device, message);
       if (this.config.expiring && message.type === "ack") this.#checkDead(device, message);
+      if (this.config.usurped && message.type === "snapshot") this.#noteLeftLog(device, message.channel);
       if (device.online) this.#post("device", device, message);
     }
+  }
+
+  /** Devices that a snapshot took over entries of a log that told of overwritings and removals. */
+  readonly leftLog: Set<string> = new Set();
+
+  #noteLeftLog({ name, store }: SimDevice, channel: string): void {
+    const cursor = store.db.sql("SELECT seq FROM _sync_channels WHERE channel = ?").get(channel)?.seq;
+    if (cursor != null) this.leftLog.add(name);
   }
 
   /** A1: no living row has to yield to an older copy that has expired. */
@@ -534,6 +543,33 @@ export class World {
       const item: Item = { ...old!, ...set, ...expiry };
       const bumps = kind !== "update" && model.updatedField !== undefined;
       await cloud.put(bumps ? { ...item, updated: new Date(updatedMs).toISOString() } : item);
+    }
+    this.#raw = undefined;
+  }
+
+  /**
+   * Somebody who writes no version overwrites what a device wrote, or removes what stands there instead; mostly both. Now and
+   * then it has a version that is earlier than the one it replaces.
+   */
+  async usurp(): Promise<void> {
+    const { random, cloud } = this;
+    const items = [...await cloud.items()].filter(([, item]) => cloud.modelOf(item));
+    if (items.length === 0) return;
+    const [text, old] = random.pick(items), key = text.split("|") as [string, string];
+    const version = versionOf(old), value = ++this.#values, model = cloud.modelOf(old)!;
+    const { _source, _stamp, w: _, ...kept } = old;
+    if (version) {
+      this.count("version overwritten by none");
+      const isEarlier = random.chance(0.2);
+      const earlier: Item = isEarlier ? { _source: "cloud#1", _stamp: version[1] - 1 - random.below(5_000_000) } : {};
+      const updated: Item = model.updatedField ? { updated: new Date(this.now).toISOString() } : {};
+      this.#raw = isEarlier ? "stamped" : "put";
+      await cloud.put({ ...kept, ...updated, v: value, ...earlier });
+    }
+    if (!version || random.chance(0.5)) {
+      this.count("item without a version removed");
+      this.#raw = "delete";
+      await cloud.delete(key);
     }
     this.#raw = undefined;
   }

@@ -3,19 +3,20 @@
  * not taken back stands in `_conflicts`, and nobody's removal is undone.
  */
 import assert from "node:assert/strict";
-import { compileSchema } from "../../schema.ts";
+import { compileSchema, type Json, jsonEquals } from "../../schema.ts";
 import { SkewRig } from "./rig.ts";
 
 type Policy = "newest" | "cloud" | "device" | "merge";
 
+const fields = (name: string, hash: string, id: string) => ({
+  pk: { type: "string", value: hash },
+  sk: { type: "string", value: `${name}#\${name}` },
+  [id]: { type: "string", required: true },
+  name: { type: "string", required: true },
+  v: { type: "number" },
+});
+
 function schemaOf(conflict: Policy = "newest", sync = "both", timestamps: boolean | "update" = "update") {
-  const fields = (name: string, hash: string, id: string) => ({
-    pk: { type: "string", value: hash },
-    sk: { type: "string", value: `${name}#\${name}` },
-    [id]: { type: "string", required: true },
-    name: { type: "string", required: true },
-    v: { type: "number" },
-  });
   return compileSchema({
     version: "1",
     indexes: { primary: { hash: "pk", sort: "sk" } },
@@ -40,6 +41,16 @@ function schemaOf(conflict: Policy = "newest", sync = "both", timestamps: boolea
 const insert = (model: string, name: string, v: number) =>
   `INSERT INTO "${model}"(name, v) VALUES ('${name}', ${v}) ON CONFLICT(name) DO UPDATE SET v = excluded.v`;
 const hourMs = 3_600_000;
+
+/** A copy of the table, of an hour before these models got the row `x`, which is in the table now. */
+async function copyBeforeRow(rig: SkewRig, ...models: readonly string[]) {
+  await rig.pass();
+  const copy = await rig.keep();
+  await rig.pass(hourMs);
+  for (const model of models) rig.sql(model, insert(model, "x", 1));
+  await rig.pass();
+  return copy;
+}
 
 for (const conflict of ["newest", "cloud", "device", "merge"] as const) {
   Deno.test(`restore: the fleet heals the table, whoever comes first, and in the end all are equal (${conflict})`, async () => {
@@ -112,16 +123,38 @@ Deno.test("restore: a row written offline before the restored time and acknowled
   await using rig = new SkewRig(schemaOf(), schemaOf());
   await rig.pass();
   rig.device.disconnect();
-  rig.sql("Own", insert("Own", "x", 1));
+  for (const model of ["Own", "Meter"]) rig.sql(model, insert(model, "x", 1));
   rig.now += 2 * hourMs;
   const copy = await rig.keep();
   rig.now += hourMs;
   await rig.pass();
-  assert.equal((await rig.itemsOf("Own")).x?.v, 1);
+  for (const model of ["Own", "Meter"]) assert.equal((await rig.itemsOf(model)).x?.v, 1);
   rig.device.disconnect();
   await rig.restore(copy);
   await rig.pass(hourMs);
-  assert.equal((await rig.itemsOf("Own")).x?.v, 1);
+  for (const model of ["Own", "Meter"]) assert.equal((await rig.itemsOf(model)).x?.v, 1, model);
+});
+
+Deno.test("restore: of rows that only sync up, those acknowledged before the restored time are not sent again", async () => {
+  await using rig = new SkewRig(schemaOf(), schemaOf());
+  await rig.pass();
+  // More late answers, hours apart, than are remembered one by one.
+  for (let i = 0; i < 70; i++) {
+    rig.device.disconnect();
+    rig.sql("Meter", insert("Meter", `m${i}`, i));
+    rig.now += 2 * hourMs;
+    await rig.pass(1000);
+  }
+  const noted = JSON.parse(String(rig.device.store.getMeta("lateRows"))) as number[][];
+  assert.equal(noted.length, 64);
+  rig.now += hourMs;
+  const copy = await rig.keep();
+  rig.device.disconnect();
+  await rig.restore(copy);
+  rig.sent.splice(0);
+  await rig.pass(hourMs);
+  const names = rig.sent.flatMap((m) => m.type === "up" ? m.changes.map(({ item }) => item?.name) : []);
+  assert.deepEqual([...new Set(names)], [], "the last was acknowledged an hour before");
 });
 
 Deno.test("restore: away during two of them, a device offers what the first lost", async () => {
@@ -207,11 +240,7 @@ Deno.test("restore: an update that waits is not lost with its base, and a local 
 
 Deno.test("restore: an answer of another epoch settles nothing until the device has met it", async () => {
   await using rig = new SkewRig(schemaOf(), schemaOf());
-  await rig.pass();
-  const copy = await rig.keep();
-  await rig.pass(hourMs);
-  rig.sql("Own", insert("Own", "x", 1));
-  await rig.pass();
+  const copy = await copyBeforeRow(rig, "Own");
   // The device stays connected: the first that it hears of the restored table is the answer to an update.
   await rig.restore(copy);
   rig.sql("Own", insert("Own", "x", 2));
@@ -219,6 +248,88 @@ Deno.test("restore: an answer of another epoch settles nothing until the device 
   assert.equal((await rig.itemsOf("Own")).x?.v, 2);
   assert.deepEqual(rig.rows("SELECT name, v FROM Own"), [{ name: "x", v: 2 }]);
   assert.deepEqual(rig.rows("SELECT why FROM _conflicts"), []);
+});
+
+Deno.test("restore: what somebody wrote in another form than the schema's is offered in the schema's, and rejected by nobody", async () => {
+  const rawForms: readonly [type: string, raw: Json, form: Json][] = [
+    ["date", Date.UTC(2026, 0, 2), "2026-01-02T00:00:00.000Z"],
+    ["date", "2026-01-02", "2026-01-02T00:00:00.000Z"],
+    ["date", "2026-01-02T01:00:00+01:00", "2026-01-02T00:00:00.000Z"],
+    ["string", 12.5, "12.5"],
+    ["number", "12.5", 12.5],
+    ["boolean", "true", true],
+    ["boolean", 0, false],
+    ["array", "[1,2]", [1, 2]],
+    ["object", '{"a":1}', { a: 1 }],
+    ["set", '["a","b"]', { $ss: ["a", "b"] }],
+  ];
+  const typed = Object.fromEntries(rawForms.map(([type], i) => [`f${i}`, { type }]));
+  const schema = compileSchema({
+    version: "1",
+    indexes: { primary: { hash: "pk", sort: "sk" } },
+    params: { isoDates: true },
+    models: { Own: { ...fields("own", "d#${deviceId}", "deviceId"), ...typed } },
+    process: { Own: { sync: "both" } },
+  });
+  await using rig = new SkewRig(schema, schema);
+  await rig.pass();
+  const copy = await rig.keep();
+  await rig.pass(hourMs);
+  for (const [i, [, raw]] of rawForms.entries()) await rig.put("Own", { name: `r${i}`, [`f${i}`]: raw, other: "kept" });
+  await rig.pass();
+  const before = rig.rows("SELECT * FROM Own ORDER BY name");
+  assert.equal(before.length, rawForms.length, "each of them can be read");
+  rig.device.disconnect();
+  await rig.restore(copy);
+  await rig.pass(hourMs);
+  const items = await rig.itemsOf("Own");
+  for (const [i, [type, raw, form]] of rawForms.entries()) {
+    const { [`f${i}`]: healed, other } = items[`r${i}`] ?? {};
+    // Whatever the cloud takes as it is stays as it was.
+    assert.ok(jsonEquals(healed ?? null, form) || jsonEquals(healed ?? null, raw), `${type} ${JSON.stringify(raw)}`);
+    assert.equal(other, "kept");
+  }
+  assert.deepEqual(rig.rows("SELECT * FROM Own ORDER BY name"), before);
+  assert.deepEqual(rig.rows("SELECT reason FROM _rejected"), []);
+  assert.deepEqual(rig.rows("SELECT why FROM _conflicts"), []);
+});
+
+Deno.test("restore: an idle device that stays connected heals every channel when the worker says that it is there", async () => {
+  await using rig = new SkewRig(schemaOf(), schemaOf(), 1, { syncIntervalMs: Infinity });
+  const models = ["Own", "Shared", "Meter", "Report"], copy = await copyBeforeRow(rig, ...models);
+  await rig.restore(copy, copy.atMs, true);
+  await rig.pass(30_000);
+  for (const model of models) assert.equal((await rig.itemsOf(model)).x?.v, 1, model);
+});
+
+Deno.test("restore: a batch with an ignored answer is sent again as soon as the device has met the epoch", async () => {
+  await using rig = new SkewRig(schemaOf(), schemaOf(), 1, { syncIntervalMs: Infinity });
+  await rig.pass();
+  const copy = await rig.keep();
+  rig.spoils = ({ type }) => type === "ack" ? "swallowed" : undefined;
+  rig.sql("Own", insert("Own", "x", 1));
+  // Unanswered for so long, it is sent once a minute.
+  await rig.pass(hourMs / 4);
+  assert.equal(rig.count("_inflight"), 1);
+  // The answer to the batch comes before the snapshot does.
+  rig.spoils = ({ type }) => type === "snapshot" ? "swallowed" : undefined;
+  await rig.restore(copy, copy.atMs, true);
+  await rig.pass(1);
+  assert.equal(rig.count("_inflight"), 1);
+  rig.spoils = () => undefined;
+  await rig.pass(30_000);
+  assert.equal((await rig.itemsOf("Own")).x?.v, 1);
+  assert.equal(rig.count("_inflight"), 0, "it is answered, and not ignored");
+});
+
+Deno.test("restore: a device that hears of it on one channel heals the others as well", async () => {
+  await using rig = new SkewRig(schemaOf(), schemaOf(), 1, { syncIntervalMs: Infinity });
+  const copy = await copyBeforeRow(rig, "Own");
+  await rig.restore(copy);
+  // The live message of somebody else's write is all that comes.
+  await rig.put("Notice", { name: "n", v: 1 });
+  await rig.pass(30_000);
+  assert.equal((await rig.itemsOf("Own")).x?.v, 1);
 });
 
 Deno.test("restore: what a device knows to be removed, whoever wrote it, is removed again, with a copy", async () => {

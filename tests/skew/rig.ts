@@ -21,6 +21,8 @@ import { startMs } from "../sim/setup.ts";
 
 const anybody = {
   identityOf: (deviceId: string) => Promise.resolve({ deviceId, accountId: "A" }),
+  identityAt: (deviceId: string) => Promise.resolve({ deviceId, accountId: "A" }),
+  arrival: () => ({ atMs: 0 }),
   touch: () => Promise.resolve(),
   keepReport: () => Promise.resolve(),
   remembered: () => 0,
@@ -71,7 +73,12 @@ export class SkewRig implements AsyncDisposable {
     void this.#tables?.data.close();
     void this.#tables?.log.close();
     this.cloudSchema = schema;
-    const tables = openEmbedded(`${this.folder}/cloud.db`, { schema, now: () => this.now, synchronous: "normal" });
+    const tables = openEmbedded(`${this.folder}/cloud.db`, {
+      schema,
+      now: () => this.now,
+      synchronous: "normal",
+      sliceMs: Infinity,
+    });
     const write = tables.data.write.bind(tables.data);
     tables.data.write = async (writes, options) => {
       const results = await write(writes, options);
@@ -154,11 +161,12 @@ export class SkewRig implements AsyncDisposable {
 
   /**
    * The table is what it was, and its stream another one; the log table is kept. `tell`: the operator's command is run, with
-   * this time in place of the copy's.
+   * this time in place of the copy's. `announced`: the worker says that it is there, as each does.
    */
   async restore(
     copy: { readonly atMs: number; readonly items: Map<string, Item> },
     sinceMs = copy.atMs,
+    announced = false,
   ): Promise<void> {
     this.#parcels = [];
     const present = await this.items();
@@ -170,6 +178,7 @@ export class SkewRig implements AsyncDisposable {
     this.#records = [];
     this.deployCloud(this.cloudSchema);
     await this.#service.log.restored(sinceMs);
+    if (announced) await this.#service.announce(new AbortController().signal);
   }
 
   async #drain(): Promise<void> {

@@ -212,10 +212,14 @@ export class Composed implements AsyncDisposable {
     return this.inNetwork("java", [...args, service.command.at(-1)!], { cwd }).spawn();
   }
 
-  /** The ports of the images' own health checks: their programs for it are not here. */
+  /** As the images' own health checks, whose programs are not here: a port, or an answer by HTTP. */
   async #answers(name: string): Promise<boolean> {
-    const port = compose.services[name]!.healthcheck!.test.join(" ").match(/(?:127\.0\.0\.1[: ])(\d+)/)![1];
-    const look = `(await Deno.connect({ hostname: "127.0.0.1", port: ${port} })).close()`;
+    const check = compose.services[name]!.healthcheck!.test.join(" ");
+    const url = check.match(/http:\S+/)?.[0], port = check.match(/(?:127\.0\.0\.1[: ])(\d+)/)![1];
+    // DynamoDB Local accepts connections seconds before it answers.
+    const look = url
+      ? `await (await fetch("${url}")).body?.cancel()`
+      : `(await Deno.connect({ hostname: "127.0.0.1", port: ${port} })).close()`;
     return (await this.inNetwork(Deno.execPath(), ["eval", "--no-config", look]).output()).success;
   }
 

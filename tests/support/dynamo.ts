@@ -59,7 +59,13 @@ async function dynamodbLocal(): Promise<EmulatorKind> {
 /** The folder of DynamoDB Local, and what it is started with there; the port is given at last. */
 export async function dynamodbLocalCommand(): Promise<{ cwd: string; args: string[] }> {
   const cwd = join(await fetchPackage(localPackage), "emulator");
-  const fixed = ["-Xmx512m", "-Djava.library.path=DynamoDBLocal_lib", "-DDDB_LOCAL_TELEMETRY=0"];
+  const fixed = [
+    "-Xmx512m",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
+    "-Djava.library.path=DynamoDBLocal_lib",
+    "-DDDB_LOCAL_TELEMETRY=0",
+  ];
   return { cwd, args: [...fixed, "-jar", "DynamoDBLocal.jar", "-inMemory", "-port"] };
 }
 

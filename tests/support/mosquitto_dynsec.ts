@@ -9,11 +9,12 @@ import { freePort, mosquittoMissing } from "./mosquitto.ts";
 import { until } from "./until.ts";
 
 const plugins = ["x86_64", "aarch64"].map((arch) => `/usr/lib/${arch}-linux-gnu/mosquitto_dynamic_security.so`);
-const plugin = plugins.find((path) => existsSync(path));
+/** Mosquitto's plugin on this machine; undefined: there is none. */
+export const dynsecPlugin: string | undefined = plugins.find((path) => existsSync(path));
 
 /** Why it can't be used here, or undefined. */
 export const dynsecMissing: string | undefined = mosquittoMissing ??
-  (plugin === undefined ? "no dynamic-security plugin of Mosquitto on this machine" : undefined);
+  (dynsecPlugin === undefined ? "no dynamic-security plugin of Mosquitto on this machine" : undefined);
 
 /** A running one. */
 export interface DynsecMosquitto extends AsyncDisposable {
@@ -21,6 +22,7 @@ export interface DynsecMosquitto extends AsyncDisposable {
   readonly workerPort: number;
   readonly worker: { readonly username: string; readonly password: string };
   readonly workerPasswordFile: string;
+  readonly adminPasswordFile: string;
   readonly pid: number;
   /** `mod.ts device …` on its table, told to it as well. */
   device(...args: string[]): Promise<Output>;
@@ -39,7 +41,7 @@ export async function accepts(port: number): Promise<boolean> {
 /** Starts it for the devices of a table; `table` is the flags that name it. Its files go to `dir`. */
 export async function startDynsec(table: readonly string[], dir: string): Promise<DynsecMosquitto> {
   const devicePort = await freePort(), workerPort = await freePort();
-  const ports = ["--port", String(devicePort), "--worker-port", String(workerPort), "--plugin", plugin!];
+  const ports = ["--port", String(devicePort), "--worker-port", String(workerPort), "--plugin", dynsecPlugin!];
   const made = await runMod("broker", "config", "mosquitto", ...table, "--out", dir, ...ports);
   if (made.code !== 0) throw new Error(made.stderr);
   const conf = `${dir}/mosquitto.conf`;
@@ -54,6 +56,7 @@ export async function startDynsec(table: readonly string[], dir: string): Promis
     workerPort,
     worker: { username: "twintable-cloud", password: (await Deno.readTextFile(workerPasswordFile)).trim() },
     workerPasswordFile,
+    adminPasswordFile: `${dir}/admin-password`,
     pid: process.pid,
     device: (...args) => runMod("device", ...args, ...table, ...broker),
     async [Symbol.asyncDispose]() {

@@ -24,6 +24,11 @@ export interface Shipped {
   readonly user: { readonly uid?: number; readonly gid?: number };
 }
 
+/** What a program has to complain about: its log without the lines that only tell what happens. */
+export function complaintsOf(stderr: string): string {
+  return stderr.split("\n").filter((line) => !/^\S+Z (info|debug) /.test(line)).join("\n");
+}
+
 let shipped: Shipped | undefined;
 
 /** The compiled program where another user can get at it; as the user who runs it gets the folder, and what is in it. */

@@ -10,7 +10,7 @@ import { Buffer } from "node:buffer";
 import { fileURLToPath } from "node:url";
 import { startBroker } from "../../cloud/broker/broker.ts";
 import { createHandler } from "../../cloud/handler.ts";
-import { MqttPublisher } from "../../cloud/mqtt.ts";
+import { MqttPublisher } from "../../cloud/publishers/mqtt.ts";
 import type { Publisher } from "../../cloud/publishers/port.ts";
 import { Registry } from "../../cloud/sync/registry.ts";
 import { CloudService } from "../../cloud/sync/service.ts";
@@ -71,8 +71,12 @@ export class HandlerProcess implements AsyncDisposable {
     }).spawn();
     this.said = "";
     void copy(this.#child.stderr, (text) => this.said += text);
-    const healthy = () =>
-      fetch(`${this.url}/healthz`).then(async (response) => (await response.body?.cancel(), true), () => false);
+    let ended: number | undefined;
+    void this.#child.status.then(({ code }) => ended = code);
+    const healthy = () => {
+      assert.equal(ended, undefined, `the handler ended: ${this.said}`);
+      return fetch(`${this.url}/healthz`).then(async (response) => (await response.body?.cancel(), true), () => false);
+    };
     await until("the handler answers", healthy, 30_000);
   }
 

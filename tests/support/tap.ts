@@ -31,6 +31,10 @@ export class Tap implements Transport {
     return this.link.trouble;
   }
 
+  get rotation(): Transport["rotation"] {
+    return this.link.rotation;
+  }
+
   /** Messages that wait. */
   get held(): number {
     return this.#held.length;

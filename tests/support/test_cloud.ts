@@ -6,7 +6,8 @@
  */
 import { openEmbedded } from "../../cloud/embedded.ts";
 import type { Tables, Write, WriteResult } from "../../cloud/table/port.ts";
-import { type Cloud, startCloud } from "../../cloud/worker.ts";
+import type { Cloud } from "../../cloud/running_cloud.ts";
+import { startCloud } from "../../cloud/worker.ts";
 import {
   completeItem,
   fromPlain,

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { type Cloud, startCloud } from "../../cloud/worker.ts";
+import type { Cloud } from "../../cloud/running_cloud.ts";
+import { startCloud } from "../../cloud/worker.ts";
 import { openEmbedded } from "../../cloud/embedded/tables.ts";
 import type { Identity, Schema } from "../../schema/model.ts";
 import { startMosquitto } from "./mosquitto.ts";

@@ -51,7 +51,7 @@ export class VirtualCloud implements AsyncDisposable {
 
   constructor(schema: Schema, readonly speed: Speed) {
     this.#schema = schema;
-    this.#tables = openEmbedded(":memory:", { schema, now: () => this.time.nowMs });
+    this.#tables = openEmbedded(":memory:", { schema, now: () => this.time.nowMs, sliceMs: Infinity });
     this.#shared = this.#limited();
     this.service = this.worker();
   }

@@ -164,6 +164,8 @@
     shows("live", "Live", "Events arrive");
   };
   on("tt:hello", found);
+  // A tab that was opened behind others holds no stream, either: a browser has six connections for all of them.
+  on("tt:hello", () => document.hidden && document.dispatchEvent(new Event("visibilitychange")));
   on("tt:bye", () => go(`/login?next=${encodeURIComponent(location.pathname + location.search)}`));
   // Events were missed: what is shown is asked for again.
   on("tt:gap", () => document.body.dispatchEvent(new Event("tt:again", { bubbles: true })));
@@ -184,10 +186,12 @@
     // What renews itself in the background does not flicker.
     if (!target || target === document.body || target === event.detail.ctx.sourceElement) return;
     target.setAttribute("aria-busy", "true");
-    waiting.set(target, setTimeout(() => say("This takes long: the table may be slow. Esc leaves it."), 10_000));
+    waiting.set(target, setTimeout(() => toast("No answer for 10 s: the table may be slow.", true), 10_000));
   });
   const done = (event) => {
     const target = event.detail.ctx?.target;
+    // It is there after all.
+    if (waiting.has(target) && !$("#toast-retry").hidden) $("#toast").hidden = true;
     clearTimeout(waiting.get(target));
     waiting.delete(target);
     target?.removeAttribute?.("aria-busy");
@@ -196,8 +200,9 @@
   on("htmx:error", done);
 
   // --- what is refused is said, and the page stays as it is, with what was typed ---
-  const toast = (text) => {
+  const toast = (text, retries = false) => {
     $("#toast-text").textContent = text;
+    $("#toast-retry").hidden = !retries;
     $("#toast").hidden = false;
   };
   on("click", ({ target }) => {
@@ -216,6 +221,31 @@
     if (event.detail.ctx?.target && !event.detail.connection) {
       toast("The worker can't be reached; nothing was changed here.");
     }
+  });
+
+  // --- the focus stays through swaps: on the same thing where it is there again, else on what stands around it ---
+  let focused;
+  const likeness = (one) => {
+    const isChoice = ["checkbox", "radio"].includes(one.type);
+    const names = [one.tagName, one.id, one.getAttribute("href"), one.getAttribute("name"), isChoice ? one.value : ""];
+    return JSON.stringify([
+      ...names,
+      one.matches("input, select, textarea") ? "" : one.textContent.trim().slice(0, 80),
+    ]);
+  };
+  on("htmx:before:swap", () => {
+    const one = document.activeElement;
+    if (!one || one === document.body || !$("#main").contains(one)) return void (focused = undefined);
+    const around = [];
+    for (let at = one.parentElement; at && at.id !== "main"; at = at.parentElement) at.id && around.push(at.id);
+    focused = { tag: one.tagName, is: likeness(one), around };
+  });
+  on("htmx:after:swap", () => {
+    if (!focused || (document.activeElement && document.activeElement !== document.body)) return;
+    const same = $$(`#main ${focused.tag}`).find((one) => likeness(one) === focused.is);
+    const place = same ?? [...focused.around, "main"].map((id) => document.getElementById(id)).find((one) => one);
+    if (!same && !place.hasAttribute("tabindex")) place.tabIndex = -1;
+    place.focus({ preventScroll: true });
   });
 
   // --- signed out in one tab is signed out in all ---

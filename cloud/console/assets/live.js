@@ -152,7 +152,7 @@
   const toggle = () => {
     paused = !paused;
     pause.setAttribute("aria-pressed", String(paused));
-    pause.textContent = paused ? "Go on" : "Pause";
+    pause.textContent = paused ? "Resume" : "Pause";
     if (!paused) release();
     say(paused ? "Paused" : "Going on");
   };

@@ -56,6 +56,14 @@
     hold(cell, false);
   });
 
+  // A new item that was taken: its form is empty and closed again. What is refused keeps what was typed.
+  on("htmx:after:request", ({ target, detail }) => {
+    const details = target.closest?.("details.add");
+    if (!details || !(detail.ctx?.response?.status < 400)) return;
+    target.reset();
+    details.open = false;
+  });
+
   // --- the lines to paste ---
   let lining;
   const lines = (cell) => {
@@ -78,12 +86,13 @@
   let lang = "curl";
   const show = () => {
     for (const button of $$("[data-lang]")) button.setAttribute("aria-pressed", String(button.dataset.lang === lang));
-    for (const name of ["curl", "ts"]) {
-      const line = $(`[data-line="${name}"]`);
+    for (const name of ["curl", "aws", "ts"]) {
+      const line = $(`[data-line="${name}"]`), note = $(`[data-note="${name}"]`);
       if (line) line.hidden = name !== lang;
+      if (note) note.hidden = name !== lang;
     }
     const copy = $(".side.c [data-copy]");
-    if (copy) copy.dataset.copy = lang === "curl" ? "#cloud-line" : "#ts-line";
+    if (copy) copy.dataset.copy = `#${lang}-line`;
     // What was typed last stays in the lines when the page is renewed.
     for (const [name, text] of Object.entries(held)) {
       const line = $(`[data-line="${name}"]`);

@@ -1,7 +1,7 @@
 /** @jsxImportSource npm:hono@^4.13.19/jsx */
 /**
- * `/data/:model`: a model's items in the cloud, a page at a time, by a query where the key allows one; else by a scan, whose
- * cost is said before. Values are shown as they are: null, empty and absent differ.
+ * `/data/:model`: a model's items in the cloud, a page at a time, by a query where the key allows one; otherwise by a
+ * scan, whose cost it announces before. Values are shown as they are: null, empty and absent differ.
  *
  * @module
  */
@@ -32,7 +32,7 @@ import { faultOf } from "./error.tsx";
 
 export const link = { name: "Data", path: "/data", key: "d" };
 
-/** Rows of a page, and items that are read for them at most. */
+/** Rows of a page, and the most items that are read for them. */
 const pageRows = 50, readMax = 2_000;
 /** Columns beside the key; the rest is on the item's page. */
 const columnsMax = 5;
@@ -89,26 +89,7 @@ async function dataPage(options: ConsoleOptions, c: PageContext): Promise<Page |
             <h1>{model.name}</h1>
             <p class="muted">{describe(model)}</p>
           </div>
-          <div class="acts">
-            <details class="menu">
-              <summary class="btn">
-                Model<Down />
-              </summary>
-              <div>
-                {cloudModels(options).map(({ name }) => (
-                  <a href={`/data/${encodeURIComponent(name)}`} aria-current={name === model.name ? "true" : undefined}>
-                    {name}
-                  </a>
-                ))}
-              </div>
-            </details>
-            <a
-              class="btn primary"
-              href={`/data/${encodeURIComponent(model.name)}/new?${new URLSearchParams(idsOf(view))}`}
-            >
-              New
-            </a>
-          </div>
+          <Acts {...{ options, model, view }} />
         </div>
         <div
           class="card data"
@@ -139,13 +120,40 @@ async function dataPage(options: ConsoleOptions, c: PageContext): Promise<Page |
   };
 }
 
+function Acts({ options, model, view }: { options: ConsoleOptions; model: Model; view: DataView }) {
+  return (
+    <div class="acts">
+      <details class="menu">
+        <summary class="btn">
+          Model<Down />
+        </summary>
+        <div>
+          {cloudModels(options).map(({ name }) => (
+            <a href={`/data/${encodeURIComponent(name)}`} aria-current={name === model.name ? "true" : undefined}>
+              {name}
+            </a>
+          ))}
+        </div>
+      </details>
+      <a
+        class="btn primary"
+        href={`/data/${encodeURIComponent(model.name)}/new?${new URLSearchParams(idsOf(view))}`}
+      >
+        New
+      </a>
+    </div>
+  );
+}
+
 function idsOf({ device, account }: DataView): Record<string, string> {
   return { ...(device ? { device } : {}), ...(account ? { account } : {}) };
 }
 
 function scopeOf({ device, account }: DataView): { deviceId?: string; accountId?: string } {
   for (const id of [device, account]) {
-    if (id && !isId(id)) throw new ApiError(400, "invalid", `“${id}” is no id: 1 to 128 of A-Z a-z 0-9 _ . : -`);
+    if (id && !isId(id)) {
+      throw new ApiError(400, "invalid", `“${id}” is not an id: 1 to 128 of the characters A-Z a-z 0-9 _ . : -`);
+    }
   }
   return { ...(device ? { deviceId: device } : {}), ...(account ? { accountId: account } : {}) };
 }
@@ -198,7 +206,7 @@ function decode(text: string): string {
     const bytes = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
     return new TextDecoder().decode(Uint8Array.from(bytes, (character) => character.charCodeAt(0)));
   } catch {
-    throw new ApiError(400, "invalid", "That is no page of this list: begin anew.");
+    throw new ApiError(400, "invalid", "That is not a page of this list: start again.");
   }
 }
 
@@ -289,10 +297,10 @@ function Items(
         ? (
           <Empty
             title={found.next === undefined
-              ? view.filters.length ? "No item fits" : `No ${model.name} items here`
+              ? view.filters.length ? "No item matches" : `No ${model.name} items here`
               : "None found so far"}
           >
-            {found.next === undefined ? null : <p>{`Read ${grouped(found.read)} items; the list goes on.`}</p>}
+            {found.next === undefined ? null : <p>{`Read ${grouped(found.read)} items; the list continues.`}</p>}
           </Empty>
         )
         : (
@@ -343,7 +351,7 @@ function Items(
   );
 }
 
-/** Keys first, then values; what has no room is counted. */
+/** Keys first, then values; further ones are counted. */
 function columnsOf(model: Model): { keys: Field[]; values: Field[]; rest: Field[] } {
   const shown = model.fields.filter(({ template, hidden, name }) =>
     !template && !hidden && name !== model.createdField && name !== model.updatedField

@@ -1,21 +1,23 @@
 /**
- * The Data page's address: whose items, which filters, from where on. Filters are judged here, after reading: what they leave
- * out is read all the same, and the page says how much that was.
+ * The Data page's address: the owner, the filters, the start. Filters apply here, after reading: items that they
+ * exclude are read all the same, and the page says how many.
  *
  * @module
  */
 import type { Field, Model } from "../../../schema/model.ts";
+import { compareDecimals } from "../../../schema/numbers.ts";
 import { fieldOf } from "../../../schema.ts";
 import { ApiError } from "../../api/errors.ts";
 import type { PlainItem } from "../local_device.ts";
 import { valueOf } from "../typed.ts";
 
-/** How a value can be asked for, and which of them want a value. */
+/** The operators of filters, and which of them need a value. */
 export const operators = {
   eq: "=",
   ne: "≠",
   lt: "<",
   gt: ">",
+  between: "between",
   begins: "begins with",
   null: "is null",
   empty: "is empty",
@@ -85,12 +87,32 @@ export function fitting(model: Model, filters: readonly Filter[]): (item: PlainI
   const checks = filters.map(({ field: name, op, text }) => {
     const field = fieldOf(model, name);
     if (!field) throw new ApiError(400, "invalid", `${model.name} has no ${name}`);
+    if (op === "between") return betweenOf(field, text, name);
     return checkOf(field, op, bare.has(op) || op === "begins" ? text : valueOf(field, text), name);
   });
   return (item) => checks.every((check) => check(item));
 }
 
-function checkOf(field: Field, op: Operator, wanted: unknown, name: string): (item: PlainItem) => boolean {
+/** From one value to another, both included: `10..20`. */
+function betweenOf(field: Field, text: string, name: string): (item: PlainItem) => boolean {
+  const [from, to, ...more] = text.split("..");
+  if (!from || !to || more.length > 0) {
+    throw new ApiError(400, "invalid", `${name} between wants two values: 10..20, not “${text}”`);
+  }
+  const [least, most] = [valueOf(field, from), valueOf(field, to)];
+  return (item) => {
+    const value = item[name];
+    return value !== undefined && value !== null && compare(field, value, least) >= 0 &&
+      compare(field, value, most) <= 0;
+  };
+}
+
+function checkOf(
+  field: Field,
+  op: Exclude<Operator, "between">,
+  wanted: unknown,
+  name: string,
+): (item: PlainItem) => boolean {
   const has = (item: PlainItem) => Object.hasOwn(item, name) && item[name] !== undefined;
   switch (op) {
     case "absent":
@@ -113,7 +135,8 @@ function checkOf(field: Field, op: Operator, wanted: unknown, name: string): (it
 }
 
 function compare(field: Field, a: unknown, b: unknown): number {
-  if (field.type === "number") return Number(a) - Number(b);
+  // A double can't hold 38 digits.
+  if (field.type === "number") return compareDecimals(String(a), String(b)) ?? NaN;
   const [x, y] = [a, b].map((value) => typeof value === "object" ? JSON.stringify(value) : String(value)) as [
     string,
     string,

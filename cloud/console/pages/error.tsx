@@ -1,6 +1,6 @@
 /** @jsxImportSource npm:hono@^4.13.19/jsx */
 /**
- * What is shown where a page can't be: a sentence, the code, a way on.
+ * Shown instead of a page that failed: a sentence, the code, a way on.
  *
  * @module
  */
@@ -10,11 +10,11 @@ import { ApiError } from "../../api/errors.ts";
 import type { Page } from "../context.ts";
 import { Problem } from "../parts.tsx";
 
-/** Faults of the person's own making. */
+/** Errors that the person caused. */
 const own: ReadonlySet<string> = new Set(["invalid", "too-large", "exists", "not-found"]);
 const logger = new Log("console");
 
-/** What may be said of a fault: its own words where the person caused it, else that the log says why. */
+/** The text of an error: its own message if the person caused it, otherwise a reference to the log. */
 export function faultOf(error: unknown): { message: string; code: string; status: NonNullable<Page["status"]> } {
   if (error instanceof ApiError || (error instanceof SyncError && own.has(error.code))) {
     const status = error instanceof ApiError ? error.status : error.code === "not-found" ? 404 : 400;

@@ -1,13 +1,18 @@
 /** @jsxImportSource npm:hono@^4.13.19/jsx */
 /**
- * `/console/find`: from a few letters to a page, a device, or a model's items.
+ * `/console/find`: from a few letters to a page, a device, a model's items, or by a model and the values of a key to an item.
  *
  * @module
  */
 import { queryFleet } from "../../api/devices.ts";
 import type { ConsoleOptions, Page } from "../context.ts";
 import type { Routes } from "../mod.tsx";
+import { fieldOf } from "../../../schema.ts";
+import type { Field } from "../../../schema/model.ts";
 import { Empty } from "../parts.tsx";
+import { readItem } from "../save.ts";
+import { itemHref } from "./data_query.ts";
+import { faultOf } from "./error.tsx";
 import { deviceHref } from "./fleet_columns.tsx";
 import { pageModules } from "./index.ts";
 
@@ -25,8 +30,8 @@ export function mount({ page, options }: Routes): void {
   page("/console/find", async (c) => {
     const q = (c.req.query("q") ?? "").trim();
     const hits = q === "" ? pages(options, "") : await find(options, q);
-    // One device of exactly that name: there.
-    const exact = hits.find(({ name, what }) => what === "device" && name === q);
+    // One device of exactly that name, or the item of exactly that key: there.
+    const exact = hits.find(({ name, what }) => what === "item" || what === "device" && name === q);
     if (exact) return c.redirect(exact.href, 303);
     return findPage(q, hits);
   });
@@ -43,8 +48,30 @@ async function find(options: ConsoleOptions, q: string): Promise<Hit[]> {
   const devices = word ? (await queryFleet(options.fleet, { q: word, limit: hitsMax })).devices : [];
   return [
     ...pages(options, q),
+    ...await itemsOf(options, q),
     ...devices.map(({ deviceId }) => ({ href: deviceHref(deviceId), name: deviceId, what: "device" })),
   ];
+}
+
+/** `Setting` is its items; `Setting press-1 load` the item of this key, in the order that its page has them. */
+async function itemsOf({ schema, items }: ConsoleOptions, q: string): Promise<Hit[]> {
+  const [first = "", ...values] = q.split(/\s+/);
+  const model = [...schema.models.values()].find(({ name }) => name.toLowerCase() === first.toLowerCase());
+  if (!model) return [];
+  const all: Hit = { href: `/data/${encodeURIComponent(model.name)}`, name: model.name, what: "items" };
+  const names = [...new Set([...model.identityFields, ...model.keyFields])];
+  if (values.length !== names.length) return [all];
+  const key = Object.fromEntries(names.map((name, at) => [name, keyValue(fieldOf(model, name), values[at]!)]));
+  const seen = await readItem(items, model, key).catch((error) => {
+    // What is typed need not be a key.
+    if (faultOf(error).status >= 500) throw error;
+    return undefined;
+  });
+  return seen ? [{ href: itemHref(model, key), name: q, what: "item" }] : [all];
+}
+
+function keyValue(field: Field | undefined, text: string): unknown {
+  return field?.type === "number" && Number.isFinite(Number(text)) ? Number(text) : text;
 }
 
 function findPage(q: string, hits: readonly Hit[]): Page {
@@ -63,7 +90,10 @@ function findPage(q: string, hits: readonly Hit[]): Page {
           {hits.length === 0
             ? (
               <Empty title="Nothing found">
-                <p>A device is found by what its id begins with.</p>
+                <p>
+                  Type the beginning of a device's id, a page, a model, or a model and a key:{" "}
+                  <code>Setting press-1 load</code>
+                </p>
               </Empty>
             )
             : (

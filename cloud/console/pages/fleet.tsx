@@ -1,7 +1,8 @@
 /** @jsxImportSource npm:hono@^4.13.19/jsx */
 /**
- * `/fleet`: is anyone in trouble, and who is worst? All devices, searched and sorted in memory (`cloud/api/devices.ts`), a
- * page at a time. Rows tick where they stand; nothing moves under the pointer until it is sorted again.
+ * `/fleet`: is anyone in trouble, and who is worst? All devices, searched and sorted in memory
+ * (`cloud/api/devices.ts`), a page at a time. Rows update in place; nothing moves under the pointer until it is sorted
+ * again.
  *
  * @module
  */
@@ -10,30 +11,33 @@ import { type FleetPage, queryFleet } from "../../api/devices.ts";
 import type { DeviceStanding } from "../../sync/fleet.ts";
 import type { ConsoleOptions, Page, PageContext } from "../context.ts";
 import { count, duration, grouped } from "../format.ts";
-import { CopyIcon, Down, Lens } from "../icons.tsx";
 import type { Routes } from "../mod.tsx";
-import { Empty, FormToken, Problem, states } from "../parts.tsx";
+import { Empty, FormToken, Problem } from "../parts.tsx";
+import { workersText } from "../standing.ts";
 import { addDevice, addDevicePage } from "./fleet_add.tsx";
 import { fleetCsv, fleetOrders } from "./fleet_orders.tsx";
-import { chosenColumns, type Column, columns } from "./fleet_columns.tsx";
-import { type FleetView, hrefOf, pageRows, viewOf, withoutWord, withWord, wordsOf } from "./fleet_query.ts";
+import { chosenColumns, type Column } from "./fleet_columns.tsx";
+import { type FleetView, hrefOf, pageRows, viewOf } from "./fleet_query.ts";
+import { sum, Tiles } from "./fleet_tiles.tsx";
+import { Filters, Tools } from "./fleet_tools.tsx";
 
 export const link = { name: "Fleet", path: "/fleet", key: "f" };
 
 /** The page's routes. */
-export function mount({ page, action, options }: Routes): void {
-  page("/fleet", (c) => fleetPage(options, c));
+export function mount(routes: Routes): void {
+  const { page, action, options } = routes;
+  page("/fleet", (c) => fleetPage(routes, c));
   page("/fleet/rows", async (c) => await rowsPart(options, c));
   page("/fleet/add", (c) => addDevicePage(c));
-  action("/fleet/add", (c, form) => addDevice(options, c, form));
+  action("/fleet/add", (c, form) => addDevice(options, c, form), "admin");
   page("/fleet.csv", (c) => fleetCsv(options, new URL(c.req.url).searchParams));
-  action("/fleet/do", (c, form) => fleetOrders(options, c, form));
+  action("/fleet/do", (c, form) => fleetOrders(routes, c, form));
 }
 
-async function fleetPage(options: ConsoleOptions, c: PageContext): Promise<Page> {
+async function fleetPage({ options, standings }: Routes, c: PageContext): Promise<Page> {
   const view = viewOf(new URL(c.req.url).searchParams);
   const { found, fault } = await find(options, view);
-  const now = options.now();
+  const now = options.now(), standing = await standings.read();
   const rows = found.devices.slice(view.from);
   return {
     title: "Fleet",
@@ -45,7 +49,7 @@ async function fleetPage(options: ConsoleOptions, c: PageContext): Promise<Page>
         <div class="head">
           <div>
             <h1>Fleet</h1>
-            <p class="muted">{sentence(found)}</p>
+            <p class="muted">{`${sentence(found)} ${workersText(standing)}`}</p>
           </div>
         </div>
         <div
@@ -56,7 +60,7 @@ async function fleetPage(options: ConsoleOptions, c: PageContext): Promise<Page>
           hx-swap="outerHTML"
           hx-trigger="tt:fleet from:body delay:2s"
         >
-          <Tiles found={found} view={view} all={await allOf(options)} />
+          <Tiles found={found} view={view} all={await allOf(options)} standing={standing} />
         </div>
         <div class="card fleet">
           <Tools view={view} />
@@ -107,7 +111,7 @@ interface Found {
   readonly fault?: { message: string; code: string };
 }
 
-/** The page that is asked for; with a word that is not known the error, and the fleet's counts all the same. */
+/** The requested page; for an unknown word, the error, with the fleet's counts all the same. */
 async function find({ fleet }: ConsoleOptions, view: FleetView): Promise<Found> {
   const limit = view.from + pageRows;
   try {
@@ -123,10 +127,6 @@ async function allOf({ fleet }: ConsoleOptions): Promise<readonly DeviceStanding
   return (await fleet.all()).devices;
 }
 
-function sum(states: Readonly<Record<string, number>>): number {
-  return Object.values(states).reduce((all, one) => all + one, 0);
-}
-
 function sentence({ states: { trouble = 0, lagging = 0, silent = 0, online = 0 } }: FleetPage): string {
   const all = trouble + lagging + silent + online;
   if (all === 0) return "There are no devices yet.";
@@ -137,227 +137,11 @@ function sentence({ states: { trouble = 0, lagging = 0, silent = 0, online = 0 }
   return `${[need, lag].filter((part) => part !== "").join(", ")}.${rest}`;
 }
 
-function Tiles({ found, view, all }: { found: FleetPage; view: FleetView; all: readonly DeviceStanding[] }) {
-  const total = sum(found.states);
-  const reports = all.flatMap(({ report }) => report ? [report] : []);
-  const add = (name: "outbox" | "rejected" | "conflicts" | "up" | "down") =>
-    reports.reduce((all, report) => all + (report[name] ?? 0), 0);
-  const lags = all.flatMap(({ lagMs }) => lagMs ?? []).sort((a, b) => a - b);
-  return (
-    <>
-      <section class="card tile" aria-label="Devices by state">
-        <div class="t">
-          <h2>Devices</h2>
-          <span>{`${grouped(reports.length)} report`}</span>
-        </div>
-        <div class="big">{grouped(total)}</div>
-        <Bar counts={found.states} total={total} />
-        <div class="states">
-          {(["online", "lagging", "trouble", "silent"] as const).map((state) => {
-            const { word, tone, Icon } = states[state], word2 = `state:${state}`;
-            const isOn = wordsOf(view.q).includes(word2);
-            return (
-              <a
-                href={hrefOf(view, { q: isOn ? withoutWord(view.q, word2) : withWord(view.q, word2), from: 0 })}
-                aria-current={isOn ? "true" : undefined}
-              >
-                <span class={`state ${tone}`}>
-                  <Icon />
-                  {word}
-                </span>
-                <b>{grouped(found.states[state] ?? 0)}</b>
-              </a>
-            );
-          })}
-        </div>
-      </section>
-      <section class="card tile" aria-label="Waiting on devices">
-        <div class="t">
-          <h2>Waiting on devices</h2>
-        </div>
-        <div class="big">
-          {grouped(add("outbox"))} <small>{add("outbox") === 1 ? "change" : "changes"}</small>
-        </div>
-        <dl class="facts">
-          <dt>Oldest</dt>
-          <dd>{lags.length ? duration(lags.at(-1)) : "–"}</dd>
-          <dt>Half of them wait below</dt>
-          <dd>{lags.length ? duration(lags[lags.length >> 1]) : "–"}</dd>
-        </dl>
-      </section>
-      <section class="card tile" aria-label="Changes in the last minute">
-        <div class="t">
-          <h2>Last minute</h2>
-        </div>
-        <div class="big">
-          {grouped(add("up"))} <small class="up">up</small> {grouped(add("down"))} <small class="down">down</small>
-        </div>
-        <dl class="facts">
-          <dt>Devices that sent</dt>
-          <dd>{grouped(reports.filter(({ up = 0 }) => up > 0).length)}</dd>
-          <dt>Devices that received</dt>
-          <dd>{grouped(reports.filter(({ down = 0 }) => down > 0).length)}</dd>
-        </dl>
-      </section>
-      <section class="card tile" aria-label="Set aside for you">
-        <div class="t">
-          <h2>Refused or overridden</h2>
-        </div>
-        <div class="big">
-          {grouped(add("rejected"))} <small>rejected</small>
-        </div>
-        <dl class="facts">
-          <dt>Conflict copies</dt>
-          <dd>{grouped(add("conflicts"))}</dd>
-          <dt>Devices with either</dt>
-          <dd>{grouped(reports.filter(({ rejected = 0, conflicts = 0 }) => rejected + conflicts > 0).length)}</dd>
-        </dl>
-      </section>
-    </>
-  );
-}
-
-/** How many are in which state, as a bar of SVG: widths as attributes, for the policy allows no styles. */
-function Bar({ counts, total }: { counts: Readonly<Record<string, number>>; total: number }) {
-  const order = ["online", "lagging", "trouble", "silent"] as const;
-  // A state with one device of ten thousand is still seen.
-  const least = 1.6, present = order.filter((state) => (counts[state] ?? 0) > 0);
-  const room = 100 - least * present.length;
-  let x = 0;
-  return (
-    <svg class="bar" viewBox="0 0 100 12" preserveAspectRatio="none" aria-hidden="true">
-      <pattern id="hatch" width="1.2" height="12" patternUnits="userSpaceOnUse" patternTransform="skewX(-30)">
-        <rect width=".7" height="12" class="lagging" />
-      </pattern>
-      {present.map((state) => {
-        const width = least + room * (counts[state]! / total), at = x;
-        x += width;
-        return (
-          <rect
-            x={at}
-            y={state === "silent" ? 1 : 0}
-            width={Math.max(.4, width - .5)}
-            height={state === "silent" ? 10 : 12}
-            class={state}
-          />
-        );
-      })}
-    </svg>
-  );
-}
-
-const views: readonly (readonly [name: string, q: string, sort?: string])[] = [
-  ["All devices", ""],
-  ["In trouble or lagging", "state:trouble,lagging"],
-  ["Silent, longest first", "state:silent", "-seen"],
-  ["With rejected changes", "rejected:>0", "-rejected"],
-  ["With conflicts", "conflicts:>0", "-conflicts"],
-  ["Fullest outboxes", "outbox:>0", "-outbox"],
-  ["Agents by version", "", "agent"],
-];
-
-function Tools({ view }: { view: FleetView }) {
-  return (
-    <div class="tools">
-      <form
-        class="q"
-        action="/fleet"
-        role="search"
-        aria-label="Devices"
-        hx-get="/fleet"
-        hx-target="#fleet"
-        hx-select="#fleet"
-        hx-swap="outerHTML"
-        hx-push-url="true"
-        hx-trigger="submit, input changed delay:300ms from:#q"
-      >
-        <Lens />
-        <input
-          id="q"
-          class="mono"
-          name="q"
-          type="search"
-          value={view.q}
-          aria-label="Search devices"
-          placeholder="state:trouble account:acme outbox:>100 lag:>60 or the beginning of an id"
-          autocomplete="off"
-          spellcheck={false}
-        />
-        {view.sort === "-worst" ? null : <input type="hidden" name="sort" value={view.sort} />}
-        {view.columns.map((id) => <input type="hidden" name="col" value={id} />)}
-        <button class="sr" type="submit">Search</button>
-      </form>
-      <details class="menu">
-        <summary class="btn">
-          Views<Down />
-        </summary>
-        <div>
-          {views.map(([name, q, sort = "-worst"]) => <a href={hrefOf(view, { q, sort, from: 0 })}>{name}</a>)}
-        </div>
-      </details>
-      <details class="menu hide-s">
-        <summary class="btn">
-          Columns<Down />
-        </summary>
-        <div>
-          <form action="/fleet">
-            {view.q ? <input type="hidden" name="q" value={view.q} /> : null}
-            {view.sort === "-worst" ? null : <input type="hidden" name="sort" value={view.sort} />}
-            {columns.filter(({ id }) => id !== "state" && id !== "device").map(({ id, label }) => (
-              <label>
-                <input
-                  type="checkbox"
-                  name="col"
-                  value={id}
-                  checked={view.columns.length === 0 || view.columns.includes(id)}
-                />
-                {label}
-              </label>
-            ))}
-            <p class="acts">
-              <button class="btn small primary" type="submit">Show</button>
-              <a class="btn small" href={hrefOf(view, { columns: [] })}>Reset</a>
-            </p>
-          </form>
-        </div>
-      </details>
-      <button class="btn js" type="button" data-copy="url">
-        <CopyIcon />Link
-      </button>
-      <a class="btn primary" href="/fleet/add">Add device</a>
-    </div>
-  );
-}
-
-const suggestions: readonly (readonly [label: string, word: string])[] = [
-  ["Trouble or lagging", "state:trouble,lagging"],
-  ["Outbox above 100", "outbox:>100"],
-  ["Not seen for 15 min", "seen:>900"],
-  ["Rejected", "rejected:>0"],
-];
-
-function Filters({ view, total, all }: { view: FleetView; total: number; all: number }) {
-  const words = wordsOf(view.q);
-  return (
-    <div class="filters">
-      {words.map((word) => (
-        <span class="f">
-          <span class="mono">{word}</span>
-          <a href={hrefOf(view, { q: withoutWord(view.q, word), from: 0 })} aria-label={`Without ${word}`}>×</a>
-        </span>
-      ))}
-      {suggestions.filter(([, word]) => !words.some((one) => one.startsWith(word.split(":")[0]!))).map((
-        [label, word],
-      ) => <a class="f add" href={hrefOf(view, { q: withWord(view.q, word), from: 0 })}>{`+ ${label}`}</a>)}
-      <span role="status">{words.length ? `${grouped(total)} of ${count(all, "device")}` : count(all, "device")}</span>
-    </div>
-  );
-}
-
 function Bulk({ total }: { total: number }) {
   return (
     <div class="bulk" data-bulk>
       <b data-selected>With the selected</b>
+      <button class="btn small" name="do" value="sync" type="submit">Sync</button>
       <button class="btn small" name="do" value="verify" type="submit">Verify</button>
       <button class="btn small" name="do" value="csv" type="submit">Export CSV</button>
       <label>
@@ -460,7 +244,7 @@ function Nothing({ view, all }: { view: FleetView; all: number }) {
   }
   if (/^state:(trouble|trouble,lagging|lagging)$/.test(view.q)) return <Empty title="None in trouble ✓" />;
   return (
-    <Empty title="No device fits">
+    <Empty title="No device matches">
       <p>
         <a href={hrefOf(view, { q: "", from: 0 })}>{`Show all ${grouped(all)}`}</a>
       </p>

@@ -1,6 +1,7 @@
 /** @jsxImportSource npm:hono@^4.13.19/jsx */
 /**
- * `/fleet/add`: a new device, and its token, which is shown once.
+ * `/fleet/add`: a new device, and its token, which is shown once, to whoever may admin: a token lets its holder act as the
+ * device.
  *
  * @module
  */
@@ -31,16 +32,20 @@ export function addDevicePage(c: PageContext, given: Given = { deviceId: "", acc
           </div>
         </div>
         {fault ? <Problem message={fault} /> : null}
-        <form method="post" action="/fleet/add" class="card pad form">
-          <FormToken token={c.get("session").formToken} />
-          <Field name="device" label="Device id" value={deviceId} />
-          <Field name="account" label="Account id" value={accountId} />
-          <p class="muted">Ids: 1 to 128 of A–Z a–z 0–9 _ . : -</p>
-          <p class="acts">
-            <button class="btn primary" type="submit">Add</button>
-            <a class="btn" href="/fleet" data-back>Cancel</a>
-          </p>
-        </form>
+        {c.get("session").isAdmin
+          ? (
+            <form method="post" action="/fleet/add" class="card pad form">
+              <FormToken token={c.get("session").formToken} />
+              <Field name="device" label="Device id" value={deviceId} />
+              <Field name="account" label="Account id" value={accountId} />
+              <p class="muted">An id has 1 to 128 of these characters: A–Z a–z 0–9 _ . : -</p>
+              <p class="acts">
+                <button class="btn primary" type="submit">Add</button>
+                <a class="btn" href="/fleet" data-back>Cancel</a>
+              </p>
+            </form>
+          )
+          : <Problem message="Your token may not add devices: this needs a token of scope admin." />}
       </>
     ),
   };
@@ -68,7 +73,7 @@ function Field({ name, label, value }: { name: string; label: string; value: str
 export async function addDevice({ registry, fleet }: ConsoleOptions, c: PageContext, form: FormData): Promise<Page> {
   const deviceId = (textOf(form, "device") ?? "").trim(), accountId = (textOf(form, "account") ?? "").trim();
   for (const id of [deviceId, accountId]) {
-    if (!isId(id)) return addDevicePage(c, { deviceId, accountId, fault: `“${id}” is no id.` });
+    if (!isId(id)) return addDevicePage(c, { deviceId, accountId, fault: `“${id}” is not an id.` });
   }
   try {
     const token = await registry.add(deviceId, accountId);

@@ -8,6 +8,7 @@ import type { Child } from "npm:hono@^4.13.19/jsx";
 import type { DeviceStanding } from "../../sync/fleet.ts";
 import { duration, grouped, unknown } from "../format.ts";
 import { State, Time } from "../parts.tsx";
+import { deviceKeptHref } from "./kept_query.ts";
 
 /** A column. */
 export interface Column {
@@ -16,7 +17,7 @@ export interface Column {
   /** The field of `sort`. */
   readonly sort?: string;
   readonly number?: boolean;
-  /** Whether the greatest comes first when it is sorted by at first. */
+  /** Whether the first sort by it puts the greatest first. */
   readonly down?: boolean;
   /** The class of its cells. */
   readonly class?: string;
@@ -94,7 +95,7 @@ export const columns: readonly Column[] = [
     number: true,
     down: true,
     class: "r",
-    cell: ({ report, deviceId }) => <Count of={report?.rejected} href={deviceHref(deviceId, "#rejected")} />,
+    cell: ({ report, deviceId }) => <Count of={report?.rejected} href={deviceKeptHref("rejected", deviceId)} />,
   },
   {
     id: "conflicts",
@@ -103,7 +104,7 @@ export const columns: readonly Column[] = [
     number: true,
     down: true,
     class: "c",
-    cell: ({ report, deviceId }) => <Count of={report?.conflicts} href={deviceHref(deviceId, "#conflicts")} />,
+    cell: ({ report, deviceId }) => <Count of={report?.conflicts} href={deviceKeptHref("conflicts", deviceId)} />,
   },
   {
     id: "problem",
@@ -128,7 +129,7 @@ export const columns: readonly Column[] = [
   },
 ];
 
-/** Those that a person chose, in their order; all where nothing (or nothing known) is chosen. */
+/** The chosen columns, in their order; all if no known one is chosen. */
 export function chosenColumns(chosen: readonly string[]): readonly Column[] {
   const found = columns.filter(({ id }) => id === "state" || id === "device" || chosen.includes(id));
   return chosen.length === 0 ? columns : found;

@@ -1,7 +1,7 @@
 /** @jsxImportSource npm:hono@^4.13.19/jsx */
 /**
- * What is done with many devices at once: orders and CSV. Above 20 devices the number is asked for, so that nobody disturbs a
- * fleet by one click.
+ * Actions on many devices at once: orders and CSV. For more than 20 devices, the person must type the number, so that
+ * one click does not disturb a fleet.
  *
  * @module
  */
@@ -11,47 +11,51 @@ import type { DeviceStanding } from "../../sync/fleet.ts";
 import type { ConsoleOptions, Page, PageContext } from "../context.ts";
 import { textOf } from "../forms.ts";
 import { count, grouped } from "../format.ts";
+import type { Routes } from "../mod.tsx";
+import { orderTask } from "../order_tasks.ts";
 import { FormToken, Problem } from "../parts.tsx";
-import { deviceHref } from "./fleet_columns.tsx";
+import { startJob } from "./jobs.tsx";
 
 /** Without the number, so many at once. */
 const unaskedMax = 20;
 
+/** Orders under way at a time. */
+const atOnce = 16;
+
+const orders = {
+  sync: { word: "Sync", about: "Each device asks the cloud for all its channels, which costs reads." },
+  verify: { word: "Verify", about: "Each device compares its database with the table, which costs reads." },
+} as const;
+
 /** What is done to whom. */
-export async function fleetOrders(options: ConsoleOptions, c: PageContext, form: FormData): Promise<Page | Response> {
-  const what = textOf(form, "do"), q = textOf(form, "q") ?? "", isAll = form.has("all");
+export async function fleetOrders(routes: Routes, c: PageContext, form: FormData): Promise<Page | Response> {
+  const { options } = routes, what = textOf(form, "do"), q = textOf(form, "q") ?? "", isAll = form.has("all");
   const { devices } = await queryFleet(options.fleet, { q: isAll ? q : "", limit: Number.MAX_SAFE_INTEGER });
   const ids = new Set(form.getAll("id").map(String));
   const chosen = isAll ? devices : devices.filter(({ deviceId }) => ids.has(deviceId));
   if (chosen.length === 0) throw new ApiError(400, "invalid", "No device is selected.");
   if (what === "csv") return csv(chosen);
-  if (what !== "verify") throw new ApiError(400, "invalid", "There is no such order.");
+  if (what !== "verify" && what !== "sync") throw new ApiError(400, "invalid", "There is no such order.");
   const confirmed = textOf(form, "confirm");
   if (chosen.length > unaskedMax && confirmed !== String(chosen.length)) {
     return confirmPage(c, { what, q, isAll, chosen, wrong: confirmed !== undefined });
   }
-  const { service } = options;
-  if (!service) throw new ApiError(503, "config", "Nothing is published here: a publisher is missing.");
-  const done: { readonly deviceId: string; readonly result: string }[] = [];
-  for (const { deviceId, connected } of chosen) {
-    if (!connected) {
-      done.push({ deviceId, result: "is not connected: ask again when it is" });
-      continue;
-    }
-    try {
-      await service.requestVerify(deviceId, { repair: false });
-      done.push({ deviceId, result: "asked" });
-    } catch (error) {
-      done.push({ deviceId, result: error instanceof Error ? error.message : String(error) });
-    }
-  }
-  return donePage(done);
+  const away = chosen.filter(({ connected }) => connected !== true).length;
+  return await startJob(routes, c, {
+    title: `${orders[what].word} ${count(chosen.length, "device")}`,
+    tasks: chosen.map((device) => orderTask(options, device, { do: what })),
+    atOnce,
+    back: { href: isAll && q ? `/fleet?${new URLSearchParams({ q })}` : "/fleet", name: "To the fleet" },
+    note: away > 0
+      ? `${count(away, "device is", "devices are")} not connected: the order waits for 7 days.`
+      : undefined,
+  });
 }
 
 function confirmPage(
   c: PageContext,
   { what, q, isAll, chosen, wrong }: {
-    what: string;
+    what: keyof typeof orders;
     q: string;
     isAll: boolean;
     chosen: readonly DeviceStanding[];
@@ -65,8 +69,8 @@ function confirmPage(
       <>
         <div class="head">
           <div>
-            <h1>{`Verify ${count(chosen.length, "device")}?`}</h1>
-            <p class="muted">Each compares its database with the table, which costs reads. Type the number to go on.</p>
+            <h1>{`${orders[what].word} ${count(chosen.length, "device")}?`}</h1>
+            <p class="muted">{`${orders[what].about} Type the number to go on.`}</p>
           </div>
         </div>
         {wrong ? <Problem message="That is not the number." /> : null}
@@ -82,52 +86,10 @@ function confirmPage(
             <input id="confirm" name="confirm" inputmode="numeric" required autocomplete="off" autofocus />
           </p>
           <p class="acts">
-            <button class="btn primary" type="submit">{`Verify ${grouped(chosen.length)}`}</button>
+            <button class="btn primary" type="submit">{`${orders[what].word} ${grouped(chosen.length)}`}</button>
             <a class="btn" href="/fleet" data-back>Cancel</a>
           </p>
         </form>
-      </>
-    ),
-  };
-}
-
-function donePage(done: readonly { readonly deviceId: string; readonly result: string }[]): Page {
-  const asked = done.filter(({ result }) => result === "asked").length;
-  return {
-    title: "Verify",
-    body: (
-      <>
-        <div class="head">
-          <div>
-            <h1>{`${count(asked, "device")} ${asked === 1 ? "was" : "were"} asked to verify`}</h1>
-            <p class="muted">
-              Reports stand on the devices' pages.
-            </p>
-          </div>
-        </div>
-        <div class="card scroll" tabindex={0} role="region" aria-label="Results">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Device</th>
-                <th scope="col">Result</th>
-              </tr>
-            </thead>
-            <tbody data-rows>
-              {done.slice(0, 500).map(({ deviceId, result }) => (
-                <tr data-row>
-                  <td>
-                    <a class="mono" data-open href={deviceHref(deviceId)}>{deviceId}</a>
-                  </td>
-                  <td>{result}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-        <p class="after">
-          <a href="/fleet">To the fleet</a>
-        </p>
       </>
     ),
   };
@@ -168,7 +130,7 @@ function csv(devices: readonly DeviceStanding[]): Response {
   });
 }
 
-/** Quoted where needed; a spreadsheet must not take a device's words for a formula. */
+/** Quoted where needed; a spreadsheet must not read a device's text as a formula. */
 function csvCell(value: string | number | boolean | undefined): string {
   if (value === undefined) return "";
   const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);

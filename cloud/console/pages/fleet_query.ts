@@ -1,6 +1,6 @@
 /**
- * The fleet page's address: what is searched, by what it is sorted, from which row, with which columns. All of it stands in
- * the query, so that a reload, Back and a colleague see the same.
+ * The fleet page's address: search, sort, start and columns. All of it is in the query, so that a reload, Back and a
+ * colleague see the same.
  *
  * @module
  */
@@ -43,13 +43,13 @@ export function wordsOf(q: string): string[] {
   return q.split(" ").filter((word) => word !== "");
 }
 
-/** The search with a word more; one of the same field gives way. */
+/** The search with another word, which replaces one of the same field. */
 export function withWord(q: string, word: string): string {
   const field = word.slice(0, word.indexOf(":") + 1);
   return [...wordsOf(q).filter((one) => field === "" || !one.startsWith(field)), word].join(" ");
 }
 
-/** The search without a word. */
+/** The search silently. */
 export function withoutWord(q: string, word: string): string {
   return wordsOf(q).filter((one) => one !== word).join(" ");
 }

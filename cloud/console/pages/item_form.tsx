@@ -1,7 +1,7 @@
 /** @jsxImportSource npm:hono@^4.13.19/jsx */
 /**
- * An item's editors, one a field by its type, and what they send back. For each value that may lack one, null and absent are
- * choices of their own; an empty text is a text.
+ * An item's editors, one for each field by its type, and the values that they send. For an optional value, null and
+ * absent are separate choices; an empty text is a text.
  *
  * @module
  */
@@ -11,16 +11,16 @@ import { textOf } from "../forms.ts";
 import type { PlainItem } from "../local_device.ts";
 import { FieldError, textOfValue, valueOf } from "../typed.ts";
 
-/** Why a field is not a person's to change; undefined: it is. */
+/** Why a person may not change a field; undefined: they may. */
 export function lockOf(model: Model, field: Field, isNew: boolean): string | undefined {
   if (field.template) return "computed from other values";
-  if (field.timestamp) return "set by each write";
+  if (field.timestamp) return "set automatically";
   if (!field.synced) return "stays on devices";
   const isKey = model.identityFields.includes(field.name) || model.keyFields.includes(field.name);
-  return isKey && !isNew ? "part of the key: another key is another item" : undefined;
+  return isKey && !isNew ? "part of the key; a new key makes a new item" : undefined;
 }
 
-/** What a form holds for each field: its state and its text, kept over a refusal. */
+/** A form's content for each field: its state and its text, preserved after a refusal. */
 export type Typed = ReadonlyMap<string, { readonly state: "value" | "null" | "absent"; readonly text: string }>;
 
 /** The typed values of an item that is edited; defaults of a new one. */
@@ -51,7 +51,7 @@ export function itemOf(model: Model, typed: Typed, seen: PlainItem | undefined):
     if (!one) continue;
     if (one.state === "absent") delete item[field.name];
     else if (one.state === "null") item[field.name] = null;
-    // What is not touched is the very value that was read: of whatever form, with all its digits.
+    // An untouched value is exactly the value that was read, in its form, with all its digits.
     else if (
       !seen || textOfValue(field, seen[field.name]) !== one.text || seen[field.name] === undefined ||
       seen[field.name] === null
@@ -87,6 +87,8 @@ export function Editors({ model, typed, isNew, item, wrong }: {
   item: PlainItem | undefined;
   wrong?: { readonly field: string; readonly message: string };
 }) {
+  // Whoever edits types at once: in the first field that can be changed, or in the one that was refused.
+  const first = wrong?.field ?? model.fields.find((field) => !field.hidden && !lockOf(model, field, isNew))?.name;
   return (
     <div class="editors">
       {model.fields.filter(({ hidden }) => !hidden).map((field) => {
@@ -105,7 +107,7 @@ export function Editors({ model, typed, isNew, item, wrong }: {
         }
         return (
           <Editor
-            {...{ field, isWrong: wrong?.field === field.name, message: wrong?.message }}
+            {...{ field, isWrong: wrong?.field === field.name, message: wrong?.message, isFirst: first === field.name }}
             now={typed.get(field.name) ?? { state: "absent", text: "" }}
           />
         );
@@ -130,69 +132,32 @@ function typeOf({ type, members, enum: choices }: Field): string {
     : type;
 }
 
-function Editor({ field, now: { state, text }, isWrong, message }: {
+function Editor({ field, now: { state, text }, isWrong, message, isFirst }: {
   field: Field;
   now: { readonly state: string; readonly text: string };
   isWrong: boolean;
   message: string | undefined;
+  isFirst: boolean;
 }) {
-  const id = `v-${field.name}`, name = `v.${field.name}`;
+  const id = `v-${field.name}`;
   const common = {
     id,
-    name,
+    name: `v.${field.name}`,
     "aria-describedby": isWrong ? `${id}-wrong` : `${id}-type`,
     "aria-invalid": isWrong ? "true" : undefined,
+    autofocus: isFirst,
   } as const;
-  const isLong = ["array", "object", "set", "binary"].includes(field.type) || text.includes("\n");
   return (
     <div class="editor">
       <label class="label" for={id}>{field.name}</label>
       <div>
         <div class="with-state">
-          {field.enum
-            ? (
-              <select {...common}>
-                {text !== "" && !field.enum.map(String).includes(text)
-                  ? <option value={text} selected>{text}</option>
-                  : null}
-                {field.enum.map((one) => (
-                  <option value={String(one)} selected={String(one) === text}>{String(one)}</option>
-                ))}
-              </select>
-            )
-            : field.type === "boolean"
-            ? (
-              <select {...common}>
-                {["true", "false"].map((one) => <option value={one} selected={one === text}>{one}</option>)}
-              </select>
-            )
-            : isLong
-            ? (
-              <textarea
-                {...common}
-                class="mono"
-                rows={Math.min(14, Math.max(3, text.split("\n").length))}
-                spellcheck={false}
-              >
-                {text}
-              </textarea>
-            )
-            : (
-              <input
-                {...common}
-                class={field.type === "number" || field.type === "date" ? "mono" : undefined}
-                value={text}
-                inputmode={field.type === "number" ? "decimal" : undefined}
-                placeholder={field.type === "date" ? "2026-03-01T12:00:00Z" : undefined}
-                autocomplete="off"
-                spellcheck={field.type === "string"}
-              />
-            )}
+          <Control {...{ field, text, common }} />
           {field.required
             ? null
             : (
               <select name={`s.${field.name}`} class="js-state" aria-label={`${field.name}: value, null or absent`}>
-                {["value", "null", "absent"].map((one) => <option value={one} selected={one === state}>{one}</option>)}
+                <Options of={["value", "null", "absent"]} chosen={state} />
               </select>
             )}
         </div>
@@ -203,5 +168,47 @@ function Editor({ field, now: { state, text }, isWrong, message }: {
         </p>
       </div>
     </div>
+  );
+}
+
+function Options({ of, chosen }: { of: readonly string[]; chosen: string }) {
+  return <>{of.map((one) => <option value={one} selected={one === chosen}>{one}</option>)}</>;
+}
+
+/** What a value of the field's type is typed into. */
+function Control({ field, text, common }: {
+  field: Field;
+  text: string;
+  common: Readonly<Record<string, string | boolean | undefined>>;
+}) {
+  if (field.enum) {
+    const known = field.enum.map(String), other = text !== "" && !known.includes(text) ? [text] : [];
+    return (
+      <select {...common}>
+        <Options of={[...other, ...known]} chosen={text} />
+      </select>
+    );
+  }
+  if (field.type === "boolean") {
+    return (
+      <select {...common}>
+        <Options of={["true", "false"]} chosen={text} />
+      </select>
+    );
+  }
+  if (["array", "object", "set", "binary"].includes(field.type) || text.includes("\n")) {
+    const rows = Math.min(14, Math.max(3, text.split("\n").length));
+    return <textarea {...common} class="mono" rows={rows} spellcheck={false}>{text}</textarea>;
+  }
+  return (
+    <input
+      {...common}
+      class={field.type === "number" || field.type === "date" ? "mono" : undefined}
+      value={text}
+      inputmode={field.type === "number" ? "decimal" : undefined}
+      placeholder={field.type === "date" ? "2026-03-01T12:00:00Z" : undefined}
+      autocomplete="off"
+      spellcheck={field.type === "string"}
+    />
   );
 }

@@ -1,7 +1,7 @@
 /** @jsxImportSource npm:hono@^4.13.19/jsx */
 /**
- * `/live`: what changes right now, and by whom. Rows come as events of the feed and are put in by `assets/live.js`, the newest
- * first, 500 at most; paused, they are counted. What is missing is said where it is missing.
+ * `/live`: live changes, and who makes them. Rows come as events of the feed; `assets/live.js` inserts them, the newest
+ * first, at most 500; while paused, they are counted. A gap is shown in its place.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { ConsoleOptions, Page, PageContext } from "../context.ts";
 import { Lens } from "../icons.tsx";
 import type { Routes } from "../mod.tsx";
 import { Empty, Problem } from "../parts.tsx";
-import { liveView, telemetryOf } from "./live_query.ts";
+import { type LiveView, liveView, telemetryOf } from "./live_query.ts";
 
 export const link = {
   name: "Live",
@@ -41,7 +41,7 @@ function livePage({ schema }: ConsoleOptions, c: PageContext): Page {
             <p class="muted">
               {hidden.length === 0 ? "Every change in the whole fleet, as it happens." : (
                 <>
-                  {`Changes in the whole fleet, as they happen; without telemetry (${hidden.join(", ")}). `}
+                  {`Changes in the whole fleet, as they happen. Telemetry (${hidden.join(", ")}) is left out. `}
                   <a href={hrefOf(view.q, true)}>Show it</a>
                 </>
               )}
@@ -54,10 +54,16 @@ function livePage({ schema }: ConsoleOptions, c: PageContext): Page {
         </div>
         <div class="card live-card">
           <form class="tools" action="/live">
-            <label class="search">
+            <label class="q">
               <Lens />
               <span class="sr">Which changes</span>
-              <input name="q" type="search" value={view.q} placeholder="model:Setting device:d-1 op:remove" />
+              <input
+                class="mono"
+                name="q"
+                type="search"
+                value={view.q}
+                placeholder="model:Setting device:d-1 op:remove"
+              />
             </label>
             {withTelemetry ? <input type="hidden" name="telemetry" value="1" /> : null}
             <button class="btn" type="submit">Filter</button>
@@ -72,25 +78,7 @@ function livePage({ schema }: ConsoleOptions, c: PageContext): Page {
             : null}
           <button class="btn small" type="button" id="fresh" hidden></button>
           <div class="scroll" tabindex={0} role="region" aria-label="Changes">
-            <table
-              id="changes"
-              data-models={JSON.stringify(view.models)}
-              data-by={JSON.stringify(view.by)}
-              data-ops={JSON.stringify(view.ops)}
-              data-hidden={JSON.stringify(hidden)}
-              data-keys={JSON.stringify(keysOf(schema))}
-            >
-              <thead>
-                <tr>
-                  <th scope="col">time</th>
-                  <th scope="col">by</th>
-                  <th scope="col">item</th>
-                  <th scope="col">what changed</th>
-                  <th scope="col">how far</th>
-                </tr>
-              </thead>
-              <tbody data-rows></tbody>
-            </table>
+            <Changes {...{ schema, view, hidden }} />
           </div>
           <div id="quiet">
             <Empty title="Quiet so far">
@@ -104,6 +92,35 @@ function livePage({ schema }: ConsoleOptions, c: PageContext): Page {
       </>
     ),
   };
+}
+
+/** The table that rows are put into, and what of the address they are judged by. */
+function Changes({ schema, view, hidden }: {
+  schema: ConsoleOptions["schema"];
+  view: LiveView;
+  hidden: readonly string[];
+}) {
+  return (
+    <table
+      id="changes"
+      data-models={JSON.stringify(view.models)}
+      data-by={JSON.stringify(view.by)}
+      data-ops={JSON.stringify(view.ops)}
+      data-hidden={JSON.stringify(hidden)}
+      data-keys={JSON.stringify(keysOf(schema))}
+    >
+      <thead>
+        <tr>
+          <th scope="col">time</th>
+          <th scope="col">by</th>
+          <th scope="col">item</th>
+          <th scope="col">what changed</th>
+          <th scope="col">how far</th>
+        </tr>
+      </thead>
+      <tbody data-rows></tbody>
+    </table>
+  );
 }
 
 /** By model, the properties that name an item: what its page is asked for by. */

@@ -6,7 +6,7 @@
 import type { Schema } from "../../../schema/model.ts";
 import { comesDown, goesUp } from "../../../schema/direction.ts";
 
-/** What a page of changes is chosen by. */
+/** The filters of the page. */
 export interface LiveView {
   readonly q: string;
   readonly models: readonly string[];
@@ -19,7 +19,7 @@ export interface LiveView {
 
 const kinds = ["model", "device", "by", "op"];
 
-/** Models whose changes only go up: telemetry, which would drown the rest. */
+/** Models that only sync up: telemetry, which would hide the rest. */
 export function telemetryOf(schema: Schema): string[] {
   return [...schema.models.values()].filter((model) => model.inCloud && goesUp(model) && !comesDown(model)).map((
     model,

@@ -7,9 +7,9 @@
 import type { Page } from "../context.ts";
 import { Logo } from "../icons.tsx";
 
-/** The page that was asked for, if it is one of ours: nobody is sent elsewhere. */
+/** The requested page, if it is one of ours: nobody is redirected elsewhere. */
 export function ownPath(text: string | undefined): string {
-  // Browsers read \ as /, and drop tabs and line ends: //evil in any of its forms is no path.
+  // Browsers read \ as /, and drop tabs and line ends: //evil in any of these forms is not a path.
   if (text === undefined || !/^\/(?![/\\])[\x21-\x7e]*$/.test(text) || text.includes("\\")) return "/";
   return text.startsWith("/login") || text.startsWith("/logout") ? "/" : text;
 }

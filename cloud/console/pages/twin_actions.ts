@@ -1,5 +1,5 @@
 /**
- * What is done on the Twin page: a value changed or an item added on either side, the link cut and mended, a change undone.
+ * The actions of the Twin page: change a value or add an item on either side, cut and restore the link, undo a change.
  * Each answers with the page as it is then.
  *
  * @module
@@ -52,7 +52,7 @@ function chosenIn(options: ConsoleOptions, form: FormData): { device: LocalDevic
   return chosen(options, query);
 }
 
-/** What is typed into a cell. */
+/** The value typed into a cell. */
 export function editIn(
   model: Model,
   form: FormData | URLSearchParams,
@@ -70,12 +70,12 @@ function keyIn(model: Model, text: string | undefined): PlainItem {
       return Object.fromEntries(model.keyFields.map((name, i) => [name, values[i]]));
     }
   } catch {
-    // Falls through: what is not JSON is no key.
+    // Falls through: a text that is not JSON is not a key.
   }
   throw new ApiError(400, "invalid", "That is no key of an item.");
 }
 
-/** As `sqlite3` would: what SQLite says goes to the person. */
+/** Like `sqlite3`: the person gets SQLite's message. */
 function onDevice(device: LocalDevice, sql: string): void {
   try {
     device.write(sql);

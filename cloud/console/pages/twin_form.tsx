@@ -1,13 +1,13 @@
 /** @jsxImportSource npm:hono@^4.13.19/jsx */
 /**
- * A form of the Twin page: with JavaScript its answer takes the page's place, without it is a page of its own.
+ * A form of the Twin page: with JavaScript, its answer replaces the page; without, it is a page of its own.
  *
  * @module
  */
 import type { Child } from "npm:hono@^4.13.19/jsx";
 import { FormToken } from "../parts.tsx";
 
-/** What such a form is made of; other attributes are the form's own. */
+/** The options of such a form; other attributes are the form's own. */
 interface TwinFormProps {
   readonly action: string;
   readonly formToken: string;

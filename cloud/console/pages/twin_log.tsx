@@ -1,6 +1,6 @@
 /** @jsxImportSource npm:hono@^4.13.19/jsx */
 /**
- * What travelled: when, by whom, what, how far; and what can be done about it.
+ * Synced changes: when, by whom, what, how far; and the possible actions.
  *
  * @module
  */
@@ -9,6 +9,7 @@ import type { ConsoleOptions } from "../context.ts";
 import { Check, Chip, Cloud, Ring } from "../icons.tsx";
 import type { LocalDevice, PlainItem } from "../local_device.ts";
 import { Empty, Time } from "../parts.tsx";
+import { deviceKeptHref } from "./kept_query.ts";
 import { TwinForm } from "./twin_form.tsx";
 import type { Travel } from "../travels.ts";
 import { text } from "./twin_side.tsx";
@@ -25,12 +26,19 @@ interface LogView {
 }
 
 export function TravelLog(view: LogView) {
-  const { log, quiet, now, device } = view;
+  const { log, quiet } = view;
   return (
     <section class="card log" aria-labelledby="travelled">
       <header>
         <h2 id="travelled">What travelled</h2>
-        {quiet.size > 0 ? <span class="muted hide-s">{`${[...quiet].join(", ")}: too often to be listed`}</span> : null}
+        {quiet.size > 0
+          ? (
+            <span class="muted hide-s">
+              {`${[...quiet].join(", ")} ${quiet.size === 1 ? "changes" : "change"} too often to be listed`}
+            </span>
+          )
+          : null}
+        <a class="btn small right" href="/live">Open Live</a>
       </header>
       {log.length === 0
         ? (
@@ -53,41 +61,46 @@ export function TravelLog(view: LogView) {
                 </tr>
               </thead>
               <tbody>
-                {log.slice(0, rowsMax).map((travel) => (
-                  <tr id={`travel-${travel.id}`} data-kind={travel.kind}>
-                    <td class="muted">
-                      <Time at={travel.atMs} now={now} />
-                    </td>
-                    <td>
-                      {travel.kind === "down"
-                        ? (
-                          <span class="from down">
-                            <Cloud />cloud
-                          </span>
-                        )
-                        : (
-                          <span class="from up">
-                            <Chip />
-                            {device.deviceId}
-                          </span>
-                        )}
-                    </td>
-                    <td class="what">
-                      <What {...{ view, travel }} />
-                    </td>
-                    <td>
-                      <Stages {...{ view, travel }} />
-                    </td>
-                    <td class="num">
-                      <Undo {...{ view, travel }} />
-                    </td>
-                  </tr>
-                ))}
+                {log.slice(0, rowsMax).map((travel) => <Row {...{ view, travel }} />)}
               </tbody>
             </table>
           </div>
         )}
     </section>
+  );
+}
+
+function Row({ view, travel }: { view: LogView; travel: Travel }) {
+  const { now, device } = view;
+  return (
+    <tr id={`travel-${travel.id}`} data-kind={travel.kind}>
+      <td class="muted">
+        <Time at={travel.atMs} now={now} />
+      </td>
+      <td>
+        {travel.kind === "down"
+          ? (
+            <span class="from down">
+              <Cloud />cloud
+            </span>
+          )
+          : (
+            <span class="from up">
+              <Chip />
+              {device.deviceId}
+            </span>
+          )}
+      </td>
+      <td class="what">
+        <What {...{ view, travel }} />
+      </td>
+      <td>
+        <Stages {...{ view, travel }} />
+      </td>
+      <td class="num">
+        <Act {...{ view, travel }} />
+      </td>
+    </tr>
   );
 }
 
@@ -206,9 +219,16 @@ function Stage({ isDone, name, ms }: { isDone: boolean; name: string; ms?: strin
   );
 }
 
-/** Puts back what was there before a change of the cloud's; a conflict is compared on its own page. */
-function Undo({ view: { options, device, formToken }, travel }: { view: LogView; travel: Travel }) {
+/** Puts back what was there before a change of the cloud's; a version that lost is compared, and restored, among the conflicts. */
+function Act({ view: { options, device, formToken }, travel }: { view: LogView; travel: Travel }) {
   const compiled = options.schema.models.get(travel.model)!;
+  if (travel.kind === "lost" && travel.conflict !== undefined) {
+    return (
+      <a class="btn quiet small" href={deviceKeptHref("conflicts", device.deviceId, travel.conflict)}>
+        Compare<span class="sr">{` ${travel.model} ${travel.key}`}</span>
+      </a>
+    );
+  }
   if (travel.kind !== "down" || (!travel.old && !travel.now)) return null;
   return (
     <TwinForm action="/twin/undo" formToken={formToken} device={device.deviceId} model={compiled.name}>

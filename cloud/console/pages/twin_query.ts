@@ -24,7 +24,7 @@ export function chosen(options: ConsoleOptions, query: URLSearchParams): { devic
   return { device, model: models.find((model) => model.name === name) ?? models[0]! };
 }
 
-/** Models that are on both sides; those that travel both ways first. */
+/** Models that exist on both sides; those that sync both ways first. */
 export function shownModels({ schema }: ConsoleOptions): Model[] {
   const both = [...schema.models.values()].filter(({ onDevice, inCloud }) => onDevice && inCloud);
   return both.sort((a, b) => Number(b.sync === "both") - Number(a.sync === "both"));

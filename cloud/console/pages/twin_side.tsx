@@ -1,13 +1,14 @@
 /** @jsxImportSource npm:hono@^4.13.19/jsx */
 /**
- * One side of the Twin page: a model's items, with a cell to type in for each value that may be changed there, and how each
- * item stands to its twin.
+ * One side of the Twin page: a model's items, with a cell to type in for each value that may be changed there, and each
+ * item's state relative to its twin.
  *
  * @module
  */
 import type { Field, Identity, Model } from "../../../schema/model.ts";
 import { keyText } from "../../../protocol/keys.ts";
 import { renderKey } from "../../../schema.ts";
+import { sameValue } from "../compare.ts";
 import { Check, Half } from "../icons.tsx";
 import type { LocalDevice, PlainItem } from "../local_device.ts";
 import { Empty, Time } from "../parts.tsx";
@@ -32,7 +33,7 @@ export interface SideView {
 
 /** Values that are shown beside the key. */
 const valuesMax = 2;
-/** A change that is younger lights its row. */
+/** A change younger than this highlights its row. */
 const litMs = 4_000;
 
 export function identityOf({ deviceId, accountId }: LocalDevice): Identity {
@@ -43,22 +44,13 @@ function keyOf(model: Model, item: PlainItem): string {
   return JSON.stringify(model.keyFields.map((name) => item[name]));
 }
 
-/** Whether two items say the same; timestamps that each side makes are no difference. */
+/** Whether two items are equal; timestamps that each side generates do not count. */
 export function equalItems(model: Model, a: PlainItem, b: PlainItem | undefined): boolean {
   if (!b) return false;
   return model.fields.every(({ name, template, timestamp, type }) => {
     if (template || timestamp || model.identityFields.includes(name)) return true;
-    const [x, y] = [a[name], b[name]];
-    if (type === "date" && x && y) return Date.parse(String(x)) === Date.parse(String(y));
-    return JSON.stringify(sorted(x ?? null)) === JSON.stringify(sorted(y ?? null));
+    return sameValue({ type }, a[name], b[name]);
   });
-}
-
-/** With keys of maps in order: neither side promises one. */
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1).map(([k, v]) => [k, sorted(v)]));
 }
 
 /** Fields that a person wants to see: keys first, then values. */
@@ -71,7 +63,7 @@ export function shownFields(model: Model): { keys: Field[]; values: Field[] } {
   return { keys, values: own.filter((field) => !keys.includes(field)).slice(0, valuesMax) };
 }
 
-/** Types that are typed into a cell; others have the Data page's editors. */
+/** Types that can be typed into a cell; others have the Data page's editors. */
 export function isTyped({ type }: Field): boolean {
   return type === "string" || type === "number" || type === "boolean";
 }
@@ -83,7 +75,7 @@ export function Side(view: SideView) {
     return (
       <Empty title={`No ${model.name} ${where}`}>
         {view.canEdit
-          ? <p>Write one, on either side that may.</p>
+          ? <p>Add one on either side that offers it.</p>
           : <p>{side === "device" ? "They come from the cloud." : "They come from devices."}</p>}
         <NewRow {...view} />
       </Empty>
@@ -188,7 +180,7 @@ function Standing({ view, values, item, twin, travel }: {
   );
 }
 
-/** A value as a person reads it. */
+/** A value in a form for people. */
 export function text(value: unknown): string {
   if (value === undefined) return "";
   if (value === null) return "null";

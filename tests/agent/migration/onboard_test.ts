@@ -96,11 +96,11 @@ const refused: Record<string, { sql: string; message: RegExp }> = {
   },
   "a table of another owner under the outbox's name": {
     sql: "CREATE TABLE _outbox(x); INSERT INTO _outbox VALUES (1)",
-    message: /^The table _outbox is none of Twintable's, which needs that name$/,
+    message: /^The table _outbox is not Twintable's, which needs that name$/,
   },
   "a view of another owner under the status' name": {
     sql: "CREATE VIEW _STATUS AS SELECT 1 AS x",
-    message: /^The view _STATUS is none of Twintable's/,
+    message: /^The view _STATUS is not Twintable's/,
   },
 };
 

@@ -2,6 +2,8 @@
  * The tables: what a plain INSERT fills in, what the constraints refuse and say, and the DDL itself for an example.
  */
 import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
+import { agentTablesSql, laterColumns } from "../../../agent/store/tables.ts";
 import { tableSql, uniqueIndexes } from "../../../agent/store/ddl.ts";
 import { compileSchema } from "../../../schema.ts";
 import { compiled, identity, memoryStore, StoreFile } from "../store_fixture.ts";
@@ -170,4 +172,14 @@ Deno.test("ddl: a key of a plain attribute, without a sort key, and columns name
   store.db.exec("INSERT INTO M(id) VALUES ('13')");
   assert.deepEqual(rows.unseen("global", -1, 10).map(({ key }) => key), [["13", ""]]);
   store.close();
+});
+
+Deno.test("tables: a column that came later is in its table's definition too, by which a file knows that it lacks one", () => {
+  const db = new DatabaseSync(":memory:");
+  db.exec(agentTablesSql);
+  const missing = laterColumns.filter(({ table, name }) =>
+    !db.prepare(`PRAGMA table_info(${table})`).all().some((column) => column.name === name)
+  );
+  db.close();
+  assert.deepEqual(missing, []);
 });

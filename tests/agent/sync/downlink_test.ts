@@ -326,6 +326,23 @@ Deno.test("downlink: when a worker is back, who waits for an answer asks again w
   assert.deepEqual(syncs(device), []);
 });
 
+Deno.test("downlink: of an epoch that it has heard of and not met, a device asks again when no worker can have the former one", () => {
+  using device = opened();
+  const [, { request }] = syncs(device) as [Sync, Sync];
+  device.twin.onMessage(device.page(request, 0, false, "A"));
+  const heard = device.now;
+  device.twin.onMessage({ type: "changes", channel, epoch: "other", seq: 1, entries: [], time } as FromCloud);
+  const [early] = syncs(device);
+  // This worker has not heard of the new epoch yet.
+  device.twin.onMessage(device.page(early!.request, 1, false));
+  device.now = heard + 5_000;
+  device.twin.tick();
+  assert.deepEqual(syncs(device), []);
+  device.now = heard + 6_000;
+  device.twin.tick();
+  assert.equal(syncs(device).length, 1);
+});
+
 Deno.test("downlink: what an abandoned snapshot had shown does not count for the one that is begun anew (rule C5)", () => {
   using device = opened();
   const { twin, requestOf } = device;

@@ -149,6 +149,22 @@ Deno.test("rules: a page that was asked for before an answer does not take back 
   assert.deepEqual(sent(device, "fetch").at(-1)?.keys, [key]);
 });
 
+Deno.test("rules: what was written after a change that lost is judged by its own time", () => {
+  using device = silent();
+  write(device, "INSERT INTO Slot(name, slot) VALUES ('a', 's1')");
+  const [up] = sent(device, "up");
+  write(device, "UPDATE Slot SET slot = 's2'");
+  // Written in the cloud later than both.
+  const current = item("s3", ["other#2", (device.nowMs + 60_000) * 1000]);
+  device.twin.onMessage({
+    ...{ type: "ack", batch: up!.batch, time: device.nowMs },
+    answers: [{ at: 0, code: "stale", current }],
+  });
+  waitAMinute(device);
+  const second = sent(device, "up").flatMap(({ changes }) => changes).find(({ item }) => item?.slot === "s2");
+  assert.ok(second!.stamp < current.version![1], `${second!.stamp}`);
+});
+
 Deno.test("rules: entries in flight under the key that a row had before do not hold up its present key", () => {
   using device = silent();
   write(device, "INSERT INTO Slot(name, slot) VALUES ('a', 's1')");
@@ -163,4 +179,104 @@ Deno.test("rules: entries in flight under the key that a row had before do not h
   assert.deepEqual(device.rows("SELECT _id, slot FROM Slot"), [{ _id: 1, slot: "s2" }]);
   say(device, 2, other("s3", 2));
   assert.deepEqual(device.rows("SELECT _id, slot FROM Slot"), [{ _id: 1, slot: "s3" }]);
+});
+
+/** Virtual time passes with a link that takes what is sent; nobody answers. */
+function waitAMinute(device: Scripted): void {
+  device.connected = true;
+  for (let n = 0; n < 60; n++) {
+    device.nowMs += 1000;
+    device.monotonicMs += 1000;
+    device.twin.tick();
+  }
+  device.connected = false;
+}
+
+function acknowledge(device: Scripted): void {
+  device.twin.onMessage({ type: "ack", batch: sent(device, "up")[0]!.batch, time: device.nowMs, answers: [] });
+}
+
+/** Answers what is asked by name with this, until nothing more is asked. */
+function find(device: Scripted, current?: Current): void {
+  for (let request = ""; sent(device, "fetch").at(-1)?.request !== request;) {
+    request = sent(device, "fetch").at(-1)!.request;
+    device.twin.onMessage({ type: "items", request, entries: [{ key, current }], time: device.nowMs });
+  }
+}
+
+/** What somebody who writes no version has put in the item's place. */
+const bare: Current = { model: "Slot", item: { name: "a", slot: "s2" } };
+
+Deno.test("rules: a change that was overwritten without a version, before its answer, is not sent again", () => {
+  using device = silent();
+  write(device, "INSERT INTO Slot(name, slot) VALUES ('a', 's1')");
+  say(device, 1, { key, current: bare, over: versionSent(device) });
+  say(device, 2, { key, removed: true });
+  waitAMinute(device);
+  assert.equal(sent(device, "up").length, 1);
+  find(device);
+  assert.deepEqual(slots(device), []);
+});
+
+Deno.test("rules: an update of what was overwritten unseen is made from what was written", () => {
+  using device = silent();
+  write(device, "INSERT INTO Slot(name, slot) VALUES ('a', 's1')");
+  const version = versionSent(device);
+  write(device, "UPDATE Slot SET slot = 's3'");
+  say(device, 1, { key, current: bare, over: version });
+  waitAMinute(device);
+  const { changes: [update] } = sent(device, "up").at(-1)!;
+  assert.equal(update!.op, "update");
+  assert.deepEqual(update!.base?.version, version);
+});
+
+Deno.test("rules: what was overwritten without a version went with what was there after, whatever its removal says", () => {
+  for (const removal of [{ key }, { key, removed: true }]) {
+    using device = silent();
+    write(device, "INSERT INTO Slot(name, slot) VALUES ('a', 's1')");
+    const version = versionSent(device);
+    acknowledge(device);
+    say(device, 1, { key, current: bare, over: version });
+    find(device, bare);
+    assert.deepEqual(slots(device), [{ name: "a", slot: "s2" }]);
+    say(device, 2, removal);
+    assert.deepEqual(slots(device), []);
+    // A late copy of the create.
+    say(device, 3, { key, current: item("s1", version) });
+    assert.deepEqual(slots(device), []);
+    assert.deepEqual(device.rows("SELECT why FROM _conflicts"), [{ why: "revived" }]);
+  }
+});
+
+Deno.test("rules: what was overwritten, and put back by whoever did it, stays", () => {
+  using device = silent();
+  write(device, "INSERT INTO Slot(name, slot) VALUES ('a', 's1')");
+  const version = versionSent(device);
+  acknowledge(device);
+  say(device, 1, { key, current: bare, over: version });
+  find(device, bare);
+  say(device, 2, { key, current: item("s1", version) });
+  waitAMinute(device);
+  assert.deepEqual(slots(device), [{ name: "a", slot: "s1" }]);
+  assert.equal(sent(device, "up").length, 1);
+});
+
+Deno.test("rules: a removal whose own entry is not read yet waits for it: only it names the item", () => {
+  using device = new Scripted({ limits: { batchChangesMax: 1 } });
+  device.connect();
+  const ids = Array.from({ length: 12 }, (_, i) => `s${String(i).padStart(2, "0")}`);
+  for (const id of ids) device.store.db.prepare("INSERT INTO Sample(id, n) VALUES (?, 1)").run(id);
+  device.twin.onCommit();
+  device.answer();
+  device.pass(60_000);
+  device.answer();
+  // No copy of what was sent is under way any more. All are read, as many are sent as may be in flight, and one waits.
+  device.store.db.exec("UPDATE Sample SET n = 2");
+  device.twin.onCommit();
+  device.store.db.exec(`DELETE FROM Sample WHERE id = '${ids.at(-1)}'`);
+  device.answer();
+  device.pass(60_000);
+  device.answer();
+  const removals = sent(device, "up").flatMap(({ changes }) => changes).filter(({ op }) => op === "remove");
+  assert.deepEqual(removals.map(({ key }) => key), [{ id: ids.at(-1) }]);
 });

@@ -31,14 +31,14 @@ Deno.test("history: what goes from _rejected unseen is told before and after, an
   const status = () => device.rows("SELECT problem, rejected, rejected_trimmed AS trimmed FROM _status")[0]!;
   put(7);
   device.pass(61_000);
-  assert.match(String(status().problem), /^7 changes were refused and stand in _rejected \(the last of Sample: /);
+  assert.match(String(status().problem), /^7 changes were refused and are in _rejected \(the last of Sample: /);
   put(2);
   device.pass(62_000);
-  assert.match(String(status().problem), /^9 changes that were refused stand in _rejected, and the oldest go/);
+  assert.match(String(status().problem), /^9 refused changes are in _rejected, and the oldest are dropped/);
   put(5);
   device.pass(62_000);
   assert.deepEqual({ ...status(), problem: null }, { problem: null, rejected: 10, trimmed: 4 });
-  assert.match(String(status().problem), /4 have gone since/);
+  assert.match(String(status().problem), /4 were dropped since/);
   device.sql("DELETE FROM _rejected");
   device.pass(62_000);
   assert.deepEqual(status(), { problem: null, rejected: 0, trimmed: 4 });

@@ -38,7 +38,7 @@ for (const [what, body] of Object.entries(refusals)) {
     );
     assert.match(
       String(status(device).problem),
-      /1?[15][05]0 rows of Reading that should give way at the cap can't be deleted: /,
+      /1?[15][05]0 rows of Reading that should be dropped at the cap can't be deleted: /,
     );
     device.connect();
     device.pass(3_000);

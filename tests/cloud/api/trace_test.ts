@@ -70,7 +70,7 @@ Deno.test("history: which entries name an item, by whom and since when, with wha
     history.versions.map(({ seq }) => seq).sort((a, b) => b - a),
   );
   assert.deepEqual([history.read, history.next], [1, undefined]);
-  assert.deepEqual(await historyOf(context, traced.model("Up"), key), { versions: [], read: 0 });
+  assert.deepEqual(await historyOf(context, traced.model("Up"), key), { versions: [], entries: 0, read: 0 });
   await assert.rejects(historyOf(context, traced.model("Plain"), { deviceId: "d1" }), /id/);
 });
 
@@ -89,8 +89,14 @@ Deno.test("history: one request reads a bounded part of the log, and says where 
   const first = await historyOf(context, traced.model("Plain"), key);
   assert.deepEqual(first.versions, []);
   assert.ok(first.next !== undefined && first.read <= 300, `${first.read} units`);
-  const second = await historyOf(context, traced.model("Plain"), key, first.next);
+  const second = await historyOf(context, traced.model("Plain"), key, { after: first.next });
   assert.deepEqual([second.versions.length, second.next], [1, undefined]);
+  // Of a device's own write its version's stamp, by which the feed's rows are known.
+  assert.deepEqual([second.versions[0]!.by, second.versions[0]!.stamp], ["d1", 3]);
+  assert.equal(first.entries + second.entries, 1_800);
+  const few = await historyOf(context, traced.model("Plain"), key, { entriesMax: 25 });
+  assert.deepEqual([few.entries, few.versions], [25, []]);
+  assert.ok(few.next !== undefined && few.read <= 7, `${few.read} units`);
 });
 
 Deno.test("where: saved, then logged, then on the device when it says so; it is asked", async () => {

@@ -6,7 +6,7 @@ import mqtt from "mqtt";
 import { type LinkOptions, MqttLink } from "../../../agent/link.ts";
 import { startBroker } from "../../../cloud/broker/broker.ts";
 import { PacketGuard } from "../../../cloud/broker/socket.ts";
-import { MqttPublisher } from "../../../cloud/mqtt.ts";
+import { MqttPublisher } from "../../../cloud/publishers/mqtt.ts";
 import { SyncError } from "../../../schema/errors.ts";
 import { encode, type FromCloud, type Up } from "../../../protocol.ts";
 import { authorityCert, deviceCert, deviceKey, serverCert, serverKey, tlsMissing } from "../../support/certificates.ts";
@@ -397,7 +397,8 @@ test("receiver: a malformed message is counted and dropped, and the next one arr
   }
   await client.publishAsync("tt/d/dev-1/up", Buffer.from(encode(upMessage(1))[0]!), { qos: 1 });
   await until("the good one arrived", () => cloud.got.length === 1);
-  assert.equal(cloud.receiver.counters.malformed, 12);
+  // An empty presence is what clears one, and no fault.
+  assert.equal(cloud.receiver.counters.malformed, 11);
   await client.endAsync();
   await cloud.close();
   await broker.dispose();

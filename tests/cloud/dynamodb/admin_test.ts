@@ -56,7 +56,7 @@ Deno.test("admin: while a table is being made, being throttled for a minute is w
 Deno.test("admin: a table that is still being made after ten minutes is said to be, and what does not pass at once", async () => {
   const slow = slowDynamo(3600_000, () => ({ Table: { TableStatus: "CREATING" } }));
   await assert.rejects(createTables(slow.connection, schema), (error: SyncError) => {
-    return error.code === "unavailable" && /still being made after 10 minutes/.test(error.message);
+    return error.code === "unavailable" && /still being created after 10 minutes/.test(error.message);
   });
   const closed = slowDynamo(60_000, () => {
     throw awsError("AccessDeniedException");

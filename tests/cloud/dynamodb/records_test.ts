@@ -26,11 +26,11 @@ Deno.test("records: a Lambda event gives its records and the sequence numbers by
   assert.deepEqual(recordsFromLambda(schema, event), [
     {
       failureId: "101",
-      record: { key: ["device#d1", "thing#1"], new: { pk: "device#d1", sk: "thing#1", b: { $b: "AQI=" } } },
+      record: { id: "101", key: ["device#d1", "thing#1"], new: { pk: "device#d1", sk: "thing#1", b: { $b: "AQI=" } } },
     },
     {
       failureId: "102",
-      record: { key: ["device#d1", "thing#2"], old: { pk: "device#d1", sk: "thing#2", n: 1 } },
+      record: { id: "102", key: ["device#d1", "thing#2"], old: { pk: "device#d1", sk: "thing#2", n: 1 } },
     },
   ]);
 });

@@ -82,6 +82,32 @@ Deno.test("stream: records of several shards arrive, each shard's in order", asy
   await one.stop();
 });
 
+Deno.test("stream: who tails says of how many shards, and how long it took between two looks; who waits, that it waits", async () => {
+  const { time, stream, tail } = world();
+  stream.open("a");
+  stream.open("b");
+  stream.put("a", "a1");
+  let release = () => {};
+  const hold = new Promise<void>((resolve) => release = resolve);
+  const one = tail({ hold, pollMs: 50 });
+  await time.until("it is read", () => one.seen.length === 1);
+  const two = tail();
+  await time.pass(3_000);
+  assert.deepEqual(one.tailer.standing(), { tails: true, shards: 2 });
+  assert.deepEqual(two.tailer.standing(), { tails: false });
+  // What comes is held up: nobody looks meanwhile.
+  release();
+  stream.put("b", "b1");
+  await time.until("the next is read", () => one.seen.length === 2);
+  const { pollMs } = one.tailer.standing();
+  assert.ok(pollMs !== undefined && pollMs >= 3_000, `${pollMs} ms`);
+  await time.pass(500);
+  assert.ok(one.tailer.standing().pollMs! < 1_000, "since it was asked last");
+  await two.stop();
+  await one.stop();
+  assert.deepEqual(one.tailer.standing(), { tails: false });
+});
+
 Deno.test("stream: a child is begun only when its parent is read to the end and checkpointed", async () => {
   const { time, stream, tail, positions } = world();
   stream.open("p");

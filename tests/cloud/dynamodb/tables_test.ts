@@ -290,6 +290,19 @@ for (const kind of await emulators()) {
       ]);
     }));
 
+  test("what both tables consume is counted, in the units that they charge", () =>
+    withTables(async ({ tables }) => {
+      const before = tables.units!();
+      await tables.data.write([{ op: "put", item: thing("1", { label: "x".repeat(1_500) }) }]);
+      await tables.log.write([{ op: "put", item: { hash: "h", sort: "s" } }]);
+      const { read, write } = tables.units!();
+      assert.ok(write - before.write >= 3, `${write - before.write} WCU`);
+      assert.equal(read, before.read);
+      await tables.log.query({ index: "primary", hash: "h", limit: 10 });
+      await tables.log.get([["h", "s"]]);
+      assert.equal(tables.units!().read - read, 2);
+    }));
+
   test("a page token of another table or of nobody is refused as invalid", () =>
     withTables(async ({ tables }) => {
       await tables.data.write(["1", "2", "3"].map((id) => ({ op: "put", item: thing(id) })));

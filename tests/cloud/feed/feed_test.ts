@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { Hono } from "npm:hono@^4.13.19";
 import { feedRoutes } from "../../../cloud/api/feed_routes.ts";
+import { OpenStreams } from "../../../cloud/api/open_streams.ts";
 import { type Bus, type BusMessage, decodeBus, encodeBus } from "../../../cloud/feed/bus.ts";
 import { Feed, ratePerSecond, ringMax } from "../../../cloud/feed/feed.ts";
 import type { FeedRow } from "../../../cloud/feed/rows.ts";
@@ -39,6 +40,8 @@ class Workers implements Disposable {
     for (const feed of this.feeds) feed.close();
   }
 }
+
+const access = { holderOf: () => ({ name: "loopback", stands: () => true }) };
 
 const change = (n: number): FeedRow => ({
   type: "change",
@@ -166,7 +169,7 @@ async function events(response: Response, done: (all: { event: string; data: unk
 Deno.test("events: hello, then rows; a reader resumes by its last id, filters, and is told bye at the end", async () => {
   using workers = new Workers(1);
   const feed = workers.feeds[0]!, app = new Hono();
-  feedRoutes(app, { feed, now: () => workers.nowMs, name: "1.0" });
+  feedRoutes(app, { feed, now: () => workers.nowMs, name: "1.0", access, streams: new OpenStreams() });
   const open = (query: string, headers: Record<string, string> = {}) =>
     Promise.resolve(app.fetch(new Request(`http://cloud/api/events${query}`, { headers })));
   const first = await open("?on=change,item,stage");
@@ -207,7 +210,7 @@ Deno.test("events: hello, then rows; a reader resumes by its last id, filters, a
 Deno.test("events: a reader that does not read holds no more than so much, and is told what it lost", async () => {
   using workers = new Workers(1);
   const feed = workers.feeds[0]!, app = new Hono();
-  feedRoutes(app, { feed, now: () => workers.nowMs, name: "1.0" });
+  feedRoutes(app, { feed, now: () => workers.nowMs, name: "1.0", access, streams: new OpenStreams() });
   const response = await app.fetch(new Request("http://cloud/api/events?on=change"));
   for (let n = 0; n < 5_000; n++) {
     if (n % 100 === 0) workers.nowMs += 1_000;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readSeries, Sampler } from "../../../cloud/operations/samples.ts";
+import { coarser, readSeries, Sampler } from "../../../cloud/operations/samples.ts";
 import { itemSizeBytes } from "../../../cloud/table/item_size.ts";
 import { Fixture } from "../fixture.ts";
 
@@ -44,8 +44,8 @@ Deno.test("samples: a minute that nobody sampled is a gap, and no 0; workers add
   fixture.time = start + 4 * minute;
   a.changesReceived += 10;
   b.changesReceived += 5;
-  again.request("data", "get", 0.25, false);
-  again.request("data", "get", 0.01, true);
+  again.request("data", "get", 0.25, false, 0);
+  again.request("data", "get", 0.01, true, 0);
   two.passed(1, 2.5);
   await again.sample();
   await two.sample();
@@ -107,4 +107,48 @@ Deno.test("samples: a table that is away is a gap, and no fault", async () => {
   fixture.time = start + 2 * minute;
   await one.sample();
   assert.deepEqual((await read(fixture, 2)).line("changes"), [null, 0]);
+});
+
+Deno.test("samples: refused codes and throttled writes are 0 where a worker counted none, and nothing where there was no worker", async () => {
+  await using fixture = new Fixture();
+  const one = sampler(fixture, "w", {});
+  for (const code of ["ok", "stale", "too-large", "stale"]) one.answered("Setting", code);
+  one.request("data", "write", 0.01, false, 3);
+  fixture.time = start + minute;
+  await one.sample();
+  fixture.time = start + 2 * minute;
+  await one.sample();
+  // Of a build that did not count them.
+  await fixture.tables.log.write([{
+    op: "put",
+    item: {
+      hash: `samples#${Math.floor(start / 86_400_000)}`,
+      sort: `${String(start + 3 * minute).padStart(16, "0")}#old`,
+      values: JSON.stringify({ changes: 5 }),
+    },
+  }]);
+  const { line } = await read(fixture, 5);
+  assert.deepEqual(line("refused_stale"), [2, 0, null, null, null]);
+  assert.deepEqual(line("refused_too_large"), [1, 0, null, null, null]);
+  assert.deepEqual(line("table_throttled"), [3, 0, null, null, null]);
+  assert.deepEqual(line("changes"), [0, 0, null, 5, null]);
+});
+
+Deno.test("samples: units are a minute's, and none of a table that charges for none", async () => {
+  await using fixture = new Fixture();
+  const units: Record<string, number> = { unitsRead: 100, unitsWritten: 10 };
+  const charged = sampler(fixture, "w-a", units), free = sampler(fixture, "w-b", {});
+  fixture.time = start + minute;
+  await free.sample();
+  fixture.time = start + 2 * minute;
+  Object.assign(units, { unitsRead: 700, unitsWritten: 50 });
+  await charged.sample();
+  const { line } = await read(fixture, 2);
+  assert.deepEqual([line("rcu"), line("wcu")], [[null, 350], [null, 25]]);
+});
+
+Deno.test("samples: rows of longer steps are the mean or the greatest of what there is; of nothing they are nothing", () => {
+  const points = [1, null, 5, null, null, null, 0].map((value, at) => [at, value] as const);
+  assert.deepEqual(coarser({ name: "changes", points }, 3).points, [[0, 3], [3, null], [6, 0]]);
+  assert.deepEqual(coarser({ name: "lag_p99_ms", points }, 3).points, [[0, 5], [3, null], [6, 0]]);
 });

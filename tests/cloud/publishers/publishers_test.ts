@@ -1,15 +1,15 @@
 /** The HTTP publishers against a double that looks at every byte, and the choice of a publisher by its URL. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { createHash, createHmac } from "node:crypto";
-import { MqttPublisher } from "../../../cloud/mqtt.ts";
+import { MqttPublisher } from "../../../cloud/publishers/mqtt.ts";
 import { EmqxPublisher } from "../../../cloud/publishers/emqx.ts";
 import { IotDataPublisher } from "../../../cloud/publishers/iot_data.ts";
 import { openPublisher } from "../../../cloud/publishers/open.ts";
 import { Decoder, type FromCloud } from "../../../protocol.ts";
 import { SyncError } from "../../../schema.ts";
+import { assertSigned } from "../../support/sigv4.ts";
 import { until } from "../../support/until.ts";
-import { BrokerDouble, type Received } from "./double.ts";
+import { BrokerDouble, iotPayloadMax } from "./double.ts";
 
 const credentials = { accessKeyId: "AKIDEXAMPLE", secretAccessKey: "secret/with+signs", sessionToken: "session==" };
 const now = () => Date.UTC(2026, 1, 3, 4, 5, 6);
@@ -21,44 +21,6 @@ const large: FromCloud = {
   entries: [{ key: ["h", "s"], current: { model: "M", item: { text: "ünïcödé ".repeat(1000) } } }],
   time: 1,
 };
-
-function hmac(key: string | Uint8Array, text: string): Buffer {
-  return createHmac("sha256", key).update(text).digest();
-}
-
-const sha256 = (data: string | Uint8Array) => createHash("sha256").update(data).digest("hex");
-
-/** Signature Version 4 as AWS describes it, written anew: what the double would accept. */
-function signatureOf({ method, target, headers, body }: Received, host: string): string {
-  const authorization = headers.get("authorization")!;
-  const [, date, region, service, signed, given] =
-    /^AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE\/(\d{8})\/([^/]+)\/([^/]+)\/aws4_request, SignedHeaders=([^,]+), Signature=([0-9a-f]{64})$/
-      .exec(authorization) ?? assert.fail(authorization);
-  const names = signed!.split(";");
-  assert.deepEqual(names, [...names].sort());
-  for (const name of ["host", "x-amz-date", "x-amz-security-token"]) assert.ok(names.includes(name), name);
-  const [path, query] = target.split("?");
-  // Each segment is encoded once more than it was sent.
-  const canonicalPath = path!.split("/").map((segment) => encodeURIComponent(segment)).join("/");
-  const canonical = [
-    method,
-    canonicalPath,
-    query ?? "",
-    ...names.map((name) => `${name}:${(name === "host" ? host : headers.get(name)!).trim()}`),
-    "",
-    signed,
-    sha256(body),
-  ].join("\n");
-  const scope = `${date}/${region}/${service}/aws4_request`;
-  assert.deepEqual([region, service], ["eu-west-1", "iotdata"]);
-  const toSign = ["AWS4-HMAC-SHA256", headers.get("x-amz-date"), scope, sha256(canonical)].join("\n");
-  const key = [region!, service!, "aws4_request"].reduce(
-    (key, part) => hmac(key, part),
-    hmac(`AWS4${credentials.secretAccessKey}`, date!),
-  );
-  assert.equal(given, hmac(key, toSign).toString("hex"), "the signature is the one of this request");
-  return given!;
-}
 
 Deno.test("publishers: AWS IoT Core gets the payload as it is on the encoded topic, signed for iotdata", async () => {
   await using broker = new BrokerDouble();
@@ -79,7 +41,7 @@ Deno.test("publishers: AWS IoT Core gets the payload as it is on the encoded top
   for (const request of broker.requests) {
     assert.equal(request.headers.get("x-amz-date"), "20260203T040506Z");
     assert.equal(request.headers.get("x-amz-security-token"), credentials.sessionToken);
-    signatureOf(request, broker.host);
+    assertSigned(request, { host: broker.host, ...credentials, region: "eu-west-1", service: "iotdata" });
     assert.deepEqual(new Decoder({ now }).accept(request.body, "down"), message);
   }
   assert.deepEqual(publisher.counters.published, 3);
@@ -230,4 +192,36 @@ Deno.test("publishers: the URL says which one it is, and what is wrong with it w
       return true;
     }, url);
   }
+});
+
+Deno.test("publishers: the double refuses what the services refuse, and a publisher says what and why", async () => {
+  await using broker = new BrokerDouble();
+  const iot = new IotDataPublisher({ endpoint: `http://${broker.host}`, region: "eu-west-1", credentials, now });
+  const emqx = new EmqxPublisher({ url: `http://${broker.host}/p`, key: "k", secret: "s" });
+  const told = (publishing: Promise<void>) =>
+    publishing.then(() => "taken", (error: SyncError) => `${error.code}${error.retryable ? ", later" : ""}`);
+  const payload = new Uint8Array(iotPayloadMax);
+  assert.equal(await told(iot.publishRaw("a/b/c/d/e/f/g/h", payload)), "taken");
+  assert.equal(await told(iot.publishRaw("a/b/c/d/e/f/g/h/i", new Uint8Array())), "refused");
+  assert.equal(await told(iot.publishRaw("a", new Uint8Array(iotPayloadMax + 1))), "refused");
+  assert.equal(await told(iot.publishRaw("é".repeat(129), new Uint8Array())), "refused");
+  for (const publisher of [iot, emqx]) {
+    assert.equal(await told(publisher.publishRaw("a/+", new Uint8Array())), "refused");
+    assert.equal(await told(publisher.publishRaw("a", new Uint8Array())), "taken");
+    // What is retained of a device is cleared by an empty message that is retained, too.
+    await publisher.forget("d1");
+  }
+  const [cleared, emptied] = broker.requests.filter(({ target, body }) =>
+    /retain=true/.test(target) || /"retain":true/.test(new TextDecoder().decode(body))
+  );
+  assert.equal(cleared!.target, "/topics/tt%2Fd%2Fd1%2Fpresence?qos=1&retain=true");
+  assert.equal(JSON.parse(new TextDecoder().decode(emptied!.body)).payload, "");
+  // By default a message is in parts that each service takes.
+  const text = { a: "ü".repeat(iotPayloadMax) };
+  const items: FromCloud = {
+    ...{ type: "items", request: "k/3", time: 1 },
+    entries: [{ key: ["h", "s"], current: { model: "M", item: { text } } }],
+  };
+  for (const publisher of [iot, emqx]) await publisher.publish({ device: "d1" }, items);
+  for (const publisher of [iot, emqx]) await publisher.close();
 });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { ChannelLog, type LogKey } from "../../../cloud/sync/channel_log.ts";
+import { ChannelLog } from "../../../cloud/sync/channel_log.ts";
+import type { LogKey } from "../../../cloud/sync/log_items.ts";
 import type { Table } from "../../../cloud/table/port.ts";
 import { dyingLog, Fixture, withWrite } from "../fixture.ts";
 

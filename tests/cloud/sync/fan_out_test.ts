@@ -96,6 +96,41 @@ Deno.test("fan-out: a removal tells the version that it took, also where the key
   });
 });
 
+Deno.test("fan-out: what is overwritten without a version, or with an earlier one, is told", async () => {
+  await using fixture = new Fixture();
+  const put = (values: Attributes) => fixture.put("Plain", { id: "x", ...values });
+  await put(v("d1#i1", 5));
+  await fixture.records();
+  const told = async (values: Attributes) => {
+    await put(values);
+    const groups = await groupsOf(fixture) as Record<string, { over?: unknown }[]>;
+    return groups["device:d1"]![0]!.over;
+  };
+  assert.deepEqual(await told({}), ["d1#i1", 5]);
+  assert.equal(await told({ n: 1 }), undefined);
+  assert.equal(await told(v("d1#i1", 6)), undefined);
+  assert.deepEqual(await told(v("other#1", 3)), ["d1#i1", 6]);
+  assert.equal(await told(v("d1#i1", 7)), undefined);
+  // A raw write that leaves the version takes none away.
+  assert.equal(await told({ n: 2, ...v("d1#i1", 7) }), undefined);
+});
+
+Deno.test("fan-out: what was overwritten went with what was removed after it, in one batch or in one run of the log", async () => {
+  await using fixture = new Fixture();
+  const item = await fixture.put("Plain", { id: "x", ...v("d1#i1", 5) });
+  const key = [String(item.pk), String(item.sk)] as const;
+  await fixture.records();
+  await fixture.put("Plain", { id: "x" });
+  await fixture.tables.data.write([{ op: "delete", key }]);
+  assert.deepEqual(await groupsOf(fixture), { "device:d1": [{ sort: "Plain#x", sized: false, was: ["d1#i1", 5] }] });
+  const over = { key, bytes: 9, over: ["d1#i1", 5] as const }, was = ["d1#i1", 5];
+  assert.deepEqual(mergeKeys([[over], [{ key, bytes: 0, removed: true }]]), [{ key, bytes: 0, was }]);
+  assert.deepEqual(mergeKeys([[over], [{ key, bytes: 0 }]]), [{ key, bytes: 0, was }]);
+  // Removed before: what was overwritten after it may be there again.
+  assert.deepEqual(mergeKeys([[{ key, bytes: 0, removed: true }], [over]]), [{ ...over, removed: true }]);
+  assert.deepEqual(mergeKeys([[over], [{ key, bytes: 7 }]]), [{ key, bytes: 7, over: was }]);
+});
+
 Deno.test("log: a repeated mark does not hide an item that was changed raw after it", () => {
   const key = ["h", "s"] as const, mark = { model: "Plain", version: ["d1#i1", 5] as const };
   const item = { key, bytes: 110 }, own = { key, bytes: 0, mark };

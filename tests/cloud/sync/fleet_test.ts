@@ -34,7 +34,7 @@ Deno.test("fleet: a device is online, lagging, in trouble or silent, and why", (
   assert.equal(state({ connected: undefined }).state, "silent");
   assert.deepEqual(state({ report: { oldest: start - 90_000 } }), {
     state: "lagging",
-    why: "its oldest change waits for 90 s",
+    why: "its oldest change has waited for 2 min",
     lagMs: 90_000,
   });
   // The device's clock is 80 s ahead: the change is 10 s old.

@@ -279,3 +279,33 @@ Deno.test("registry: what brokers get lets them check a token, and nobody learn 
   assert.equal(made, hash);
   assert.equal(JSON.stringify(devices).includes(token), false);
 });
+
+Deno.test("registry: an offered token is valid beside the one in use until it is used; then that one is void", async () => {
+  await using fixture = new Fixture();
+  const registry = registryOf(fixture);
+  const old = await registry.add("d1", "acme", { validMs: 1_000_000 });
+  const unused = await registry.offer("d1"), next = await registry.offer("d1");
+  assert.equal(await registry.authenticate("d1", unused), undefined, "one that was offered before is void");
+  const isIn = async (token: string) => await registry.authenticate("d1", token) !== undefined;
+  assert.ok(await isIn(old));
+  fixture.time += 600_000;
+  assert.ok(await isIn(next));
+  assert.ok(!await isIn(old));
+  // It is valid for as long as the one before was given for.
+  fixture.time += 900_000;
+  assert.ok(await isIn(next));
+  fixture.time += 200_000;
+  assert.ok(!await isIn(next));
+  await assert.rejects(registry.offer("d2"), { code: "not-found" });
+});
+
+Deno.test("registry: an offer that is taken back, or overtaken by a rotation, lets nobody in", async () => {
+  await using fixture = new Fixture();
+  const registry = registryOf(fixture), old = await registry.add("d1", "acme");
+  const first = await registry.offer("d1");
+  await registry.withdraw("d1");
+  const second = await registry.offer("d1"), newest = await registry.rotate("d1");
+  for (const [token, isValid] of [[first, false], [second, false], [old, true], [newest, true]] as const) {
+    assert.equal(await registry.authenticate("d1", token) !== undefined, isValid);
+  }
+});

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { AvItem } from "./canon.ts";
+import { type AvItem, canonNow } from "./canon.ts";
 import { type Finding, isExpiring, isInScope, isUnreadable, keyOfKept } from "./compare.ts";
 import type { MadeModel, MadeSchema } from "./made_schema.ts";
 import { type DeviceState, type LogEntry, seenOf, type TableState, tokenOf } from "./observe.ts";
@@ -33,6 +33,10 @@ export interface Books {
   readonly nowMs: number;
   /** Devices whose file was replaced by an older copy: what they wrote since is gone, and may be made again (rules 7.4). */
   readonly rolledBack?: ReadonlySet<string>;
+  /** What stood in the table, by key in order, between the copy that it was restored to and its restore: once for each. */
+  readonly lost?: readonly ReadonlyMap<string, readonly (AvItem | undefined)[]>[];
+  /** The channel log lost its entries: a device may never hear of a removal (rules 7.3). */
+  readonly logLost?: boolean;
 }
 
 /** Accounts for everything. */
@@ -67,7 +71,10 @@ export function account(books: Books): { findings: Finding[]; fates: Fates } {
   }
   findings.push(...cloudLedger(books), ...faithful(books), ...isolated(books));
   // What a device wrote since its copy was made is in no book of it.
-  if (!books.rolledBack?.size) findings.push(...notRevived(books), ...outOfOrder(books));
+  const isRestored = (books.lost?.length ?? 0) > 0;
+  if (!books.rolledBack?.size && !isRestored) {
+    findings.push(...outOfOrder(books), ...books.logLost ? [] : notRevived(books));
+  }
   return { findings, fates };
 }
 
@@ -84,7 +91,7 @@ const isSent = ({ sync, enable }: MadeModel) => enable === "both" && (sync === "
 
 /** What became of a row that was written; undefined: nobody knows. */
 function fateOf(
-  { table }: Books,
+  { table, schema, lost = [], nowMs }: Books,
   device: DeviceState,
   model: MadeModel,
   entry: LogEntry,
@@ -101,6 +108,12 @@ function fateOf(
   }
   if (tokenOf(table.items.get(key)) === token) return "stands";
   if (table.history.get(key)?.some((item) => tokenOf(item) === token)) return "overwritten in the table";
+  for (const window of lost) {
+    const states = window.get(key) ?? [], at = states.findIndex((item) => tokenOf(item) === token), item = states[at];
+    if (!item) continue;
+    if (at < states.length - 1) return "overwritten before the table was restored";
+    if (isExpiring(model, seenOf(model, schema.iso, item), nowMs)) return "expired";
+  }
   // Of a row that can't be read no copy can be kept: its key is.
   const kept = device.kept.find((row) =>
     row.model === model.name && (row.token === token || (isUnreadable(row) && keyOfKept(model, device, row) === key))
@@ -126,7 +139,7 @@ function lost(
 
 /** What became of a removal. The version that was removed must not stand, unless the device says so in the open. */
 function fateOfRemoval(
-  { table }: Books,
+  { table, lost = [] }: Books,
   device: DeviceState,
   model: MadeModel,
   entry: LogEntry,
@@ -134,7 +147,15 @@ function fateOfRemoval(
   token: string,
 ): string | undefined {
   if (!isSent(model)) return device.rows.get(model.name)?.get(key)?.token === token ? undefined : "removed";
-  if (tokenOf(table.items.get(key)) !== token) return "removed";
+  const item = table.items.get(key);
+  if (tokenOf(item) !== token) return "removed";
+  // Rules 7.6 and B7: others that never heard of the removal offer the item; an item without a version comes back, and one of
+  // a model that only syncs up.
+  if (lost.length > 0 && (model.sync === "up" || model.scope !== "device" || !item!._stamp)) {
+    return "back with the restored table";
+  }
+  // Made anew since by others: without a version that is kept, and the table's is taken (B4).
+  if (lost.some((window) => window.get(key)?.at(-1) !== undefined)) return "made anew before the table was restored";
   const isKept = device.kept.some((row) =>
     row.op === "remove" && row.model === model.name && keyOfKept(model, device, row) === key
   );
@@ -180,11 +201,13 @@ function cloudLedger({ deeds, table }: Books): Finding[] {
 }
 
 /** A version that was overwritten or removed is not back. Where the device wins anyway it may write the same again. */
-function notRevived({ schema, table }: Books): Finding[] {
+function notRevived({ schema, table, nowMs }: Books): Finding[] {
   return [...table.items].filter(([key, item]) => {
     const model = modelOf(schema, item), token = tokenOf(item);
     if (model?.sync !== "both" || (model.policy !== "newest" && model.policy !== "cloud")) return false;
     if (schema.changed?.includes(model.name)) return false;
+    // What has expired is nobody's: each side takes it for an absence.
+    if (isExpiring(model, seenOf(model, schema.iso, item), nowMs)) return false;
     const versions = table.history.get(key) ?? [];
     const since = versions.slice(versions.findIndex((version) => tokenOf(version) === token));
     // Of a removal that shows no version a device that never heard of its own create can't say what it removed (rules 7.3).
@@ -215,7 +238,7 @@ function faithful({ schema, deeds, table, nowMs }: Books): Finding[] {
       }
       const meant = intent.fields[field.name];
       if (field.local || meant === undefined) continue;
-      const is = seen.fields[field.name] ?? null, wanted = meant ?? field.fallback ?? null;
+      const is = seen.fields[field.name] ?? null, wanted = canonNow(field, meant) ?? field.fallback ?? null;
       if (is === wanted) continue;
       const what = `${key} ${field.name} was written as ${wanted?.slice(0, 200)} by ${intent.token} and is ${
         is?.slice(0, 200)

@@ -105,12 +105,22 @@ function canonDate(field: MadeField, ms: number, what: unknown): string {
   return `d:${field.ttl ? Math.ceil(ms / 1000) : ms}`;
 }
 
+/** What a value means in its field, where the field had another type when it was written. */
+export function canonNow({ was }: MadeField, canon: string | null): string | null {
+  if (canon === null || was === undefined) return canon;
+  if (was === "boolean" && canon.startsWith("b:")) return `s:${canon.slice(2)}`;
+  const decimal = was === "number" && canon.startsWith("s:") ? canonDecimal(canon.slice(2)) : undefined;
+  return decimal === undefined ? canon : `n:${decimal}`;
+}
+
 /** What an attribute means in a field; null where there is nothing. What the field's type can't be begins with `?`. */
 export function canonOfAttribute(field: MadeField, av: Av | undefined): string | null {
   if (av === undefined || "NULL" in av) return null;
   switch (field.type) {
     case "string":
-      return "S" in av ? `s:${av.S}` : odd(av);
+      if ("S" in av) return canonNow(field, `s:${av.S}`);
+      if (field.was === "number" && "N" in av) return `n:${canonDecimal(av.N)}`;
+      return field.was === "boolean" && "BOOL" in av ? `s:${av.BOOL ? 1 : 0}` : odd(av);
     case "number":
       return "N" in av ? `n:${canonDecimal(av.N)}` : odd(av);
     case "boolean":
@@ -139,7 +149,7 @@ export function canonOfColumn(field: MadeField, { type, value }: Cell): string |
   const text = type === "text" ? textOf(value) : undefined;
   switch (field.type) {
     case "string":
-      return text === undefined ? odd([type, value]) : `s:${text}`;
+      return text === undefined ? odd([type, value]) : canonNow(field, `s:${text}`);
     case "number":
       return type === "blob" ? odd([type, value]) : `n:${numberOf(type, text ?? value)}`;
     case "boolean":

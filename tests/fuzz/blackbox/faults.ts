@@ -10,6 +10,7 @@ import type { App } from "./apps.ts";
 import { badLine } from "./logs.ts";
 import type { FaultKind } from "./plan.ts";
 import type { FuzzDevice, Part, System } from "./system.ts";
+import type { EmbeddedTable } from "./table.ts";
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
@@ -106,6 +107,18 @@ const faults: Record<FaultKind, Fault> = {
     if (code !== 0) system.journal.complain(`restore of ${device.id} ended with ${code}: ${said}`);
     await system.startAgent(device);
     return `${device.id} has an older copy`;
+  },
+  async "table-restore"(system, random) {
+    // The next write may have the copy's millisecond: the time that is given is a little earlier.
+    const since = new Date(Date.now() - 1000).toISOString();
+    (system.table as EmbeddedTable).keep();
+    await pause(1500 + random.below(2500));
+    await system.restoreTable(since);
+    return `the table is restored to ${since}`;
+  },
+  async "log-lost"(system) {
+    await system.loseLog();
+    return "the channel log is lost";
   },
   async commands(system, random) {
     const device = random.pick(system.devices), copy = `${system.dir}/copy-${random.below(1e9)}.db`;

@@ -35,6 +35,8 @@ export interface MadeField {
   readonly fallback?: string;
   /** Its fields are declared: `{a: number, b: string}`. */
   readonly nested?: boolean;
+  /** The type that it had in the version before. */
+  readonly was?: FieldType;
 }
 
 /** A model. */
@@ -82,9 +84,10 @@ export function makeSchema(random: Random, count: number): MadeSchema {
 }
 
 /** The next version of a schema: some models are changed in a way that keeps their rows, and there is a model more. */
-export function upgraded(random: Random, { models, iso }: MadeSchema): MadeSchema {
+export function upgraded(random: Random, { models, iso }: MadeSchema, apart: Random): MadeSchema {
   const timestamps = models[0]!.timestamps;
-  const changed = models.map((model, i) => i > 0 && random.chance(0.4) ? model : changedModel(random, model));
+  const changed = models.map((model, i) => i > 0 && random.chance(0.4) ? model : changedModel(random, model))
+    .map((model) => apart.chance(0.5) ? withoutOrRetyped(apart, model) : model);
   const next = [...changed, makeModel(random, "Later", 9, { iso, timestamps })];
   const policies = new Map(models.map(({ name, policy }) => [name, policy]));
   const moved = changed.filter(({ name, policy }) => policy !== policies.get(name)).map(({ name }) => name);
@@ -109,6 +112,19 @@ function changedModel(random: Random, model: MadeModel): MadeModel {
     default:
       return withField({ name: "later", attribute: "later", type: "object" });
   }
+}
+
+/** A field goes, or has another type, in which its former values have a meaning. */
+function withoutOrRetyped(random: Random, model: MadeModel): MadeModel {
+  const free = model.fields.filter(({ required, unique, ttl, name }) =>
+    !required && !unique && !ttl && name !== "later"
+  );
+  if (free.length === 0) return model;
+  const field = random.pick(free);
+  const { name, attribute, type, local } = field;
+  const isCast = (type === "boolean" || type === "number") && random.chance(0.6);
+  const retyped: MadeField = { name, attribute, type: "string", was: type, ...(local ? { local } : {}) };
+  return { ...model, fields: model.fields.flatMap((one) => one !== field ? [one] : isCast ? [retyped] : []) };
 }
 
 export function shuffled<T>(random: Random, list: readonly T[]): T[] {

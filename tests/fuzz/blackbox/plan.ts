@@ -23,11 +23,16 @@ export const faultKinds = [
     "rollback",
     "commands",
     "restore",
+    "table-restore",
+    "log-lost",
   ],
 ] as const;
 
 /** Those of a round that was asked for none in particular. A device that is rolled back leaves less to be judged. */
 const usualFaults = faultKinds.filter((kind) => kind !== "restore");
+
+/** Of an embedded table alone. Drawn apart, so that what older seeds decide stays as it was. */
+const tableFaults: readonly FaultKind[] = ["table-restore", "log-lost"];
 
 /** One of {@link faultKinds}. */
 export type FaultKind = typeof faultKinds[number];
@@ -35,13 +40,23 @@ export type FaultKind = typeof faultKinds[number];
 /** Where the table is. */
 export type TableKind = "embedded" | "dynoxide" | "dynamodb-local";
 
+/** A device of a round. */
+export interface PlannedDevice {
+  readonly id: string;
+  readonly account: string;
+  /** MQTT 3.1.1 or 5. */
+  readonly mqttVersion: 4 | 5;
+}
+
 /** A round. */
 export interface Plan {
   readonly seed: number;
   readonly table: TableKind;
   readonly broker: "embedded" | "mosquitto";
   readonly workers: number;
-  readonly devices: readonly { readonly id: string; readonly account: string }[];
+  readonly devices: readonly PlannedDevice[];
+  /** Devices reach the broker by TLS. */
+  readonly tls: boolean;
   readonly schema: MadeSchema;
   /** The version that both sides come to. */
   readonly next: MadeSchema | undefined;
@@ -79,28 +94,49 @@ export function planRound(seed: number, means: Means, only: readonly FaultKind[]
   const payloadMax = random.chance(0.2) ? random.pick([1024, 5000]) : undefined;
   const chores = random.chance(0.35);
   const count = random.between(2, 4);
-  const devices = Array.from({ length: count }, (_, i) => ({ id: `d${i + 1}`, account: i === 3 ? "bolt" : "acme" }));
+  // Drawn apart, so that what older seeds decide stays as it was.
+  const link = new Random(seed ^ 0x711b);
+  const tls = link.chance(0.25), isFive = link.chance(0.2);
+  const devices = Array.from({ length: count + (isFive ? 1 : 0) }, (_, i) => ({
+    id: `d${i + 1}`,
+    account: i === 3 ? "bolt" : "acme",
+    // The embedded broker takes 3.1.1 alone.
+    mqttVersion: link.chance(0.3) && broker === "mosquitto" ? 5 as const : 4 as const,
+  }));
   const schema = makeSchema(random, random.between(3, 5));
-  const next = random.chance(0.35) ? upgraded(random, schema) : undefined;
+  const apart = new Random(seed ^ 0x4e57);
+  const next = random.chance(0.35) ? upgraded(random, schema, apart) : undefined;
   const cloudFirst = random.chance(0.5);
   const outboxMax = random.chance(0.15) ? random.between(100, 150) : undefined;
   const all = faultKinds.filter((kind) =>
-    only.includes(kind) &&
+    only.includes(kind) && !tableFaults.includes(kind) &&
     (kind !== "clock" || means.faketime) && (kind !== "disk" || means.disk) &&
     ((kind !== "upgrade" && kind !== "rollback") || next)
   );
   const chosen = shuffled(random, all).slice(0, random.between(2, 6));
   const faults = next && only.includes("upgrade") ? [...new Set<FaultKind>([...chosen, "upgrade"])] : chosen;
+  for (const kind of table === "embedded" ? tableFaults : []) {
+    const isWanted = only === usualFaults ? apart.chance(0.3) : true;
+    if (!only.includes(kind) || !isWanted) continue;
+    // In the place of another: a round is not to take longer.
+    const other = faults.findIndex((one) => ![...tableFaults, "upgrade", "rollback"].includes(one));
+    if (faults.length > 3 && other >= 0) faults.splice(other, 1);
+    faults.splice(apart.below(faults.length + 1), 0, kind);
+  }
   return {
-    ...{ seed, table, broker, workers, devices, schema, cloudFirst, outboxMax, payloadMax, chores, faults, steps },
+    ...{ seed, table, broker, workers, devices, tls, schema, cloudFirst, outboxMax, payloadMax, chores, faults, steps },
     next: faults.some((kind) => kind === "upgrade" || kind === "rollback") ? next : undefined,
   };
 }
 
 /** A plan in a few words. */
-export function described({ table, broker, workers, devices, faults, schema, outboxMax, chores }: Plan): string {
+export function described({ table, broker, workers, devices, tls, faults, schema, outboxMax, chores }: Plan): string {
   const models = schema.models.map(({ name, sync, scope, policy }) => `${name}:${sync}/${scope}/${policy}`).join(" ");
-  return `${table} table, ${broker} broker, ${workers} worker${workers > 1 ? "s" : ""}, ${devices.length} devices, ` +
+  const five = devices.filter(({ mqttVersion }) => mqttVersion === 5).length;
+  const link = `${tls ? " by TLS" : ""}${five > 0 ? ` (${five} by MQTT 5)` : ""}`;
+  return `${table} table, ${broker} broker, ${workers} worker${
+    workers > 1 ? "s" : ""
+  }, ${devices.length} devices${link}, ` +
     `${chores ? "chores, " : ""}${outboxMax ? `outbox of ${outboxMax}, ` : ""}faults ${
       faults.join(",") || "none"
     }, models ${models}`;

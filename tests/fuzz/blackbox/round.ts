@@ -32,6 +32,13 @@ const restMs = 150_000;
 /** Looks at a system whose processes have all ended, and at the deeds: for the tests of the accounts. */
 export type Inspection = (system: System) => Promise<void>;
 
+const running = new Set<System>();
+
+/** Ends the processes of every round that runs: for a fuzzer that is interrupted. Applications end with their input. */
+export function abandonRounds(): void {
+  for (const system of running) system.abandon();
+}
+
 /** Runs a round in a folder. */
 export async function runRound(
   plan: Plan,
@@ -45,6 +52,7 @@ export async function runRound(
   Deno.writeTextFileSync(`${dir}/plan.json`, JSON.stringify(plan, null, 1));
   await using system = new System(plan, dir, journal, means, emulator, () => random.next());
   let findings: Finding[] = [], fates: Fates = {};
+  running.add(system);
   try {
     await system.open();
     await write(system, random);
@@ -54,9 +62,11 @@ export async function runRound(
     Deno.writeTextFileSync(`${dir}/table.json`, JSON.stringify([...audited.table.history], null, 1));
     findings = [...audited.findings, ...await verified(system)];
     for (const part of [...system.devices, ...system.workers]) await system.end(part);
-    await inspect?.(system);
+    if (findings.length === 0) await inspect?.(system);
   } catch (error) {
     findings.push({ kind: "failed", sentence: (error as Error).stack ?? String(error) });
+  } finally {
+    running.delete(system);
   }
   system.writeLogs();
   findings.push(...processes(system));
@@ -113,6 +123,8 @@ export async function audit(system: System, { devices, table, findings }: Rest) 
     schema: plan.next ?? plan.schema,
     nowMs: Date.now(),
     rolledBack: system.rolledBack,
+    lost: system.lost.map((versions) => tableState([], versions).history),
+    logLost: system.logLost,
   });
   return {
     table: whole,

@@ -5,14 +5,16 @@
  * @module
  */
 import { binary, Program } from "../../support/process.ts";
+import { authorityCert, serverCert, serverKey } from "../../support/certificates.ts";
 import { ChaosProxy } from "../../support/chaos_proxy.ts";
 import { type Emulator, emulators } from "../../support/dynamo.ts";
 import { FakeTime } from "../../support/faketime.ts";
 import { freePort, type Mosquitto, startMosquitto } from "../../support/mosquitto.ts";
 import type { Journal } from "./journal.ts";
 import type { MadeSchema } from "./made_schema.ts";
-import type { Means, Plan } from "./plan.ts";
-import { DynamoTable, EmbeddedTable, type RawTable } from "./table.ts";
+import { tokenOf } from "./observe.ts";
+import type { Means, Plan, PlannedDevice } from "./plan.ts";
+import { DynamoTable, EmbeddedTable, type RawTable, type Version } from "./table.ts";
 
 const internal = { username: "twintable-cloud", password: "internal" };
 const awsEnv = { AWS_ACCESS_KEY_ID: "local", AWS_SECRET_ACCESS_KEY: "local" };
@@ -35,6 +37,7 @@ export interface FuzzDevice extends Part {
   readonly account: string;
   readonly path: string;
   readonly token: string;
+  readonly mqttVersion: 4 | 5;
   readonly proxy: ChaosProxy;
   readonly clock: FakeTime | undefined;
 }
@@ -45,6 +48,15 @@ export async function emulatorOf(kind: Plan["table"]): Promise<Emulator | undefi
   return await (await emulators()).find(({ name }) => name === kind)!.start();
 }
 
+function killNow(pid: number): void {
+  try {
+    Deno.kill(pid, "SIGKILL");
+  } catch (error) {
+    // It has just ended by itself.
+    if (!(error instanceof Deno.errors.NotFound) && !/ESRCH/.test(String(error))) throw error;
+  }
+}
+
 /** See the module. Use with `await using`; {@link open} first. */
 export class System implements AsyncDisposable {
   readonly workers: Part[] = [];
@@ -53,6 +65,10 @@ export class System implements AsyncDisposable {
   apiPort = 0;
   /** Devices whose file was replaced by an older copy of it. */
   readonly rolledBack = new Set<string>();
+  /** What stood in the table between a copy and the restore to it, for each restore. */
+  readonly lost: (readonly Version[])[] = [];
+  /** The channel log lost its entries. */
+  logLost = false;
   /** What ended without being told to. */
   readonly lives: { readonly name: string; readonly program: Program; told: boolean }[] = [];
   #broker: Mosquitto | undefined;
@@ -77,6 +93,9 @@ export class System implements AsyncDisposable {
     for (const [name, schema] of [["now", plan.schema], ["next", plan.next]] as const) {
       if (schema) Deno.writeTextFileSync(this.#schemaFile(name), JSON.stringify(schema.json, null, 1));
     }
+    for (const [name, pem] of [["ca", authorityCert], ["server", serverCert], ["server-key", serverKey]] as const) {
+      Deno.writeTextFileSync(`${this.dir}/${name}.pem`, pem);
+    }
     await this.#openTable();
     this.apiPort = await freePort();
     const tokens = new Map<string, string>();
@@ -87,7 +106,7 @@ export class System implements AsyncDisposable {
         accountId: account,
         token: tokens.get(id)!,
       }));
-      this.#broker = await startMosquitto({ devices, internal });
+      this.#broker = await startMosquitto({ devices, internal, ...this.#mosquittoTls });
       this.#closers.push(async () => await this.#broker!.stop());
       this.#workerProxy = await this.#proxy(this.#broker.workerPort);
     }
@@ -97,10 +116,14 @@ export class System implements AsyncDisposable {
       this.workers.push(worker);
       await this.startWorker(worker);
     }
-    for (const { id, account } of plan.devices) await this.#addDevice(id, account, tokens.get(id)!);
+    for (const device of plan.devices) await this.#addDevice(device, tokens.get(device.id)!);
     if (this.table instanceof EmbeddedTable) this.table.watch();
     await Promise.all(this.devices.map((device) => this.startAgent(device)));
     return this;
+  }
+
+  get #mosquittoTls() {
+    return this.plan.tls ? { tls: { cert: serverCert, key: serverKey, ca: authorityCert } } : {};
   }
 
   #schemaFile(version: Part["version"]): string {
@@ -149,7 +172,7 @@ export class System implements AsyncDisposable {
     return token;
   }
 
-  async #addDevice(id: string, account: string, token: string): Promise<void> {
+  async #addDevice({ id, account, mqttVersion }: PlannedDevice, token: string): Promise<void> {
     const folder = `${this.dir}/clock-${id}`;
     const clock = this.means.faketime && this.plan.faults.includes("clock") ? folder : undefined;
     if (clock) Deno.mkdirSync(clock);
@@ -159,6 +182,7 @@ export class System implements AsyncDisposable {
         id,
         account,
         token,
+        mqttVersion,
         path: `${this.dir}/${id}.db`,
         program: undefined,
         version: "now",
@@ -181,7 +205,7 @@ export class System implements AsyncDisposable {
         "--password",
         internal.password,
       ]
-      : ["--broker", "--mqtt-port", String(this.#brokerPort)];
+      : ["--broker", "--mqtt-port", String(this.#brokerPort), ...this.#workerTls];
     await this.#start(
       worker,
       [
@@ -193,12 +217,24 @@ export class System implements AsyncDisposable {
     );
   }
 
+  /** Of the worker whose broker devices use. */
+  get #workerTls(): string[] {
+    return this.plan.tls ? ["--cert", `${this.dir}/server.pem`, "--key", `${this.dir}/server-key.pem`] : [];
+  }
+
   async startAgent(device: FuzzDevice): Promise<void> {
     await this.#start(
       device,
       [
         ...["agent", "--device", device.id, "--account", device.account, "--db", device.path],
-        ...["--schema", this.#schemaFile(device.version), "--mqtt", `mqtt://127.0.0.1:${device.proxy.port}`],
+        ...[
+          "--schema",
+          this.#schemaFile(device.version),
+          "--mqtt",
+          `${this.plan.tls ? "mqtts" : "mqtt"}://127.0.0.1:${device.proxy.port}`,
+        ],
+        ...(this.plan.tls ? ["--ca", `${this.dir}/ca.pem`] : []),
+        ...(device.mqttVersion === 5 ? ["--mqtt-version", "5"] : []),
         ...[
           "--password",
           device.token,
@@ -266,7 +302,37 @@ export class System implements AsyncDisposable {
     await this.#broker.stop();
     await new Promise((resolve) => setTimeout(resolve, downMs));
     const devices = this.devices.map(({ id, account, token }) => ({ deviceId: id, accountId: account, token }));
-    this.#broker = await startMosquitto({ devices, internal, devicePort, workerPort });
+    this.#broker = await startMosquitto({ devices, internal, devicePort, workerPort, ...this.#mosquittoTls });
+  }
+
+  /** The worker ends; something is done to the file that it served; it starts again. */
+  async #underneath(work: (table: EmbeddedTable) => Promise<void>): Promise<void> {
+    const { table, workers: [worker] } = this;
+    if (!(table instanceof EmbeddedTable)) throw new TypeError("the table is not embedded");
+    await this.end(worker!);
+    await table.alone(() => work(table));
+    await this.startWorker(worker!);
+  }
+
+  /** Restores the embedded table to the copy that it keeps, as docs/cloud.md says. */
+  async restoreTable(since: string): Promise<void> {
+    await this.#underneath(async (table) => {
+      this.lost.push(await table.restore());
+      const known = new Set((await table.history()).map(({ key, item }) => `${key} ${tokenOf(item)}`));
+      const { cloudWrites } = this.journal;
+      const left = cloudWrites.filter(({ key, token }) => known.has(`${key} ${token}`));
+      cloudWrites.splice(0, cloudWrites.length, ...left);
+      const where = ["--schema", this.#schemaFile(this.workers[0]!.version), "--table", this.#tableUrl];
+      await this.#command("table restored", ["cloud", "table", "restored", "--since", since, ...where]);
+    });
+  }
+
+  /** The embedded table's channel logs are lost. */
+  async loseLog(): Promise<void> {
+    this.logLost = true;
+    // Only the epochs say that a table was restored: with them, what devices have not offered yet would be given up.
+    const isRestored = this.plan.faults.includes("table-restore");
+    await this.#underneath((table) => Promise.resolve(table.loseLog(!isRestored)));
   }
 
   get proxies(): ChaosProxy[] {
@@ -293,6 +359,12 @@ export class System implements AsyncDisposable {
     const program = new Program(args, {}, binary);
     const code = await program.ended();
     return { code, printed: program.stdout, said: program.stdout + program.stderr };
+  }
+
+  /** Ends everything at once, whatever it does. */
+  abandon(): void {
+    for (const { program } of this.lives) if (!program.exited) killNow(program.pid);
+    if (this.#broker) killNow(this.#broker.pid);
   }
 
   /** All processes' output, as files in the folder. */

@@ -5,6 +5,7 @@
  * @module
  */
 import { DeleteItemCommand, DynamoDBClient, PutItemCommand } from "@aws-sdk/client-dynamodb";
+import { rmSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import type { Av, AvItem } from "./canon.ts";
 import { itemOfTagged, taggedOfItem } from "./tagged.ts";
@@ -125,7 +126,16 @@ function mapped(map: { readonly [name: string]: Av }, of: (av: Av) => unknown): 
 
 /** The embedded table, whose file another process serves. */
 export class EmbeddedTable implements RawTable {
+  #turn: Promise<unknown> = Promise.resolve();
+
   constructor(readonly path: string) {}
+
+  /** Works while nobody else writes raw. */
+  alone<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(work);
+    this.#turn = done.catch(() => undefined);
+    return done;
+  }
 
   /** Notes all that stands in it from now on, in a table beside it: what the worker has passed on it forgets. */
   watch(): void {
@@ -149,15 +159,17 @@ export class EmbeddedTable implements RawTable {
 
   async put(item: AvItem): Promise<void> {
     const [hash, sort] = JSON.parse(keyOfItem(item)) as [string, string];
-    await this.#shell(
-      `INSERT OR REPLACE INTO items(hash, sort, item) VALUES (${textSql(hash)}, ${textSql(sort)}, ${
-        textSql(taggedOfItem(item))
-      })`,
+    await this.alone(() =>
+      this.#shell(
+        `INSERT OR REPLACE INTO items(hash, sort, item) VALUES (${textSql(hash)}, ${textSql(sort)}, ${
+          textSql(taggedOfItem(item))
+        })`,
+      )
     );
   }
 
   async remove(hash: string, sort: string): Promise<void> {
-    await this.#shell(`DELETE FROM items WHERE hash = ${textSql(hash)} AND sort = ${textSql(sort)}`);
+    await this.alone(() => this.#shell(`DELETE FROM items WHERE hash = ${textSql(hash)} AND sort = ${textSql(sort)}`));
   }
 
   async #shell(sql: string): Promise<void> {
@@ -185,6 +197,27 @@ export class EmbeddedTable implements RawTable {
         }))
       ),
     );
+  }
+
+  /** Keeps a copy of the table. */
+  keep(): void {
+    rmSync(`${this.path}.older`, { force: true });
+    this.#use((db) => db.exec(`VACUUM INTO '${this.path}.older'`));
+  }
+
+  /** The copy in the place of the file, which no process serves. @returns what stood in the table since the copy */
+  async restore(): Promise<Version[]> {
+    const now = await this.history();
+    Deno.copyFileSync(`${this.path}.older`, this.path);
+    for (const end of ["-wal", "-shm"]) rmSync(this.path + end, { force: true });
+    const known = await this.history();
+    return now.slice(known.length);
+  }
+
+  /** Removes all entries of the channel logs, and what is known of them; with `epochs`, the epochs as well. */
+  loseLog(epochs: boolean): void {
+    const more = epochs ? " OR hash = 'epoch'" : "";
+    this.#use((db) => db.exec(`DELETE FROM log WHERE hash LIKE 'log#%' OR hash LIKE 'floor#%'${more}`));
   }
 
   close(): void {}

@@ -50,7 +50,9 @@ export async function runApp(system: System, device: FuzzDevice, app: App, seed:
     } else if ("died" in outcome) journal.count("killed while writing");
     else {
       journal.count("refused by SQLite");
-      if (!expectedErrors.test(outcome.error)) {
+      // The next version of the schema may have taken a column away meanwhile.
+      const isGone = plan.next !== undefined && /no column named|no such column/.test(outcome.error);
+      if (!isGone && !expectedErrors.test(outcome.error)) {
         journal.complain(`${device.id}: an application was told: ${outcome.error}`);
       }
     }

@@ -1,0 +1,79 @@
+/**
+ * The embedded broker's listeners: one for everybody, plain or with TLS; with TLS a plain one for workers of this machine.
+ *
+ * @module
+ */
+import net from "node:net";
+import tls from "node:tls";
+import { Log } from "../../protocol/log.ts";
+import { SyncError } from "../../schema/errors.ts";
+
+/** Where to listen. */
+export interface ListenOptions {
+  readonly port?: number;
+  readonly host?: string;
+  readonly tls?: { readonly cert: string; readonly key: string; readonly ca?: string; readonly requestCert?: boolean };
+}
+
+const handshakeTimeoutMs = 10_000;
+const log = new Log("broker");
+
+function listen(server: net.Server, port: number, host: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (cause) => {
+      reject(new SyncError("unavailable", `the broker can't listen on ${host}:${port}: ${cause.message}`, { cause }));
+    });
+    server.listen(port, host, () => resolve((server.address() as net.AddressInfo).port));
+  });
+}
+
+function secureServer(options: NonNullable<ListenOptions["tls"]>, onSocket: (socket: net.Socket) => void): net.Server {
+  // The access rules decide whether a certificate is required: without a valid one, a device may still log in by token.
+  const server: unknown = tls.createServer({
+    ...options,
+    rejectUnauthorized: false,
+    handshakeTimeout: handshakeTimeoutMs,
+  }, (socket) => onSocket(socket));
+  if (server instanceof net.Server) return server;
+  // Deno 2.6: such a server ignores client certificates, and its address cannot be chosen.
+  throw new SyncError("unsupported", "TLS at the embedded broker needs a newer Deno", {
+    hint: "upgrade Deno, or use Mosquitto",
+  });
+}
+
+/** The listeners of one broker. */
+export class Listeners {
+  readonly #servers: net.Server[] = [];
+
+  /** @param onSocket called with each connection; `internalOnly`: it came through the listener for workers */
+  constructor(private readonly onSocket: (socket: net.Socket, internalOnly: boolean) => void) {}
+
+  /** Listens. @throws {SyncError} `unavailable` if the port is taken, `unsupported` for TLS that can't be served */
+  async open(
+    { tls: secure, port = 0, host = "127.0.0.1" }: ListenOptions,
+  ): Promise<{ port: number; internalPort: number }> {
+    const take = (socket: net.Socket) => this.onSocket(socket, false);
+    const server = secure ? secureServer(secure, take) : net.createServer(take);
+    server.on(
+      "tlsClientError",
+      (error: Error) => log.debug("a TLS handshake failed: {reason}", { reason: error.message }),
+    );
+    const opened = await this.#open(server, port, host);
+    if (!secure) return { port: opened, internalPort: opened };
+    const internal = net.createServer((socket) => this.onSocket(socket, true));
+    return { port: opened, internalPort: await this.#open(internal, 0, "127.0.0.1") };
+  }
+
+  async #open(server: net.Server, port: number, host: string): Promise<number> {
+    const opened = await listen(server, port, host);
+    this.#servers.push(server);
+    // Without this a late error of the listener (a descriptor limit, say) would end the process.
+    server.on("error", (error) => log.error("the broker's listener failed: {reason}", { reason: error.message }));
+    return opened;
+  }
+
+  /** Accepts no more; resolves when all of its connections are closed. */
+  async close(): Promise<void> {
+    await Promise.all(this.#servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))));
+  }
+}

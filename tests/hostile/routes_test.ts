@@ -1,0 +1,292 @@
+/**
+ * Every route of the handler, as the router has them, by whom it is asked for: without a token, with one that may only
+ * forward, read, write, or admin, with one that has expired, and with one that was removed. Whoever may not do it is refused
+ * and changes nothing; and nobody but who may admin is shown a secret. A route without a row here fails.
+ */
+import assert from "node:assert/strict";
+import { createApp } from "../../cloud/api/app.ts";
+import { type ApiToken, type Scope, tokenHash } from "../../cloud/api/tokens.ts";
+import { EventHub } from "../../cloud/console/event_hub.ts";
+import { sessionIn, signIn } from "../../cloud/console/session.ts";
+import { Feed } from "../../cloud/feed/feed.ts";
+import { Registry } from "../../cloud/sync/registry.ts";
+import { CloudService } from "../../cloud/sync/service.ts";
+import { openEmbedded } from "../../cloud/embedded.ts";
+import { schema } from "../cloud/api/fixture.ts";
+import { Outbox } from "../cloud/fixture.ts";
+
+const host = "twin.example";
+const holders = ["nobody", "expired", "removed", "forward", "read", "write", "admin"] as const;
+type Holder = typeof holders[number];
+
+/** Who may: everybody, or the scope that it takes. */
+type Need = "all" | "read" | "write" | "admin" | "forward";
+interface Row {
+  readonly need: Need;
+  /** The status for who may; several: for each of them. 400, 404 and 504 are of what is asked for, and of nobody's rights. */
+  readonly ok: number | readonly number[];
+  /** Query of the request. */
+  readonly query?: string;
+  /** JSON, or the fields of a form. */
+  readonly body?: object;
+}
+
+const item = { model: "Setting", item: { deviceId: "d1", name: "new", value: 1 } };
+const key = encodeURIComponent(JSON.stringify({ deviceId: "d1", name: "load" }));
+const kept = { table: "rejected", model: "Setting", reason: "x", all: "1" };
+
+const rows: Readonly<Record<string, Row>> = {
+  "POST /api/claim": { need: "all", ok: 403, body: { code: "GUESS", device: "d2", token: "x".repeat(43) } },
+  "GET /healthz": { need: "all", ok: 200 },
+  "GET /readyz": { need: "all", ok: 200 },
+  "GET /metrics": { need: "read", ok: 200 },
+  "GET /api/openapi.json": { need: "read", ok: 200 },
+  "GET /api/items/history": { need: "read", ok: 200, query: `model=Setting&key=${key}` },
+  "GET /api/items/where": { need: "read", ok: 200, query: `model=Setting&key=${key}` },
+  "GET /api/items": { need: "read", ok: 200, query: "model=Setting&device=d1" },
+  "PUT /api/items": { need: "write", ok: 200, body: item },
+  "DELETE /api/items": {
+    need: "write",
+    ok: 200,
+    body: { model: "Setting", item: { deviceId: "d1", name: "load" } },
+  },
+  "GET /api/metrics": { need: "read", ok: 200 },
+  "GET /api/metrics/series": { need: "read", ok: 200 },
+  "GET /api/feed": { need: "read", ok: 200 },
+  "GET /api/events": { need: "read", ok: 200 },
+  "GET /api/unidentified": { need: "read", ok: 200 },
+  "GET /api/devices": { need: "read", ok: 200 },
+  "GET /api/devices/:device": { need: "read", ok: 200 },
+  "POST /api/devices": { need: "admin", ok: 201, body: { deviceId: "d9", accountId: "acme" } },
+  "POST /api/devices/:device/orders": { need: "write", ok: 202, body: { do: "rotate" } },
+  "GET /api/devices/:device/orders": { need: "read", ok: 200 },
+  "GET /api/devices/:device/kept": { need: "read", ok: 504 },
+  "POST /api/devices/:device/verify": { need: "write", ok: 202, body: {} },
+  "GET /api/devices/:device/verify": { need: "read", ok: 404 },
+  "POST /api/claim-codes": { need: "admin", ok: 201, body: { account: "acme" } },
+  "GET /api/audit": { need: "admin", ok: 200 },
+  "DELETE /api/devices/:device": { need: "write", ok: [200, 404] },
+  "GET /api/devices/:device/erasure": { need: "read", ok: 404 },
+  "POST /stream": { need: "forward", ok: 200, body: [] },
+  "POST /stream/lost": { need: "forward", ok: 200 },
+  "POST /up": { need: "forward", ok: 400, body: { topic: "tt/d/d1/up", payload: "e30=" } },
+  "POST /sync": { need: "forward", ok: 400, body: { topic: "tt/d/d1/sync", payload: "e30=" } },
+  "GET /console/assets/:file": { need: "all", ok: 404 },
+  "GET /": { need: "all", ok: 302 },
+  "GET /login": { need: "all", ok: 200 },
+  "POST /login": { need: "all", ok: 403, body: { token: "a guess" } },
+  "POST /logout": { need: "read", ok: 303, body: {} },
+  "POST /console/theme": { need: "read", ok: 303, body: {} },
+  "GET /console/events": { need: "read", ok: 200, query: "on=fleet" },
+  "GET /console/troubles": { need: "read", ok: 200 },
+  "GET /fleet": { need: "read", ok: 200 },
+  "GET /fleet/rows": { need: "read", ok: 200, query: "id=d1" },
+  "GET /fleet/add": { need: "read", ok: 200 },
+  "POST /fleet/add": { need: "admin", ok: 200, body: { device: "d9", account: "acme" } },
+  "GET /fleet.csv": { need: "read", ok: 200 },
+  "POST /fleet/do": { need: "write", ok: 303, body: { do: "sync", id: "d1" } },
+  "GET /data": { need: "read", ok: 303 },
+  "GET /data/:model": { need: "read", ok: 200, query: "device=d1" },
+  "GET /data/:model/item": { need: "read", ok: 200, query: `key=${key}` },
+  "GET /data/:model/far": { need: "read", ok: 200, query: `key=${key}` },
+  "GET /data/:model/history": { need: "read", ok: 200, query: `key=${key}` },
+  "GET /data/:model/new": { need: "read", ok: 200, query: "device=d1" },
+  "POST /data/:model/save": { need: "write", ok: 400, body: {} },
+  "POST /data/:model/delete": { need: "write", ok: 400, body: {} },
+  "POST /data/:model/undo": { need: "write", ok: 303, body: {} },
+  "GET /live": { need: "read", ok: 200 },
+  "GET /conflicts": { need: "read", ok: 200 },
+  "GET /conflicts/confirm": { need: "read", ok: 400, query: "device=d1" },
+  "POST /conflicts/do": { need: "write", ok: 400, body: kept },
+  "GET /rejected": { need: "read", ok: 200 },
+  "GET /rejected/confirm": { need: "read", ok: 400, query: "device=d1" },
+  "POST /rejected/do": { need: "write", ok: 400, body: kept },
+  "GET /metrics-view": { need: "read", ok: 200 },
+  "GET /devices/:id": { need: "read", ok: 200 },
+  "POST /devices/:id/sync": { need: "write", ok: 303, body: {} },
+  "POST /devices/:id/verify": { need: "write", ok: 303, body: {} },
+  "POST /devices/:id/repair": { need: "write", ok: 303, body: {} },
+  "POST /devices/:id/aside": { need: "write", ok: 303, body: {} },
+  "POST /devices/:id/rotate": { need: "admin", ok: 200, body: {} },
+  "GET /devices/:id/revoke": { need: "read", ok: 200 },
+  "POST /devices/:id/revoke": { need: "write", ok: [303, 404], body: { typed: "d1" } },
+  "GET /devices/:id/erase": { need: "read", ok: 200 },
+  "POST /devices/:id/erase": { need: "admin", ok: 303, body: { typed: "d1" } },
+  "POST /devices/:id/erasure": { need: "admin", ok: 404, body: {} },
+  "GET /devices/:id/erasure": { need: "read", ok: 404 },
+  "GET /devices/:id/erasure.json": { need: "read", ok: 404 },
+  "GET /jobs/:id": { need: "read", ok: 404 },
+  "POST /jobs/:id/cancel": { need: "write", ok: 404, body: {} },
+  "GET /console/find": { need: "read", ok: 303, query: "q=d1" },
+};
+
+const may: Readonly<Record<Need, readonly Holder[]>> = {
+  all: holders,
+  read: ["read", "write", "admin"],
+  write: ["write", "admin"],
+  admin: ["admin"],
+  forward: ["forward", "admin"],
+};
+
+const secretOf = (holder: string) => `secret-of-${holder}-${"x".repeat(20)}`;
+
+/** A cloud with one device, and tokens of all holders. */
+class Place implements AsyncDisposable {
+  readonly now = () => Date.now();
+  readonly tables = openEmbedded(":memory:", { schema, now: this.now });
+  readonly registry = new Registry(this.tables.log, { now: this.now });
+  readonly feed = new Feed({ now: this.now, random: Math.random });
+  readonly events = new EventHub();
+  readonly app = createApp({
+    ...{ schema, tables: this.tables, registry: this.registry, feed: this.feed, now: this.now, random: Math.random },
+    service: new CloudService({
+      ...{ schema, tables: this.tables, registry: this.registry, publisher: new Outbox() },
+      ...{ now: this.now, random: Math.random },
+    }),
+    events: this.events,
+    tokens: () => this.tokens,
+  });
+  readonly cookies = new Map<Holder, { cookie: string; form: string }>();
+  tokens: readonly ApiToken[] = [];
+  /** Texts that nobody below admin may see. */
+  secrets: string[] = [];
+
+  static async open(): Promise<Place> {
+    const place = new Place(), { registry, tables, now } = place, startMs = now();
+    const token = await registry.add("d1", "acme");
+    const hidden = "a-hidden-property";
+    await tables.data.write([{
+      op: "put",
+      item: {
+        pk: "device#d1",
+        sk: "setting#load",
+        _type: "Setting",
+        deviceId: "d1",
+        name: "load",
+        value: 3,
+        secret: hidden,
+      },
+    }]);
+    const row = (await registry.rowOf("d1"))!;
+    const scopes = (holder: Holder): Scope[] =>
+      holder === "expired" || holder === "removed" ? ["admin"] : [holder as Scope];
+    const valid = holders.slice(1).map((holder): ApiToken => ({
+      ...{ name: holder, hash: tokenHash(secretOf(holder)), scopes: scopes(holder) },
+      ...(holder === "expired" ? { untilMs: startMs } : {}),
+    }));
+    for (const holder of holders) {
+      const cookie = signIn(secretOf(holder), valid, startMs - 1_000);
+      if (cookie) place.cookies.set(holder, { cookie, form: sessionIn(cookie, valid, startMs - 1_000)!.formToken });
+    }
+    place.tokens = valid.filter(({ name }) => name !== "removed");
+    const stored = [row.token, ...String(row.mosquitto).split("$")].filter((text) => typeof text === "string");
+    place.secrets = [
+      token,
+      hidden,
+      ...stored as string[],
+      ...valid.flatMap(({ name, hash }) => [secretOf(name), hash]),
+    ];
+    return place;
+  }
+
+  async ask(route: string, { query, body }: Row, holder: Holder): Promise<Response> {
+    const [method = "", pattern = ""] = route.split(" ");
+    const path = pattern.replace(":device", "d1").replace(":model", "Setting").replace(":file", "none.js")
+      .replace("/jobs/:id", "/jobs/j-1").replace(":id", "d1");
+    const headers = new Headers({ host, "sec-fetch-site": "same-origin" }), init: RequestInit = { method, headers };
+    const isApi = /^\/(api|stream|up|sync|metrics$|healthz|readyz)/.test(path);
+    const session = this.cookies.get(holder);
+    if (isApi && holder !== "nobody") headers.set("authorization", `Bearer ${secretOf(holder)}`);
+    if (!isApi && session) headers.set("cookie", `twintable_80=${session.cookie}`);
+    if (body && isApi) init.body = JSON.stringify(body);
+    if (body && !isApi) init.body = new URLSearchParams({ ...body, _form: session?.form ?? "" });
+    if (isApi) headers.set("content-type", "application/json");
+    return await this.app.fetch(new Request(`http://${host}${path}${query ? `?${query}` : ""}`, init), {
+      address: `203.0.113.${holders.indexOf(holder)}`,
+    });
+  }
+
+  /** All that is stored, but for what the audit says. */
+  async stored(): Promise<string> {
+    const [data, log] = await Promise.all(
+      [this.tables.data, this.tables.log].map((table) => table.scan({ limit: 10_000 })),
+    );
+    return JSON.stringify([data!.items, log!.items.filter(({ hash }) => !String(hash).startsWith("audit"))]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // Ends what goes on behind a request: jobs, an erasure.
+    this.events.close();
+    this.feed.close();
+    await this.tables.close();
+  }
+}
+
+/** What came of a request: a stream's beginning. */
+async function textOf(response: Response): Promise<string> {
+  if (!response.headers.get("content-type")?.startsWith("text/event-stream")) return await response.text();
+  const reader = response.body!.getReader(), { value } = await reader.read();
+  await reader.cancel();
+  return new TextDecoder().decode(value);
+}
+
+function expected(route: string, { need, ok }: Row, holder: Holder): number {
+  const at = may[need].indexOf(holder);
+  if (at >= 0) return typeof ok === "number" ? ok : ok[at]!;
+  const [method, path = ""] = route.split(" "), isApi = /^\/(api|stream|up|sync|metrics$)/.test(path);
+  const isIn = holder === "read" || holder === "write" || holder === "admin";
+  if (isApi) return isIn || holder === "forward" ? 403 : 401;
+  return isIn || method === "POST" ? 403 : 303;
+}
+
+Deno.test("routes: each has its row, and no row is of none", async () => {
+  await using place = await Place.open();
+  const routes = place.app.routes.filter(({ method }) => method !== "ALL").map(({ method, path }) =>
+    `${method} ${path}`
+  );
+  assert.deepEqual([...new Set(routes)].sort(), Object.keys(rows).sort());
+});
+
+Deno.test("routes: whoever may not is refused and changes nothing, and no secret is shown below admin", async () => {
+  const wrong: string[] = [];
+  for (const [route, row] of Object.entries(rows)) {
+    await using place = await Place.open();
+    for (const holder of holders) {
+      const before = await place.stored(),
+        response = await place.ask(route, row, holder),
+        text = await textOf(response);
+      const shown = `${text} ${JSON.stringify([...response.headers])}`;
+      const wanted = expected(route, row, holder);
+      if (response.status !== wanted) wrong.push(`${route} by ${holder}: ${response.status}, and not ${wanted}`);
+      if (!may[row.need].includes(holder) && await place.stored() !== before) {
+        wrong.push(`${route} by ${holder} changes something`);
+      }
+      if (holder === "admin") continue;
+      for (const secret of place.secrets) if (shown.includes(secret)) wrong.push(`${route} shows ${holder} ${secret}`);
+      // A token that is made on the way: whatever looks like one must let nobody in.
+      for (const like of new Set(shown.match(/[\w-]{43}/g))) {
+        for (const device of ["d1", "d9"]) {
+          if (await place.registry.admit(device, like)) wrong.push(`${route} shows ${holder} a token of ${device}`);
+        }
+      }
+    }
+  }
+  assert.deepEqual(wrong, []);
+});
+
+Deno.test("routes: the API takes no cookie, the console takes no bearer", async () => {
+  await using place = await Place.open();
+  const { cookie } = place.cookies.get("admin")!;
+  for (const [route, { need, query }] of Object.entries(rows)) {
+    const [method = "", path = ""] = route.split(" ");
+    if (need === "all" || method !== "GET") continue;
+    const isApi = path.startsWith("/api") || path === "/metrics";
+    const headers: HeadersInit = isApi
+      ? { host, cookie: `twintable_80=${cookie}` }
+      : { host, authorization: `Bearer ${secretOf("admin")}` };
+    const at = path.replace(/:device|:id/, "d1").replace(":model", "Setting");
+    const response = await place.app.fetch(new Request(`http://${host}${at}${query ? `?${query}` : ""}`, { headers }));
+    await response.body?.cancel();
+    assert.equal(response.status, isApi ? 401 : 303, route);
+  }
+});
