@@ -297,13 +297,16 @@ export class Agent<S extends OneTableSchema = OneTableSchema> implements AsyncDi
     await this.#waiters.until("every local change is acknowledged", () => this.#twin.drained, options);
   }
 
-  /** Asks the cloud for what is new, and waits until every channel is caught up. @throws as `flush` */
+  /**
+   * Asks the cloud for what is new, and waits until every channel is caught up and the items that had to be asked for by
+   * name are here. An item with an unsent change is asked for once that is sent: `flush` first. @throws as `flush`
+   */
   async sync(options: WaitOptions = {}): Promise<void> {
     this.#mustBeOpen();
     this.#event(() => this.#twin.resync());
     await this.#waiters.until(
       "every channel is caught up",
-      () => this.#twin.connected && this.#twin.downlink.caughtUp,
+      () => this.#twin.connected && this.#twin.downlink.arrived,
       options,
     );
   }

@@ -123,7 +123,7 @@ export class Twin {
       monotonicMs: () => clock.monotonicMs(),
       tell: (ordered) => void this.#send(ordered),
       resync: () => this.downlink.connected(),
-      caughtUp: () => this.#connected && this.downlink.caughtUp,
+      arrived: () => this.#connected && this.downlink.arrived,
       noticeVerify: () => this.verify.notice(),
       wrote: () => this.uplink.pump(),
       rotation: () => options.transport.rotation,

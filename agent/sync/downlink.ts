@@ -127,6 +127,11 @@ export class Downlink {
     return this.channels.every((channel) => this.#caughtUp.has(channel));
   }
 
+  /** Caught up, and no item is being asked for by name: it would change a row yet. */
+  get arrived(): boolean {
+    return this.caughtUp && !this.#questions.fetching;
+  }
+
   /** Each channel's cursor, for `status`. */
   cursors(): Record<Channel, { epoch?: string; seq?: number; snapshot?: boolean }> {
     return Object.fromEntries(

@@ -30,7 +30,7 @@ export interface OrdersContext {
   readonly tell: (ordered: Ordered) => void;
   /** Asks the cloud for every channel. */
   readonly resync: () => void;
-  readonly caughtUp: () => boolean;
+  readonly arrived: () => boolean;
   /** A verification was ordered. */
   readonly noticeVerify: () => void;
   /** Rows were written. */
@@ -131,7 +131,7 @@ export class Orders {
         if (running.toldMs === -Infinity) {
           this.context.resync();
           this.#progress(running);
-        } else if (this.context.caughtUp()) this.#end(running, "done", {});
+        } else if (this.context.arrived()) this.#end(running, "done", {});
         break;
       case "verify":
         this.#verify(running, order);

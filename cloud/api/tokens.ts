@@ -42,9 +42,9 @@ export function tokenHash(token: string): string {
   return createHash("sha256").update(token).digest("hex");
 }
 
-/** A single token that opens everything: `--token`. An empty one opens nothing. */
+/** A single token that opens everything: `--token`. An empty one opens nothing: see {@link tokenOf}. */
 export function singleToken(token: string): ApiToken[] {
-  return token === "" ? [] : [{ name: "token", hash: tokenHash(token), scopes: ["admin"] }];
+  return [{ name: "token", hash: tokenHash(token), scopes: ["admin"] }];
 }
 
 /**

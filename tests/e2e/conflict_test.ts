@@ -191,3 +191,30 @@ Deno.test("conflict: a key is removed and created again, by turns on either side
     assert.deepEqual(await converged(cloud, device, "Setting"), []);
   }
 });
+
+Deno.test("conflict: sync waits for an item that it has to ask for by name", async () => {
+  using dir = new TempDir();
+  await using cloud = await openTestCloud();
+  await using device = await openDevice(dir, cloud);
+  device.exec("INSERT INTO Setting(name, value) VALUES ('k', 1)");
+  await converged(cloud, device, "Setting");
+  // The cloud's change arrives while the device's own one is unanswered: it is asked for once that is answered.
+  device.tap.onReceive = ({ type }) => type === "ack" || type === "items" ? "hold" : "pass";
+  device.exec("UPDATE Setting SET value = 2");
+  await until("the acknowledgement is held back", () => device.tap.held === 1);
+  await cloud.put("Setting", { name: "k", value: 3 }, identity);
+  await until("its entries are here", () => device.tap.received.filter(({ type }) => type === "changes").length >= 3);
+  device.tap.onReceive = ({ type }) => type === "items" ? "hold" : "pass";
+  device.tap.release();
+  await device.agent.flush({ timeoutMs: 5_000 * patience });
+  await until("the item is held back", () => device.tap.held === 1);
+  let isBack = false;
+  const sync = device.agent.sync({ timeoutMs: 20_000 * patience }).then(() => isBack = true);
+  await until("the cloud has answered", () => device.agent.status().caughtUp && device.tap.held >= 1);
+  await until("a moment passes", waitMs(100));
+  assert.equal(isBack, false);
+  device.tap.onReceive = () => "pass";
+  device.tap.release();
+  await sync;
+  assert.deepEqual(device.query("SELECT value FROM Setting"), [{ value: 3 }]);
+});

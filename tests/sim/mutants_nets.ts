@@ -18,6 +18,14 @@ export const nets: readonly Mutant[] = [
     `error.code === "invalid") return undefined;\n    return { items: [] };`,
   ),
   guarded(
+    "sync: named items don't matter",
+    "sync() is done once the items that it has to ask for by name are here",
+    "tests/e2e/conflict_test.ts#sync waits",
+    "agent/sync/downlink.ts",
+    `return this.caughtUp && !this.#questions.fetching;`,
+    `return this.caughtUp;`,
+  ),
+  guarded(
     "place in the log given up",
     "6.5: after a snapshot that the log did not force the log is read on from where it was",
     "tests/skew/flight_test.ts",

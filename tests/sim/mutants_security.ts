@@ -126,14 +126,6 @@ export const security: readonly Mutant[] = [
     `if (origin === "null" &&`,
   ),
   guarded(
-    "api: an empty token lets in",
-    "an empty token opens nothing",
-    "tests/cloud/api_browser_test.ts",
-    "cloud/api/tokens.ts",
-    `return token === "" ? [] : `,
-    `return `,
-  ),
-  guarded(
     "embedded: readable by all",
     "the table's files are their owner's alone",
     "tests/cloud/embedded_files_test.ts",
