@@ -312,10 +312,10 @@ export class Twin {
         this.#ordered.push(message);
         break;
       case "verify": {
-        const { request, repair, keysPerSecond } = message;
+        const { request, repair, keysPerSecond, progress } = message;
         if (request === this.#lastVerify) break;
         this.#lastVerify = request;
-        askVerify(this.context.store.db, { request, repair, keysPerSecond });
+        askVerify(this.context.store.db, { request, repair, keysPerSecond, progress });
         this.verify.notice();
         break;
       }

@@ -128,7 +128,7 @@ export async function byAgent(
   driver: Driver,
   pace: Pace = usualPace,
 ): Promise<Found> {
-  const db = driver(path), progress = new VerifyProgress(db, () => performance.now());
+  const db = driver(path), progress = new VerifyProgress(() => performance.now());
   try {
     if (db.sql("SELECT 1 FROM sqlite_schema WHERE name = '_sync_verify'").get() === undefined) {
       throw new CommandError(`the agent on ${path} is of an older version: start it again with this one`);
@@ -178,7 +178,7 @@ async function byOwnAgent(
   const refusal = firstRefusal(link, `the broker ${new URL(mqtt).host}`, lifetime.signal);
   void refusal.then((refused) => refused && ended.abort(refused));
   const signal = AbortSignal.any([ended.signal, lifetime.signal]);
-  const shown = new VerifyProgress(agent.store.db, () => performance.now());
+  const shown = new VerifyProgress(() => performance.now());
   const timer = setInterval(() => {
     const report = lastReport(agent.store.db);
     console.error(report?.state === "running" ? shown.text(report) : `waiting for the broker ${new URL(mqtt).host}`);
@@ -250,7 +250,9 @@ export function differenceLines({ found, differences }: Pick<Found, "found" | "d
 
 interface CloudReport {
   readonly request: string;
-  readonly report: Found;
+  readonly report?: Found;
+  /** How far it is; absent: the device or the cloud is of an older version. */
+  readonly running?: VerifyReport;
 }
 
 async function verifyFromCloud(
@@ -327,16 +329,25 @@ async function verifyTable(api: CloudApi, json: boolean, print: (l: string) => v
   return items.length > 0 ? 1 : 0;
 }
 
-async function askOne(api: CloudApi, deviceId: string, options: VerifyOptions, timeoutS: number): Promise<Found> {
+/** Asks a device through the cloud, which hears from it how far it is, and shows its report. */
+export async function askOne(
+  api: Pick<CloudApi, "call">,
+  deviceId: string,
+  options: VerifyOptions,
+  timeoutS: number,
+  pace: Pace = usualPace,
+): Promise<Found> {
   const { repair = false, keysPerSecond } = options;
   const path = `/api/devices/${deviceId}/verify`;
   const { request } = (await api.call(path, { repair, keysPerSecond })).body as { request: string };
   let found: Found | undefined;
-  await waiting(timeoutS, usualPace, async () => {
+  const progress = new VerifyProgress(() => performance.now());
+  await waiting(timeoutS, pace, async () => {
     const { status, body } = await api.call(path);
-    const kept = body as CloudReport;
-    if (status === 200 && kept.request === request) found = kept.report;
-    return found ? undefined : `waiting for ${deviceId}`;
+    const { request: its, report, running } = body as CloudReport, isIts = status === 200 && its === request;
+    if (isIts) found = report;
+    if (found) return undefined;
+    return isIts && running ? `${deviceId}: ${progress.text(running)}` : `waiting for ${deviceId}`;
   });
   return found!;
 }

@@ -234,13 +234,14 @@ function digestsOf(fields: Fields): Digests {
 }
 
 function verifyOf(fields: Fields): Verify {
-  const verify: Verify = {
+  const { keysPerSecond, progress } = fields;
+  return {
     type: "verify",
     request: idOf(fields.request, "request"),
     repair: flagOf(fields.repair, "repair"),
+    ...(keysPerSecond === undefined ? {} : { keysPerSecond: wholeOf(keysPerSecond, "keysPerSecond") }),
+    ...(progress === 1 ? { progress } : {}),
   };
-  if (fields.keysPerSecond === undefined) return verify;
-  return { ...verify, keysPerSecond: wholeOf(fields.keysPerSecond, "keysPerSecond") };
 }
 
 const orderKinds = ["sync", "verify", "retry", "restore", "drop", "kept", "rotate"] as const;

@@ -148,7 +148,11 @@ export interface Probe {
   readonly defaults?: Attributes;
 }
 
-/** The result of a comparison that the cloud asked for: the device's own JSON, for people. */
+/**
+ * The result of a comparison that the cloud asked for: the device's own JSON, for people. A device that was asked for its
+ * progress (`Verify.progress`) sends some before, under {@link runningStart} and the request's id: workers and clients of
+ * older versions take every report under the id itself for the last.
+ */
 export interface Verified {
   /** Which message it is. */
   readonly type: "verified";
@@ -426,6 +430,8 @@ export interface Verify {
   readonly repair: boolean;
   /** Keys that are repaired in a second at most. */
   readonly keysPerSecond?: number;
+  /** The device may say every few seconds how far it is. A device of an older version does not. */
+  readonly progress?: 1;
 }
 
 /** A message of a device. */
@@ -447,6 +453,8 @@ export type FromCloud =
 /** A message of either. */
 export type Message = FromDevice | FromCloud;
 
+/** Begins the `request` of a `verified` that tells how far a verification is. */
+export const runningStart = "running-";
 /** Keys in one `fetch`: DynamoDB's BatchGetItem takes 100. */
 export const fetchKeysMax = 100;
 /** Keys in one `probe`. */

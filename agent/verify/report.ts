@@ -17,6 +17,8 @@ export interface VerifyOptions {
   readonly keysPerSecond?: number;
   /** The cloud asked, under this id, and gets the report. */
   readonly request?: string;
+  /** The cloud wants to know how far it is. */
+  readonly progress?: 1;
 }
 
 /** One model's part of a report. */
@@ -37,6 +39,8 @@ export interface VerifyReport {
   startedMs?: number;
   /** When it ended; absent: it is under way. */
   endedMs?: number;
+  /** The rows that the models had when it began; absent: it has not begun, or the agent is of an older version. */
+  of?: number;
   /** How many keys differ. */
   differences: number;
   /** Of the differences, those that are none any more. */

@@ -23,14 +23,17 @@ import {
   type Items,
   type Key,
   probeKeysMax,
+  runningStart,
 } from "../../protocol.ts";
 import type { Context } from "../sync/context.ts";
 import type { Downlink } from "../sync/downlink.ts";
 import { waitMs } from "../sync/requests.ts";
 import { comesDown, goesUp, keyText } from "../sync/items.ts";
 import { modelsOf } from "../sync/snapshot.ts";
+import { ident } from "../store/sql.ts";
 import { judge, judgeUp, type Verdict } from "./keys.ts";
 import {
+  type Difference,
   differences,
   differencesMax,
   keepReport,
@@ -54,6 +57,8 @@ const patienceMs = 90_000;
 const echoLooks = 5;
 /** How often new requests are read, and a report is written. */
 const noticeMs = 1_000;
+/** How often the cloud is told how far it is. */
+const progressMs = 5_000;
 /** The most differences in the report for the cloud. */
 const toldMax = 100;
 
@@ -79,6 +84,7 @@ interface Run {
   ask?: { readonly request: string; readonly message: FromDevice; readonly repeats: number; overdueMs: number };
   notBeforeMs: number;
   keptMs: number;
+  progressMs: number;
 }
 
 /** See the module. Methods must run inside the twin's guard. */
@@ -122,6 +128,7 @@ export class Verify {
     if (run.ask && now >= run.ask.overdueMs) this.#send(run, run.ask.message);
     this.#advance(run);
     if (this.#run && now >= run.keptMs + noticeMs) this.#keep(run);
+    if (this.#run && now >= run.progressMs + progressMs) this.#tellProgress(run, now);
     return Math.max(now + 1, Math.min(run.ask?.overdueMs ?? run.notBeforeMs, now + noticeMs));
   }
 
@@ -155,7 +162,10 @@ export class Verify {
     for (const { name } of walks.flatMap(({ models }) => [...models])) {
       report.models[name] = { rows: 0, differences: 0, mended: 0 };
     }
-    this.#run = { id, options, report, walks, suspects, notBeforeMs: now, keptMs: -Infinity };
+    report.of = Object.keys(report.models).reduce((sum, name) => {
+      return sum + Number(store.db.prepare(`SELECT count(*) AS n FROM ${ident(name)}`).get()!.n);
+    }, 0);
+    this.#run = { id, options, report, walks, suspects, notBeforeMs: now, keptMs: -Infinity, progressMs: now };
     store.tx(() => {
       store.db.sql("DELETE FROM _verify").run();
       this.#forgetSeen();
@@ -171,6 +181,17 @@ export class Verify {
   #keep(run: Run): void {
     run.keptMs = this.#now();
     this.#context.store.tx(() => keepReport(this.#context.store, run.id, run.report));
+  }
+
+  #tellProgress(run: Run, now: number): void {
+    run.progressMs = now;
+    const { progress, request } = run.options;
+    if (progress && request !== undefined) this.#tell(run, runningStart + request, {});
+  }
+
+  /** Tells the cloud, which asked. */
+  #tell({ report }: Run, request: string, more: { readonly found?: readonly Difference[] }): void {
+    this.#context.send({ type: "verified", request, report: JSON.parse(JSON.stringify({ ...report, ...more })) });
   }
 
   #ask(run: Run, message: (request: string) => FromDevice): void {
@@ -316,8 +337,6 @@ export class Verify {
     this.#run = undefined;
     this.#nextLookMs = 0;
     const { request } = run.options;
-    if (request === undefined) return;
-    const told = { ...run.report, found: differences(store.db, toldMax) };
-    this.#context.send({ type: "verified", request, report: JSON.parse(JSON.stringify(told)) });
+    if (request !== undefined) this.#tell(run, request, { found: differences(store.db, toldMax) });
   }
 }

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Hono } from "npm:hono@^4.13.19";
-import type { KeptName } from "../../protocol.ts";
+import { type KeptName, runningStart } from "../../protocol.ts";
 import type { OrderContent, Orders } from "../sync/orders.ts";
 import type { CloudService } from "../sync/service.ts";
 import type { Registry } from "../sync/registry.ts";
@@ -58,7 +58,9 @@ function verifyRoutes(app: Hono, { registry, service, noted }: DeviceRoutes): vo
   app.get("/api/devices/:device/verify", async (c) => {
     const report = await registry.report(await knownDevice(registry, c.req.param("device")));
     if (!report) throw new ApiError(404, "not-found", "the device has reported no verification");
-    return c.json(report);
+    const { request, atMs, report: running } = report;
+    if (!request.startsWith(runningStart)) return c.json(report);
+    return c.json({ request: request.slice(runningStart.length), atMs, running });
   });
 }
 

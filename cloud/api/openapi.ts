@@ -220,8 +220,8 @@ const operations: Readonly<Record<string, Readonly<Record<string, Operation>>>> 
   },
   "/api/devices/{device}/verify": {
     get: {
-      summary: "The report of the last verification.",
-      answer: { request: text, atMs: number, report: open },
+      summary: "The report of the last verification; `running` while it is under way, `report` in the end.",
+      answer: { request: text, atMs: number, report: open, running: open },
       refusals: unknownDevice,
     },
     post: {

@@ -191,7 +191,7 @@ export class CloudService {
    */
   async requestVerify(deviceId: string, options: { repair: boolean; keysPerSecond?: number }): Promise<string> {
     const request = `verify/${this.#options.now()}`;
-    await this.#options.publisher.publish({ device: deviceId }, { type: "verify", request, ...options });
+    await this.#options.publisher.publish({ device: deviceId }, { type: "verify", request, ...options, progress: 1 });
     this.#metrics.messagesPublished++;
     return request;
   }

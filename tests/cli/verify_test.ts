@@ -11,7 +11,7 @@ import { query, shell } from "../support/sql.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { openTestCloud } from "../support/test_cloud.ts";
 import { until } from "../support/until.ts";
-import { byAgent } from "../../cli/verify.ts";
+import { askOne, byAgent } from "../../cli/verify.ts";
 import { openDatabase } from "../../agent/sqlite/driver.ts";
 import { newReport } from "../../agent/verify/report.ts";
 import { VerifyProgress } from "../../cli/verify_progress.ts";
@@ -164,10 +164,36 @@ withShell(
   },
 );
 
+Deno.test("cli: verify says how far a device of a cloud is, and waits for its last report", async () => {
+  const running = (rows: number) => ({
+    ...newReport("running"),
+    of: 3_000,
+    models: { Setting: { rows, differences: 0, mended: 0 } },
+  });
+  const report = { ...newReport("done"), found: [] };
+  // First the report of a verification before this one.
+  const bodies = [
+    { request: "verify/1", report },
+    ...[500, 1_000, 3_000].map((rows) => {
+      return { request: "verify/2", running: running(rows) };
+    }),
+    { request: "verify/2", report },
+  ];
+  const call = (_path: string, body?: unknown) =>
+    Promise.resolve({ status: 200, body: body ? { request: "verify/2" } : bodies.shift()! });
+  const said: string[] = [], pace = { pollMs: 1, progressMs: -1, say: (line: string) => void said.push(line) };
+  assert.deepEqual(await askOne({ call }, "dev-1", {}, 60, pace), report);
+  assert.equal(said[0], "waiting for dev-1");
+  assert.equal(said[1], "dev-1: 500 of 3,000 rows compared");
+  assert.match(said[2]!, /^dev-1: 1,000 of 3,000 rows compared, [\d,]+ a second, 0? ?.* left$/);
+  assert.equal(said[3], "dev-1: 3,000 rows compared; what seems to differ is looked at again");
+});
+
 Deno.test("cli: the progress of a verification has a rate and the time that is left, once they are known", () => {
   let now = 0;
-  const progress = new VerifyProgress({ prepare: () => ({ get: () => ({ n: 50_000 }) }) } as never, () => now);
-  const report = newReport("running"), model = report.models.Setting = { rows: 0, differences: 0, mended: 0 };
+  const progress = new VerifyProgress(() => now);
+  const report = { ...newReport("running"), of: 50_000 },
+    model = report.models.Setting = { rows: 0, differences: 0, mended: 0 };
   assert.equal(progress.text(report), "0 of 50,000 rows compared");
   [now, model.rows] = [2_000, 10_000];
   assert.equal(progress.text(report), "10,000 of 50,000 rows compared, 5,000 a second, 8 s left");

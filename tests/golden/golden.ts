@@ -64,7 +64,14 @@ export interface GoldenFacts {
 /** The releases whose files are here, the oldest first. */
 export const releases = ["c989acf", "baa1385"] as const;
 /** Folders with messages: of releases, and of what came after one, by its day. */
-export const messageSets = [...releases, "2026-11-28", "2026-11-29", "2026-11-29-orders", "2026-11-29-renew"] as const;
+export const messageSets = [
+  ...releases,
+  "2026-11-28",
+  "2026-11-29",
+  "2026-11-29-orders",
+  "2026-11-29-renew",
+  "2026-11-30-progress",
+] as const;
 
 function bytesOf(release: string, name: string): Uint8Array {
   const bytes = readFileSync(new URL(`./${release}/${name}`, import.meta.url));

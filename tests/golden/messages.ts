@@ -354,6 +354,18 @@ const renewDown: readonly [string, FromCloud][] = [
   }],
 ];
 
+/** What came with the progress of a verification. */
+const progressUp: readonly [string, FromDevice][] = [
+  ["verified, running", {
+    type: "verified",
+    request: "running-verify/1767225600123",
+    report: { state: "running", of: 3, differences: 1, mended: 0, unsettled: 0, models: { Note: { rows: 2 } } },
+  }],
+];
+const progressDown: readonly [string, FromCloud][] = [
+  ["verify, with progress", { type: "verify", request: "verify/1767225600123", repair: false, progress: 1 }],
+];
+
 /** The messages of the first release, by direction. */
 export const goldenMessages: readonly GoldenMessage[] = [
   ...up.map(([name, message]) => ({ name, direction: "up" as const, message })),
@@ -368,4 +380,6 @@ export const laterMessages: readonly GoldenMessage[] = [
   ...ordersDown.map(([name, message]) => ({ name, direction: "down" as const, message })),
   ...renewUp.map(([name, message]) => ({ name, direction: "up" as const, message })),
   ...renewDown.map(([name, message]) => ({ name, direction: "down" as const, message })),
+  ...progressUp.map(([name, message]) => ({ name, direction: "up" as const, message })),
+  ...progressDown.map(([name, message]) => ({ name, direction: "down" as const, message })),
 ];

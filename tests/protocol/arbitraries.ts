@@ -192,6 +192,7 @@ export const fromCloud: fc.Arbitrary<FromCloud> = fc.oneof(
     request: numbered,
     repair: fc.boolean(),
     keysPerSecond: whole,
+    progress: fc.constant(1 as const),
   }, { requiredKeys: ["type", "request", "repair"] }),
   fc.record({
     type: fc.constant("order" as const),

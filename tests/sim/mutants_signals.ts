@@ -10,6 +10,22 @@ import { guarded, type Mutant } from "./mutant.ts";
 export const signals: readonly Mutant[] = [
   // ---- writes of the API
   guarded(
+    "progress under the request's id",
+    "how far a verification is is never taken for its end",
+    "tests/agent/verify/verify_test.ts#how far it is",
+    "agent/verify/verify.ts",
+    `runningStart + request`,
+    `request`,
+  ),
+  guarded(
+    "progress that nobody asked for",
+    "a worker of an older version is told the end alone",
+    "tests/agent/verify/verify_test.ts#how far it is",
+    "agent/verify/verify.ts",
+    `if (progress && request !== undefined)`,
+    `if (request !== undefined)`,
+  ),
+  guarded(
     "If-Match only read",
     "a conditional write is refused where the item changes between its reading and its writing",
     "tests/cloud/api/write_test.ts#whatever is written between",

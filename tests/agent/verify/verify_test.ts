@@ -234,6 +234,41 @@ Deno.test("verify: more differences than are looked at at once, and lost and rep
   await assertTwinned(cloud, device.path, "Setting");
 });
 
+Deno.test("verify: the cloud that asked is told every few seconds how far it is, and never takes that for the end", async () => {
+  using dir = new TempDir();
+  await using cloud = await openTestCloud();
+  const clock = new SkippingClock();
+  await using device = await openDevice(dir, cloud, { clock, limits });
+  device.exec("INSERT INTO Setting(name, value) VALUES ('a', 1), ('b', 2)");
+  await settled(cloud, device);
+  const told = () => device.tap.sent.filter((message) => message.type === "verified");
+  const stored = () => cloud.cloud.registry.report("dev-1");
+  // What it compares is held back while the time passes.
+  device.tap.onReceive = ({ type }) => type === "digests" ? "hold" : "pass";
+  const request = await cloud.cloud.service.requestVerify("dev-1", { repair: false });
+  await until("it has asked", () => device.tap.held > 0);
+  assert.deepEqual(told(), []);
+  clock.skip(5_100);
+  await until("it says how far it is", () => told().length === 1);
+  const { request: under, report } = told()[0]!;
+  assert.deepEqual([under, report.state, report.of], [`running-${request}`, "running", 2]);
+  await until("the cloud has it", async () => (await stored())?.request === under);
+  device.tap.onReceive = () => "pass";
+  device.tap.release();
+  await until("the last report is there", async () => (await stored())?.request === request);
+  assert.deepEqual((await stored())!.report.state, "done");
+  // Who does not ask, a worker of an older version, is told the end alone.
+  const before = told().length;
+  device.tap.onReceive = ({ type }) => type === "digests" ? "hold" : "pass";
+  device.tap.replay({ type: "verify", request: "verify/1", repair: false });
+  await until("it has asked again", () => device.tap.held > 0);
+  clock.skip(5_100);
+  device.tap.onReceive = () => "pass";
+  device.tap.release();
+  await until("it has told the end", async () => (await stored())?.request === "verify/1");
+  assert.equal(told().length, before + 1);
+});
+
 Deno.test("verify: models that are listed by a secondary index are compared item by item", async () => {
   using dir = new TempDir();
   const device2 = { type: "string", value: "device#${deviceId}" } as const;
