@@ -48,6 +48,14 @@ export class Cursors implements Iterable<[Channel, Cursor]> {
     return this.#cursors.entries();
   }
 
+  /** Those of the channels, for people. */
+  shown(channels: readonly Channel[]): Record<Channel, { epoch?: string; seq?: number; snapshot: boolean }> {
+    return Object.fromEntries(channels.map((channel) => {
+      const { epoch, seq, snapshot } = this.#cursors.get(channel) ?? {};
+      return [channel, { epoch, seq, snapshot: snapshot !== undefined }];
+    }));
+  }
+
   get(channel: Channel): Cursor | undefined {
     return this.#cursors.get(channel);
   }

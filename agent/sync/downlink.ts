@@ -133,13 +133,8 @@ export class Downlink {
   }
 
   /** Each channel's cursor, for `status`. */
-  cursors(): Record<Channel, { epoch?: string; seq?: number; snapshot?: boolean }> {
-    return Object.fromEntries(
-      this.channels.map((channel) => {
-        const cursor = this.#cursors.get(channel) ?? {};
-        return [channel, { epoch: cursor.epoch, seq: cursor.seq, snapshot: cursor.snapshot !== undefined }];
-      }),
-    );
+  cursors(): ReturnType<Cursors["shown"]> {
+    return this.#cursors.shown(this.channels);
   }
 
   /**
