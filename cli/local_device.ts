@@ -7,7 +7,13 @@
  */
 import { DatabaseSync } from "node:sqlite";
 import type { Agent } from "../agent/agent.ts";
-import type { LocalConflict, LocalDevice, LocalStatus, PlainItem } from "../cloud/console/local_device.ts";
+import type {
+  LocalConflict,
+  LocalDevice,
+  LocalStatus,
+  LocalWaiting,
+  PlainItem,
+} from "../cloud/console/local_device.ts";
 import { type OneTableSchema, type Schema, toPlain } from "../schema.ts";
 import { binaryToJson } from "../schema/values.ts";
 
@@ -72,6 +78,7 @@ export function openLocalDevice(options: LocalDeviceOptions): LocalDevice & Disp
       const { items } = api.find({}, { limit });
       return { items: items.map((item) => plainOf(item as Record<string, unknown>)), total: api.count() };
     },
+    waiting: (model, limit) => waitingOf(db, model, limit),
     conflicts: (after) => conflictsAfter(db, schema, after),
     write: (sql) => db.exec(sql),
     watch(changed) {
@@ -89,6 +96,14 @@ export function openLocalDevice(options: LocalDeviceOptions): LocalDevice & Disp
       db.close();
     },
   };
+}
+
+function waitingOf(db: DatabaseSync, model: string, limit: number): LocalWaiting[] {
+  const rows = db.prepare("SELECT key, since FROM _pending WHERE model = ? ORDER BY since DESC LIMIT ?").all(
+    model,
+    limit,
+  );
+  return rows.map(({ key, since }) => ({ key: JSON.parse(String(key)), sinceMs: Number(since) }));
 }
 
 function conflictsAfter(db: DatabaseSync, schema: Schema, after: number): LocalConflict[] {

@@ -8,7 +8,7 @@
  * @module
  */
 import { randomBytes } from "node:crypto";
-import type { Presence } from "../protocol.ts";
+import type { Presence, Up } from "../protocol.ts";
 import type { Schema } from "../schema/model.ts";
 import { CloudMetrics } from "./api/metrics.ts";
 import { EventHub } from "./console/event_hub.ts";
@@ -22,7 +22,7 @@ import { type FieldMetrics, measured } from "./operations/field_metrics.ts";
 import { Sampler, type SampleSource } from "./operations/samples.ts";
 import { fleetValues } from "./operations/worker_values.ts";
 import { Fleet } from "./sync/fleet.ts";
-import { bothObservers, type Observer } from "./sync/observer.ts";
+import { bothObservers, noObserver, type Observer } from "./sync/observer.ts";
 import { traceObserver } from "./sync/tracing.ts";
 import type { Registry } from "./sync/registry.ts";
 import type { Table } from "./table/port.ts";
@@ -41,6 +41,9 @@ export interface MonitorOptions {
   readonly random: () => number;
 }
 
+/** Is told of a device's batch. */
+type BatchListener = (deviceId: string, up: Up) => void;
+
 /** See the module. */
 export class Monitor {
   readonly fleet: Fleet;
@@ -58,6 +61,7 @@ export class Monitor {
   readonly #sampler: Sampler;
   readonly #devices: ReturnType<typeof tellOfDevices>;
   readonly #told: ReturnType<typeof tellOfFeed>;
+  readonly #batches = new Set<BatchListener>();
 
   constructor({ schema, registry, log, bus, source, now, random }: MonitorOptions) {
     this.fleet = new Fleet({ registry, now });
@@ -72,7 +76,11 @@ export class Monitor {
         return { ...gauges, ...fleetValues(this.fleet, gauges.tailing === 1) };
       },
     }, now);
-    this.observer = [this.metrics, this.#watcher, this.#sampler, this.fieldMetrics.observer]
+    const batches: Observer = {
+      ...noObserver,
+      acknowledged: ({ deviceId }, up) => this.#batches.forEach((listener) => listener(deviceId, up)),
+    };
+    this.observer = [this.metrics, this.#watcher, this.#sampler, this.fieldMetrics.observer, batches]
       .reduce(bothObservers, traceObserver(now));
     this.#devices = tellOfDevices(this.events);
     this.#told = tellOfFeed(this.feed, this.events, this.versions);
@@ -89,6 +97,12 @@ export class Monitor {
     this.fleet.heard(deviceId, presence);
     this.#devices.heard(deviceId);
     this.#watcher.presence(deviceId, presence);
+  }
+
+  /** Calls back with each batch of a device that was answered. @returns a function that ends that */
+  onBatch(listener: BatchListener): () => void {
+    this.#batches.add(listener);
+    return () => this.#batches.delete(listener);
   }
 
   /** Writes what is not written. Call it when no presence comes any more, and no message of a device. */

@@ -12,7 +12,6 @@ import { type HttpServer, serveHttp } from "./api/http_server.ts";
 import { tableLacking } from "./api/ready.ts";
 import type { Broker } from "./broker/broker.ts";
 import type { Travels } from "./console/travels.ts";
-import type { Feed } from "./feed/feed.ts";
 import type { Authority } from "./identity/authority.ts";
 import type { ClaimsContext } from "./identity/claims.ts";
 import type { Monitor } from "./monitor.ts";
@@ -109,11 +108,15 @@ function checkHttp(host: string, { token, tokens }: HttpOptions): void {
   }
 }
 
-/** Which changes are in a channel's log: `dev` shows it. */
-function toldTravels(travels: Travels, feed: Feed): () => void {
-  return feed.listen(({ row }) => {
-    if (row.type === "stage" && row.stage === "logged") travels.logged(row.keys);
-  });
+/** When devices sent their changes, and which changes are in a channel's log: `dev` shows it. */
+function toldTravels(travels: Travels, monitor: Monitor): () => void {
+  const releases = [
+    monitor.onBatch((deviceId, { sent, changes }) => travels.sent(deviceId, sent, changes.map(({ stamp }) => stamp))),
+    monitor.feed.listen(({ row }) => {
+      if (row.type === "stage" && row.stage === "logged") travels.logged(row.keys);
+    }),
+  ];
+  return () => releases.forEach((release) => release());
 }
 
 /** See {@link Cloud}. */
@@ -171,7 +174,7 @@ export class RunningCloud implements Cloud {
     const { port = 0, host = "127.0.0.1" } = options;
     checkHttp(host, options);
     const { events, feed, metrics } = this.parts.monitor;
-    if (options.travels) this.opened.defer(toldTravels(options.travels, feed));
+    if (options.travels) this.opened.defer(toldTravels(options.travels, this.parts.monitor));
     metrics.add({ gauges: () => this.#gauges() });
     let server: HttpServer;
     try {

@@ -25,6 +25,11 @@ export function duration(ms: number | undefined): string {
   return hours < 48 ? `${hours} h` : `${Math.floor(hours / 24)} d`;
 }
 
+/** How long something took: `38 ms`, `2.1 s`. */
+export function took(ms: number): string {
+  return ms < 1000 ? `${Math.round(ms)} ms` : duration(ms);
+}
+
 /** How long ago, in one unit: `now`, `14 s`, `2 min`. `assets/base.js` counts on by the same rule. */
 export function ago(ms: number): string {
   const seconds = Math.floor(Math.max(0, ms) / 1000);

@@ -31,6 +31,13 @@ export interface LocalConflict {
   readonly item?: PlainItem;
 }
 
+/** A row of `_pending`: a change that the cloud has not acknowledged. */
+export interface LocalWaiting {
+  /** Its key's values by attribute. */
+  readonly key: PlainItem;
+  readonly sinceMs: number;
+}
+
 /** See the module. */
 export interface LocalDevice {
   readonly deviceId: string;
@@ -43,6 +50,8 @@ export interface LocalDevice {
   resume(): void;
   /** A model's items on the device, and how many there are. */
   items(model: string, limit: number): { readonly items: readonly PlainItem[]; readonly total: number };
+  /** A model's keys whose changes wait, the newest first. */
+  waiting(model: string, limit: number): readonly LocalWaiting[];
   /** Conflicts with a number above this one. */
   conflicts(after: number): readonly LocalConflict[];
   /** Runs one statement, as `sqlite3` would. @throws Error with SQLite's message */

@@ -2,7 +2,7 @@
  * Changes between the devices of `dev` and the cloud, for the Twin page: the last changes and how far each got, and the
  * three steps of a newcomer's first minute, which are ticked by real events.
  *
- *     up:    written on the device ─▶ in the cloud           (by the stream's record and its stamp)
+ *     up:    written on the device ─▶ sent ─▶ in the cloud   (by the stream's record, its stamp, and the device's batch)
  *     down:  saved in the cloud ─▶ logged ─▶ on the device   (by the record, the feed, and what the device applied)
  *     lost: both sides changed it: the losing version is stored (in the device's conflicts)
  *
@@ -27,12 +27,19 @@ export interface Travel {
   readonly model: string;
   readonly key: string;
   readonly atMs: number;
+  /** What was there before; of a version that lost: the one that won. */
   readonly old?: PlainItem;
   readonly now?: PlainItem;
   /** Of a version that lost: its number in the device's `_conflicts`. */
   readonly conflict?: number;
+  /** Of one that goes up: the version's stamp, by which its batch names it. */
+  readonly stamp?: number;
+  /** For one that goes up: ms until the device sent it. */
+  sentMs?: number;
   /** For one that goes down: ms until it was in its channel's log. */
   loggedMs?: number;
+  /** For one that goes down: the device's own newer change came first, so it will not arrive. */
+  overtaken?: true;
   /** ms until it was on the other side; absent: it is on its way. */
   arrivedMs?: number;
 }
@@ -45,6 +52,10 @@ export interface Steps {
 }
 
 const travelsMax = 60;
+/** Rows among which the version that won is looked for. */
+const rowsMax = 100;
+/** Changes that were sent, and whose record has not come yet. */
+const sentMax = 500;
 
 /** See the module. */
 export class Travels {
@@ -55,6 +66,10 @@ export class Travels {
   readonly #steps = new Map<string, Steps>();
   readonly #unplugged = new Map<string, { up: boolean; down: boolean; conflicts: number }>();
   readonly #conflicts = new Map<string, number>();
+  /** By device, how many changes travelled. */
+  readonly #counts = new Map<string, number>();
+  /** By stamp, when a device sent the change. */
+  readonly #sent = new Map<number, number>();
   readonly #releases: (() => void)[] = [];
   #hub: EventHub | undefined;
   #watching = false;
@@ -88,6 +103,11 @@ export class Travels {
     return this.#travels.filter(({ device }) => device === deviceId).toReversed();
   }
 
+  /** How many changes of a device travelled since the page was first opened. */
+  travelled(deviceId: string): number {
+    return this.#counts.get(deviceId) ?? 0;
+  }
+
   steps(deviceId: string): Steps {
     return this.#steps.get(deviceId) ?? {};
   }
@@ -118,12 +138,12 @@ export class Travels {
     for (const { deviceId, accountId } of this.devices) {
       const isOwn = writer?.device === deviceId;
       if (isOwn) {
+        const sentMs = this.#sent.get(writer.stamp);
         this.#add({
           ...about,
-          kind: "up",
-          device: deviceId,
-          atMs: writer.atMs,
+          ...{ kind: "up", device: deviceId, atMs: writer.atMs, stamp: writer.stamp },
           arrivedMs: Math.max(0, this.#now() - writer.atMs),
+          ...(sentMs === undefined ? {} : { sentMs: Math.max(0, sentMs - writer.atMs) }),
         });
         this.#step(deviceId, { left: Math.max(0, this.#now() - writer.atMs) });
       } else if (comesDown(model)) {
@@ -140,6 +160,18 @@ export class Travels {
       }
       this.#tell(deviceId);
     }
+  }
+
+  /** A device's batch with the changes of these stamps was answered; it had sent it at this time. */
+  sent(deviceId: string, sentAtMs: number, stamps: readonly number[]): void {
+    if (!this.#watching) return;
+    for (const stamp of stamps) {
+      const travel = this.#travels.find((one) => one.device === deviceId && one.stamp === stamp);
+      if (travel) travel.sentMs ??= Math.max(0, sentAtMs - travel.atMs);
+      else this.#sent.set(stamp, sentAtMs);
+    }
+    while (this.#sent.size > sentMax) this.#sent.delete(this.#sent.keys().next().value!);
+    this.#tell(deviceId);
   }
 
   /** Changes of these keys are in a channel's log. */
@@ -180,11 +212,11 @@ export class Travels {
 
   #changed(device: LocalDevice): void {
     const { deviceId } = device, status = device.status(), unplugged = this.#unplugged.get(deviceId);
-    for (const conflict of device.conflicts(this.#conflicts.get(deviceId) ?? 0)) this.#lost(deviceId, conflict);
+    for (const conflict of device.conflicts(this.#conflicts.get(deviceId) ?? 0)) this.#lost(device, conflict);
     if (unplugged) {
       if (status.pausedMs !== undefined && status.outbox > 0) unplugged.up = true;
-      const waits = this.#travels.some(({ kind, device, arrivedMs }) =>
-        kind === "down" && device === deviceId && arrivedMs === undefined
+      const waits = this.#travels.some(({ kind, device, arrivedMs, overtaken }) =>
+        kind === "down" && device === deviceId && arrivedMs === undefined && !overtaken
       );
       if (status.pausedMs === undefined && status.connected && status.outbox === 0 && !waits) {
         this.#unplugged.delete(deviceId);
@@ -195,27 +227,33 @@ export class Travels {
     this.#tell(deviceId);
   }
 
-  #lost(deviceId: string, { id, model, atMs, item }: LocalConflict): void {
+  #lost(localDevice: LocalDevice, { id, model, atMs, item }: LocalConflict): void {
+    const { deviceId } = localDevice;
     this.#conflicts.set(deviceId, id);
-    const key = item ? keyNames(this.#schema, model).map((name) => item[name]).join(" ") : "";
-    this.#add({ kind: "lost", device: deviceId, model, key, atMs, now: item, conflict: id, arrivedMs: 0 });
-    // A change on its way down lost a conflict, or was superseded: it will not arrive.
+    const names = keyNames(this.#schema, model), keyOf = (one: PlainItem) => names.map((name) => one[name]).join(" ");
+    const key = item ? keyOf(item) : "";
+    const won = localDevice.items(model, rowsMax).items.find((one) => keyOf(one) === key);
+    this.#add({ kind: "lost", device: deviceId, model, key, atMs, old: won, now: item, conflict: id, arrivedMs: 0 });
+    // What lost may be a change on its way down: it will not arrive.
     for (const travel of this.#travels) {
-      if (travel.kind === "down" && travel.device === deviceId && travel.model === model) travel.arrivedMs ??= 0;
+      const image = travel.now ?? travel.old;
+      if (travel.kind !== "down" || travel.device !== deviceId || travel.model !== model || !image) continue;
+      if (travel.arrivedMs === undefined && keyOf(image) === key) travel.overtaken = true;
     }
   }
 
-  #writerOf(record: StreamRecord): { device: string; atMs: number } | undefined {
+  #writerOf(record: StreamRecord): { device: string; atMs: number; stamp: number } | undefined {
     if (!record.new) return undefined;
     const version = versionOf(record.new), before = record.old && versionOf(record.old);
     // An unchanged version names the previous writer: a program that does not know versions wrote the item.
     return version && version[1] !== before?.[1]
-      ? { device: deviceOf(version) ?? version[0], atMs: version[1] / 1000 }
+      ? { device: deviceOf(version) ?? version[0], atMs: version[1] / 1000, stamp: version[1] }
       : undefined;
   }
 
   #add(travel: Omit<Travel, "id">): void {
     this.#travels.push({ ...travel, id: ++this.#id });
+    this.#counts.set(travel.device, (this.#counts.get(travel.device) ?? 0) + 1);
     if (this.#travels.length > travelsMax) this.#travels.shift();
   }
 
@@ -224,7 +262,7 @@ export class Travels {
   }
 
   #tell(deviceId: string): void {
-    this.#hub?.publish({ name: "twin", topic: `twin:${deviceId}`, data: {} });
+    this.#hub?.publish({ name: "twin", topic: `twin:${deviceId}`, data: { travelled: this.travelled(deviceId) } });
   }
 }
 

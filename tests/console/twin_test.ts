@@ -72,7 +72,10 @@ browserTest(
     assert.match(page.url(), /\/twin/);
     await assertLooks(page, "twin");
     await type(page, left("memory"), "85");
-    await page.locator("[data-step='1'].done").getByText(/It was in the cloud \d+ ms later/).waitFor();
+    await page.locator("[data-step='1'].done").getByText(/It was in the cloud [\d.]+ m?s later/).waitFor();
+    const ups = page.locator("tr[data-kind=up]").filter({ hasText: "→ 85" });
+    await ups.getByText(/^sent \d/).waitFor();
+    assert.match(await ups.textContent() ?? "", /written.*sent [\d.]+ m?s.*in cloud [\d.]+ m?s/);
     await until("it is in the cloud", async () => await dev.inCloud("memory") === 85);
     await until("it is shown right", async () => await page.getByLabel(right("memory")).inputValue() === "85");
     // The line follows what is typed, and does what the cell does.
@@ -95,9 +98,10 @@ browserTest(
     await type(page, right("load"), "70");
     const row = page.locator("tr[data-kind=down]").first();
     await row.getByText(/^on device/).waitFor();
-    assert.match(await row.textContent() ?? "", /saved.*logged \d+ ms.*on device \d+ ms/);
+    assert.match(await row.textContent() ?? "", /saved.*logged [\d.]+ m?s.*on device [\d.]+ m?s/);
     assert.equal(dev.setting("load"), 70);
     await page.locator("[data-step='2'].done").waitFor();
+    await page.getByText(/log at (\d+) · device has read \1$/).waitFor();
     await page.getByLabel(right("load")).click();
     await page.getByLabel(right("load")).fill("71");
     const curl = await until("the curl line", async () => {
@@ -122,15 +126,17 @@ browserTest(
     await type(page, left("disk"), "97");
     await page.locator("tr[data-item='[\"disk\"]']").first().getByText("waiting").waitFor();
     await page.getByText(/^[1-9]\d* waiting here$/).waitFor();
+    const waits = page.locator("tr[data-kind=waits]").filter({ hasText: "Setting disk: value 97" });
+    await waits.getByText("device is offline").waitFor();
     await type(page, right("disk"), "92");
     await page.getByText("1 waiting there").waitFor();
-    await page.getByText("device is offline").waitFor();
+    await page.locator("tr[data-kind=down]").getByText("device is offline").waitFor();
     assert.equal(dev.setting("disk"), 97);
     await assertLooks(page, "twin, unplugged");
     await page.getByRole("switch", { name: "Offline" }).click();
     await page.locator("#link-chip").getByText("Online").waitFor();
     await until("both are equal", async () => dev.setting("disk") === 92 && await dev.inCloud("disk") === 92);
-    await page.locator("tr[data-kind=lost]").getByText(/both sides changed it.*97 is kept/).waitFor();
+    await page.locator("tr[data-kind=lost]").getByText(/both sides changed it.*92, won; value 97 is kept/).waitFor();
     await page.locator("[data-step='3'].done").waitFor();
     await until(
       "it is shown on both sides",
@@ -140,6 +146,75 @@ browserTest(
     );
   },
 );
+
+browserTest(
+  "twin: where the device's change was the newer one, the cloud's is said to be overtaken",
+  async (visits) => {
+    await using dev = await Dev.start();
+    const page = await open(visits, dev);
+    await page.getByRole("switch", { name: "Offline" }).click();
+    await page.locator("#link-chip").getByText(/^Offline/).waitFor();
+    await type(page, right("disk"), "11");
+    await until("it is saved", async () => await dev.inCloud("disk") === 11);
+    await type(page, right("load"), "12");
+    await until("it is saved", async () => await dev.inCloud("load") === 12);
+    await type(page, left("disk"), "13");
+    await until("it is written", () => dev.setting("disk") === 13);
+    await page.getByRole("switch", { name: "Offline" }).click();
+    await until("both are equal", async () => await dev.inCloud("disk") === 13 && dev.setting("load") === 12);
+    const down = (text: string) => page.locator("tr[data-kind=down]").filter({ hasText: text });
+    await down("→ 11").getByText("the device's was newer").waitFor();
+    // The other item's change has its own time, and arrived.
+    await down("→ 12").getByText(/^on device [1-9]/).waitFor();
+    await page.locator("tr[data-kind=lost]").getByText(/value 13, won; value 11 is kept/).waitFor();
+  },
+);
+
+browserTest("twin: paused, the list stands still and counts on, by its button and by p", async (visits) => {
+  await using dev = await Dev.start();
+  const page = await open(visits, dev);
+  await type(page, right("load"), "21");
+  await page.locator("tr[data-kind=down]").filter({ hasText: "→ 21" }).getByText(/^on device/).waitFor();
+  await page.getByRole("button", { name: "Pause" }).click();
+  await type(page, right("load"), "22");
+  await page.getByText(/^[1-9]\d* more since$/).waitFor();
+  assert.equal(await page.locator("tr[data-kind=down]").filter({ hasText: "→ 22" }).count(), 0);
+  assert.equal(await page.getByLabel(right("load")).inputValue(), "22", "the sides go on");
+  await assertLooks(page, "twin, paused");
+  await page.getByRole("heading", { name: "What travelled" }).click();
+  await page.keyboard.press("p");
+  await page.locator("tr[data-kind=down]").filter({ hasText: "→ 22" }).waitFor();
+  assert.equal(await page.locator("#missed").textContent(), "");
+});
+
+browserTest("twin: an item of the cloud leads to its page and its history", async (visits) => {
+  await using dev = await Dev.start();
+  const page = await open(visits, dev);
+  await type(page, right("load"), "31");
+  await page.locator("tr[data-kind=down]").filter({ hasText: "→ 31" }).getByText(/^on device/).waitFor();
+  await page.getByRole("link", { name: "History of Setting load" }).click();
+  await page.waitForURL(/\/data\/Setting\/item\?key=.*load.*#history/);
+  await page.getByRole("heading", { name: "History" }).waitFor();
+  await page.goBack();
+  await page.getByRole("region", { name: "Setting in the cloud" }).getByRole("link", { name: "memory" }).click();
+  await page.waitForURL(/\/data\/Setting\/item\?key=.*memory/);
+});
+
+browserTest("twin: each device of several has its page; what is cut off is said in the menu", async (visits) => {
+  await using dev = await Dev.start("--devices", "2");
+  const page = await open(visits, dev);
+  await page.getByRole("switch", { name: "Offline" }).click();
+  await page.locator("#link-chip").getByText(/^Offline/).waitFor();
+  await page.getByText("Device: demo-1").click();
+  await page.getByRole("link", { name: /^demo-1 ?Offline/ }).waitFor();
+  await assertLooks(page, "twin, the menu of devices");
+  await page.getByRole("link", { name: /^demo-2/ }).click();
+  await page.waitForURL(/device=demo-2/);
+  await page.locator("#link-chip").getByText("Online").waitFor();
+  await type(page, right("load"), "41");
+  await page.locator("tr[data-kind=down]").filter({ hasText: "→ 41" }).getByText(/^on device/).waitFor();
+  assert.equal(await dev.inCloud("load"), 90, "the other device's is its own");
+});
 
 /** Unplugged, both sides change disk: the cloud's 92 is newer, the device's 97 loses. */
 async function loseOne(page: Page, dev: Dev): Promise<void> {
@@ -250,6 +325,7 @@ browserTest("twin: what is typed survives what arrives; Esc leaves it; what SQLi
   await shell(`sqlite3 -cmd ".timeout 5000" ${dev.file} "UPDATE Setting SET value = 33 WHERE name = 'load'"`);
   await until("the other is shown", async () => await page.getByLabel(right("load")).inputValue() === "33");
   assert.equal(await cell.inputValue(), "12");
+  await page.getByText("Enter saves · Esc").filter({ visible: true }).waitFor();
   assert.equal(await page.evaluate("document.activeElement.getAttribute('aria-label')"), left("memory"));
   await page.keyboard.press("Escape");
   assert.equal(await cell.inputValue(), "90");

@@ -11,7 +11,28 @@
       asking = undefined;
       $("#twin")?.dispatchEvent(new Event("tt:refresh"));
     }, 120);
-  on("tt:twin", again);
+  on("tt:twin", (event) => {
+    again();
+    count(JSON.parse(event.detail.data).travelled);
+  });
+
+  // --- what travelled, paused: the rest of the page goes on, and what comes is counted ---
+  let travelled = 0;
+  const log = () => $("#log"), isPaused = () => log()?.hasAttribute("hx-morph-skip");
+  const count = (now) => {
+    travelled = Math.max(travelled, now ?? 0);
+    const missed = $("#missed"), more = travelled - Number(log()?.dataset.travelled ?? 0);
+    if (missed) missed.textContent = isPaused() && more > 0 ? `${more} more since` : "";
+  };
+  on("click", ({ target }) => {
+    const button = target.closest?.("#pause");
+    if (!button) return;
+    const pauses = log().toggleAttribute("hx-morph-skip");
+    button.setAttribute("aria-pressed", String(pauses));
+    button.textContent = pauses ? "Go on" : "Pause";
+    count();
+    if (!pauses) again();
+  });
   // What was lit fades, "now" becomes "4 s": also when nothing happens.
   setInterval(() => {
     if (!document.hidden && $("tr.lit, .packet, .chip.warn")) again();
@@ -23,6 +44,7 @@
     const form = cell.closest("form");
     if (isHeld) form.setAttribute("hx-morph-skip", "");
     else form.removeAttribute("hx-morph-skip");
+    form.toggleAttribute("data-dirty", isHeld && isDirty(cell));
   };
   on("focusin", ({ target }) => {
     if (!target.matches(".cell")) return;
@@ -36,7 +58,7 @@
     hold(target, false);
     again();
   });
-  on("input", ({ target }) => target.matches(".cell") && lines(target));
+  on("input", ({ target }) => target.matches(".cell") && (hold(target, true), lines(target)));
   on("change", ({ target }) => {
     if (target.matches("select.cell") && isDirty(target)) target.form.requestSubmit();
   });

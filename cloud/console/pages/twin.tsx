@@ -7,21 +7,23 @@
  */
 import type { Model } from "../../../schema/model.ts";
 import { listItems } from "../../api/items.ts";
-import { goesUp } from "../../../schema/direction.ts";
+import { comesDown, goesUp } from "../../../schema/direction.ts";
 import type { ConsoleOptions, Page, PageContext } from "../context.ts";
 import { ago, grouped } from "../format.ts";
-import { Chip, Cloud, Dashed, Dot } from "../icons.tsx";
+import { Chip, Cloud, Dashed, Dot, Down } from "../icons.tsx";
 import { awsLine, curlLine, ownIds, sqliteLine, typescriptLine, updateSql } from "../lines.ts";
 import type { LocalDevice, LocalStatus, PlainItem } from "../local_device.ts";
 import type { Routes } from "../mod.tsx";
 import { Copy } from "../parts.tsx";
+import { itemHref } from "./data_query.ts";
 import { TwinForm } from "./twin_form.tsx";
 import { editIn, mountActions } from "./twin_actions.ts";
 import { readItem } from "../save.ts";
-import { equalItems, identityOf, Side, type SideView } from "./twin_side.tsx";
+import { equalItems, identityOf, Side, type SideView, text } from "./twin_side.tsx";
 import { TravelLog } from "./twin_log.tsx";
 import { FirstMinute } from "./twin_minute.tsx";
 import { chosen, shownModels, twinHref } from "./twin_query.ts";
+import { CloudTotals, rowsMax, scopeOf, totalOf } from "./twin_totals.ts";
 import { Wire } from "./twin_wire.tsx";
 
 export const link = {
@@ -31,13 +33,11 @@ export const link = {
   isThere: ({ travels }: ConsoleOptions) => travels !== undefined,
 };
 
-/** Rows of a side. */
-const rowsMax = 100;
-
 /** The page's routes. */
 export function mount(routes: Routes): void {
   if (!routes.options.travels) return;
-  routes.page("/twin", (c) => twinPage(routes.options, c));
+  const totals = new CloudTotals(routes.options);
+  routes.page("/twin", (c) => twinPage(routes.options, c, totals));
   routes.page("/twin/lines", (c) => linesPart(routes.options, c));
   mountActions(routes);
 }
@@ -50,29 +50,43 @@ interface TwinView {
   readonly status: LocalStatus;
   readonly now: number;
   readonly formToken: string;
-  readonly tabs: readonly Tab[];
+  readonly tabs: { readonly device: readonly Tab[]; readonly cloud: readonly Tab[] };
+  /** The last entry's number in its own channel's log. */
+  readonly head: number;
   readonly left: SideView;
   readonly right: SideView;
 }
 
-async function twinViewOf(options: ConsoleOptions, c: PageContext): Promise<TwinView> {
+async function twinViewOf(options: ConsoleOptions, c: PageContext, totals: CloudTotals): Promise<TwinView> {
   const { device, model } = chosen(options, new URL(c.req.url).searchParams), now = options.now();
   const { formToken, mayWrite: canWrite } = c.get("session");
   const local = device.items(model.name, rowsMax);
   const listing = { model, ...scopeOf(model, device), limit: rowsMax };
-  const remote = (await listItems(options.items, listing)).items as PlainItem[];
+  const [listed, head] = await Promise.all([
+    listItems(options.items, listing),
+    options.items.log.state(`device:${device.deviceId}`).then(({ head }) => head),
+  ]);
+  const remote = listed.items as PlainItem[], total = totalOf(listed);
   const shared = { model, device, now, formToken, canWrite, log: options.travels!.of(device.deviceId) };
   return {
-    ...{ options, device, model, now, formToken, tabs: tabsOf(options, device, model), status: device.status() },
-    left: { ...shared, side: "device", items: local.items, other: remote, canEdit: goesUp(model) },
-    right: { ...shared, side: "cloud", items: remote, other: local.items, canEdit: true },
+    ...{ options, device, model, now, formToken, head, status: device.status() },
+    tabs: await tabsOf(options, device, model, { totals, total }),
+    left: { ...shared, side: "device", ...local, other: remote, canEdit: goesUp(model) },
+    right: {
+      ...shared,
+      side: "cloud",
+      items: remote,
+      total: listed.next === undefined ? remote.length : undefined,
+      other: local.items,
+      canEdit: true,
+    },
   };
 }
 
-async function twinPage(options: ConsoleOptions, c: PageContext): Promise<Page> {
+async function twinPage(options: ConsoleOptions, c: PageContext, totals: CloudTotals): Promise<Page> {
   const travels = options.travels!;
   if (options.events) travels.watch(options.events);
-  const view = await twinViewOf(options, c), { device, model, status, now, formToken, left, right } = view;
+  const view = await twinViewOf(options, c, totals), { device, model, status, now, formToken, left, right } = view;
   const lines = cloudLines(options, new URL(c.req.url).origin, model, firstItem(right));
   return {
     title: "Twin",
@@ -93,40 +107,81 @@ async function twinPage(options: ConsoleOptions, c: PageContext): Promise<Page> 
               Left: a SQLite file on a device. Right: the table in the cloud. Write on either side and watch it cross.
             </p>
           </div>
-          <DeviceMenu devices={travels.devices} device={device} model={model} />
+          <DeviceMenu devices={travels.devices} {...{ device, model, now }} />
         </div>
         <FirstMinute steps={travels.steps(device.deviceId)} isCut={status.pausedMs !== undefined} />
         <div class="twin">
           <DeviceSide view={view} />
-          <Wire {...{ status, log: left.log, now, model, differs: differing(model, left.items, right.items) }} />
+          <Wire
+            {...{
+              status,
+              log: left.log,
+              now,
+              models: options.schema.models,
+              model,
+              differs: differing(model, left.items, right.items),
+            }}
+          />
           <CloudSide view={view} lines={lines} />
         </div>
-        <TravelLog {...{ options, log: left.log, now, device, formToken, quiet: travels.quiet }} />
+        <TravelLog
+          {...{
+            options,
+            log: left.log,
+            now,
+            device,
+            formToken,
+            quiet: travels.quiet,
+            travelled: travels.travelled(device.deviceId),
+          }}
+        />
       </div>
     ),
   };
 }
 
-function tabsOf(options: ConsoleOptions, device: LocalDevice, model: Model): Tab[] {
-  return shownModels(options).map((one) => ({
-    name: one.name,
-    direction: one.sync === "both" ? "⇅" : goesUp(one) ? "↑" : "↓",
-    how: one.sync === "both" ? "both ways" : goesUp(one) ? "device to cloud" : "cloud to device",
-    total: device.items(one.name, 1).total,
-    href: twinHref(device, one),
-    isHere: one === model,
-  }));
+/** Both sides' tabs: what each side has may differ. */
+async function tabsOf(
+  options: ConsoleOptions,
+  device: LocalDevice,
+  model: Model,
+  { totals, total }: { totals: CloudTotals; total: string },
+): Promise<TwinView["tabs"]> {
+  const models = shownModels(options),
+    tabOf = (one: Model, total: string): Tab => ({
+      name: one.name,
+      direction: one.sync === "both" ? "⇅" : goesUp(one) ? "↑" : "↓",
+      how: one.sync === "both" ? "both ways" : goesUp(one) ? "device to cloud" : "cloud to device",
+      total,
+      href: twinHref(device, one),
+      isHere: one === model,
+    });
+  const short = (total: number) => total > 9_999 ? `${Math.floor(total / 1000)}k` : grouped(total);
+  return {
+    device: models.map((one) => tabOf(one, short(device.items(one.name, 1).total))),
+    cloud: await Promise.all(
+      models.map(async (one) => tabOf(one, one === model ? total : await totals.of(one, device))),
+    ),
+  };
 }
 
 function DeviceMenu(
-  { devices, device, model }: { devices: readonly LocalDevice[]; device: LocalDevice; model: Model },
+  { devices, device, model, now }: { devices: readonly LocalDevice[]; device: LocalDevice; model: Model; now: number },
 ) {
   if (devices.length < 2) return null;
   return (
-    <details class="menu">
-      <summary class="btn">{`Device: ${device.deviceId}`}</summary>
+    <details class="menu" id="devices">
+      <summary class="btn">
+        {`Device: ${device.deviceId}`}
+        <Down />
+      </summary>
       <div>
-        {devices.map((one) => <a href={twinHref(one, model)}>{one.deviceId}</a>)}
+        {devices.map((one) => (
+          <a href={twinHref(one, model)} aria-current={one === device ? "true" : undefined}>
+            {one.deviceId}
+            <LinkChip status={one.status()} now={now} />
+          </a>
+        ))}
       </div>
     </details>
   );
@@ -146,10 +201,10 @@ function DeviceSide({ view: { device, model, status, now, formToken, tabs, left 
           </h2>
           <p title={device.path}>{`SQLite · ${device.path}`}</p>
         </div>
-        <LinkChip status={status} now={now} />
+        <LinkChip id="link-chip" status={status} now={now} />
         <LinkSwitch {...{ device, model, status, formToken }} />
       </header>
-      <Tabs tabs={tabs} where="on the device" />
+      <Tabs tabs={tabs.device} where="on the device" />
       <Side {...left} />
       <div class="line">
         <div class="cap">
@@ -162,7 +217,7 @@ function DeviceSide({ view: { device, model, status, now, formToken, tabs, left 
   );
 }
 
-function CloudSide({ view: { options, status, tabs, right }, lines }: { view: TwinView; lines: CloudLines }) {
+function CloudSide({ view: { options, status, head, tabs, right }, lines }: { view: TwinView; lines: CloudLines }) {
   return (
     <section class="card side c" aria-label="Cloud table">
       <header>
@@ -174,14 +229,14 @@ function CloudSide({ view: { options, status, tabs, right }, lines }: { view: Tw
             {options.label ?? "twintable"}
             <span class="muted hide-s">{" · cloud table"}</span>
           </h2>
-          <p>
-            {status.cursor === undefined
-              ? "The table that applications use"
-              : `Device has read ${grouped(status.cursor)} of its log`}
+          <p title={`The device's channel in the log: its last entry, and the last one that the device has applied`}>
+            <span class="hide-s">{`${options.travels!.dynamo ? "DynamoDB" : "Embedded"} · `}</span>
+            {`log at ${grouped(head)} · device has read ${grouped(status.cursor)}`}
           </p>
         </div>
+        <HistoryLink view={right} />
       </header>
-      <Tabs tabs={tabs} where="in the cloud" />
+      <Tabs tabs={tabs.cloud} where="in the cloud" />
       <Side {...right} />
       <div class="line">
         <div class="cap">
@@ -202,6 +257,18 @@ function CloudSide({ view: { options, status, tabs, right }, lines }: { view: Tw
         )}
       </div>
     </section>
+  );
+}
+
+/** To the history of what was written last, else of the first row. */
+function HistoryLink({ view: { model, items, log, device } }: { view: SideView }) {
+  const last = log.find((travel) => travel.model === model.name && travel.now)?.now ?? items[0];
+  if (!last || !comesDown(model)) return null;
+  const name = model.keyFields.map((field) => text(last[field])).join(" ");
+  return (
+    <a class="btn small" href={`${itemHref(model, { ...ownIds(model, identityOf(device)), ...last })}#history`}>
+      History<span class="sr">{` of ${model.name} ${name}`}</span>
+    </a>
   );
 }
 
@@ -232,12 +299,6 @@ async function linesPart(options: ConsoleOptions, c: PageContext): Promise<Respo
   const seen = await readItem(options.items, model, { ...ownIds(model, identityOf(device)), ...item });
   const own = { ...bareItem(model, device, seen?.item ?? item), [field]: value };
   return c.json(cloudLines(options, origin, model, own));
-}
-
-/** The owner of the device's items of the model. */
-function scopeOf(model: Model, { deviceId, accountId }: LocalDevice): { deviceId?: string; accountId?: string } {
-  if (model.scope === "device") return { deviceId };
-  return model.scope === "account" ? { accountId } : {};
 }
 
 function firstItem({ items, model, device }: SideView): PlainItem {
@@ -276,7 +337,7 @@ interface Tab {
   readonly name: string;
   readonly direction: string;
   readonly how: string;
-  readonly total: number;
+  readonly total: string;
   readonly href: string;
   readonly isHere: boolean;
 }
@@ -288,17 +349,19 @@ function Tabs({ tabs, where }: { tabs: readonly Tab[]; where: string }) {
         <a href={href} aria-current={isHere ? "true" : undefined}>
           {name}
           <span class="dir" title={how}>{direction}</span>
-          <small>{total > 9_999 ? `${Math.floor(total / 1000)}k` : grouped(total)}</small>
+          <small>{total}</small>
         </a>
       ))}
     </nav>
   );
 }
 
-function LinkChip({ status: { connected, pausedMs }, now }: { status: LocalStatus; now: number }) {
+function LinkChip(
+  { status: { connected, pausedMs }, now, id }: { status: LocalStatus; now: number; id?: string },
+) {
   if (pausedMs !== undefined) {
     return (
-      <span class="chip warn" id="link-chip">
+      <span class="chip warn" id={id}>
         <Dashed />
         {`Offline ${ago(now - pausedMs)}`}
       </span>
@@ -306,12 +369,12 @@ function LinkChip({ status: { connected, pausedMs }, now }: { status: LocalStatu
   }
   return connected
     ? (
-      <span class="chip ok" id="link-chip">
+      <span class="chip ok" id={id}>
         <Dot />Online
       </span>
     )
     : (
-      <span class="chip quiet" id="link-chip">
+      <span class="chip quiet" id={id}>
         <Dashed />Connecting
       </span>
     );

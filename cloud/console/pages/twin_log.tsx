@@ -5,12 +5,16 @@
  * @module
  */
 import type { Child } from "npm:hono@^4.13.19/jsx";
+import { goesUp } from "../../../schema/direction.ts";
+import type { Model } from "../../../schema/model.ts";
 import type { ConsoleOptions } from "../context.ts";
+import { took } from "../format.ts";
 import { Check, Chip, Cloud, Ring } from "../icons.tsx";
 import type { LocalDevice, PlainItem } from "../local_device.ts";
 import { Empty, Time } from "../parts.tsx";
 import { deviceKeptHref } from "./kept_query.ts";
 import { TwinForm } from "./twin_form.tsx";
+import { shownModels } from "./twin_query.ts";
 import type { Travel } from "../travels.ts";
 import { text } from "./twin_side.tsx";
 
@@ -23,12 +27,16 @@ interface LogView {
   readonly device: LocalDevice;
   readonly formToken: string;
   readonly quiet: ReadonlySet<string>;
+  /** How many changes travelled so far: a page that is paused says how many it does not show. */
+  readonly travelled: number;
 }
 
 export function TravelLog(view: LogView) {
-  const { log, quiet } = view;
+  const { log, quiet, travelled } = view;
+  const rows = [...waitingRows(view), ...log.slice(0, rowsMax).map((travel) => rowOf(view, travel))];
+  rows.sort((a, b) => b.atMs - a.atMs);
   return (
-    <section class="card log" aria-labelledby="travelled">
+    <section class="card log" id="log" aria-labelledby="travelled" data-travelled={travelled}>
       <header>
         <h2 id="travelled">What travelled</h2>
         {quiet.size > 0
@@ -38,9 +46,13 @@ export function TravelLog(view: LogView) {
             </span>
           )
           : null}
-        <a class="btn small right" href="/live">Open Live</a>
+        <span class="right">
+          <span class="muted" id="missed" role="status"></span>
+          <button class="btn small js" type="button" id="pause" aria-pressed="false" data-key-p>Pause</button>
+          <a class="btn small" href="/live">Open Live</a>
+        </span>
       </header>
-      {log.length === 0
+      {rows.length === 0
         ? (
           <Empty title="Nothing yet">
             <p>Change a value on either side.</p>
@@ -61,7 +73,7 @@ export function TravelLog(view: LogView) {
                 </tr>
               </thead>
               <tbody>
-                {log.slice(0, rowsMax).map((travel) => <Row {...{ view, travel }} />)}
+                {rows.map(({ row }) => row)}
               </tbody>
             </table>
           </div>
@@ -70,15 +82,78 @@ export function TravelLog(view: LogView) {
   );
 }
 
-function Row({ view, travel }: { view: LogView; travel: Travel }) {
-  const { now, device } = view;
+/** A change that waits for longer than this is listed although the device is connected. */
+const waitsMs = 1_000;
+
+interface TimedRow {
+  readonly atMs: number;
+  readonly row: Child;
+}
+
+/** What was written on the device and has not reached the cloud: as the device itself lists it. */
+function waitingRows({ options, device, now, quiet }: LogView): TimedRow[] {
+  const { connected, outbox } = device.status();
+  if (outbox === 0) return [];
+  const models = shownModels(options).filter((model) => goesUp(model) && !quiet.has(model.name));
+  return models.flatMap((model) => device.waiting(model.name, rowsMax).map((one) => ({ model, ...one })))
+    .filter(({ sinceMs }) => !connected || now - sinceMs > waitsMs)
+    .sort((a, b) => b.sinceMs - a.sinceMs).slice(0, rowsMax)
+    .map(({ model, key, sinceMs }) => {
+      const shown = Object.values(key).map(text).join(" ");
+      const item = device.items(model.name, itemsMax).items.find((one) =>
+        model.keyFields.map((name) => text(one[name])).join(" ") === shown
+      );
+      const what = (
+        <>
+          {`${model.name} `}
+          <span class="mono">{short(shown)}</span>
+          {item ? ": " : ": removed"}
+          <Values names={valueNames(model)} item={item} />
+        </>
+      );
+      const far = (
+        <span class="stages">
+          <Stage isDone name="written" />
+          <em></em>
+          <Stage isDone={false} name={connected ? "waits for the cloud" : "device is offline"} />
+        </span>
+      );
+      return {
+        atMs: sinceMs,
+        row: <Row {...{ id: `waits-${model.name}-${shown}`, kind: "waits", atMs: sinceMs, now, device, what, far }} />,
+      };
+    });
+}
+
+/** Rows among which the value that waits is looked for. */
+const itemsMax = 100;
+
+function rowOf(view: LogView, travel: Travel): TimedRow {
+  const { now, device } = view, { id, kind, atMs } = travel;
+  const parts = { what: <What {...{ view, travel }} />, far: <Stages {...{ view, travel }} /> };
+  return {
+    atMs,
+    row: <Row {...{ id: `travel-${id}`, kind, atMs, now, device, ...parts }} act={<Act {...{ view, travel }} />} />,
+  };
+}
+
+function Row({ id, kind, atMs, now, device, what, far, act }: {
+  id: string;
+  kind: Travel["kind"] | "waits";
+  atMs: number;
+  now: number;
+  device: LocalDevice;
+  what: Child;
+  far: Child;
+  act?: Child;
+}) {
   return (
-    <tr id={`travel-${travel.id}`} data-kind={travel.kind}>
+    <tr id={id} data-kind={kind}>
       <td class="muted">
-        <Time at={travel.atMs} now={now} />
+        <Time at={atMs} now={now} />
       </td>
       <td>
-        {travel.kind === "down"
+        {kind === "down"
           ? (
             <span class="from down">
               <Cloud />cloud
@@ -91,37 +166,41 @@ function Row({ view, travel }: { view: LogView; travel: Travel }) {
             </span>
           )}
       </td>
-      <td class="what">
-        <What {...{ view, travel }} />
-      </td>
-      <td>
-        <Stages {...{ view, travel }} />
-      </td>
-      <td class="num">
-        <Act {...{ view, travel }} />
-      </td>
+      <td class="what">{what}</td>
+      <td>{far}</td>
+      <td class="num">{act ?? null}</td>
     </tr>
   );
 }
 
+/** The fields that a person set. */
+function valueNames({ fields, createdField, updatedField, identityNames, keyFields }: Model): string[] {
+  const boring = new Set<string | undefined>([createdField, updatedField, ...Object.values(identityNames)]);
+  return fields.flatMap(({ name, template }) => template || boring.has(name) || keyFields.includes(name) ? [] : [name]);
+}
+
 function What({ view: { options }, travel: { kind, model, old, now } }: { view: LogView; travel: Travel }) {
   const compiled = options.schema.models.get(model)!;
-  const boring = new Set<string>(
-    [compiled.createdField, compiled.updatedField, ...Object.values(compiled.identityNames)].filter((name) =>
-      name !== undefined
-    ),
-  );
-  const names = compiled.fields.flatMap(({ name, template }) =>
-    template || boring.has(name) || compiled.keyFields.includes(name) ? [] : [name]
-  );
+  const names = valueNames(compiled);
   const key = <span class="mono">{short(compiled.keyFields.map((name) => text((now ?? old)?.[name])).join(" "))}</span>;
   if (kind === "lost") {
+    const differs = names.filter((name) => text(old?.[name]) !== text(now?.[name]));
     return (
       <>
         {`${model} `}
         {key}
-        {": both sides changed it. The newer won; "}
-        <Values names={names} item={now} />
+        {": both sides changed it. The newer"}
+        {old && differs.length > 0
+          ? (
+            <>
+              {", "}
+              <Values names={differs} item={old} />
+              {","}
+            </>
+          )
+          : null}
+        {" won; "}
+        <Values names={old && differs.length > 0 ? differs : names} item={now} />
         {" is kept"}
       </>
     );
@@ -171,7 +250,8 @@ function short(value: string): string {
   return value.length > 40 ? `${value.slice(0, 39)}…` : value;
 }
 
-function Stages({ view: { device }, travel: { kind, loggedMs, arrivedMs } }: { view: LogView; travel: Travel }) {
+function Stages({ view: { device }, travel }: { view: LogView; travel: Travel }) {
+  const { kind, sentMs, loggedMs, arrivedMs, overtaken } = travel;
   if (kind === "lost") {
     return (
       <span class="stages">
@@ -179,32 +259,32 @@ function Stages({ view: { device }, travel: { kind, loggedMs, arrivedMs } }: { v
       </span>
     );
   }
-  const ms = arrivedMs === undefined ? undefined : `${Math.round(arrivedMs)} ms`;
+  const msOf = (ms: number | undefined) => ms === undefined ? undefined : took(ms);
+  // Of a change that is there, it is known that it was sent, although not when, if it was before the page was opened.
+  const [step, stepMs, isStepDone] = kind === "up"
+    ? ["sent", sentMs, sentMs !== undefined || arrivedMs !== undefined] as const
+    : ["logged", loggedMs, loggedMs !== undefined] as const;
   const isCut = !device.status().connected;
   return (
     <span class="stages">
       <Stage isDone name={kind === "up" ? "written" : "saved"} />
       <em></em>
-      {kind === "down"
-        ? (
-          <>
-            <Stage
-              isDone={loggedMs !== undefined}
-              name="logged"
-              ms={loggedMs === undefined ? undefined : `${Math.round(loggedMs)} ms`}
-            />
-            <em></em>
-          </>
-        )
-        : null}
-      {ms === undefined
+      <Stage isDone={isStepDone} name={step} ms={msOf(stepMs)} />
+      <em></em>
+      {arrivedMs === undefined
         ? (
           <Stage
             isDone={false}
-            name={isCut ? "device is offline" : kind === "up" ? "on its way" : "waits for the device"}
+            name={overtaken
+              ? "the device's was newer"
+              : isCut
+              ? "device is offline"
+              : kind === "up"
+              ? "on its way"
+              : "waits for the device"}
           />
         )
-        : <Stage isDone name={kind === "up" ? "in cloud" : "on device"} ms={ms} />}
+        : <Stage isDone name={kind === "up" ? "in cloud" : "on device"} ms={msOf(arrivedMs)} />}
     </span>
   );
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { took } from "../format.ts";
 import { Check } from "../icons.tsx";
 import type { Steps } from "../travels.ts";
 
@@ -12,16 +13,12 @@ function stepsOf({ left, right, both }: Steps, isCut: boolean) {
     {
       done: left !== undefined,
       title: "Change a value on the left",
-      text: left === undefined
-        ? "Click a value, type, press Enter."
-        : `It was in the cloud ${Math.round(left)} ms later.`,
+      text: left === undefined ? "Click a value, type, press Enter." : `It was in the cloud ${took(left)} later.`,
     },
     {
       done: right !== undefined,
       title: "Change one on the right",
-      text: right === undefined
-        ? "Click a value, type, press Enter."
-        : `It was on the device ${Math.round(right)} ms later.`,
+      text: right === undefined ? "Click a value, type, press Enter." : `It was on the device ${took(right)} later.`,
     },
     {
       done: both === "done",

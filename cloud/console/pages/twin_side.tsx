@@ -10,10 +10,14 @@ import { keyText } from "../../../protocol/keys.ts";
 import { renderKey } from "../../../schema.ts";
 import { sameValue } from "../compare.ts";
 import { Check, Half } from "../icons.tsx";
+import { ownIds } from "../lines.ts";
 import type { LocalDevice, PlainItem } from "../local_device.ts";
+import { grouped } from "../format.ts";
 import { Empty, Time } from "../parts.tsx";
+import { itemHref } from "./data_query.ts";
 import { TwinForm } from "./twin_form.tsx";
 import type { Travel } from "../travels.ts";
+import { scopeOf } from "./twin_totals.ts";
 
 /** What a side shows. */
 export interface SideView {
@@ -21,6 +25,8 @@ export interface SideView {
   readonly model: Model;
   readonly device: LocalDevice;
   readonly items: readonly PlainItem[];
+  /** How many there are; absent: more than are shown. */
+  readonly total?: number;
   /** The other side's. */
   readonly other: readonly PlainItem[];
   readonly log: readonly Travel[];
@@ -100,6 +106,12 @@ export function Side(view: SideView) {
           </tbody>
         </table>
       </div>
+      {view.total === items.length ? null : (
+        <p class="muted more">
+          {`${items.length} of ${view.total === undefined ? "more" : grouped(view.total)}. `}
+          {side === "cloud" ? <a href={dataHref(view)}>All of them in Data</a> : null}
+        </p>
+      )}
       <NewRow {...view} />
     </>
   );
@@ -119,7 +131,17 @@ function Row(
   const updated = model.updatedField ? Date.parse(String(item[model.updatedField])) : NaN;
   return (
     <tr class={isLit ? "lit" : undefined} data-item={key} id={`${view.side}-${key}`}>
-      {keys.map(({ name }) => <td class="mono key" title={text(item[name])}>{text(item[name])}</td>)}
+      {keys.map(({ name }, i) => (
+        <td class="mono key" title={text(item[name])}>
+          {view.side === "cloud" && i === 0
+            ? (
+              <a class="quiet-link" href={itemHref(model, { ...ownIds(model, identityOf(view.device)), ...item })}>
+                {text(item[name])}
+              </a>
+            )
+            : text(item[name])}
+        </td>
+      ))}
       {values.map((field) => (
         <td class={field.type === "number" ? "v num" : "v"}>
           {isLit && travel.old && text(travel.old[field.name]) !== text(item[field.name])
@@ -136,10 +158,18 @@ function Row(
         )
         : null}
       <td class="num muted">
-        <Standing {...{ view, values, item, twin, travel: isLit ? travel : undefined }} />
+        <span class="typing">Enter saves · Esc</span>
+        <span class="stands">
+          <Standing {...{ view, values, item, twin, travel: isLit ? travel : undefined }} />
+        </span>
       </td>
     </tr>
   );
+}
+
+function dataHref({ model, device }: SideView): string {
+  const { deviceId } = scopeOf(model, device);
+  return `/data/${encodeURIComponent(model.name)}${deviceId ? `?${new URLSearchParams({ device: deviceId })}` : ""}`;
 }
 
 function travelOf({ model, device, log }: SideView, item: PlainItem): Travel | undefined {

@@ -5,26 +5,29 @@
  * @module
  */
 import type { Model } from "../../../schema/model.ts";
-import { ago, grouped } from "../format.ts";
+import { ago, grouped, took } from "../format.ts";
 import type { LocalStatus } from "../local_device.ts";
 import type { Travel } from "../travels.ts";
+import { shownFields, text } from "./twin_side.tsx";
 
-export function Wire({ status, log, now, model, differs }: {
+export function Wire({ status, log, now, models, model, differs }: {
   status: LocalStatus;
   log: readonly Travel[];
   now: number;
+  models: ReadonlyMap<string, Model>;
   model: Model;
   differs: number;
 }) {
   const isCut = status.pausedMs !== undefined;
   const [up, down] = (["up", "down"] as const).map((kind) => log.find((travel) => travel.kind === kind));
-  const waitsDown = log.filter(({ kind, arrivedMs }) => kind === "down" && arrivedMs === undefined).length;
+  const waitsDown =
+    log.filter(({ kind, arrivedMs, overtaken }) => kind === "down" && arrivedMs === undefined && !overtaken).length;
   if (isCut) return <Cut {...{ status, waitsDown, now, model, differs }} />;
   return (
     <div class="wire" role="group" aria-label="Between the device and the cloud">
-      <Lane travel={up} now={now} direction="up" />
+      <Lane travel={up} now={now} direction="up" models={models} />
       <div class="mid">{`MQTT, ${grouped(status.outbox)} waiting`}</div>
-      <Lane travel={down} now={now} direction="down" />
+      <Lane travel={down} now={now} direction="down" models={models} />
     </div>
   );
 }
@@ -68,14 +71,36 @@ function differsText({ name, conflict }: Model, differs: number, bothWait: boole
 /** A change younger than this moves. */
 const freshMs = 4_000;
 
-function Lane({ travel, now, direction }: { travel: Travel | undefined; now: number; direction: "up" | "down" }) {
+/** `90 → 85`. */
+function changeText(models: ReadonlyMap<string, Model>, { model, old, now }: Travel): string {
+  if (!now) return "removed";
+  const field = shownFields(models.get(model)!).values.find(({ name }) => short(old?.[name]) !== short(now[name]));
+  if (!field) return "now";
+  return old ? `${short(old[field.name])} → ${short(now[field.name])}` : `new: ${short(now[field.name])}`;
+}
+
+function short(value: unknown): string {
+  const whole = text(value);
+  return whole.length > 12 ? `${whole.slice(0, 11)}…` : whole;
+}
+
+function Lane(
+  { travel, now, direction, models }: {
+    travel: Travel | undefined;
+    now: number;
+    direction: "up" | "down";
+    models: ReadonlyMap<string, Model>;
+  },
+) {
   const isFresh = travel !== undefined && now - travel.atMs < freshMs;
   const colour = direction === "up" ? "var-device" : "var-cloud";
   return (
     <div class={`lane ${direction}`} data-lane={direction} data-travel={travel?.id}>
       <b>{isFresh ? `${travel.model} ${shortKey(travel)}` : "Quiet"}</b>
       <span class="what">
-        {travel ? isFresh ? "now" : `last: ${shortKey(travel)}, ${ago(now - travel.atMs)}` : "nothing yet"}
+        {travel
+          ? isFresh ? changeText(models, travel) : `last: ${shortKey(travel)}, ${ago(now - travel.atMs)}`
+          : "nothing yet"}
       </span>
       <svg viewBox="0 0 164 34" aria-hidden="true">
         <g transform={direction === "down" ? "rotate(180 82 17)" : undefined}>
@@ -92,7 +117,11 @@ function Lane({ travel, now, direction }: { travel: Travel | undefined; now: num
         </g>
       </svg>
       <span class="what">
-        {travel?.arrivedMs === undefined ? travel ? "on its way" : "" : `arrived in ${Math.round(travel.arrivedMs)} ms`}
+        {!travel
+          ? ""
+          : travel.arrivedMs === undefined
+          ? travel.overtaken ? "the other side was newer" : "on its way"
+          : `arrived in ${took(travel.arrivedMs)}`}
       </span>
     </div>
   );
