@@ -3,11 +3,11 @@ import assert from "node:assert/strict";
 
 const folder = new URL("./", import.meta.url);
 const lines = (await Deno.readTextFile(new URL("CHECKLIST.md", folder))).split("\n").filter((line) =>
-  /^\d+\. /.test(line)
+  /^[A-Z]?\d+\. /.test(line)
 );
 
 Deno.test("console: each line of the checklist names a test that is there, or says that it is free", async () => {
-  assert.equal(lines.length, 64);
+  assert.equal(lines.filter((line) => /^\d/.test(line)).length, 64);
   for (const line of lines) {
     const [, where] = /: (free|\w+\.ts#.+)$/.exec(line) ?? [];
     assert.ok(where, line);
