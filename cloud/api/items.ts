@@ -14,6 +14,7 @@ import {
   type Template,
   toPlain,
 } from "../../schema.ts";
+import type { IndexKeys } from "../../schema/index_keys.ts";
 import type { Model, Schema } from "../../schema/model.ts";
 import type { Item } from "../../schema/values.ts";
 import type { DataTable, ItemPage, Query } from "../table/port.ts";
@@ -34,6 +35,10 @@ export interface Listing {
   readonly model: Model;
   readonly deviceId?: string;
   readonly accountId?: string;
+  /** Of this index, with these values of its keys' fields; the last one that is given of its sort value is a prefix. */
+  readonly by?: { readonly index: IndexKeys; readonly values: Readonly<Record<string, string>> };
+  /** The last of the index first. */
+  readonly reverse?: boolean;
   /** Items at most. */
   readonly limit: number;
   readonly next?: string;
@@ -63,7 +68,7 @@ export async function listItems(
   listing: Listing,
 ): Promise<{ items: PlainItem[]; digests: string[]; next?: string }> {
   const { schema, data } = context;
-  const { model, limit } = listing;
+  const { model, limit, reverse } = listing;
   checkNames(listing);
   const query = queryOf(schema, listing);
   const items: PlainItem[] = [], digests: string[] = [];
@@ -71,7 +76,7 @@ export async function listItems(
   for (let reads = 0; reads < readsMax && items.length < limit; reads++) {
     const room = limit - items.length;
     const page: ItemPage = query
-      ? await data.query({ ...query, limit: room, after })
+      ? await data.query({ ...query, reverse, limit: room, after })
       : await data.scan({ limit: room, after });
     for (const item of page.items) {
       if (!await isWanted(context, listing, item)) continue;
@@ -115,8 +120,13 @@ export function canQuery(schema: Schema, listing: Omit<Listing, "limit">): boole
 }
 
 /** The query that lists it: by the primary key, otherwise by the model's enumeration; undefined: only a scan does. */
-function queryOf(schema: Schema, { model, deviceId, accountId }: Listing): Omit<Query, "limit"> | undefined {
-  const get = (name: string) => idIn(model, { deviceId, accountId }, name);
+function queryOf(schema: Schema, { model, deviceId, accountId, by }: Listing): Omit<Query, "limit"> | undefined {
+  const get = (name: string) => by?.values[name] ?? idIn(model, { deviceId, accountId }, name);
+  if (by) {
+    const { index, isPrimary, sort } = by.index, hash = renderTemplate(by.index.hash, get);
+    if (hash === undefined) return undefined;
+    return { index: isPrimary ? "primary" : index.name, hash, sortPrefix: leading(sort, get) || undefined };
+  }
   const hash = renderTemplate(model.hashKey.template, get);
   if (hash !== undefined) {
     return { index: "primary", hash, sortPrefix: leading(model.sortKey?.template, get) || undefined };

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { durationText } from "../../protocol/duration_text.ts";
 
 /** Not known. */
 export const unknown = "–";
@@ -12,17 +13,9 @@ export function grouped(number: number | undefined): string {
   return number === undefined ? unknown : number.toLocaleString("en-US");
 }
 
-/** A duration in at most two units: `0.3 s`, `52 min`, `3 h 12 min`, `4 d`. */
+/** A duration, as everywhere. */
 export function duration(ms: number | undefined): string {
-  if (ms === undefined) return unknown;
-  const seconds = Math.max(0, ms) / 1000;
-  if (seconds < 10) return `${Number(seconds.toFixed(1))} s`;
-  if (seconds < 60) return `${Math.floor(seconds)} s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min`;
-  const hours = Math.floor(minutes / 60);
-  if (hours < 10 && minutes % 60 > 0) return `${hours} h ${minutes % 60} min`;
-  return hours < 48 ? `${hours} h` : `${Math.floor(hours / 24)} d`;
+  return ms === undefined ? unknown : durationText(ms / 1000);
 }
 
 /** How long something took: `38 ms`, `2.1 s`. */

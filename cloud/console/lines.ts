@@ -5,7 +5,7 @@
  * @module
  */
 import type { Field, Model } from "../../schema/model.ts";
-import { bytesToBase64, completeItem, fieldOf, fromPlain, idIn, SyncError } from "../../schema.ts";
+import { base64ToBytes, bytesToBase64, completeItem, fieldOf, fromPlain, idIn, SyncError } from "../../schema.ts";
 import type { Identity } from "../../schema/model.ts";
 import type { ItemsContext } from "../api/items.ts";
 import { protoAlias, toAttributeValues } from "../dynamodb/attribute_value.ts";
@@ -39,8 +39,15 @@ function sqlValue(field: Field | undefined, value: unknown): string {
   if (typeof value === "boolean") return value ? "1" : "0";
   if (typeof value === "number") return String(value);
   const text = typeof value === "string" ? value : JSON.stringify(value);
-  // A number that a double can't hold comes as text.
-  if (field?.type === "number" && /^-?\d+(\.\d+)?$/.test(text)) return text;
+  if (field?.type === "binary") {
+    const bytes = base64ToBytes(text);
+    if (bytes) return `x'${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}'`;
+  }
+  if (field?.type === "date" && !field.isoDates && !Number.isNaN(Date.parse(text))) return String(Date.parse(text));
+  // A number that a double can't hold comes as text: SQLite would round it, unless it has 64 bits, and keeps it as text.
+  if (field?.type === "number" && /^-?\d{1,19}$/.test(text) && BigInt(text) === BigInt.asIntN(64, BigInt(text))) {
+    return text;
+  }
   if (text.includes("\0")) throw new TypeError("a text with a NUL can't stand in SQL");
   return `'${text.replaceAll("'", "''")}'`;
 }
@@ -68,6 +75,16 @@ export function insertSql(model: Model, item: PlainItem): string {
   return `INSERT INTO ${sqlName(model.name)}(${names.map(sqlName).join(", ")}) VALUES (${values.join(", ")})`;
 }
 
+/** An item as the device's table takes it, whether or not it has it: `INSERT … ON CONFLICT DO UPDATE SET …`. */
+export function upsertSql(model: Model, item: PlainItem): string {
+  const own = Object.fromEntries(Object.entries(item).filter(([name]) => !model.identityFields.includes(name)));
+  const set = Object.keys(own).filter((name) => !model.keyFields.includes(name)).map(sqlName);
+  const update = set.length === 0
+    ? "NOTHING"
+    : `UPDATE SET ${set.map((name) => `${name} = excluded.${name}`).join(", ")}`;
+  return `${insertSql(model, own)} ON CONFLICT DO ${update}`;
+}
+
 /** `sqlite3 FILE "…"`, which waits for the agent's own writes. */
 export function sqliteLine(path: string, sql: string): string {
   return `sqlite3 -cmd ".timeout 5000" ${shellWord(path)} ${doubleQuoted(sql)}`;
@@ -79,19 +96,27 @@ export interface CloudAddress {
   readonly wantsToken: boolean;
 }
 
-/** `curl -X PUT …`. */
-export function curlLine({ url, wantsToken }: CloudAddress, model: string, item: PlainItem): string {
+/** `curl -X PUT …`, of one item or of several. */
+export function curlLine({ url, wantsToken }: CloudAddress, model: string, ...items: readonly PlainItem[]): string {
   const auth = wantsToken ? ` -H "authorization: Bearer $TWINTABLE_TOKEN"` : "";
-  return `curl -X PUT ${url}/api/items${auth} --json ${shellWord(JSON.stringify({ model, item }))}`;
+  return `curl -X PUT ${url}/api/items${auth} --json ${shellWord(JSON.stringify(bodyOf(model, items)))}`;
+}
+
+function bodyOf(model: string, items: readonly PlainItem[]): object {
+  return items.length === 1 ? { model, item: items[0] } : { model, items };
 }
 
 /** The same by `fetch`. */
-export function typescriptLine({ url, wantsToken }: CloudAddress, model: string, item: PlainItem): string {
+export function typescriptLine(
+  { url, wantsToken }: CloudAddress,
+  model: string,
+  ...items: readonly PlainItem[]
+): string {
   const auth = wantsToken ? `, authorization: \`Bearer \${process.env.TWINTABLE_TOKEN}\`` : "";
   return `await fetch(${JSON.stringify(`${url}/api/items`)}, {
   method: "PUT",
   headers: { "content-type": "application/json"${auth} },
-  body: JSON.stringify(${JSON.stringify({ model, item })}),
+  body: JSON.stringify(${JSON.stringify(bodyOf(model, items))}),
 });`;
 }
 

@@ -255,7 +255,11 @@ Deno.test("data: NAME=VALUE, durations, lines", async () => {
     d: null,
     e: "12345678901234567890",
   });
-  assert.deepEqual([0.04, 5, 89, 120, 12_000].map(durationText), ["0 s", "5 s", "89 s", "2 min", "3 h 20 min"]);
+  const lengths = [0.04, 5, 9.99, 59.9, 89, 120, 12_000, 36_300, 172_800];
+  assert.deepEqual(
+    lengths.map(durationText),
+    ["0 s", "5 s", "9.9 s", "59 s", "1 min", "2 min", "3 h 20 min", "10 h", "2 d"],
+  );
   using dir = new TempDir();
   await Deno.writeTextFile(dir.file("a.jsonl"), "[1]\n");
   await assert.rejects(async () => {

@@ -16,7 +16,7 @@
   // --- texts; the rule is `valueText` of charts.tsx ---
   const span = (ms) => {
     const s = ms / 1000;
-    if (s < 10) return `${Number(s.toFixed(1))} s`;
+    if (s < 10) return `${Math.floor(s * 10) / 10} s`;
     if (s < 60) return `${Math.floor(s)} s`;
     const min = Math.floor(s / 60), h = Math.floor(min / 60);
     if (min < 60) return `${min} min`;

@@ -30,6 +30,39 @@
     }
     lit.clear();
   });
+  // Another index has other fields: they are there at once.
+  on("change", ({ target }) => target.matches("[data-submits]") && target.form.requestSubmit());
+
+  // What is selected is counted, and stays selected when the list is renewed.
+  const chosen = new Set();
+  const boxes = () => $$("form[data-selects] input[name=item]");
+  const count = () => {
+    const all = boxes(), some = all.filter(({ checked }) => checked), bar = $("form[data-selects] [data-bulk]");
+    if (!bar) return;
+    chosen.clear();
+    for (const box of all) {
+      box.closest("tr").classList.toggle("sel", box.checked);
+      if (box.checked) chosen.add(box.value);
+    }
+    bar.hidden = some.length === 0;
+    $("[data-selected]", bar).textContent = `${some.length} selected`;
+    const every = $("form[data-selects] [data-all]");
+    every.checked = some.length > 0 && some.length === all.length;
+    every.indeterminate = some.length > 0 && some.length < all.length;
+  };
+  on("change", ({ target }) => {
+    if (!target.closest("form[data-selects]")) return;
+    if (target.matches("[data-all]")) { for (const box of boxes()) box.checked = target.checked; }
+    count();
+  });
+  on("htmx:after:swap", () => {
+    for (const box of boxes()) box.checked = chosen.has(box.value);
+    count();
+  });
+  count();
+  // Back: the browser checks boxes again after this.
+  addEventListener("pageshow", count);
+
   // A choice of null or absent takes the editor away; typing brings the value back.
   const follow = (select) => {
     const editor = $("[name^='v.']", select.closest(".with-state"));

@@ -5,37 +5,28 @@
  *
  * @module
  */
-import type { Child } from "npm:hono@^4.13.19/jsx";
-import type { Field, Model } from "../../../schema/model.ts";
-import { isId, renderKey } from "../../../schema.ts";
+import type { Model } from "../../../schema/model.ts";
+import { isId } from "../../../schema.ts";
 import { ApiError } from "../../api/errors.ts";
 import { canQuery, listItems, modelNamed } from "../../api/items.ts";
-import type { DataTable } from "../../table/port.ts";
+import { itemSizeBytes } from "../../table/item_size.ts";
+import type { DataTable, ItemPage } from "../../table/port.ts";
 import type { ConsoleOptions, Page, PageContext } from "../context.ts";
-import { count, grouped } from "../format.ts";
 import { Down } from "../icons.tsx";
 import type { PlainItem } from "../local_device.ts";
 import type { Routes } from "../mod.tsx";
-import { Empty, Problem, Time } from "../parts.tsx";
-import {
-  dataHref,
-  type DataView,
-  dataViewOf,
-  type Filter,
-  filterText,
-  fitting,
-  itemHref,
-  operators,
-} from "./data_query.ts";
-import { mountItem } from "./item.tsx";
+import { Problem } from "../parts.tsx";
+import { type Found, Items } from "./data_items.tsx";
+import { dataHref, type DataView, dataViewOf, fitting, fittingKeys, type Indexes, indexesOf } from "./data_query.ts";
+import { mountSelected } from "./data_selected.tsx";
+import { AskScan, ColumnsMenu, Filters, Tools } from "./data_tools.tsx";
 import { faultOf } from "./error.tsx";
+import { mountItem } from "./item.tsx";
 
 export const link = { name: "Data", path: "/data", key: "d" };
 
 /** Rows of a page, and the most items that are read for them. */
 const pageRows = 50, readMax = 2_000;
-/** Columns beside the key; the rest is on the item's page. */
-const columnsMax = 5;
 
 /** The page's routes. */
 export function mount(routes: Routes): void {
@@ -43,9 +34,10 @@ export function mount(routes: Routes): void {
   page("/data", (c) => {
     const first = cloudModels(options)[0];
     if (!first) throw new ApiError(404, "not-found", "The schema has no model in the cloud.");
-    return c.redirect(`/data/${encodeURIComponent(first.name)}`, 303);
+    return c.redirect(`/data/${encodeURIComponent(first.name)}${new URL(c.req.url).search}`, 303);
   });
   page("/data/:model", (c) => dataPage(options, c));
+  mountSelected(routes);
   mountItem(routes);
 }
 
@@ -54,24 +46,19 @@ export function cloudModels({ schema }: ConsoleOptions): Model[] {
   return [...schema.models.values()].filter(({ inCloud }) => inCloud);
 }
 
-interface Found {
-  readonly items: readonly PlainItem[];
-  readonly read: number;
-  readonly next?: string;
-}
-
 async function dataPage(options: ConsoleOptions, c: PageContext): Promise<Page | Response> {
   const model = modelNamed(options.schema, c.req.param("model"));
   const query = new URL(c.req.url).searchParams, now = options.now();
-  let view: DataView = { device: "", account: "", filters: [], after: "", scan: false };
+  let view = dataViewOf(new URLSearchParams()), indexes = indexesOf(options.schema, model, view);
   let found: Found | undefined, fault: { message: string; code: string } | undefined, byQuery = false;
   try {
     view = dataViewOf(query);
     // The form's three fields are one word of the address from here on.
     if (query.has("field")) return c.redirect(dataHref(model.name, view), 303);
-    const scope = scopeOf(view);
-    byQuery = canQuery(options.schema, { model, ...scope });
-    if (byQuery || view.scan) found = await find(options, model, view, scope);
+    indexes = indexesOf(options.schema, model, view);
+    const listing = listingOf(model, view, indexes);
+    byQuery = canQuery(options.schema, listing);
+    if (byQuery || view.scan) found = await find(options, view, listing, byQuery);
   } catch (error) {
     const { message, code, status } = faultOf(error);
     if (status >= 500) throw error;
@@ -100,7 +87,7 @@ async function dataPage(options: ConsoleOptions, c: PageContext): Promise<Page |
           hx-swap="outerMorph"
           hx-trigger="tt:refresh, tt:again from:body"
         >
-          <Tools model={model} view={view} />
+          <Tools {...{ model, view, indexes }} />
           <Filters model={model} view={view} />
           {fault
             ? (
@@ -110,10 +97,15 @@ async function dataPage(options: ConsoleOptions, c: PageContext): Promise<Page |
             )
             : null}
           {found
-            ? <Items {...{ model, view, found, now, byQuery }} />
+            ? (
+              <Items
+                {...{ model, view, found, now, indexes, byQuery, pageRows }}
+                mayWrite={c.get("session").mayWrite}
+              />
+            )
             : fault
             ? null
-            : <AskScan model={model} view={view} />}
+            : <AskScan {...{ model, view, indexes, readMax }} />}
         </div>
       </>
     ),
@@ -135,6 +127,7 @@ function Acts({ options, model, view }: { options: ConsoleOptions; model: Model;
           ))}
         </div>
       </details>
+      <ColumnsMenu model={model} view={view} />
       <a
         class="btn primary"
         href={`/data/${encodeURIComponent(model.name)}/new?${new URLSearchParams(idsOf(view))}`}
@@ -158,6 +151,11 @@ function scopeOf({ device, account }: DataView): { deviceId?: string; accountId?
   return { ...(device ? { deviceId: device } : {}), ...(account ? { accountId: account } : {}) };
 }
 
+/** What is asked: the index with its values, and whose items. @throws ApiError 400 */
+function listingOf(model: Model, view: DataView, { chosen }: Indexes) {
+  return { model, ...scopeOf(view), by: { index: chosen, values: view.keys }, reverse: view.desc };
+}
+
 function describe({ scope, sync, conflict }: Model): string {
   const whose =
     { device: "Each device has its own", account: "Shared by an account's devices", global: "For every device" }[scope];
@@ -170,11 +168,12 @@ function describe({ scope, sync, conflict }: Model): string {
   return `${whose}; items ${way}${sync === "both" ? `; ${conflict} wins` : ""}.`;
 }
 
-/** The table, counting the items that are read. */
-function counted(data: DataTable): { data: DataTable; read(): number } {
-  let read = 0;
-  const count = <P extends { readonly items: readonly unknown[] }>(page: P): P => {
-    read += page.items.length;
+/** The table, counting the items that are read, and the units that they take. */
+function counted(data: DataTable): { data: DataTable; readonly read: { items: number; units: number } } {
+  const read = { items: 0, units: 0 };
+  const count = (page: ItemPage): ItemPage => {
+    read.items += page.items.length;
+    read.units += Math.ceil(page.items.reduce((sum, item) => sum + itemSizeBytes(item), 0) / 4096);
     return page;
   };
   const counting = Object.assign(Object.create(data) as DataTable, {
@@ -182,19 +181,23 @@ function counted(data: DataTable): { data: DataTable; read(): number } {
     query: async (...args: Parameters<DataTable["query"]>) => count(await data.query(...args)),
     scan: async (...args: Parameters<DataTable["scan"]>) => count(await data.scan(...args)),
   });
-  return { data: counting, read: () => read };
+  return { data: counting, read };
 }
 
-async function find(options: ConsoleOptions, model: Model, view: DataView, scope: object): Promise<Found> {
-  const fits = fitting(model, view.filters), { data, read } = counted(options.items.data);
+type Wanted = ReturnType<typeof listingOf>;
+
+async function find(options: ConsoleOptions, view: DataView, listing: Wanted, byQuery: boolean): Promise<Found> {
+  const { model, by } = listing, { data, read } = counted(options.items.data);
+  const fitsFilters = fitting(model, view.filters), fitsKeys = fittingKeys(model, by.index, view);
+  const fits = (item: PlainItem) => fitsFilters(item) && (byQuery || fitsKeys(item));
   const items: PlainItem[] = [];
   let next = view.after === "" ? undefined : decode(view.after);
   do {
-    const page = await listItems({ ...options.items, data }, { model, ...scope, limit: pageRows - items.length, next });
+    const page = await listItems({ ...options.items, data }, { ...listing, limit: pageRows - items.length, next });
     items.push(...page.items.filter(fits));
     next = page.next;
-  } while (next !== undefined && items.length < pageRows && read() < readMax);
-  return { items, read: read(), ...(next === undefined ? {} : { next: encode(next) }) };
+  } while (next !== undefined && items.length < pageRows && read.items < readMax);
+  return { items, read: read.items, units: read.units, ...(next === undefined ? {} : { next: encode(next) }) };
 }
 
 function encode(token: string): string {
@@ -208,214 +211,4 @@ function decode(text: string): string {
   } catch {
     throw new ApiError(400, "invalid", "That is not a page of this list: start again.");
   }
-}
-
-function Tools({ model, view }: { model: Model; view: DataView }) {
-  const names = new Set(model.fields.map(({ name }) => name)), { deviceId, accountId } = model.identityNames;
-  return (
-    <form
-      class="tools"
-      action={`/data/${encodeURIComponent(model.name)}`}
-      role="search"
-      aria-label={`${model.name} items`}
-    >
-      {names.has(deviceId) || model.scope === "device"
-        ? (
-          <label>
-            Device{" "}
-            <input class="mono" name="device" value={view.device} size={14} autocomplete="off" spellcheck={false} />
-          </label>
-        )
-        : null}
-      {names.has(accountId) || names.has(deviceId)
-        ? (
-          <label>
-            Account{" "}
-            <input class="mono" name="account" value={view.account} size={12} autocomplete="off" spellcheck={false} />
-          </label>
-        )
-        : null}
-      {view.filters.map((filter) => <input type="hidden" name="f" value={filterText(filter)} />)}
-      {view.scan ? <input type="hidden" name="scan" value="1" /> : null}
-      <button class="btn" type="submit">Show</button>
-      <span class="add-filter">
-        <select name="field" aria-label="Filter by">
-          <option value="">Filter by…</option>
-          {model.fields.filter(({ hidden }) => !hidden).map(({ name }) => <option value={name}>{name}</option>)}
-        </select>
-        <select name="op" aria-label="How">
-          {Object.entries(operators).map(([op, word]) => <option value={op}>{word}</option>)}
-        </select>
-        <input name="text" aria-label="Value" size={10} autocomplete="off" />
-        <button class="btn" type="submit">Add filter</button>
-      </span>
-    </form>
-  );
-}
-
-function Filters({ model, view }: { model: Model; view: DataView }) {
-  if (view.filters.length === 0) return null;
-  const without = (filter: Filter) =>
-    dataHref(model.name, view, { filters: view.filters.filter((one) => one !== filter), after: "" });
-  return (
-    <div class="filters">
-      {view.filters.map((filter) => (
-        <span class="f">
-          <span>
-            {`${filter.field} ${operators[filter.op]} `}
-            <b>{filter.text}</b>
-          </span>
-          <a href={without(filter)} aria-label={`Without ${filter.field} ${operators[filter.op]} ${filter.text}`}>×</a>
-        </span>
-      ))}
-    </div>
-  );
-}
-
-function AskScan({ model, view }: { model: Model; view: DataView }) {
-  return (
-    <Empty title="This needs a scan">
-      <p>
-        {`A query needs ${
-          model.scope === "account" ? "an account" : "a device"
-        }. A scan reads items of every model to find these: up to ${grouped(readMax)} a page, 1 RCU for each 8 KB.`}
-      </p>
-      <p class="after">
-        <a class="btn" href={dataHref(model.name, view, { scan: true })}>Scan</a>
-      </p>
-    </Empty>
-  );
-}
-
-function Items(
-  { model, view, found, now, byQuery }: { model: Model; view: DataView; found: Found; now: number; byQuery: boolean },
-) {
-  const { keys, values, rest } = columnsOf(model);
-  return (
-    <>
-      {found.items.length === 0
-        ? (
-          <Empty
-            title={found.next === undefined
-              ? view.filters.length ? "No item matches" : `No ${model.name} items here`
-              : "None found so far"}
-          >
-            {found.next === undefined ? null : <p>{`Read ${grouped(found.read)} items; the list continues.`}</p>}
-          </Empty>
-        )
-        : (
-          <div class="scroll" tabindex={0} role="region" aria-label={`${model.name} items in the cloud`}>
-            <table>
-              <thead>
-                <tr>
-                  {keys.map(({ name }) => (
-                    <th scope="col" title="Part of the key: the list is in its order">{`${name} ⚷`}</th>
-                  ))}
-                  {values.map((field) => (
-                    <th
-                      scope="col"
-                      class={field.type === "number" ? "num" : undefined}
-                      title="A list is in the order of an index only"
-                    >
-                      {field.name}
-                    </th>
-                  ))}
-                  {model.updatedField ? <th scope="col">{model.updatedField}</th> : null}
-                  <th scope="col">
-                    <span class="sr">More</span>
-                  </th>
-                </tr>
-              </thead>
-              <tbody data-rows>
-                {found.items.map((item) => <Row {...{ model, item, keys, values, rest, now }} />)}
-              </tbody>
-            </table>
-          </div>
-        )}
-      <div class="foot">
-        <span>
-          {`${byQuery ? "Query" : "Scan"}: read ${count(found.read, "item")} for ${grouped(found.items.length)} found`}
-        </span>
-        <span class="right">
-          {view.after ? <a class="btn small" href={dataHref(model.name, view, { after: "" })}>From the start</a> : null}
-          {found.next === undefined
-            ? null
-            : (
-              <a class="btn small" rel="next" href={dataHref(model.name, view, { after: found.next })}>
-                {found.items.length < pageRows ? "Read on" : "Next"}
-              </a>
-            )}
-        </span>
-      </div>
-    </>
-  );
-}
-
-/** Keys first, then values; further ones are counted. */
-function columnsOf(model: Model): { keys: Field[]; values: Field[]; rest: Field[] } {
-  const shown = model.fields.filter(({ template, hidden, name }) =>
-    !template && !hidden && name !== model.createdField && name !== model.updatedField
-  );
-  const isKey = ({ name }: Field) => model.keyFields.includes(name) || model.identityFields.includes(name);
-  const others = shown.filter((field) => !isKey(field));
-  return { keys: shown.filter(isKey), values: others.slice(0, columnsMax), rest: others.slice(columnsMax) };
-}
-
-function Row({ model, item, keys, values, rest, now }: {
-  model: Model;
-  item: PlainItem;
-  keys: readonly Field[];
-  values: readonly Field[];
-  rest: readonly Field[];
-  now: number;
-}) {
-  const known = new Set(model.fields.map(({ name }) => name));
-  const more = rest.filter(({ name }) => name in item).length,
-    unknown = Object.keys(item).filter((name) => !known.has(name)).length;
-  const key = renderKey(model, item as never),
-    updated = model.updatedField ? Date.parse(String(item[model.updatedField])) : NaN;
-  return (
-    <tr data-row data-key={key ? JSON.stringify(key) : undefined} id={key ? `item-${JSON.stringify(key)}` : undefined}>
-      {keys.map(({ name }, i) => (
-        <td class="mono">
-          {i === keys.length - 1
-            ? <a data-open href={itemHref(model, item)}>{String(item[name] ?? "")}</a>
-            : String(item[name] ?? "")}
-        </td>
-      ))}
-      {values.map((field) => (
-        <td class={field.type === "number" ? "num" : undefined}>
-          <Value value={item[field.name]} has={field.name in item} />
-        </td>
-      ))}
-      {model.updatedField
-        ? (
-          <td class="muted">
-            <Time at={Number.isNaN(updated) ? undefined : updated} now={now} />
-          </td>
-        )
-        : null}
-      <td class="muted">
-        {[more ? `+${more}` : "", unknown ? `${unknown} unknown` : ""].filter((text) =>
-          text
-        ).join(", ")}
-      </td>
-    </tr>
-  );
-}
-
-const shownMax = 60;
-
-/** A value as it is: null, empty and absent are words of their own. */
-export function Value({ value, has, whole }: { value: unknown; has: boolean; whole?: boolean }): Child {
-  if (!has || value === undefined) return <span class="nothing">absent</span>;
-  if (value === null) return <span class="nothing">null</span>;
-  if (value === "") return <span class="nothing">empty</span>;
-  if (typeof value === "boolean") return <span class="chip quiet">{String(value)}</span>;
-  if (typeof value === "object") {
-    const text = JSON.stringify(value);
-    return <code title={text}>{whole || text.length <= shownMax ? text : `${text.slice(0, shownMax)}…`}</code>;
-  }
-  const text = String(value);
-  return whole || text.length <= shownMax ? text : <span title={text}>{`${text.slice(0, shownMax)}…`}</span>;
 }

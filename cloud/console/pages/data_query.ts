@@ -1,10 +1,11 @@
 /**
- * The Data page's address: the owner, the filters, the start. Filters apply here, after reading: items that they
+ * The Data page's address: the index and its keys, the owner, the filters, the columns, the start. Filters apply here, after reading: items that they
  * exclude are read all the same, and the page says how many.
  *
  * @module
  */
-import type { Field, Model } from "../../../schema/model.ts";
+import { fieldsOfIndex, type IndexKeys, indexKeysOf } from "../../../schema/index_keys.ts";
+import type { Field, Model, Schema } from "../../../schema/model.ts";
 import { compareDecimals } from "../../../schema/numbers.ts";
 import { fieldOf } from "../../../schema.ts";
 import { ApiError } from "../../api/errors.ts";
@@ -37,6 +38,14 @@ export interface Filter {
 export interface DataView {
   readonly device: string;
   readonly account: string;
+  /** An index's name; empty: the one that lists the model best. */
+  readonly index: string;
+  /** Values of the index's fields, beside device and account. */
+  readonly keys: Readonly<Record<string, string>>;
+  /** The last of the index first. */
+  readonly desc: boolean;
+  /** Names of the columns; none: the first ones. */
+  readonly columns: readonly string[];
   readonly filters: readonly Filter[];
   readonly after: string;
   /** The person has seen what a scan reads. */
@@ -51,6 +60,12 @@ export function dataViewOf(query: URLSearchParams): DataView {
   return {
     device: (query.get("device") ?? "").trim(),
     account: (query.get("account") ?? "").trim(),
+    index: query.get("index") ?? "",
+    keys: Object.fromEntries(
+      [...query].flatMap(([name, text]) => name.startsWith("k.") && text !== "" ? [[name.slice(2), text]] : []),
+    ),
+    desc: query.has("desc"),
+    columns: query.getAll("col"),
     filters,
     after: query.get("after") ?? "",
     scan: query.has("scan"),
@@ -69,16 +84,53 @@ export function filterText({ field, op, text }: Filter): string {
   return `${field}:${op}:${text}`;
 }
 
+/** A view as the words of an address, or hidden fields of a form. */
+export function dataWords(view: DataView): (readonly [name: string, value: string])[] {
+  const { device, account, index, keys, desc, columns, filters, after, scan } = view;
+  const given: (readonly [string, string])[] = [
+    ["index", index],
+    ["device", device],
+    ["account", account],
+    ...Object.entries(keys).map(([name, text]) => [`k.${name}`, text] as const),
+    ["desc", desc ? "1" : ""],
+    ...filters.map((filter) => ["f", filterText(filter)] as const),
+    ...columns.map((name) => ["col", name] as const),
+    ["scan", scan ? "1" : ""],
+    ["after", after],
+  ];
+  return given.filter(([, text]) => text !== "");
+}
+
+/** The index that is asked, and all that could be. */
+export interface Indexes {
+  readonly all: readonly IndexKeys[];
+  readonly chosen: IndexKeys;
+}
+
+/** The index of a view: the given one, or the one that a device or an account is enough for. @throws ApiError 400 */
+export function indexesOf(schema: Schema, model: Model, { index: name }: DataView): Indexes {
+  const all = indexKeysOf(schema, model), [primary] = all;
+  if (name !== "") {
+    const chosen = all.find(({ index }) => index.name === name);
+    if (!chosen) throw new ApiError(400, "invalid", `${model.name} is in no index “${name}” that can be asked by text`);
+    return { all, chosen };
+  }
+  const identity = Object.values(model.identityNames) as string[];
+  const needsMore = fieldsOfIndex(primary!).hash.some((field) => !identity.includes(field));
+  const lists = needsMore ? all.find(({ index }) => index.name === model.enumeration?.index) : undefined;
+  return { all, chosen: lists ?? primary! };
+}
+
+/** The fields of an index that are asked for beside device and account; of those of the sort value the last is a prefix. */
+export function keyFieldsOf(model: Model, keys: IndexKeys): { readonly hash: string[]; readonly sort: string[] } {
+  const { hash, sort } = fieldsOfIndex(keys), { deviceId, accountId } = model.identityNames;
+  const own = (names: string[]) => names.filter((name) => name !== deviceId && name !== accountId);
+  return { hash: own(hash), sort: own(sort) };
+}
+
 /** The address of a view that differs from this one. */
 export function dataHref(model: string, view: DataView, change: Partial<DataView> = {}): string {
-  const { device, account, filters, after, scan } = { ...view, ...change };
-  const query = new URLSearchParams();
-  if (device) query.set("device", device);
-  if (account) query.set("account", account);
-  for (const filter of filters) query.append("f", filterText(filter));
-  if (scan) query.set("scan", "1");
-  if (after) query.set("after", after);
-  const text = query.toString();
+  const text = new URLSearchParams(dataWords({ ...view, ...change }).map((word) => [...word])).toString();
   return `/data/${encodeURIComponent(model)}${text ? `?${text}` : ""}`;
 }
 
@@ -91,6 +143,17 @@ export function fitting(model: Model, filters: readonly Filter[]): (item: PlainI
     return checkOf(field, op, bare.has(op) || op === "begins" ? text : valueOf(field, text), name);
   });
   return (item) => checks.every((check) => check(item));
+}
+
+/** What a scan is narrowed to by the values of an index's fields, as a query of it would be. */
+export function fittingKeys(model: Model, keys: IndexKeys, view: DataView): (item: PlainItem) => boolean {
+  const { hash, sort } = keyFieldsOf(model, keys), last = sort.at(-1);
+  const given = [...hash, ...sort].filter((name) => view.keys[name]);
+  return (item) =>
+    given.every((name) => {
+      const text = String(item[name] ?? "");
+      return name === last ? text.startsWith(view.keys[name]!) : text === view.keys[name];
+    });
 }
 
 /** From one value to another, both included: `10..20`. */

@@ -12,7 +12,7 @@ import type { PlainItem } from "../local_device.ts";
 import { FormToken } from "../parts.tsx";
 import type { Seen } from "../save.ts";
 import { textOfValue } from "../typed.ts";
-import { Value } from "./data.tsx";
+import { Value } from "./data_value.tsx";
 import { itemHref } from "./data_query.ts";
 import { Editors, type Typed } from "./item_form.tsx";
 import { titleOf } from "./item_shown.tsx";

@@ -15,7 +15,7 @@ import { Chip, Cloud } from "../icons.tsx";
 import type { PlainItem } from "../local_device.ts";
 import { FormToken, Problem, Time } from "../parts.tsx";
 import { readItem, type Seen } from "../save.ts";
-import { Value } from "./data.tsx";
+import { Value } from "./data_value.tsx";
 import { itemHref } from "./data_query.ts";
 import { faultOf } from "./error.tsx";
 

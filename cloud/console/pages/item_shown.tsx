@@ -8,15 +8,15 @@ import { renderKey } from "../../../schema.ts";
 import type { Field, Model } from "../../../schema/model.ts";
 import type { ConsoleOptions, Page, PageContext } from "../context.ts";
 import { Check } from "../icons.tsx";
-import { curlLine, typescriptLine } from "../lines.ts";
 import type { PlainItem } from "../local_device.ts";
-import { Copy, FormToken, Time } from "../parts.tsx";
+import { FormToken, Time } from "../parts.tsx";
 import type { Seen } from "../save.ts";
-import { Value } from "./data.tsx";
+import { Value } from "./data_value.tsx";
 import { itemHref } from "./data_query.ts";
 import { Far, farHref } from "./item_far.tsx";
 import { lockOf } from "./item_form.tsx";
 import { History } from "./item_history.tsx";
+import { linesOf, PasteLines } from "./paste_lines.tsx";
 
 /** A model's item, in words. */
 export function titleOf(model: Model, item: PlainItem): string {
@@ -69,7 +69,7 @@ export async function shownPage(
           <Values model={model} item={item} now={options.now()} />
           {await History({ options, c, model, seen })}
         </div>
-        <Lines {...{ options, c, model, item }} />
+        <PasteLines lines={linesOf(options, c, model, [item])} />
       </>
     ),
   };
@@ -176,28 +176,5 @@ function FieldValue({ field, item, now }: { field: Field; item: PlainItem; now: 
     <>
       <Time at={Date.parse(value)} now={now} /> <span class="muted mono">{value}</span>
     </>
-  );
-}
-
-function Lines(
-  { options, c, model, item }: { options: ConsoleOptions; c: PageContext; model: Model; item: PlainItem },
-) {
-  const address = { url: new URL(c.req.url).origin, wantsToken: options.tokens !== undefined };
-  const isOwn = (name: string) => {
-    const field = model.fields.find((one) => one.name === name);
-    return !field || !field.template && !field.timestamp;
-  };
-  const bare = Object.fromEntries(Object.entries(item).filter(([name]) => isOwn(name)));
-  return (
-    <section class="card pad after lines" aria-label="As a line to paste">
-      <div class="line-copy">
-        <pre id="as-curl">{curlLine(address, model.name, bare)}</pre>
-        <Copy from="#as-curl" label="Copy curl" />
-      </div>
-      <div class="line-copy">
-        <pre id="as-ts">{typescriptLine(address, model.name, bare)}</pre>
-        <Copy from="#as-ts" label="Copy TypeScript" />
-      </div>
-    </section>
   );
 }

@@ -14,7 +14,7 @@ import { inCloud, type KeptRow } from "../kept.ts";
 import type { Routes } from "../mod.tsx";
 import { orderTask } from "../order_tasks.ts";
 import { FormToken, Problem, Time } from "../parts.tsx";
-import { Value } from "./data.tsx";
+import { Value } from "./data_value.tsx";
 import { startJob } from "./jobs.tsx";
 import { checkSeen, deviceNamed, isNewer, rowsNamed, rowsOfGroup, seenIn } from "./kept_find.ts";
 import { backWord } from "./kept_list.tsx";

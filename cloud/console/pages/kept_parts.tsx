@@ -12,7 +12,7 @@ import type { KeptAnswer, KeptRow } from "../kept.ts";
 import type { PlainItem } from "../local_device.ts";
 import { Copy, Problem, Time } from "../parts.tsx";
 import { Dashed } from "../icons.tsx";
-import { Value } from "./data.tsx";
+import { Value } from "./data_value.tsx";
 import { deviceHref } from "./fleet_columns.tsx";
 import { keptName } from "./kept_query.ts";
 
