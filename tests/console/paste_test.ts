@@ -93,9 +93,7 @@ browserTest(
 
     await open(page, test, "Thing");
     const curl = await page.locator("#as-curl").innerText();
-    agent.store.db.exec("DELETE FROM Thing");
-    await agent.flush({ timeoutMs: 30_000 });
-    assert.equal((await plain()).length, 0);
+    await put(test, "Thing", { ...item, note: "another" });
     await inShell(`${curl} --silent --fail`, test.dir.path);
     const { updated: _3, created: _4, ...again } = (await plain())[0];
     assert.deepEqual(again, item);
