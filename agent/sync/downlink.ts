@@ -28,6 +28,7 @@ import type {
 } from "../../protocol.ts";
 import type { Context } from "./context.ts";
 import { behindPage, behindSnapshotPage, type Cursor, cursorOf, Cursors, resumedFrom } from "./cursors.ts";
+import { EpochNews } from "./epoch_news.ts";
 import { Faulty } from "./faulty.ts";
 import { Fetches } from "./fetches.ts";
 import { metRestored } from "./heal.ts";
@@ -46,8 +47,6 @@ import { traceApplied } from "./tracing.ts";
 const holdMax = 16;
 /** Longer than an index lags: a snapshot that is taken after this time ends after what could not be read before. */
 const leavesAgainMs = 90_000;
-/** Longer than a worker caches the table's epoch: asked after this time, none answers from the former one. */
-const epochHeardMs = 6_000;
 
 /** The receiving half of the agent. */
 export class Downlink {
@@ -66,8 +65,7 @@ export class Downlink {
   readonly #leavesAgainMs: Map<Channel, number> = new Map();
   /** When an answer came last, to whatever question (monotonic). */
   #answeredMs = -Infinity;
-  /** When the device asks again, because it has heard of an epoch of the table that no answer has shown (monotonic). */
-  #unmetMs = Infinity;
+  readonly #epochs = new EpochNews();
   /** The schema by which the cloud lists the current snapshot. */
   readonly #listing: Map<Channel, string | undefined> = new Map();
 
@@ -179,8 +177,7 @@ export class Downlink {
    */
   unmet(windowMs = 0, channels: readonly Channel[] = this.channels): void {
     const { clock, random } = this.context;
-    const laterMs = epochHeardMs + (windowMs > 0 ? windowMs * random() : 0);
-    this.#unmetMs = Math.min(this.#unmetMs, clock.monotonicMs() + laterMs);
+    this.#epochs.heard(clock.monotonicMs(), windowMs > 0 ? windowMs * random() : 0);
     if (windowMs === 0) this.sync(channels, false);
     else for (const channel of channels) this.#questions.missing(channel, windowMs);
   }
@@ -271,11 +268,8 @@ export class Downlink {
    */
   tick(): number {
     const now = this.context.clock.monotonicMs();
-    if (now >= this.#unmetMs) {
-      this.#unmetMs = Infinity;
-      this.sync(undefined, false);
-    }
-    let due = Math.min(this.#unmetMs, this.#questions.tick(), this.#fetches.tick(now));
+    if (this.#epochs.take(now)) this.sync(undefined, false);
+    let due = Math.min(this.#epochs.dueMs, this.#questions.tick(), this.#fetches.tick(now));
     for (const [channel, cursor] of this.#cursors) {
       // A snapshot that is due now is asked for with the next sync.
       if (!cursor.againMs || !this.context.clock.known) continue;
@@ -355,6 +349,7 @@ export class Downlink {
     const cursor = this.#cursors.get(channel) ?? {};
     if (cursor.snapshot || cursor.seq === undefined || page.epoch !== cursor.epoch) return this.sync([channel]);
     // The table was restored meanwhile, as another channel said first: this page is of the table before.
+    if (this.#isLeft(tableEpochOf(page.epoch))) return;
     if (!this.#isPresent(page.epoch)) return this.sync([channel]);
     // Live entries were faster: if they brought all of it, the answer shows that the channel is caught up.
     const isKnown = page.from < cursor.seq && page.to <= cursor.seq;
@@ -387,8 +382,8 @@ export class Downlink {
     // may fit the new one by chance, and an absence from then would be the last thing applied to the key (rule 6.8).
     this.#held.delete(channel);
     const first = page.after === undefined;
-    if (first) this.met(tableEpochOf(page.epoch), page.since, channel);
-    else if (!this.#isPresent(page.epoch)) return this.sync([channel]);
+    if (first && !this.met(tableEpochOf(page.epoch), page.since, channel)) return;
+    if (!this.#isPresent(page.epoch)) return this.sync([channel]);
     const cursor = this.#cursors.get(channel) ?? {};
     const state = cursor.snapshot;
     if (first) this.#listing.set(channel, page.schema);
@@ -438,21 +433,28 @@ export class Downlink {
    * channels, because their cursors are of the former epoch and nothing else may come for them.
    *
    * @param by the channel whose answer it is
+   * @returns false: the device has just left this epoch, and stays with the later one
    */
-  met(epoch: string, sinceMs: number | undefined, by?: Channel): void {
-    const { store, restores } = this.context;
-    if (restores.epoch === epoch) return;
+  met(epoch: string, sinceMs: number | undefined, by?: Channel): boolean {
+    const { store, restores, clock } = this.context;
+    if (restores.epoch === epoch) return true;
+    if (this.#isLeft(epoch)) return false;
+    this.#epochs.met(restores.epoch, clock.monotonicMs());
     const open = this.channels.some((channel) => this.#isRestoring(this.#cursors.get(channel) ?? {}));
     store.tx(() => {
       if (restores.meet(epoch, sinceMs, open)) metRestored(this.context);
     });
-    this.#unmetMs = Infinity;
     const others = this.channels.filter((channel) => {
       const { epoch: its } = this.#cursors.get(channel) ?? {};
       return channel !== by && its !== undefined && tableEpochOf(its) !== epoch;
     });
     for (const channel of others) this.#caughtUp.delete(channel);
     if (others.length > 0) this.sync(others, false);
+    return true;
+  }
+
+  #isLeft(epoch: string): boolean {
+    return this.#epochs.isLeft(epoch, this.context.clock.monotonicMs());
   }
 
   /** The channel has taken no snapshot yet since the table was restored. */

@@ -96,14 +96,9 @@ export async function probe(world: World): Promise<void> {
   const two = (model: Model) => model.sync === "both";
   world.config.models.filter(two).forEach((model, i) => {
     const value = probeValue + i;
-    const upsert = `INSERT INTO "${model.name}"(name, v) VALUES (?, ?) ON CONFLICT(name) DO UPDATE SET v = excluded.v${
-      world.config.expiring ? ", expires = NULL" : ""
-    }`;
-    device.write(model, (db) => db.sql(upsert).run(names[0], value));
-    world.committed(device, model, [{ name: names[0], set: { v: value }, whole: false, removed: false }]);
+    world.setLocally(device, model, value);
     expected.push([world.keyText(device.identity, model, names[0]), value]);
   });
-  device.pump();
   await heal(world);
   const table = await world.cloud.items();
   for (const [key, value] of expected) {

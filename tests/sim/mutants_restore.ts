@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { guarded, type Mutant } from "./mutant.ts";
+import { guarded, type Mutant, one } from "./mutant.ts";
 
 const test = "tests/skew/restore_test.ts";
 
@@ -45,9 +45,63 @@ export const restore: readonly Mutant[] = [
     "asked once of what a worker does not know yet",
     "B1: a worker caches the table's epoch for some seconds, and answers from the former one",
     "tests/agent/sync/downlink_test.ts#has heard of and not met",
+    "agent/sync/epoch_news.ts",
+    `if (now < this.#dueMs) return false;`,
+    `if (now >= 0) return false;`,
+  ),
+  one(
+    "a new epoch is told to nobody (simulation)",
+    "B1: a connected device that nobody writes to hears of an epoch when it begins",
+    "restored",
+    "cloud/sync/announcement.ts",
+    `  await publisher.publish("all", { type: "changes", channel, epoch, seq: 0, entries: [], time: now(), spreadMs });\n`,
+    `  await publisher.publish({ account: "" }, { type: "changes", channel, epoch, seq: 0, entries: [], time: now(), spreadMs });\n`,
+  ),
+  {
+    name: "heard of, and not asked for (simulation)",
+    breaks: "B1: a device that hears of an epoch asks until it has met it",
+    families: ["restored"],
+    patches: [{
+      file: "agent/sync/downlink.ts",
+      find: `if (windowMs === 0) this.sync(channels, false);`,
+      replace: `if (windowMs === 0) return;`,
+    }, {
+      file: "agent/sync/epoch_news.ts",
+      find: `if (now < this.#dueMs) return false;`,
+      replace: `if (now >= 0) return false;`,
+    }],
+  },
+  one(
+    "met on one channel alone (simulation)",
+    "B1: the cursors of a device's other channels are of the former epoch as well",
+    "restored",
     "agent/sync/downlink.ts",
-    `if (now >= this.#unmetMs) {`,
-    `if (now < 0) {`,
+    `if (others.length > 0) this.sync(others, false);`,
+    ``,
+  ),
+  one(
+    "asked once of what a worker does not know yet (simulation)",
+    "B1: a worker caches the table's epoch for some seconds, and answers from the former one",
+    "restored",
+    "agent/sync/epoch_news.ts",
+    `if (now < this.#dueMs) return false;`,
+    `if (now >= 0) return false;`,
+  ),
+  one(
+    "back to an epoch that was left",
+    "B1: a worker that does not know the present epoch yet would send a device back to the former one",
+    "restored",
+    "agent/sync/epoch_news.ts",
+    `if (!this.#leftMs.has(epoch)) return false;`,
+    `if (this.#leftMs.size >= 0) return false;`,
+  ),
+  one(
+    "the first epoch met is taken for the last",
+    "B1: two workers begin an epoch each, and a device hears of the earlier one last",
+    "restored",
+    "agent/sync/epoch_news.ts",
+    `this.#dueMs = left === undefined ? Infinity : now + heardMs;`,
+    `this.#dueMs = Infinity;`,
   ),
   guarded(
     "a new epoch is told to nobody",

@@ -232,7 +232,7 @@ function healed(
 ): void {
   if (table.get(key)?.[field] === value || devices.some((device) => kept.has(device, field, value))) return;
   // Written or removed since, by anybody.
-  const history = world.history.get(key) ?? [];
+  const history = [...(world.before.get(key) ?? []).filter((h) => h.order > order), ...(world.history.get(key) ?? [])];
   if (history.some((h) => h.order > order || h.new?.[field] === value)) return;
   if (world.commits.some((c) => c.key === key && c.order > order)) return;
   if (devices.every((d) => world.rolledBack.has(d))) return;

@@ -51,7 +51,9 @@ function sentOf(world: World, key: string, { new: item }: History): Sent | undef
 function keepsUnknown(world: World, key: string, { device, change, madeFrom }: Sent): void {
   // To the next version of the schema it is no unknown one, and an application may clear it.
   if (world.devices.some((d) => d.name === device && world.knowsX(d))) return;
-  const x = madeFrom?.x;
+  const x = madeFrom?.x, wasThere = world.before.get(key)?.some((h) => h.new?.v === change.item?.v && h.new?.x !== x);
+  // What a restored table is offered is as the table before had it.
+  if (wasThere) return;
   if (change.op === "update" && x !== undefined && change.item!.x !== x) {
     throw new Violation(`§3 ${device} dropped the unknown x = ${x} of ${key}`);
   }
@@ -150,6 +152,8 @@ function bothStay(world: World, key: string, old: Item, { new: item }: History, 
     const value = item![field];
     if (jsonEquals(value ?? null, old[field] ?? null)) continue;
     if (own.some((c) => c.set[field] === value || (value === undefined && c.whole))) continue;
+    // What a restored table is offered is as the table before had it, whoever had written it.
+    if (world.before.get(key)?.some((h) => jsonEquals(h.new?.[field] ?? null, value ?? null))) continue;
     throw new Violation(`I2 ${key}: ${device} merged ${field} of ${JSON.stringify(old)} into ${JSON.stringify(item)}`);
   }
 }

@@ -10,6 +10,7 @@ import { drain, heal, probe } from "./heal.ts";
 import { withinMemory } from "./memory.ts";
 import { check, nothingAside } from "./oracle.ts";
 import { Random } from "./random.ts";
+import { metInTime, timely } from "./timely.ts";
 import { Trace } from "./trace.ts";
 import { Violation, World } from "./world.ts";
 
@@ -71,6 +72,13 @@ export async function run(plan: Plan, { folder, steps = plan.steps, trace }: Run
     trace?.("one more write");
     await probe(world);
     await check(world);
+    trace?.("in time");
+    await timely(world);
+    if (plan.setup.restores) {
+      await metInTime(world);
+      await heal(world);
+      await check(world);
+    }
   } catch (error) {
     if (error instanceof Violation) failure = error.message;
     else failure = error instanceof Error ? `${error.message}\n${error.stack}` : String(error);

@@ -29,7 +29,7 @@ import { idle } from "./gate.ts";
 import { Random } from "./random.ts";
 import { type Config, configOf, type ExternalKind, type Setup, startMs } from "./setup.ts";
 import type { Trace } from "./trace.ts";
-import { cloudItem, type Commit, type Effect, oddText, poisonName, writeLocally } from "./workload.ts";
+import { cloudItem, type Commit, type Effect, names, oddText, poisonName, writeLocally } from "./workload.ts";
 
 const hourMs = 3_600_000;
 /** Values of the unique attribute. */
@@ -108,6 +108,8 @@ export class World {
   messages = 0;
   /** What the broker swallows or damages, where it does. */
   hush: Hush | undefined;
+  /** What workers say to all devices is lost. */
+  untold = false;
   /** Until then there is no broker. */
   brokerDownUntilMs = 0;
   /** Counts of what was injected, by kind. */
@@ -209,16 +211,23 @@ export class World {
     if (before) {
       // What is offered to a restored table has the version that it had; what it is made from is another thing.
       const told = (c: Change) => JSON.stringify(this.restored ? c.item : c);
-      const same = told(before.change) === told(change);
+      const same = told(before.change) === told(change) || this.#stoodBefore(key, change);
       if (!same) {
         this.failed(`§1 ${version} was sent as ${JSON.stringify(before.change)}, then ${JSON.stringify(change)}`);
       }
+      // What it is written onto is what it was sent with last.
+      if (this.restored) this.sent.set(version, { ...before, change });
       return;
     }
     const own = this.commits.filter((c) => c.device === device.name && c.key === key && !c.forgotten);
     const commit = own.at(-1);
     const madeFrom = device.twin.context.inFlight.batches.get(batch)?.flights.find((f) => f.change === change)?.base;
     this.sent.set(version, { device: device.name, change, madeFrom, commit, at: this.now });
+  }
+
+  /** The table before a restore had it so: somebody had altered the item and left its version. */
+  #stoodBefore(key: string, { item }: Change): boolean {
+    return this.before.get(key)?.some((h) => h.new?.v === item?.v && h.new?.w === item?.w) ?? false;
   }
 
   /** A device's own schema has the attribute that the version before lacks. */
@@ -246,6 +255,8 @@ export class World {
     if (this.brokerIsDown) {
       throw new SyncError("unavailable", "the broker is away", { retryable: true });
     }
+    // A worker that starts, or begins an epoch, says so with a message of no entry.
+    if (this.untold && message.type === "changes" && message.seq === 0) return;
     this.#checkSize(message);
     for (const device of this.devices) {
       const { deviceId, accountId } = device.identity;
@@ -512,6 +523,23 @@ export class World {
   #isUnknown({ twin: { context } }: SimDevice, model: Model, key: string): boolean {
     const base = context.records.get(key.split("|") as [string, string])?.base;
     return base === undefined || isExpired(model, base, this.now);
+  }
+
+  /** A cloud application puts an item where the device has its own, raw. */
+  async put({ identity }: SimDevice, model: Model, attributes: Item): Promise<void> {
+    this.#raw = "put";
+    await this.cloud.put(cloudItem(this.config.schema, model, identity, attributes, this.now));
+    this.#raw = undefined;
+  }
+
+  /** An application on the device gives the first row a value, whether there is such a row or not. */
+  setLocally(device: SimDevice, model: Model, v: number): void {
+    const [name] = names, expiry = this.config.expiring ? ", expires = NULL" : "";
+    const upsert =
+      `INSERT INTO "${model.name}"(name, v) VALUES (?, ?) ON CONFLICT(name) DO UPDATE SET v = excluded.v${expiry}`;
+    device.write(model, (db) => db.sql(upsert).run(name, v));
+    this.committed(device, model, [{ name, set: { v }, whole: false, removed: false }]);
+    device.pump();
   }
 
   /** A cloud application writes, raw: past every worker, at once. */

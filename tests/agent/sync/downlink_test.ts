@@ -343,6 +343,30 @@ Deno.test("downlink: of an epoch that it has heard of and not met, a device asks
   assert.equal(syncs(device).length, 1);
 });
 
+Deno.test("downlink: a worker that does not know the present epoch yet sends no device back to the former one", () => {
+  using device = opened();
+  const { twin } = device;
+  const answer = (epoch: string) => {
+    const { request } = syncs(device).at(-1)!;
+    twin.onMessage({ ...{ type: "snapshot", request, channel, epoch, head: 1, entries: [], time } });
+    return twin.context.restores.epoch;
+  };
+  twin.resync();
+  assert.equal(answer("e1-c"), "e1");
+  device.now += 60_000;
+  twin.resync();
+  assert.equal(answer("e2-c"), "e2");
+  const met = device.now;
+  device.now += 1_000;
+  twin.resync();
+  assert.equal(answer("e1-c"), "e2");
+  // It asks again when every worker knows the present epoch. If that is the former one after all (a file was put back),
+  // it takes that.
+  device.now = met + 6_000;
+  twin.tick();
+  assert.equal(answer("e1-c"), "e1");
+});
+
 Deno.test("downlink: what an abandoned snapshot had shown does not count for the one that is begun anew (rule C5)", () => {
   using device = opened();
   const { twin, requestOf } = device;
