@@ -1,6 +1,6 @@
 /** @jsxImportSource npm:hono@^4.13.19/jsx */
 /**
- * A small chart of the last half hour: SVG without a script. A minute that nobody sampled is a gap.
+ * A small chart of the past: SVG without a script. A step that nobody sampled is a gap.
  *
  * @module
  */
@@ -13,15 +13,18 @@ export interface SparkLine {
 }
 
 /** The plot's place in the picture: room for numbers on the left, for times below. */
-const left = 30, right = 298, top = 8, bottom = 46;
+const left = 38, right = 298, top = 8, bottom = 64;
 
 /** See the module; nothing where nothing is known. */
 export function Spark(
-  { label, lines, bars, startMs, text }: {
+  { label, lines, bars, startMs, stepMs, time, text }: {
     readonly label: string;
     readonly lines: readonly SparkLine[];
     readonly bars?: true;
     readonly startMs: number;
+    readonly stepMs: number;
+    /** How long it is: `24 h`. */
+    readonly time: string;
     /** A value in words. */
     readonly text: (value: number) => string;
   },
@@ -37,19 +40,21 @@ export function Spark(
       last === null ? "no data" : text(last)
     }`;
   });
-  const clock = (ms: number) => new Date(ms).toISOString().slice(11, 16);
+  // A time of the day, and in a longer past the day, too.
+  const [from, to] = count * stepMs > 86_400_000 ? [5, 10] : [11, 16];
+  const clock = (ms: number) => new Date(ms).toISOString().slice(from, to);
   return (
-    <svg class="spark" viewBox="0 0 300 60" role="img" aria-label={`${label}, 30 minutes. ${said.join("; ")}`}>
+    <svg class="spark" viewBox="0 0 300 80" role="img" aria-label={`${label}, ${time}. ${said.join("; ")}`}>
       <path class="grid" d={`M${left} ${top}H${right}M${left} ${bottom}H${right}`} />
       <text x={left - 4} y={top + 3} text-anchor="end">{text(most)}</text>
       <text x={left - 4} y={bottom + 3} text-anchor="end">0</text>
-      <text x={left} y={58}>{clock(startMs)}</text>
-      <text x={right} y={58} text-anchor="end">{`${clock(startMs + count * 60_000)} UTC`}</text>
+      <text x={left} y={78}>{clock(startMs)}</text>
+      <text x={right} y={78} text-anchor="end">{`${clock(startMs + count * stepMs)} UTC`}</text>
       {lines.map(({ tone, points = [] }, at) => (
         <path
           class={`tone-${tone}`}
           d={bars ? barsOf(points, x, y) : lineOf(points, x, y)}
-          stroke-width={bars ? 5 : 1.5}
+          stroke-width={bars ? Math.max(1, Math.min(5, 150 / count)) : 1.5}
           stroke-dasharray={at > 0 ? "3 2" : undefined}
         />
       ))}

@@ -72,7 +72,8 @@ async function readUpTo(table: Table, toMs: number): Promise<CloudStanding> {
   return { startMs, minutes, workers, troubles: troublesOf(minutes) };
 }
 
-function minutesOf(series: readonly Series[]): CloudStanding["minutes"] {
+/** By series, its values. */
+export function minutesOf(series: readonly Series[]): CloudStanding["minutes"] {
   return Object.fromEntries(series.map(({ name, points }) => [name, points.map(([, value]) => value)]));
 }
 

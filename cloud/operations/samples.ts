@@ -61,6 +61,7 @@ const series: Readonly<Record<string, SeriesKind>> = {
   devices_lagging: { join: "max", fleet: true },
   devices_trouble: { join: "max", fleet: true },
   devices_silent: { join: "max", fleet: true },
+  lag_p50_ms: { join: "max", fleet: true },
   lag_p99_ms: { join: "max", fleet: true },
   outbox: { join: "max", fleet: true },
 };

@@ -40,6 +40,8 @@ function valuesOf(devices: readonly DeviceStanding[]): Readonly<Record<string, n
     devices_trouble: count("trouble"),
     devices_silent: count("silent"),
     outbox: devices.reduce((sum, { report }) => sum + (report?.outbox ?? 0), 0),
-    ...(lags.length > 0 ? { lag_p99_ms: lags[Math.ceil(lags.length * 0.99) - 1]! } : {}),
+    ...(lags.length > 0
+      ? { lag_p50_ms: lags[Math.ceil(lags.length * 0.5) - 1]!, lag_p99_ms: lags[Math.ceil(lags.length * 0.99) - 1]! }
+      : {}),
   };
 }

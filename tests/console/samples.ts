@@ -52,6 +52,7 @@ export function busyMinute(minute: number, more: Readonly<Record<string, number>
     devices_lagging: Math.round(60 + 50 * wave),
     devices_trouble: 12,
     devices_silent: 97,
+    lag_p50_ms: Math.round(2_000 + 1_500 * wave),
     lag_p99_ms: Math.round(22_000 + 21_000 * wave + 3_000 * noise),
     outbox: Math.round(40_000 + 30_000 * wave),
     rcu: 900,

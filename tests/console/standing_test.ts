@@ -49,7 +49,7 @@ browserTest("standing: the fleet's first line says who works; its tiles have the
   const charts = page.locator("#tiles svg.spark");
   assert.equal(await charts.count(), 3);
   for (const chart of await charts.all()) {
-    assert.match(await chart.getAttribute("aria-label") ?? "", /30 minutes\. .*at most \S.*, last /);
+    assert.match(await chart.getAttribute("aria-label") ?? "", /30 min\. .*at most \S.*, last /);
   }
   // What nobody sampled is a gap: two lines, not one.
   const [line] = await charts.nth(0).locator("path.tone-warn").all();

@@ -9,6 +9,14 @@
     told.add(JSON.parse(event.detail.data).id);
     asking ??= setTimeout(() => ask(), 400);
   });
+  // The page's stream tells of the rows that it opened with: those that a search brought are asked for with the rest.
+  const streamed = new Set($$("tr[data-device]").map(({ dataset }) => dataset.device));
+  on("tt:fleet", () => {
+    const others = $$("tr[data-device]").map(({ dataset }) => dataset.device).filter((id) => !streamed.has(id));
+    if (others.length === 0) return;
+    for (const id of others) told.add(id);
+    asking ??= setTimeout(() => ask(), 400);
+  });
   const ask = async () => {
     asking = undefined;
     const ids = [...told].filter((id) => rowOf(document, id));

@@ -13,20 +13,22 @@ import type { ConsoleOptions, Page, PageContext } from "../context.ts";
 import { count, duration, grouped } from "../format.ts";
 import type { Routes } from "../mod.tsx";
 import { Empty, FormToken, Problem } from "../parts.tsx";
+import { Pasts } from "../past.ts";
 import { workersText } from "../standing.ts";
 import { addDevice, addDevicePage } from "./fleet_add.tsx";
 import { fleetCsv, fleetOrders } from "./fleet_orders.tsx";
 import { chosenColumns, type Column } from "./fleet_columns.tsx";
 import { type FleetView, hrefOf, pageRows, viewOf } from "./fleet_query.ts";
 import { sum, Tiles } from "./fleet_tiles.tsx";
-import { Filters, Tools } from "./fleet_tools.tsx";
+import { Filters, RangeMenu, Tools } from "./fleet_tools.tsx";
 
 export const link = { name: "Fleet", path: "/fleet", key: "f" };
 
 /** The page's routes. */
 export function mount(routes: Routes): void {
+  const pasts = new Pasts(routes.options.tables.log, routes.options.now);
   const { page, action, options } = routes;
-  page("/fleet", (c) => fleetPage(routes, c));
+  page("/fleet", (c) => fleetPage(routes, c, pasts));
   page("/fleet/rows", async (c) => await rowsPart(options, c));
   page("/fleet/add", (c) => addDevicePage(c));
   action("/fleet/add", (c, form) => addDevice(options, c, form), "admin");
@@ -34,10 +36,10 @@ export function mount(routes: Routes): void {
   action("/fleet/do", (c, form) => fleetOrders(routes, c, form));
 }
 
-async function fleetPage({ options, standings }: Routes, c: PageContext): Promise<Page> {
+async function fleetPage({ options, standings }: Routes, c: PageContext, pasts: Pasts): Promise<Page> {
   const view = viewOf(new URL(c.req.url).searchParams);
   const { found, fault } = await find(options, view);
-  const now = options.now(), standing = await standings.read();
+  const now = options.now(), standing = await standings.read(), past = await pasts.read(view.range, standing);
   const rows = found.devices.slice(view.from);
   return {
     title: "Fleet",
@@ -51,6 +53,7 @@ async function fleetPage({ options, standings }: Routes, c: PageContext): Promis
             <h1>Fleet</h1>
             <p class="muted">{`${sentence(found)} ${workersText(standing)}`}</p>
           </div>
+          <RangeMenu view={view} />
         </div>
         <div
           id="tiles"
@@ -60,7 +63,7 @@ async function fleetPage({ options, standings }: Routes, c: PageContext): Promis
           hx-swap="outerHTML"
           hx-trigger="tt:fleet from:body delay:2s"
         >
-          <Tiles found={found} view={view} all={await allOf(options)} standing={standing} />
+          <Tiles found={found} view={view} all={await allOf(options)} past={past} />
         </div>
         <div class="card fleet">
           <Tools view={view} />

@@ -10,8 +10,8 @@ import type { FleetPage } from "../../api/devices.ts";
 import type { DeviceStanding } from "../../sync/fleet.ts";
 import { duration, grouped } from "../format.ts";
 import { states } from "../parts.tsx";
-import { Spark } from "../spark.tsx";
-import type { CloudStanding } from "../standing.ts";
+import { Spark, type SparkLine } from "../spark.tsx";
+import { type Past, pastRanges } from "../past.ts";
 import { type FleetView, hrefOf, withoutWord, withWord, wordsOf } from "./fleet_query.ts";
 
 /** How many devices there are, in all states. */
@@ -20,11 +20,11 @@ export function sum(states: Readonly<Record<string, number>>): number {
 }
 
 export function Tiles(
-  { found, view, all, standing }: {
+  { found, view, all, past }: {
     found: FleetPage;
     view: FleetView;
     all: readonly DeviceStanding[];
-    standing: CloudStanding;
+    past: Past;
   },
 ) {
   const reports = all.flatMap(({ report }) => report ? [report] : []);
@@ -32,9 +32,9 @@ export function Tiles(
   return (
     <>
       <States found={found} view={view} reports={reports.length} />
-      <Waiting reports={reports} lags={lags} standing={standing} />
-      <LastMinute reports={reports} standing={standing} />
-      <Kept reports={reports} standing={standing} />
+      <Waiting reports={reports} lags={lags} past={past} />
+      <LastMinute reports={reports} past={past} />
+      <Kept reports={reports} past={past} />
     </>
   );
 }
@@ -45,7 +45,7 @@ function total(reports: Reports, name: "outbox" | "rejected" | "conflicts" | "up
   return reports.reduce((all, report) => all + (report[name] ?? 0), 0);
 }
 
-function Tile({ label, title, more, children }: { label: string; title: string; more?: string; children?: Child }) {
+function Tile({ label, title, more, children }: { label: string; title: string; more?: Child; children?: Child }) {
   return (
     <section class="card tile" aria-label={label}>
       <div class="t">
@@ -98,51 +98,93 @@ function States({ found, view, reports }: { found: FleetPage; view: FleetView; r
   );
 }
 
-type Standing = { readonly standing: CloudStanding };
+type OfPast = { readonly past: Past };
 
-function Waiting(
-  { reports, lags, standing: { minutes, startMs } }: { reports: Reports; lags: readonly number[] } & Standing,
+/** What the lines of a chart are. */
+function Legend({ lines }: { lines: readonly (readonly [name: string, tone: SparkLine["tone"]])[] }) {
+  return (
+    <span class="legend">
+      {lines.map(([name, tone], at) => (
+        <span>
+          <svg width="14" height="4" viewBox="0 0 14 4" aria-hidden="true" class={`tone-${tone}`}>
+            <path d="M0 2H14" stroke="currentColor" stroke-width="2" stroke-dasharray={at > 0 ? "3 2" : undefined} />
+          </svg>
+          {name}
+        </span>
+      ))}
+    </span>
+  );
+}
+
+/** What a step's value is called: a mean of minutes where a step is longer than one. */
+function aMinute({ stepMs }: Past): string {
+  return stepMs > 60_000 ? "a minute, in the mean" : "a minute";
+}
+
+/** A chart of the past; while it is being read, that is said. */
+function Chart(
+  { past, ...chart }: OfPast & Omit<Parameters<typeof Spark>[0], "startMs" | "stepMs" | "time" | "lines"> & {
+    lines: readonly (Omit<SparkLine, "points"> & { readonly series: string })[];
+  },
 ) {
+  const { points, startMs, stepMs, range } = past;
+  if (!points) return <p class="muted spark-none">The samples are being read: look again.</p>;
+  const lines = chart.lines.map(({ series, ...line }) => ({ ...line, points: points[series] }));
+  return <Spark {...chart} {...{ startMs, stepMs, lines }} time={pastRanges[range].title} />;
+}
+
+function Waiting({ reports, lags, past }: { reports: Reports; lags: readonly number[] } & OfPast) {
   const outbox = total(reports, "outbox"), of = (ms: number | undefined) => lags.length ? duration(ms) : "–";
   return (
-    <Tile label="Waiting on devices" title="Waiting on devices">
+    <Tile
+      label="Waiting on devices"
+      title="Waiting on devices"
+      more={<Legend lines={[["p99", "warn"], ["p50", "device"]]} />}
+    >
       <div class="big">
         {grouped(outbox)} <small>{outbox === 1 ? "change" : "changes"}</small>
       </div>
       <Facts facts={[["Oldest", of(lags.at(-1))], ["Half wait less than", of(lags[lags.length >> 1])]]} />
-      <Spark
+      <Chart
         label="How long changes wait on devices"
-        startMs={startMs}
+        past={past}
         text={duration}
-        lines={[{ label: "99 of 100 devices", tone: "warn", points: minutes.lag_p99_ms }]}
-      />
-    </Tile>
-  );
-}
-
-function LastMinute({ reports, standing: { minutes, startMs } }: { reports: Reports } & Standing) {
-  const moved = (name: "up" | "down") => grouped(reports.filter((report) => (report[name] ?? 0) > 0).length);
-  return (
-    <Tile label="Changes in the last minute" title="Last minute">
-      <div class="big">
-        {grouped(total(reports, "up"))} <small class="up">up</small> {grouped(total(reports, "down"))}{" "}
-        <small class="down">down</small>
-      </div>
-      <Facts facts={[["Devices that sent", moved("up")], ["Devices that received", moved("down")]]} />
-      <Spark
-        label="Changes a minute"
-        startMs={startMs}
-        text={grouped}
         lines={[
-          { label: "up", tone: "device", points: minutes.changes },
-          { label: "down", tone: "cloud", points: minutes.entries_published },
+          { label: "99 of 100 devices, at most", tone: "warn", series: "lag_p99_ms" },
+          { label: "half of the devices, at most", tone: "device", series: "lag_p50_ms" },
         ]}
       />
     </Tile>
   );
 }
 
-function Kept({ reports, standing: { minutes, startMs } }: { reports: Reports } & Standing) {
+function LastMinute({ reports, past }: { reports: Reports } & OfPast) {
+  const moved = (name: "up" | "down") => grouped(reports.filter((report) => (report[name] ?? 0) > 0).length);
+  return (
+    <Tile
+      label="Changes in the last minute"
+      title="Last minute"
+      more={<Legend lines={[["up", "device"], ["down", "cloud"]]} />}
+    >
+      <div class="big">
+        {grouped(total(reports, "up"))} <small class="up">up</small> {grouped(total(reports, "down"))}{" "}
+        <small class="down">down</small>
+      </div>
+      <Facts facts={[["Devices that sent", moved("up")], ["Devices that received", moved("down")]]} />
+      <Chart
+        label={`Changes ${aMinute(past)}`}
+        past={past}
+        text={(value) => grouped(Math.round(value))}
+        lines={[
+          { label: "up", tone: "device", series: "changes" },
+          { label: "down", tone: "cloud", series: "entries_published" },
+        ]}
+      />
+    </Tile>
+  );
+}
+
+function Kept({ reports, past }: { reports: Reports } & OfPast) {
   const either = reports.filter(({ rejected = 0, conflicts = 0 }) => rejected + conflicts > 0).length;
   return (
     <Tile label="Set aside for you" title="Refused or overridden">
@@ -159,12 +201,12 @@ function Kept({ reports, standing: { minutes, startMs } }: { reports: Reports } 
         <dt>Devices with either</dt>
         <dd>{grouped(either)}</dd>
       </dl>
-      <Spark
-        label="Refused changes a minute"
-        startMs={startMs}
-        text={grouped}
+      <Chart
+        label={`Refused changes ${aMinute(past)}`}
+        past={past}
+        text={(value) => grouped(Math.ceil(value * 10) / 10)}
         bars
-        lines={[{ label: "refused", tone: "bad", points: minutes.changes_refused }]}
+        lines={[{ label: "refused", tone: "bad", series: "changes_refused" }]}
       />
     </Tile>
   );

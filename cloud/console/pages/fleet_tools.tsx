@@ -6,6 +6,7 @@
  */
 import { count, grouped } from "../format.ts";
 import { CopyIcon, Down, Lens } from "../icons.tsx";
+import { type PastRange, pastRanges } from "../past.ts";
 import { columns } from "./fleet_columns.tsx";
 import { type FleetView, hrefOf, withoutWord, withWord, wordsOf } from "./fleet_query.ts";
 
@@ -30,6 +31,7 @@ export function Tools({ view }: { view: FleetView }) {
         hx-get="/fleet"
         hx-target="#fleet"
         hx-select="#fleet"
+        hx-select-oob="#tiles,#views,#columns,#range"
         hx-swap="outerHTML"
         hx-push-url="true"
         hx-trigger="submit, input changed delay:300ms from:#q"
@@ -48,6 +50,7 @@ export function Tools({ view }: { view: FleetView }) {
         />
         {view.sort === "-worst" ? null : <input type="hidden" name="sort" value={view.sort} />}
         {view.columns.map((id) => <input type="hidden" name="col" value={id} />)}
+        {view.range === "30m" ? null : <input type="hidden" name="range" value={view.range} />}
         <button class="sr" type="submit">Search</button>
       </form>
       <ViewsMenu view={view} />
@@ -62,7 +65,7 @@ export function Tools({ view }: { view: FleetView }) {
 
 function ViewsMenu({ view }: { view: FleetView }) {
   return (
-    <details class="menu">
+    <details class="menu" id="views">
       <summary class="btn">
         Views<Down />
       </summary>
@@ -75,7 +78,7 @@ function ViewsMenu({ view }: { view: FleetView }) {
 
 function ColumnsMenu({ view }: { view: FleetView }) {
   return (
-    <details class="menu hide-s">
+    <details class="menu hide-s" id="columns">
       <summary class="btn">
         Columns<Down />
       </summary>
@@ -83,6 +86,7 @@ function ColumnsMenu({ view }: { view: FleetView }) {
         <form action="/fleet">
           {view.q ? <input type="hidden" name="q" value={view.q} /> : null}
           {view.sort === "-worst" ? null : <input type="hidden" name="sort" value={view.sort} />}
+          {view.range === "30m" ? null : <input type="hidden" name="range" value={view.range} />}
           {columns.filter(({ id }) => id !== "state" && id !== "device").map(({ id, label }) => (
             <label>
               <input
@@ -99,6 +103,26 @@ function ColumnsMenu({ view }: { view: FleetView }) {
             <a class="btn small" href={hrefOf(view, { columns: [] })}>Reset</a>
           </p>
         </form>
+      </div>
+    </details>
+  );
+}
+
+/** What the charts show. */
+export function RangeMenu({ view }: { view: FleetView }) {
+  return (
+    <details class="menu" id="range">
+      <summary class="btn">
+        <span class="sr">{"Charts: "}</span>
+        {`Last ${pastRanges[view.range].title}`}
+        <Down />
+      </summary>
+      <div>
+        {(Object.keys(pastRanges) as PastRange[]).map((range) => (
+          <a href={hrefOf(view, { range })} aria-current={range === view.range ? "true" : undefined}>
+            {`Last ${pastRanges[range].title}`}
+          </a>
+        ))}
       </div>
     </details>
   );

@@ -67,7 +67,7 @@ function behind(charts: Charts): ChartOptions[] {
       title: "Lag of devices",
       about: "age of the oldest change that waits",
       unit: "ms",
-      lines: [charts.line("lag_p99_ms", "p99", "device")],
+      lines: [charts.line("lag_p99_ms", "p99", "device"), charts.line("lag_p50_ms", "p50", "quiet")],
       threshold: { value: 60 * seconds, label: "Lagging from 1 min" },
       why: heard,
     }),
