@@ -35,6 +35,7 @@ Deno.test("worker values: a fleet that is not known says nothing; the worker tha
     devices_trouble: 0,
     devices_silent: 1,
     outbox: 7,
+    lag_p50_ms: 40,
     lag_p99_ms: 90_000,
   });
   assert.deepEqual([read, ages], [1, [3_600_000]]);
