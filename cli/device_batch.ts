@@ -63,7 +63,7 @@ export async function addBatch(batch: Batch): Promise<{ added: number; before: n
       const ready = chunk.filter(({ device }) => !taken.has(device));
       append(ready.filter(({ device }) => !known.has(device)));
       append(await mapBounded(ready, atOnce, (row) => added(batch, row)));
-      progress.add(chunk.length, (at + chunk.length) / open.length);
+      progress.add(chunk.length, { done: at + chunk.length, whole: open.length });
     }
   } finally {
     closeSync(file);

@@ -105,7 +105,7 @@ async function toFile(
 ): Promise<string> {
   const part = `${file}.part`, note = `${file}.position`;
   const position = anew ? undefined : await positionOf(note, part);
-  const progress = new Progress(model), whole = side.count(model);
+  const progress = new Progress(model), size = await side.size(model);
   let { bytes, items, next, columns } = { bytes: 0, items: 0, next: undefined, columns: undefined, ...position } as
     & Omit<Position, "next">
     & { next?: string };
@@ -120,7 +120,7 @@ async function toFile(
     bytes += await writeAll(out, encode(format, columns, page.items, isFirst));
     items += page.items.length;
     next = page.next;
-    progress.add(page.items.length, whole ? Math.min(1, items / whole) : undefined);
+    progress.add(page.items.length, size && { done: items, whole: size.items, isMost: size.isMost });
     isLast = next === undefined;
     if (next !== undefined) await writePosition(note, { bytes, items, next, columns });
   }

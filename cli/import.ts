@@ -86,7 +86,7 @@ async function importFile(
     if (lines) await tellRefused(file, lines);
     refused += failures.length;
     items += batch.length;
-    progress.add(batch.length, size ? at / size : undefined);
+    progress.add(batch.length, size === undefined ? undefined : { done: at, whole: size });
     batch = [];
     if (file !== "-") await writePosition(note, { items, refused });
   };

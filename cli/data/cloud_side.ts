@@ -5,7 +5,7 @@
  */
 import { CommandError } from "../command.ts";
 import type { CloudApi } from "../cloud_api.ts";
-import type { DataSide, Failure, Plain, PlainPage } from "./side.ts";
+import type { DataSide, Failure, Plain, PlainPage, Size } from "./side.ts";
 
 /** How often a change is tried again after another writer was faster. */
 const triesMax = 5;
@@ -40,8 +40,11 @@ export class CloudSide implements DataSide {
     return await this.#items(`/api/items?${query}`) as unknown as PlainPage;
   }
 
-  count(): undefined {
-    return undefined;
+  async size(): Promise<Size | undefined> {
+    // A cloud of an older version does not know.
+    const { status, body } = await this.api.request("/api/size", { answers: [404] });
+    const { items } = body as { readonly items?: number };
+    return status === 404 || items === undefined ? undefined : { items, isMost: true };
   }
 
   async get(model: string, key: Plain): Promise<Plain | undefined> {

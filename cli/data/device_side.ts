@@ -12,7 +12,7 @@ import type { Model } from "../../schema/model.ts";
 import { CommandError } from "../command.ts";
 import { openFile, withSchema } from "../open_file.ts";
 import { toPlainItem, toProperties } from "./plain.ts";
-import type { DataSide, Failure, Plain, PlainPage } from "./side.ts";
+import type { DataSide, Failure, Plain, PlainPage, Size } from "./side.ts";
 
 /** A model's API, for any schema. */
 type AnyApi = ModelApi<OneTableSchema, string>;
@@ -54,8 +54,8 @@ export class DeviceSide implements DataSide {
     return Promise.resolve({ items: items.map((item) => this.#plain(name, item)), next });
   }
 
-  count(name: string): number {
-    return this.#api(name).count();
+  size(name: string): Promise<Size> {
+    return Promise.resolve({ items: this.#api(name).count(), isMost: false });
   }
 
   get(name: string, key: Plain): Promise<Plain | undefined> {

@@ -5,37 +5,67 @@
  */
 import { durationText } from "../../protocol/duration_text.ts";
 
+/** How far it is, in whatever unit: items, bytes. */
+export interface Way {
+  readonly done: number;
+  readonly whole: number;
+  /** It may be less. */
+  readonly isMost?: boolean;
+}
+
 /** Counts, and reports every few seconds. */
 export class Progress {
-  readonly #startMs = performance.now();
-  #toldMs = this.#startMs;
+  readonly #startMs: number;
+  #toldMs: number;
   #count = 0;
+  /** Where it was at the first count: an interrupted command continues somewhere. */
+  #first: { readonly done: number; readonly ms: number } | undefined;
 
   /**
    * @param what is counted, as in "Setting"
-   * @param intervalMs between two lines: 2 s on a terminal, otherwise 10 s
+   * @param options `intervalMs` between two lines: 2 s on a terminal, otherwise 10 s
    */
-  constructor(private readonly what: string, private readonly intervalMs = Deno.stderr.isTerminal() ? 2_000 : 10_000) {}
+  constructor(private readonly what: string, private readonly options: ProgressOptions = {}) {
+    this.#startMs = this.#toldMs = this.#now();
+  }
 
-  /** Adds to the count. @param part of the whole that is done, from 0 to 1, if known */
-  add(count: number, part?: number): void {
+  #now(): number {
+    return this.options.now?.() ?? performance.now();
+  }
+
+  /** Adds to the count. @param way how far that is, if known */
+  add(count: number, way?: Way): void {
     this.#count += count;
-    const now = performance.now();
-    if (now - this.#toldMs < this.intervalMs) return;
+    const now = this.#now();
+    if (way) this.#first ??= { done: way.done, ms: now };
+    const { intervalMs = Deno.stderr.isTerminal() ? 2_000 : 10_000, say = console.error } = this.options;
+    if (now - this.#toldMs < intervalMs) return;
     this.#toldMs = now;
-    const seconds = (now - this.#startMs) / 1000;
-    const left = part !== undefined && part > 0.001 ? `, ${durationText(seconds / part - seconds)} left` : "";
-    console.error(`${this.what}: ${this.#count.toLocaleString("en")} items, ${this.#rate()} a second${left}`);
+    const left = way ? this.#left(way, now) : "";
+    say(`${this.what}: ${this.#count.toLocaleString("en")} items, ${this.#rate()} a second${left}`);
+  }
+
+  #left({ done, whole, isMost }: Way, now: number): string {
+    const first = this.#first!, rate = (done - first.done) / (now - first.ms);
+    // A count that is older than the items.
+    if (!(rate > 0) || done > whole) return "";
+    return `, ${isMost ? "at most " : ""}${durationText((whole - done) / rate / 1000)} left`;
   }
 
   /** The total, as the end of a sentence. */
   summary(): string {
-    const seconds = (performance.now() - this.#startMs) / 1000;
+    const seconds = (this.#now() - this.#startMs) / 1000;
     return `${this.#count.toLocaleString("en")} items in ${durationText(seconds)} (${this.#rate()} a second)`;
   }
 
   #rate(): string {
-    const seconds = Math.max(0.001, (performance.now() - this.#startMs) / 1000);
+    const seconds = Math.max(0.001, (this.#now() - this.#startMs) / 1000);
     return Math.round(this.#count / seconds).toLocaleString("en");
   }
+}
+
+interface ProgressOptions {
+  readonly intervalMs?: number;
+  readonly now?: () => number;
+  readonly say?: (line: string) => void;
 }

@@ -21,6 +21,13 @@ export interface Failure {
   readonly reason: string;
 }
 
+/** How many items there are. */
+export interface Size {
+  readonly items: number;
+  /** There may be fewer: a cloud's table counts the items of all models together. */
+  readonly isMost: boolean;
+}
+
 /** A device's database, or a cloud. */
 export interface DataSide extends AsyncDisposable {
   /** The most items of one call of {@link DataSide.put}. */
@@ -31,8 +38,8 @@ export interface DataSide extends AsyncDisposable {
   properties(model: string): readonly string[] | undefined;
   /** A page in a fixed order that continues where the last one ended, whatever was written in between. */
   list(model: string, page: { readonly limit: number; readonly next?: string }): Promise<PlainPage>;
-  /** The number of items; undefined: it would have to read them all. */
-  count(model: string): number | undefined;
+  /** How many items of a model there are, or at most; undefined: unknown. */
+  size(model: string): Promise<Size | undefined>;
   /** The item of a key. */
   get(model: string, key: Plain): Promise<Plain | undefined>;
   /** Writes whole items, each by itself; failures are returned and hold up no other item. */

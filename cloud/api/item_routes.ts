@@ -23,6 +23,11 @@ export function itemRoutes(app: Hono, items: TraceContext, noted: Noted): void {
   const { schema } = items;
   /** The table for this request's writes: the audit notes each write before it is made. */
   const writing = (c: Context) => ({ ...items, data: auditedTable(schema, items.data, noted.of(c)) });
+  app.get("/api/size", async (c) => {
+    checkQuery(c, []);
+    const size = await items.data.size?.();
+    return c.json(size === undefined ? {} : { items: size });
+  });
   app.get("/api/items/history", async (c) => {
     checkQuery(c, ["model", "key", "next"]);
     const model = modelNamed(schema, c.req.query("model"));

@@ -74,6 +74,12 @@ const device = {
 };
 
 const operations: Readonly<Record<string, Readonly<Record<string, Operation>>>> = {
+  "/api/size": {
+    get: {
+      summary: "About how many items the table has, of all models; DynamoDB counts them every six hours.",
+      answer: { items: whole },
+    },
+  },
   "/api/items": {
     get: {
       summary: "A page of a model's items, of one device or account, or of all.",

@@ -23,6 +23,7 @@ import {
   type QueryCommandOutput,
   ScanCommand,
   type ScanCommandOutput,
+  type TableDescription,
 } from "npm:@aws-sdk/client-dynamodb@^3.1000.0";
 import type { Key } from "../../protocol.ts";
 import { SyncError } from "../../schema/errors.ts";
@@ -290,11 +291,18 @@ export class DynamoTable implements Table {
     });
   }
 
+  /** How many items there are, as DynamoDB counted them within the last six hours. */
+  async size(): Promise<number> {
+    return (await this.#describe())?.ItemCount ?? 0;
+  }
+
+  async #describe(): Promise<TableDescription | undefined> {
+    const command = new DescribeTableCommand({ TableName: this.#shape.name });
+    return (await this.#send<DescribeTableCommandOutput>("describing the table", command)).Table;
+  }
+
   async #lookAt(name: string): Promise<KnownIndex> {
-    const { Table: table } = await this.#send<DescribeTableCommandOutput>(
-      "describing the table",
-      new DescribeTableCommand({ TableName: this.#shape.name }),
-    );
+    const table = await this.#describe();
     const global = table?.GlobalSecondaryIndexes?.find((one) => one.IndexName === name);
     const found = global ?? table?.LocalSecondaryIndexes?.find((one) => one.IndexName === name);
     const index: KnownIndex = {

@@ -192,6 +192,16 @@ export class EmbeddedTable implements Table {
     );
   }
 
+  /** How many items there are. */
+  size(): Promise<number> {
+    return this.#settled(() =>
+      this.#engine.read(() => {
+        const [count] = this.#engine.sql(`SELECT count(*) FROM ${this.#layout.name}`).get() as unknown as [number];
+        return Number(count);
+      })
+    );
+  }
+
   scan({ limit, after }: { limit: number; after?: string }): Promise<ItemPage> {
     return this.#settled(() =>
       this.#engine.readTogether(() => {

@@ -176,6 +176,8 @@ export interface StreamOptions {
 
 /** A data table: a table with its stream. */
 export interface DataTable extends Table {
+  /** About how many items there are, of whatever model; DynamoDB counts every six hours. Absent: unknown. */
+  size?(): Promise<number>;
   /** The table's changes. */
   stream(options?: StreamOptions): ChangeStream;
 }

@@ -5,6 +5,9 @@ import assert from "node:assert/strict";
 import { csvRows, readCsv, valueOf } from "../../cli/data/csv.ts";
 import { readJsonLines } from "../../cli/data/jsonl.ts";
 import { durationText } from "../../protocol/duration_text.ts";
+import type { CloudApi } from "../../cli/cloud_api.ts";
+import { CloudSide } from "../../cli/data/cloud_side.ts";
+import { Progress } from "../../cli/data/progress.ts";
 import type { Plain } from "../../cli/data/side.ts";
 import { pairsOf } from "../../cli/data.ts";
 import { openAgent } from "../../agent/open.ts";
@@ -265,6 +268,40 @@ Deno.test("data: NAME=VALUE, durations, lines", async () => {
   await assert.rejects(async () => {
     for await (const _ of readJsonLines(dir.file("a.jsonl"))) { /* it throws */ }
   }, /line 1: an object is required/);
+});
+
+Deno.test("progress: how fast, and how much longer by what was done since the start, at most where the whole may be less", () => {
+  let now = 0;
+  const said: string[] = [];
+  const progress = new Progress("Setting", { intervalMs: 0, now: () => now, say: (line) => void said.push(line) });
+  // It goes on at 900 of 1,000, at which the time before says nothing.
+  for (
+    const [ms, done, isMost] of [[0, 910, false], [1_000, 920, false], [2_000, 930, true], [
+      3_000,
+      1_001,
+      true,
+    ]] as const
+  ) {
+    now = ms;
+    progress.add(10, { done, whole: 1_000, isMost });
+  }
+  now = 4_000;
+  progress.add(10);
+  assert.deepEqual(said.map((line) => line.replace(/^Setting: \d+ items, [\d,]+ a second/, "")), [
+    "",
+    ", 8 s left",
+    ", at most 7 s left",
+    "",
+    "",
+  ]);
+});
+
+Deno.test("export: of a cloud that does not know its size the time that is left is unknown", async () => {
+  const side = (body: unknown, status = 200) =>
+    new CloudSide({ request: () => Promise.resolve({ status, body }) } as unknown as CloudApi);
+  assert.deepEqual(await side({ items: 7 }).size(), { items: 7, isMost: true });
+  assert.equal(await side({}).size(), undefined);
+  assert.equal(await side({ error: {} }, 404).size(), undefined);
 });
 
 Deno.test("data, export and import on a cloud, through its API", async () => {

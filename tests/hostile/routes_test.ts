@@ -44,6 +44,7 @@ const rows: Readonly<Record<string, Row>> = {
   "GET /api/items/history": { need: "read", ok: 200, query: `model=Setting&key=${key}` },
   "GET /api/items/where": { need: "read", ok: 200, query: `model=Setting&key=${key}` },
   "GET /api/items": { need: "read", ok: 200, query: "model=Setting&device=d1" },
+  "GET /api/size": { need: "read", ok: 200 },
   "PUT /api/items": { need: "write", ok: 200, body: item },
   "DELETE /api/items": {
     need: "write",

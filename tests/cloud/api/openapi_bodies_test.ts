@@ -62,6 +62,7 @@ const calls: readonly Call[] = [
   { to: "PUT /api/items", body: { model: "Setting", items: [setting, { name: 3 }] } },
   { to: "PUT /api/items", body: { model: "Setting", item: { ...setting, colour: 1 } }, status: 400 },
   { to: "GET /api/items?model=Setting&limit=1" },
+  { to: "GET /api/size" },
   { to: "GET /api/items?model=Nothing", status: 404 },
   { to: `GET /api/items/history?model=Setting&key=${key}` },
   { to: `GET /api/items/where?model=Setting&key=${key}` },
