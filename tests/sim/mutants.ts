@@ -3,7 +3,7 @@
  * that the simulation must find is run until an invariant is violated: with the seed that found it last
  * (`mutant_seeds.json`), then in its own families, then in all. One that names a test file as its guard must make a test of
  * this file fail, by an assertion: not by a module that can't be loaded. One that survives fails the run, and so does one
- * whose text is no longer found: a mutant must not rot.
+ * whose text is no longer found: a mutant must not rot. A guard that fails at its second run only is told: it hangs on timing.
  *
  *     deno task sim:mutants [--unseen] [--only NAME[,NAME]] [--jobs N] [--seconds S] [--check] [--note] [--tested] [--minutes M]
  *
@@ -43,7 +43,7 @@ interface Violation {
 }
 
 /** What found a mutant: the simulation, or the tests of its guard that failed. */
-type Catch = Violation | { readonly failed: readonly string[] };
+type Catch = Violation | { readonly failed: readonly string[]; readonly again?: true };
 
 interface Verdict {
   readonly mutant: Mutant;
@@ -159,9 +159,12 @@ async function guardedBy(tree: string, mutant: GuardedMutant, tested: boolean): 
     );
     unfit.set(text, why);
   }
-  const failed = await failing(tree, mutant), flawed = await why ?? (typeof failed === "string" ? failed : undefined);
+  const first = await failing(tree, mutant), again = first.length === 0;
+  const failed = again ? await failing(tree, mutant) : first;
+  const flawed = await why ?? (typeof failed === "string" ? failed : undefined);
   if (flawed !== undefined) return { mutant, flawed };
-  return { mutant, ...(failed.length > 0 ? { caught: { failed: failed as readonly string[] } } : {}) };
+  if (failed.length === 0) return { mutant };
+  return { mutant, caught: { failed: failed as readonly string[], ...(again ? { again } : {}) } };
 }
 
 async function judge(
@@ -260,7 +263,10 @@ function rowOf({ mutant, caught }: Verdict): string {
     ? ["**nothing**", ""]
     : "family" in caught
     ? [`\`${caught.family}\` ${caught.seed}: ${caught.message.split(" ", 1)[0]}`, `${caught.runs} runs`]
-    : [`\`${(mutant as GuardedMutant).guard}\``, `${caught.failed.length} failed`];
+    : [
+      `\`${(mutant as GuardedMutant).guard}\``,
+      `${caught.failed.length} failed${caught.again ? " the second time" : ""}`,
+    ];
   return `| ${mutant.name} | ${mutant.breaks} | ${by} | ${after} |`;
 }
 
@@ -268,7 +274,8 @@ function lineOf({ mutant, caught, flawed }: Verdict): string {
   if (flawed !== undefined) return `FLAWED   ${mutant.name}: ${flawed}`;
   if (!caught) return `SURVIVED ${mutant.name}`;
   const by = "family" in caught ? `${caught.family} ${caught.seed}: ${caught.message}` : caught.failed[0]!;
-  return `caught   ${mutant.name}: ${by}`.slice(0, 160);
+  const twice = "again" in caught ? "2 tries  " : "caught   ";
+  return `${twice}${mutant.name}: ${by}`.slice(0, 160);
 }
 
 if (import.meta.main) Deno.exit(await main());
