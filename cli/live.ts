@@ -101,13 +101,17 @@ export class Live {
     const erase = this.#erase();
     this.#totals = parts;
     this.#shown = this.#fit();
-    this.screen.write(erase + this.#shown);
+    this.screen.write(erase + this.#bottom());
   }
 
   #write(text: string): void {
     const erase = this.#erase();
     this.#shown = this.#fit();
-    this.screen.write(`${erase}${text}\n${this.#shown}`);
+    this.screen.write(`${erase}${text}\n${this.#bottom()}`);
+  }
+
+  #bottom(): string {
+    return this.#shown === "" ? "" : `${this.#shown}\r`;
   }
 
   #refill(): void {
@@ -139,10 +143,11 @@ export class Live {
     return text === "" ? "" : indent + text;
   }
 
-  /** If the terminal has become narrower since, the line has wrapped: its rows are erased from the first. */
+  /**
+   * The cursor stays at the beginning of the bottom line: a terminal that becomes narrower may break the line or cut it,
+   * and the first of its rows is where the cursor is in either case.
+   */
   #erase(): string {
-    if (this.#shown === "") return "";
-    const rows = Math.max(1, Math.ceil(columnsOf(this.#shown) / Math.max(1, this.#columns())));
-    return `\r${rows > 1 ? `\x1b[${rows - 1}A` : ""}\x1b[J`;
+    return this.#shown === "" ? "" : "\r\x1b[J";
   }
 }

@@ -40,24 +40,27 @@ for (const width of widths) {
   });
 }
 
-Deno.test("live: a terminal that becomes narrower or wider has one bottom line, and each other line once", () => {
-  const width = fc.integer({ min: 12, max: 220 });
-  fc.assert(fc.property(width, fc.array(width, { minLength: 1, maxLength: 12 }), (first, resizes) => {
-    let now = 0, printed = 0;
-    const screen = new Terminal(first), live = new Live(screen, () => now);
-    for (const width of resizes) {
-      now += 1000;
-      live.bottom(parts(printed));
-      if (width % 3 > 0) live.print(`line ${++printed}`);
-      screen.width = width;
-      if (width % 2 > 0) live.print(`line ${++printed}`);
-      live.bottom(parts(printed));
-      const rows = screen.rows, last = rows.pop()!;
-      assert.deepEqual(rows, Array.from({ length: printed }, (_, i) => `line ${i + 1}`));
-      assert.ok(last.length < width, last);
-    }
-  }));
-});
+for (const reflows of [true, false]) {
+  const how = reflows ? "breaks its lines anew" : "cuts its rows";
+  Deno.test(`live: a terminal that becomes narrower or wider and ${how} has one bottom line, and each other line once`, () => {
+    const width = fc.integer({ min: 12, max: 220 });
+    fc.assert(fc.property(width, fc.array(width, { minLength: 1, maxLength: 12 }), (first, resizes) => {
+      let now = 0, printed = 0;
+      const screen = new Terminal(first, reflows), live = new Live(screen, () => now);
+      for (const width of resizes) {
+        now += 1000;
+        live.bottom(parts(printed));
+        if (width % 3 > 0) live.print(`line ${++printed}`);
+        screen.width = width;
+        if (width % 2 > 0) live.print(`line ${++printed}`);
+        live.bottom(parts(printed));
+        const rows = screen.rows, last = rows.pop()!;
+        assert.deepEqual(rows, Array.from({ length: printed }, (_, i) => `line ${i + 1}`));
+        assert.ok(last.length < width, last);
+      }
+    }));
+  });
+}
 
 Deno.test("live: the bottom line has whole parts, and says how many more there are", () => {
   assert.equal(joined(["a ↑ 12", "b ↑ 3"], 20), "a ↑ 12  |  b ↑ 3");

@@ -1,6 +1,7 @@
 /**
- * A terminal that shows what is written to it, with everything that has scrolled up, and reflows its lines when its
- * width changes, as VTE, tmux, iTerm2 and Windows Terminal do. It knows the sequences that `cli/live.ts` writes.
+ * A terminal that shows what is written to it, with everything that has scrolled up. When its width changes, it breaks its
+ * lines anew, as VTE, tmux, iTerm2 and Windows Terminal do, or cuts its rows, as xterm and Linux's console do. It knows the
+ * sequences that `cli/live.ts` writes.
  */
 
 // deno-lint-ignore no-control-regex
@@ -18,7 +19,7 @@ export class Terminal {
   #column = 0;
   #width: number;
 
-  constructor(width: number) {
+  constructor(width: number, private readonly reflows = true) {
     this.#width = width;
   }
 
@@ -26,12 +27,28 @@ export class Terminal {
     return this.#width;
   }
 
-  /** Another width: the terminal breaks its lines anew, and its cursor stays behind the same character. */
+  /** Another width: the terminal breaks its lines anew, and its cursor stays at or behind the same character; or it cuts. */
   set width(width: number) {
+    if (!this.reflows) {
+      this.#cut(width);
+      return;
+    }
     const cell = this.#cell, isBehind = cell > 0 && cell === this.#lines[this.#line]!.length;
     this.#width = width;
     this.#row = isBehind ? Math.ceil(cell / width) - 1 : Math.floor(cell / width);
     this.#column = cell - this.#row * width;
+  }
+
+  #cut(width: number): void {
+    const before = this.#lines.slice(0, this.#line).reduce((sum, _, at) => sum + this.#rowsOf(at), 0);
+    const rows = this.#lines.flatMap((line, at) =>
+      Array.from({ length: this.#rowsOf(at) }, (_, i) => line.slice(i * this.#width, (i + 1) * this.#width))
+    );
+    this.#lines.splice(0, this.#lines.length, ...rows.map((row) => row.slice(0, width)));
+    this.#line = before + this.#row;
+    this.#row = 0;
+    this.#column = Math.min(this.#column, width);
+    this.#width = width;
   }
 
   columns(): number {
