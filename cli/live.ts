@@ -10,7 +10,7 @@
  * @module
  */
 import { printable } from "../protocol/log.ts";
-import { columnsOf, joined, wrapped } from "./fit.ts";
+import { joined, wrapped } from "./fit.ts";
 
 /** Writes text to the terminal or pipe. */
 export interface Screen {
