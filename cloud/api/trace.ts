@@ -54,6 +54,24 @@ export interface History {
   readonly next?: string;
 }
 
+/** A change of a channel: what its log says of a key. */
+export interface ChannelChange extends Version {
+  readonly key: Key;
+  /** The model, where the entry says so. */
+  readonly model?: string;
+}
+
+/** A channel's last changes, the newest first. */
+export interface ChannelChanges {
+  readonly changes: readonly ChannelChange[];
+  /** Entries of the log that were read. */
+  readonly entries: number;
+  /** Read units of 4 KB that this took. */
+  readonly read: number;
+  /** The token for the next, older page. */
+  readonly next?: string;
+}
+
 /** How far an item's last change got. */
 export interface Where {
   /** The item as it is in the table; null if absent. */
@@ -120,6 +138,33 @@ export async function historyOf(
   return { channel, versions, entries, read: units(bytes), ...(next === undefined ? {} : { next }) };
 }
 
+/** What changed in a channel, a page of its log at a time: at least so many changes, unless the log ends before. */
+export async function changesOf(
+  { log }: Pick<TraceContext, "log">,
+  channel: Channel,
+  { most, after }: { readonly most: number; readonly after?: string },
+): Promise<ChannelChanges> {
+  const changes: ChannelChange[] = [];
+  let bytes = 0, entries = 0, next = after;
+  do {
+    const page = await log.back(channel, { limit: most - changes.length, after: next });
+    bytes += page.bytes;
+    entries += page.entries.length;
+    next = page.next;
+    for (const entry of page.entries) {
+      for (const found of entry.keys) {
+        const model = found.mark?.model;
+        changes.push({
+          key: found.key,
+          ...(model === undefined ? {} : { model }),
+          ...versionOf(entry, found, channel),
+        });
+      }
+    }
+  } while (next !== undefined && bytes < historyBytesMax && changes.length < most);
+  return { changes, entries, read: units(bytes), ...(next === undefined ? {} : { next }) };
+}
+
 /**
  * How far an item's last change got.
  *
@@ -175,16 +220,22 @@ function nameOf({ keys }: LogEntry, key: Key): LogKey | undefined {
 
 function versionIn(entry: LogEntry, key: Key, channel: Channel): Version[] {
   const found = nameOf(entry, key);
-  if (!found) return [];
-  // On its own channel a device's write is a mark; anything else there was written by somebody else.
-  const by = found.mark ? channel.slice("device:".length) : channel.startsWith("device:") ? "cloud" : undefined;
-  return [{
+  return found ? [versionOf(entry, found, channel)] : [];
+}
+
+function versionOf(entry: LogEntry, found: LogKey, channel: Channel): Version {
+  const removed = found.was !== undefined || found.removed === true;
+  // On its own channel a device's write is a mark; anything else there was written by somebody else. Who removes an item
+  // leaves no mark.
+  const isOthers = channel.startsWith("device:") && !removed;
+  const by = found.mark ? channel.slice("device:".length) : isOthers ? "cloud" : undefined;
+  return {
     seq: entry.seq,
     at: new Date(entry.timeMs).toISOString(),
     ...(by === undefined ? {} : { by }),
     ...(found.mark ? { stamp: found.mark.version[1] } : {}),
-    ...(found.was || found.removed ? { removed: true } : {}),
-  }];
+    ...(removed ? { removed: true } : {}),
+  };
 }
 
 async function readersOf({ fleet }: TraceContext, channel: Channel): Promise<DeviceStanding[]> {

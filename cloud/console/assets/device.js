@@ -3,10 +3,19 @@
 {
   const { $, on } = globalThis.twintable;
   let asking;
-  on("tt:row", () => {
+  const again = () =>
     asking ??= setTimeout(() => {
       asking = undefined;
       $("#device")?.dispatchEvent(new Event("tt:refresh"));
     }, 300);
+  on("tt:row", again);
+  // Under Changes: what is logged in the channel that is shown.
+  on("tt:stage", (event) => {
+    const { stage, channel } = JSON.parse(event.detail.data);
+    if (stage === "logged" && channel === $("[data-channel]")?.dataset.channel) again();
+  });
+  on("tt:change", (event) => {
+    const { seq, channel } = JSON.parse(event.detail.data);
+    if (seq !== undefined && channel === $("[data-channel]")?.dataset.channel) again();
   });
 }

@@ -15,6 +15,7 @@ import type { Routes } from "../mod.tsx";
 import { giveOrder } from "../order_tasks.ts";
 import { FormToken, State, states, Time } from "../parts.tsx";
 import { mountEnds } from "./device_erase.tsx";
+import { ChangesTab } from "./device_changes.tsx";
 import { AsideTab, KeptTab } from "./device_kept.tsx";
 import { OrdersTab, orderWord } from "./device_orders.tsx";
 import { Overview } from "./device_overview.tsx";
@@ -57,21 +58,26 @@ const notes: Readonly<Record<string, string>> = {
   later: "The order waits for the device: it runs when it connects.",
 };
 
-const tabNames = ["overview", "orders", "rejected", "conflicts", "aside"] as const;
+const tabNames = ["overview", "changes", "orders", "rejected", "conflicts", "aside"] as const;
 type TabName = typeof tabNames[number];
 
 async function devicePage(options: ConsoleOptions, c: PageContext, device: DeviceStanding): Promise<Page> {
   const { deviceId } = device, { mayWrite, isAdmin, formToken } = c.get("session");
   const tab = tabNames.find((name) => name === c.req.query("tab")) ?? "overview";
   const note = notes[c.req.query("asked") ?? ""], stored = await ordersOf(options, deviceId);
-  const href = deviceHref(deviceId, tab === "overview" ? "" : `?tab=${tab}`);
+  const href = tab === "changes"
+    ? deviceHref(deviceId, new URL(c.req.url).search)
+    : deviceHref(deviceId, tab === "overview" ? "" : `?tab=${tab}`);
   // What is on the device is asked from it once, and not at each of its reports.
-  const renews = tab === "overview" || tab === "orders"
+  const renews = tab === "changes"
+    ? { "hx-trigger": "tt:refresh, tt:again from:body" }
+    : tab === "overview" || tab === "orders"
     ? { "hx-trigger": "tt:refresh, tt:job from:body throttle:1s, tt:again from:body" }
     : { "hx-trigger": "tt:never" };
   return {
     title: deviceId,
-    on: `device:${deviceId}`,
+    // Of the changes those are told that the feed brings; its reports change nothing there.
+    on: tab === "changes" ? "change,stage" : `device:${deviceId}`,
     scripts: ["device.js", "kept.js", ...(tab === "overview" ? ["uplot.js", "charts.js"] : [])],
     body: (
       <>
@@ -106,6 +112,8 @@ async function tabOf(options: ConsoleOptions, c: PageContext, { device, tab, sto
   switch (tab) {
     case "overview":
       return await Overview({ options, device, orders: stored, now });
+    case "changes":
+      return await ChangesTab({ options, c, device, now });
     case "orders":
       return <OrdersTab orders={stored} now={now} />;
     case "aside":
@@ -175,6 +183,7 @@ function Tabs({ options, device, tab, stored }: Shown & { options: ConsoleOption
   const open = stored.filter(({ state }) => state === "waiting" || state === "running");
   const counts: Readonly<Record<TabName, number | undefined>> = {
     overview: undefined,
+    changes: undefined,
     orders: open.length || undefined,
     rejected: countOf(options, device, "rejected"),
     conflicts: countOf(options, device, "conflicts"),
@@ -182,6 +191,7 @@ function Tabs({ options, device, tab, stored }: Shown & { options: ConsoleOption
   };
   const words: Readonly<Record<TabName, string>> = {
     overview: "Overview",
+    changes: "Changes",
     orders: "Orders",
     rejected: "Rejected",
     conflicts: "Conflicts",

@@ -13,6 +13,7 @@ import type { ConsoleOptions } from "../context.ts";
 import { duration, grouped, unknown } from "../format.ts";
 import { fileOf } from "../kept.ts";
 import { Copy, Time } from "../parts.tsx";
+import { channelsOf } from "./device_changes.tsx";
 import { deviceHref } from "./fleet_columns.tsx";
 
 interface OverviewProps {
@@ -24,7 +25,7 @@ interface OverviewProps {
 
 export async function Overview({ options, device, orders, now }: OverviewProps) {
   const { deviceId, accountId, report } = device;
-  const [channels, told] = await Promise.all([channelsOf(options, device), options.registry.report(deviceId)]);
+  const [channels, told] = await Promise.all([placesOf(options, device), options.registry.report(deviceId)]);
   return (
     <>
       <div class="device-cards">
@@ -35,7 +36,7 @@ export async function Overview({ options, device, orders, now }: OverviewProps) 
           <Verification found={lastVerification(told, orders)} now={now} />
         </section>
       </div>
-      <Channels channels={channels} />
+      <Channels channels={channels} deviceId={deviceId} />
       <section class="card pad after kept" aria-label="What it keeps for people">
         {keptTables.map((kept) => (
           <Kept {...kept} number={report?.[kept.id]} deviceId={deviceId} file={fileOf(options, deviceId)} />
@@ -43,6 +44,8 @@ export async function Overview({ options, device, orders, now }: OverviewProps) 
       </section>
       <p class="after">
         <a href={`/data?${new URLSearchParams({ device: deviceId })}`}>Its items in the cloud</a>
+        {" · "}
+        <a href={deviceHref(deviceId, "?tab=changes")}>Its last changes</a>
         {" · "}
         <a href={`/live?${new URLSearchParams({ q: `device:${deviceId}` })}`}>Its changes, live</a>
       </p>
@@ -54,21 +57,22 @@ interface ChannelRow {
   readonly channel: Channel;
   readonly at: number | undefined;
   readonly head: number;
+  /** The log's: a restored table has another one. */
+  readonly epoch: string;
 }
 
 /** Where it is in each channel that it reads, and where the log ends. */
-async function channelsOf({ items, fleet }: ConsoleOptions, device: DeviceStanding): Promise<ChannelRow[]> {
-  const { deviceId, accountId, report } = device;
-  const at = fleet.told(deviceId)?.at ?? report?.at ?? {};
-  const names: Channel[] = [`device:${deviceId}`, `account:${accountId}`, "global"];
-  return await Promise.all(names.map(async (channel) => ({
-    channel,
-    at: at[channel],
-    head: (await items.log.state(channel)).head,
-  })));
+async function placesOf({ items, fleet }: ConsoleOptions, device: DeviceStanding): Promise<ChannelRow[]> {
+  const { deviceId, report } = device, at = fleet.told(deviceId)?.at ?? report?.at ?? {};
+  return await Promise.all(
+    channelsOf(device).map(async (channel) => {
+      const { head, epoch } = await items.log.state(channel);
+      return { channel, at: at[channel], head, epoch };
+    }),
+  );
 }
 
-function Channels({ channels }: { channels: readonly ChannelRow[] }) {
+function Channels({ channels, deviceId }: { channels: readonly ChannelRow[]; deviceId: string }) {
   return (
     <section class="card after" aria-labelledby="channels-title">
       <h2 id="channels-title" class="pad">Channels</h2>
@@ -80,15 +84,19 @@ function Channels({ channels }: { channels: readonly ChannelRow[] }) {
               <th scope="col" class="num">device at</th>
               <th scope="col" class="num">log at</th>
               <th scope="col" class="num">behind</th>
+              <th scope="col" class="num hide-s" title="The log begins a new one when the table is restored">epoch</th>
             </tr>
           </thead>
           <tbody>
-            {channels.map(({ channel, at, head }) => (
+            {channels.map(({ channel, at, head, epoch }) => (
               <tr>
-                <td class="mono">{channel}</td>
+                <td class="mono">
+                  <a href={deviceHref(deviceId, `?${new URLSearchParams({ tab: "changes", channel })}`)}>{channel}</a>
+                </td>
                 <td class="num">{grouped(at)}</td>
                 <td class="num">{grouped(head)}</td>
                 <td class="num">{at === undefined ? unknown : grouped(Math.max(0, head - at))}</td>
+                <td class="num mono hide-s">{epoch}</td>
               </tr>
             ))}
           </tbody>

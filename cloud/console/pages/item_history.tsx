@@ -155,7 +155,7 @@ function Line({ c, model, seen, version: { seq, at, by, removed }, item, older, 
 }
 
 /** The fields that a version changed, where the one before it is known; else what it says. */
-function What({ model, item, older }: { model: Model; item: PlainItem; older: PlainItem | undefined }) {
+export function What({ model, item, older }: { model: Model; item: PlainItem; older: PlainItem | undefined }) {
   const skipped = new Set([...model.identityFields, ...model.keyFields, model.createdField, model.updatedField]);
   const hidden = new Set(model.fields.filter(({ template, hidden }) => template || hidden).map(({ name }) => name));
   const names = [...new Set([...Object.keys(item), ...Object.keys(older ?? {})])].filter((name) =>
