@@ -20,12 +20,19 @@ export const bytesMax = 16 * 1024 * 1024, versionsMax = 20;
 /** What a version takes beside its item. */
 const versionBytes = 120;
 
-interface Passed {
+/** A version whose values went by. */
+export interface PassedVersion {
+  /** The device that wrote it, or `cloud`. */
+  readonly by: string;
+  /** When the worker heard of it. */
+  readonly atMs: number;
+  readonly item: PlainItem;
+}
+
+interface Passed extends PassedVersion {
   readonly channel?: string;
   readonly seq?: number;
-  readonly by: string;
   readonly stamp?: number;
-  readonly item: PlainItem;
   readonly bytes: number;
 }
 
@@ -39,11 +46,16 @@ export class ItemVersions {
   /** A row of the feed. */
   heard(row: FeedRow): void {
     if (row.type !== "change" || row.op !== "put" || !row.item) return;
-    const { by, stamp, channel, seq, item }: ChangeRow = row;
+    const { at: atMs, by, stamp, channel, seq, item }: ChangeRow = row;
     if (stamp === undefined && seq === undefined) return;
-    const passed = { by, stamp, channel, seq, item, bytes: 2 * JSON.stringify(item).length };
+    const passed = { atMs, by, stamp, channel, seq, item, bytes: 2 * JSON.stringify(item).length };
     const key = keyText(row.key), before = this.#items.get(key) ?? [];
     this.#items.set(key, [...before, passed].slice(-versionsMax));
+  }
+
+  /** All that went by of an item, the oldest first. */
+  all(key: Key): readonly PassedVersion[] {
+    return this.#items.get(keyText(key)) ?? [];
   }
 
   /** The values of an entry's version, where they went by. */

@@ -7,7 +7,7 @@ const lines = (await Deno.readTextFile(new URL("CHECKLIST.md", folder))).split("
 );
 
 Deno.test("console: each line of the checklist names a test that is there, or says that it is free", async () => {
-  assert.equal(lines.filter((line) => /^\d/.test(line)).length, 64);
+  assert.ok(lines.filter((line) => /^\d/.test(line)).length >= 64);
   for (const line of lines) {
     const [, where] = /: (free|\w+\.ts#.+)$/.exec(line) ?? [];
     assert.ok(where, line);

@@ -61,6 +61,48 @@ browserTest("history: what nobody saw has no values; what went by has, and is pu
   assert.equal(items[0].value, 52);
 });
 
+browserTest(
+  "history: a slider over the versions that went by: then and now; what is looked at stays; put back, without JavaScript too",
+  async (visits) => {
+    await using test = await TestCloud.start();
+    await test.cloud.registry.add("d-1", "acme");
+    const page = await visits.page(), plain = await visits.page({ javaScriptEnabled: false });
+    await page.goto(`${test.url}/live`);
+    await page.locator('#live[data-state="live"]').waitFor();
+    for (const value of [10, 20, 30]) {
+      await put(test, "load", value);
+      await page.getByText(`value ${value}`).waitFor();
+    }
+    await page.goto(address(test, "load"));
+    await page.locator('#live[data-state="live"]').waitFor();
+    const slider = page.getByRole("slider", { name: "As it was" });
+    await page.getByText("Version 2 of 3").waitFor();
+    const sides = (one: Page) => one.locator("#as-of tr", { hasText: "value" }).getByRole("cell").allInnerTexts();
+    assert.deepEqual(await sides(page), ["≠20", "30"]);
+    await slider.focus();
+    await page.keyboard.press("ArrowLeft");
+    await page.getByText("Version 1 of 3").waitFor();
+    assert.deepEqual(await sides(page), ["≠10", "30"]);
+    assert.ok(await page.evaluate("document.activeElement.id === 'version'"), "the focus stays on the slider");
+    await assertLooks(page, "an item as it was");
+    await put(test, "load", 40);
+    await page.locator(".history li", { hasText: "30 → 40" }).waitFor();
+    await page.getByText("Version 1 of 3").waitFor();
+    await page.keyboard.press("End");
+    await page.getByText("Version 3 of 4").waitFor();
+    assert.deepEqual(await sides(page), ["≠30", "40"]);
+
+    await plain.goto(`${address(test, "load")}&version=4`);
+    await plain.locator("#as-of").getByText("as it is now").waitFor();
+    await plain.goto(`${address(test, "load")}&version=1`);
+    assert.deepEqual(await sides(plain), ["≠10", "40"]);
+    await plain.locator("#as-of").getByRole("button", { name: "Put this back" }).click();
+    await plain.getByText("Put back.").waitFor();
+    const { items } = await (await fetch(`${test.url}/api/items?model=Setting&device=d-1`)).json();
+    assert.equal(items[0].value, 10);
+  },
+);
+
 browserTest("history: somebody was faster, so that nothing is put back", async (visits) => {
   await using test = await TestCloud.start();
   await test.cloud.registry.add("d-1", "acme");

@@ -25,6 +25,7 @@ export const navigation: readonly PageAddress[] = pageModules.flatMap(({ link })
 export const pages: readonly PageAddress[] = [
   ...navigation.filter(({ path }) => path !== "/twin"),
   { name: "Device", path: "/devices/press-1" },
+  { name: "A device's changes", path: "/devices/press-1?tab=changes" },
   { name: "A device's orders", path: "/devices/press-1?tab=orders" },
   { name: "A device's conflicts", path: "/devices/press-1?tab=conflicts" },
   { name: "Revoke", path: "/devices/press-1/revoke" },
@@ -33,6 +34,7 @@ export const pages: readonly PageAddress[] = [
   { name: "Item", path: `/data/Setting/item?key=${item}` },
   { name: "Edit", path: `/data/Setting/item?key=${item}&edit=1` },
   { name: "New item", path: "/data/Setting/new?device=press-1" },
+  { name: "Selected items", path: `/data/Setting/selected?item=${encodeURIComponent('["press-1","load"]')}` },
   { name: "Metrics of a day", path: "/metrics-view?range=24h" },
   { name: "Find", path: "/console/find?q=press" },
   { name: "Nothing there", path: "/devices/none" },

@@ -63,6 +63,9 @@
   // Back: the browser checks boxes again after this.
   addEventListener("pageshow", count);
 
+  // The version that is looked at stays, whatever happens meanwhile.
+  on("input", ({ target }) => target.closest?.(".travel")?.setAttribute("hx-morph-skip", ""));
+
   // A choice of null or absent takes the editor away; typing brings the value back.
   const follow = (select) => {
     const editor = $("[name^='v.']", select.closest(".with-state"));

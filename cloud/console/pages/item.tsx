@@ -22,6 +22,7 @@ import { editPage } from "./item_edit.tsx";
 import { itemOf, jsonIn, typedIn, typedOf } from "./item_form.tsx";
 import { farPart } from "./item_far.tsx";
 import { historyPart } from "./item_history.tsx";
+import { asOfPart } from "./item_travel.tsx";
 import { shownPage, titleOf } from "./item_shown.tsx";
 
 /** Adds the routes. */
@@ -30,6 +31,7 @@ export function mountItem({ page, action, options }: Routes): void {
   page("/data/:model/item", (c) => itemPage(options, c, modelOf(c)));
   page("/data/:model/far", (c) => farPart(options, c, modelOf(c)));
   page("/data/:model/history", (c) => historyPart(options, c, modelOf(c)));
+  page("/data/:model/as-of", (c) => asOfPart(options, c, modelOf(c)));
   page("/data/:model/new", (c) => newPage(options, c, modelOf(c)));
   action("/data/:model/save", (c, form) => save(options, c, modelOf(c), form));
   action("/data/:model/delete", (c, form) => remove(options, c, modelOf(c), form));

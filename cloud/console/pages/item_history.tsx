@@ -13,11 +13,13 @@ import type { ConsoleOptions, PageContext } from "../context.ts";
 import { count, grouped } from "../format.ts";
 import { Chip, Cloud } from "../icons.tsx";
 import type { PlainItem } from "../local_device.ts";
-import { FormToken, Problem, Time } from "../parts.tsx";
+import { Problem, Time } from "../parts.tsx";
 import { readItem, type Seen } from "../save.ts";
 import { Value } from "./data_value.tsx";
 import { itemHref } from "./data_query.ts";
 import { faultOf } from "./error.tsx";
+import { isSame, PutBack } from "./item_put_back.tsx";
+import { Travel } from "./item_travel.tsx";
 
 /** Entries that are read unasked, with the item's page: some read units. */
 const firstEntries = 25;
@@ -43,6 +45,7 @@ export async function History({ options, c, model, seen }: HistoryOptions) {
   return (
     <section class="card after" aria-labelledby="history-title" id="history">
       <h2 id="history-title" class="pad">History</h2>
+      <Travel {...{ options, c, model, seen }} />
       {back === undefined ? null : (
         <p class="pad">
           <a href={`${itemHref(model, seen.item)}#history`}>From the newest</a>
@@ -180,24 +183,4 @@ export function What({ model, item, older }: { model: Model; item: PlainItem; ol
       {names.length > toldMax ? <span class="muted">{`+${names.length - toldMax}`}</span> : null}
     </>
   );
-}
-
-function PutBack({ c, model, seen, item }: { c: PageContext; model: Model; seen: Seen; item: PlainItem }) {
-  const names = Object.keys({ ...seen.item, ...item }).filter((name) => name !== model.updatedField);
-  if (names.every((name) => isSame(item[name], seen.item[name]))) return <span class="chip ok">as it is now</span>;
-  const { mayWrite, formToken } = c.get("session");
-  if (!mayWrite) return null;
-  return (
-    <form method="post" action={`/data/${encodeURIComponent(model.name)}/undo`}>
-      <FormToken token={formToken} />
-      <input type="hidden" name="old" value={JSON.stringify(item)} />
-      <input type="hidden" name="seen" value={JSON.stringify(seen.item)} />
-      <input type="hidden" name="digest" value={seen.digest} />
-      <button class="btn small" type="submit">Put this back</button>
-    </form>
-  );
-}
-
-function isSame(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
 }
