@@ -116,7 +116,7 @@ export const verifyCommand = defineCommand({
       : await byOwnAgent(flags, options, chosen, driver);
     if (flags.json) print(JSON.stringify(report, null, 2));
     else for (const line of linesOf(report)) print(line);
-    return report.differences > report.mended ? 1 : 0;
+    return isEqual(report) ? 0 : 1;
   },
 });
 
@@ -213,7 +213,13 @@ function isMended({ differences, mended }: Found): boolean {
   return mended >= differences;
 }
 
-function linesOf(report: Found): string[] {
+/** Both sides are equal in the end. Of a key that could not be compared nobody knows. */
+export function isEqual(report: Found): boolean {
+  return isMended(report) && report.unsettled === 0;
+}
+
+/** What a verification found, for people. */
+export function linesOf(report: Found): string[] {
   const rows = Object.entries(report.models).map(([name, { rows, differences, mended }]) =>
     [name, rows, differences, mended].map(String)
   );
@@ -223,10 +229,11 @@ function linesOf(report: Found): string[] {
     row.map((text, i) => i === 0 ? text.padEnd(widths[i]!) : text.padStart(widths[i]!)).join("  ")
   );
   lines.push(...differenceLines(report));
-  if (report.unsettled > 0) lines.push(`${report.unsettled} keys were changing all the time and could not be compared`);
+  const { unsettled } = report;
+  if (unsettled > 0) lines.push(`${unsettled} keys were changing all the time, or wait, and could not be compared`);
   lines.push(
     report.differences === 0
-      ? painted("equal", "green")
+      ? unsettled > 0 ? painted("the others are equal", "yellow") : painted("equal", "green")
       : painted(`${report.differences} differ, ${report.mended} of them mended`, isMended(report) ? "yellow" : "red"),
   );
   return lines;
@@ -283,7 +290,7 @@ async function verifyFromCloud(
     const report = await askOne(api, deviceId, options, flags.timeout);
     reports[deviceId] = report;
     if (!flags.json) { for (const line of linesOf(report)) print(`${deviceId}: ${line}`); }
-    if (report.differences > report.mended) code = 1;
+    if (!isEqual(report)) code = 1;
   }
   if (flags.json) print(JSON.stringify(reports, null, 2));
   else if (wanted.length > 1) print(summaryOf(Object.values(reports) as (Found | null)[]));
@@ -293,12 +300,14 @@ async function verifyFromCloud(
 /** All devices in a line. */
 function summaryOf(reports: readonly (Found | null)[]): string {
   const compared = reports.flatMap((report) => report ?? []), away = reports.length - compared.length;
-  const equal = compared.filter(({ differences }) => differences === 0).length;
+  const equal = compared.filter(({ differences, unsettled }) => differences + unsettled === 0).length;
+  const unknown = compared.filter(({ differences, unsettled }) => differences === 0 && unsettled > 0).length;
   const rest = compared.filter((report) => report.differences > 0), mended = rest.filter(isMended).length;
   const parts = [
     `${equal} equal`,
     ...(mended > 0 ? [`${mended} mended`] : []),
     ...(rest.length > mended ? [`${rest.length - mended} differ`] : []),
+    ...(unknown > 0 ? [`${unknown} not compared in full`] : []),
     ...(away > 0 ? [`${away} not connected`] : []),
   ];
   return `${reports.length} devices: ${parts.join(", ")}`;

@@ -61,20 +61,26 @@ export class Candidates {
     );
   }
 
-  /** Candidates whose turn it is, up to `limit`. */
+  /** Candidates whose turn it is, up to `limit` of each model: those of one that waits may all have a change that does. */
   take(limit: number): Marked[] {
     const { store, records, clock } = this.#context, now = clock.monotonicMs();
     const taken: Marked[] = [];
     for (const model of store.schema.models.values()) {
-      if (!model.onDevice || taken.length >= limit) continue;
+      if (!model.onDevice) continue;
       const dueMs = this.#reviewed.get(model);
       if (dueMs !== undefined && dueMs > now) continue;
-      const room = limit - taken.length;
-      const found = records.candidates(model, dueMs === undefined ? room : Math.min(room, reviewKeys));
+      const found = records.candidates(model, dueMs === undefined ? limit : Math.min(limit, reviewKeys));
       if (dueMs !== undefined) this.#reviewed.set(model, now + reviewMs);
       taken.push(...found);
     }
     return taken;
+  }
+
+  /** Up to `limit` candidates of each model, whether it is their turn or not. */
+  all(limit: number): Marked[] {
+    const { store, records } = this.#context;
+    return [...store.schema.models.values()].filter(({ onDevice }) => onDevice)
+      .flatMap((model) => records.candidates(model, limit));
   }
 
   /** Some were answered: with the last one of a model, its review is over. */

@@ -125,9 +125,9 @@ export class Downlink {
     return this.channels.every((channel) => this.#caughtUp.has(channel));
   }
 
-  /** Caught up, and no item is being asked for by name: it would change a row yet. */
+  /** Caught up, and no item is still to be asked for by name: it would change a row yet. */
   get arrived(): boolean {
-    return this.caughtUp && !this.#questions.fetching;
+    return this.caughtUp && !this.#fetches.unfinished;
   }
 
   /** Each channel's cursor, for `status`. */

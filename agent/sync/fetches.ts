@@ -51,22 +51,36 @@ export class Fetches {
     return Math.min(...[this.#fetchAgainMs, this.#candidates.dueMs].filter((at) => at > now));
   }
 
+  /** A key without a change under way is still to be fetched: now, or when it is tried again. */
+  get unfinished(): boolean {
+    const { records, waits } = this.context, most = 4 * this.parts.portions.keys;
+    if (this.parts.questions.fetching) return true;
+    if (!records.unfetched) return false;
+    return [...records.rechecks(most, waits.numbers), ...this.#candidates.all(most)].some((one) => !this.#isHeld(one));
+  }
+
+  /** A change of the key is under way: the key is fetched once that is settled. */
+  #isHeld({ key, model }: Marked): boolean {
+    return this.context.inFlight.get(key) !== undefined || this.context.outbox.pending(model, key);
+  }
+
   /** Fetches keys that were marked and are settled now. Only one such request is open at a time. */
   fetch(): void {
-    const { records, outbox, clock } = this.context;
+    const { records, waits: { numbers }, clock } = this.context;
     const now = clock.monotonicMs(), waits = this.#fetchAgainMs !== Infinity && now < this.#fetchAgainMs;
     if (this.parts.questions.fetching || waits || !records.unfetched) return;
     this.#fetchAgainMs = Infinity;
     const serials = new Map<string, number>(), keys: Key[] = [], most = this.parts.portions.keys;
     const take = (marked: readonly Marked[]) => {
-      for (const { key, model, serial } of marked) {
+      for (const one of marked) {
         if (keys.length >= most) break;
-        if (this.context.inFlight.get(key) || outbox.pending(model, key)) continue;
+        if (this.#isHeld(one)) continue;
+        const { key, serial } = one;
         serials.set(keyText(key), serial);
         keys.push(key);
       }
     };
-    take(records.rechecks(4 * most));
+    take(records.rechecks(4 * most, numbers));
     if (keys.length < most) take(this.#candidates.take(4 * most));
     if (keys.length === 0) return;
     this.parts.questions.fetch(keys, serials);

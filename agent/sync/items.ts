@@ -184,14 +184,21 @@ export class ItemRecords {
     return this.store.db.sql("SELECT 1 FROM _sync_items WHERE recheck IS NOT NULL LIMIT 1").get() !== undefined;
   }
 
-  /** Keys that wait to be fetched, oldest first, without those that snapshots did not show. */
-  rechecks(limit: number): Marked[] {
-    return this.#marked(
-      this.store.db.sql(
-        `SELECT hash, sort, model, recheck FROM _sync_items WHERE recheck IS NOT NULL AND swept IS NULL
-         ORDER BY recheck LIMIT ?`,
-      ).all(limit),
-    );
+  /**
+   * Keys that wait to be fetched, oldest first, without those that snapshots did not show.
+   *
+   * @param held the numbers of models whose changes wait, with all their keys: at most `limit` of these come last
+   */
+  rechecks(limit: number, held: readonly number[] = []): Marked[] {
+    const list = (where: string) =>
+      this.#marked(
+        this.store.db.sql(
+          `SELECT hash, sort, model, recheck FROM _sync_items WHERE recheck IS NOT NULL AND swept IS NULL ${where}
+           ORDER BY recheck LIMIT ?`,
+        ).all(limit),
+      );
+    if (held.length === 0) return list("");
+    return [...list(`AND model NOT IN (${held.join(", ")})`), ...list(`AND model IN (${held.join(", ")})`)];
   }
 
   /** Keys of a model that snapshots did not show, oldest first. */

@@ -11,7 +11,7 @@ import { query, shell } from "../support/sql.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { openTestCloud } from "../support/test_cloud.ts";
 import { until } from "../support/until.ts";
-import { askOne, byAgent } from "../../cli/verify.ts";
+import { askOne, byAgent, isEqual, linesOf } from "../../cli/verify.ts";
 import { openDatabase } from "../../agent/sqlite/driver.ts";
 import { newReport } from "../../agent/verify/report.ts";
 import { VerifyProgress } from "../../cli/verify_progress.ts";
@@ -29,6 +29,15 @@ async function behind(path: string, sql: string): Promise<void> {
     ["BEGIN IMMEDIATE;", ...drops, sql, ";", ...triggers.map((t) => `${t.sql};`), "COMMIT;"].join("\n"),
   );
 }
+
+Deno.test("cli: verify calls nothing equal that it could not compare", () => {
+  const report = { ...newReport("done"), found: [] };
+  assert.deepEqual([isEqual(report), linesOf(report).at(-1)], [true, "equal"]);
+  const unsure = { ...report, unsettled: 2 };
+  assert.deepEqual([isEqual(unsure), linesOf(unsure).at(-1)], [false, "the others are equal"]);
+  const mended = { ...report, differences: 1, mended: 1 };
+  assert.ok(isEqual(mended) && !isEqual({ ...mended, unsettled: 1 }));
+});
 
 withShell(
   "cli: verify finds and mends rows altered behind the triggers, through the agent that runs on the file, or by its own",
