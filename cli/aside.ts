@@ -8,6 +8,7 @@ import type { Database, Driver } from "../agent/sqlite/driver.ts";
 import { asideRetryFact } from "../agent/store/tables.ts";
 import { UsageError } from "./args.ts";
 import { CommandError, defineCommand } from "./command.ts";
+import { linkLines } from "./console_link.ts";
 import { isLeased, readDevice } from "./device_file.ts";
 import { driverFlags, driverOf } from "./driver_flags.ts";
 
@@ -104,7 +105,10 @@ export const asideCommand = defineCommand({
     const list = readDevice(flags.db, (db) => listAside(db, flags.model), driver);
     if (action === "list") {
       if (flags.json) print(JSON.stringify(list, null, 2));
-      else for (const line of lines(list)) print(line);
+      else {
+        for (const line of lines(list)) print(line);
+        if (list.length > 0) (await linkLines(flags.db, driver, "aside")).forEach(print);
+      }
       return 0;
     }
     const one = list.find((item) => String(item.number) === number);

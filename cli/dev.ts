@@ -20,6 +20,7 @@ import { parseDynamoUrl } from "../cloud/dynamodb/url.ts";
 import { Travels } from "../cloud/console/travels.ts";
 import { portRange } from "./args.ts";
 import { defineCommand, describeFault } from "./command.ts";
+import { consoleFile } from "./console_link.ts";
 import { deviceTokens, makeStateFolder } from "./dev_state.ts";
 import { Lifetime } from "./lifetime.ts";
 import { Live, stdout } from "./live.ts";
@@ -183,6 +184,17 @@ function startTotals(dev: Dev, devices: readonly Device[]): void {
   });
 }
 
+/** For commands on the folder's databases, which print links to it (`console_link.ts`). */
+async function noteConsole({ dir, opened }: Dev, { httpPort }: Cloud): Promise<void> {
+  const file = consoleFile(dir);
+  await Deno.writeTextFile(file, `http://${host}:${httpPort}\n`);
+  opened.defer(() =>
+    Deno.remove(file).catch((error) => {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    })
+  );
+}
+
 function explain(dev: Dev, table: string, cloud: Cloud, devices: readonly Device[]): void {
   const url = `http://${host}:${cloud.httpPort}`;
   const first = devices[0]!;
@@ -254,6 +266,7 @@ export const devCommand = defineCommand({
     for (const device of devices) showArrivals(dev, device);
     const travels = watchTravels(dev, table, devices);
     await cloud.serveHttp({ host, port: httpPort.port, travels });
+    await noteConsole(dev, cloud);
     explain(dev, table, cloud, devices);
     startTotals(dev, devices);
     if (dev.isDemo) startDemo(dev, devices);

@@ -20,6 +20,7 @@ import { UsageError } from "./args.ts";
 import { auditDays, auditOf } from "./audit_note.ts";
 import { controlOf } from "./broker_control.ts";
 import { CommandError, defineCommand } from "./command.ts";
+import { consoleAt, devicePage } from "./console_link.ts";
 import { addBatch } from "./device_batch.ts";
 import { showDevice } from "./device_show.ts";
 import { caCommand, certificateFlags, issueFor } from "./device_certificate.ts";
@@ -136,6 +137,8 @@ export const deviceCommand = defineCommand({
       }
       if (action === "show") {
         (await showDevice(registry, device!, Date.now())).forEach(print);
+        const at = await consoleOf(flags);
+        if (at) print(`${"console".padEnd(12)}${devicePage(at, device!)}`);
         return 0;
       }
       if (isBatchOf(action, flags)) {
@@ -144,12 +147,22 @@ export const deviceCommand = defineCommand({
       }
       const parts = { schema, tables, registry, tell, flags, print, note: auditOf(tables.log, flags["audit-days"]) };
       await acts[action]!(device!, parts);
+      if (action === "add" || action === "rotate") {
+        const at = await consoleOf(flags);
+        // Beside the token, which a script takes from standard output.
+        if (at) console.error(`device: its page in the console: ${devicePage(at, device!)}`);
+      }
       return 0;
     } finally {
       await tables.close();
     }
   },
 });
+
+/** Of `dev` by its folder; of another cloud by the variable alone. */
+function consoleOf({ table, dir }: Pick<DeviceFlags, "dir"> & { table?: string }): Promise<string | undefined> {
+  return consoleAt(table === undefined ? { db: join(dir, "cloud.db") } : {});
+}
 
 /** Whether the devices are those of a file. */
 function isBatchOf(action: string, { from }: DeviceFlags): boolean {

@@ -10,6 +10,7 @@ import { openCloudApi } from "./cloud_api.ts";
 import { CommandError, defineCommand, describeFault } from "./command.ts";
 import { painted } from "./colour.ts";
 import { connectionFlags, connectionOf } from "./connection.ts";
+import { consoleAt } from "./console_link.ts";
 import { type CloudFlags, cloudFlags } from "./data/flags.ts";
 import { examineBroker, examineName } from "./doctor/broker.ts";
 import { clockAgainst, examineDevice } from "./doctor/device.ts";
@@ -69,6 +70,8 @@ export const doctorCommand = defineCommand({
       }
     }
     if (cloud !== undefined) findings.push(...await examineCloud(flags, present ?? schema));
+    const page = await consoleAt({ cloud, db });
+    if (page !== undefined) findings.push(ok("console", `${page}/`));
     if (table !== undefined) findings.push(...await examineTables(table, schema));
     if (flags.json) print(JSON.stringify(findings, null, 2));
     else for (const finding of findings) for (const line of linesOf(finding)) print(line);

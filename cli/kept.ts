@@ -9,6 +9,7 @@ import { dropKept, type Kept, keptOf, type KeptTable, listKept, restoreKept, row
 import { type Attributes, jsonEquals, SyncError } from "../schema.ts";
 import { UsageError } from "./args.ts";
 import { CommandError, defineCommand } from "./command.ts";
+import { linkLines } from "./console_link.ts";
 import { driverFlags, driverOf } from "./driver_flags.ts";
 import { type OpenFile, openFile, withSchema } from "./open_file.ts";
 
@@ -29,7 +30,7 @@ const shownMax = 60;
 /** The differences between the two commands. */
 interface Kind {
   readonly table: KeptTable;
-  readonly name: string;
+  readonly name: "rejected" | "conflicts";
   readonly summary: string;
   /** The action that puts a version back. */
   readonly back: string;
@@ -63,13 +64,17 @@ function keptCommand({ table, name, summary, back, about }: Kind) {
         throw new UsageError(action === "list" ? `${name} list takes no number` : `${name} ${action} needs a number`);
       }
       if (id !== undefined && several) throw new UsageError("either a number, or --all or --model");
-      return withFile(flags.db, await driverOf(flags), (file) => {
-        if (action === "list") {
-          const list = listKept(file.db, table, flags);
-          if (flags.json) print(JSON.stringify(list, null, 2));
-          else for (const line of lines(list)) print(line);
-          return 0;
+      const driver = await driverOf(flags);
+      if (action === "list") {
+        const list = withFile(flags.db, driver, ({ db }) => listKept(db, table, flags));
+        if (flags.json) print(JSON.stringify(list, null, 2));
+        else {
+          for (const line of lines(list)) print(line);
+          if (list.length > 0) (await linkLines(flags.db, driver, name)).forEach(print);
         }
+        return 0;
+      }
+      return withFile(flags.db, driver, (file) => {
         if (action === "show") {
           const kept = keptOf(file.db, table, id!), { row, unknown } = rowNow(file, kept);
           if (flags.json) print(JSON.stringify({ ...kept, row, ...(unknown && { rowUnknown: unknown }) }, null, 2));

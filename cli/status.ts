@@ -8,6 +8,7 @@ import { type Database, type Driver, openDatabase } from "../agent/sqlite/driver
 import type { Problem } from "../agent/upkeep/problems.ts";
 import { painted } from "./colour.ts";
 import { defineCommand } from "./command.ts";
+import { linkLines } from "./console_link.ts";
 import { isLeased, readDevice } from "./device_file.ts";
 import { durationOf } from "./duration.ts";
 import { driverFlags, driverOf } from "./driver_flags.ts";
@@ -175,7 +176,10 @@ export const statusCommand = defineCommand({
       return faults.length > 0 ? 1 : 0;
     }
     if (flags.json) print(JSON.stringify(status, null, 2));
-    else lines(status).forEach(print);
+    else {
+      lines(status).forEach(print);
+      (await linkLines(flags.db, driver)).forEach(print);
+    }
     return 0;
   },
 });

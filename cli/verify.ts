@@ -26,6 +26,7 @@ import { CommandError, defineCommand } from "./command.ts";
 import { painted } from "./colour.ts";
 import { type CloudApi, openCloudApi } from "./cloud_api.ts";
 import { connectionFlags, connectionOf } from "./connection.ts";
+import { consoleAt, devicePage, linkLines } from "./console_link.ts";
 import { isLeased, readDevice } from "./device_file.ts";
 import { type ChosenDriver, chosenDriver, driverFlags, ffiOptionsOf } from "./driver_flags.ts";
 import { Lifetime } from "./lifetime.ts";
@@ -115,7 +116,10 @@ export const verifyCommand = defineCommand({
       ? await byAgent(flags.db!, options, flags.timeout, driver)
       : await byOwnAgent(flags, options, chosen, driver);
     if (flags.json) print(JSON.stringify(report, null, 2));
-    else for (const line of linesOf(report)) print(line);
+    else {
+      linesOf(report).forEach(print);
+      if (!isEqual(report)) (await linkLines(flags.db!, driver)).forEach(print);
+    }
     return isEqual(report) ? 0 : 1;
   },
 });
@@ -290,7 +294,11 @@ async function verifyFromCloud(
     const report = await askOne(api, deviceId, options, flags.timeout);
     reports[deviceId] = report;
     if (!flags.json) { for (const line of linesOf(report)) print(`${deviceId}: ${line}`); }
-    if (!isEqual(report)) code = 1;
+    if (!isEqual(report)) {
+      code = 1;
+      const at = flags.json ? undefined : await consoleAt({ cloud: flags.cloud });
+      if (at) print(`${deviceId}: console ${devicePage(at, deviceId)}`);
+    }
   }
   if (flags.json) print(JSON.stringify(reports, null, 2));
   else if (wanted.length > 1) print(summaryOf(Object.values(reports) as (Found | null)[]));
