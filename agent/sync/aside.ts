@@ -90,6 +90,16 @@ export class Asides {
     return row && this.store.modelByNumber(Number(row.model));
   }
 
+  /** The item that waits under a key, and since when (cloud time); undefined also for a removal, or one that is unreadable. */
+  itemOf(key: Key): { readonly current: Omit<Current, "model">; readonly atMs: number } | undefined {
+    const row = this.#maybeAny
+      ? this.store.db.sql("SELECT item, source, stamp, time FROM _sync_aside WHERE hash = ? AND sort = ?").get(...key)
+      : undefined;
+    if (!row || row.item === null) return undefined;
+    const version: Version | undefined = row.source === null ? undefined : [row.source as string, Number(row.stamp)];
+    return { current: { item: parseJson(row.item as string) as Attributes, version }, atMs: Number(row.time) };
+  }
+
   /** Stores an item that its table refused, or (null) a removal that an application's trigger refused. */
   add(record: ItemRecord, current: Current | null, error: SyncError, timeMs: number): void {
     const [hash, sort] = record.key;

@@ -93,6 +93,20 @@ export function keepRestored({ records, counters, clock }: Context, record: Item
   );
 }
 
+/**
+ * An item that waits beside its table (`aside.ts`) has no row of its own, so nothing offers it: where the restored table
+ * lacks it, or has another, it goes to `_conflicts`.
+ */
+export function keepAside(context: Context, record: ItemRecord, current: Current | undefined): void {
+  const aside = context.asides.itemOf(record.key);
+  if (!aside || !context.restores.hasLostSince(aside.atMs)) return;
+  const { item, version } = aside.current;
+  if (current && jsonEquals(current.item, item)) return;
+  if (isExpired(record.model, item, context.clock.nowMs())) return;
+  keepRestored(context, { ...record, version }, item);
+  context.asides.drop(record.key);
+}
+
 /** Keys that are examined together. */
 const keysAtOnce = 500;
 

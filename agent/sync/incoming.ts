@@ -19,7 +19,7 @@ import type { Current, Entry, Key, Version } from "../../protocol.ts";
 import { place as placeItem } from "./answers.ts";
 import type { Context } from "./context.ts";
 import type { Flight } from "./flight.ts";
-import { heal, keepRestored } from "./heal.ts";
+import { heal, keepAside, keepRestored } from "./heal.ts";
 import type { LocalRow } from "../store/store.ts";
 import { comesDown, expiresByText, goesUp, isRowExpired, type ItemRecord, keyAttributesOf } from "./items.ts";
 
@@ -198,6 +198,7 @@ export class Incoming {
    */
   place(record: ItemRecord, entry: Entry): void {
     const { restores } = this.#context;
+    keepAside(this.#context, record, entry.current);
     if (restores.hasLost(record) && heal(this.#context, record, entry.current)) return;
     if (this.restoring && record.model.sync === "down") this.#keepRow(record, entry);
     const row = () => readable(() => this.#context.store.rows(record.model).byKey(record.key));

@@ -3,7 +3,8 @@
  * of the table, and the cloud says since when the table may lack what a device has. What the device learnt from the
  * former table after that time is **lost**: devices offer it again, and so the fleet heals the table (`heal.ts`).
  *
- * Stored in `_sync`: `tableEpoch`, the last epoch that the device knows; `era`, how many it has known; `restoredSince`.
+ * Stored in `_sync`: `tableEpoch`, the last epoch that the device knows; `era`, how many it has known; `restoredSince`;
+ * `restoreMet`, when it came to the last one.
  * Each record says in which era, and at which cloud time, the device learnt its base.
  *
  * @module
@@ -33,6 +34,8 @@ export class Restores {
   readonly #learnt: Learnt;
   #epoch: string | undefined;
   #sinceMs: number | undefined;
+  /** When the device met the present epoch (cloud time). */
+  #metMs: number | undefined;
 
   constructor(store: Store, learnt: Learnt) {
     this.#store = store;
@@ -48,6 +51,8 @@ export class Restores {
     this.#epoch = epoch === undefined ? cursor == null ? undefined : tableEpochOf(String(cursor)) : String(epoch);
     this.#learnt.era = Number(this.#store.getMeta("era") ?? 0);
     this.#sinceMs = since === undefined ? undefined : Number(since);
+    const met = this.#store.getMeta("restoreMet");
+    this.#metMs = met === undefined ? undefined : Number(met);
   }
 
   /** The last epoch that the device knows; undefined: none yet. */
@@ -85,6 +90,7 @@ export class Restores {
     this.#sinceMs = times.length > 0 ? Math.min(...times) : undefined;
     this.#store.setMeta("era", ++this.#learnt.era);
     this.#store.setMeta("restoredSince", this.#sinceMs);
+    this.#store.setMeta("restoreMet", this.#metMs = this.#learnt.atMs);
     return this.#sinceMs !== undefined;
   }
 
@@ -100,6 +106,12 @@ export class Restores {
   /** Whether the table may have an item that, by the record, was removed (B7). */
   hasForgotten(record: ItemRecord): boolean {
     return record.base === undefined && record.gone !== undefined && this.#isFromBefore(record);
+  }
+
+  /** Whether the table may lack what was set aside at this time (cloud time): no record says in which era that was. */
+  hasLostSince(atMs: number): boolean {
+    if (this.#sinceMs === undefined || this.#metMs === undefined) return false;
+    return atMs >= this.#sinceMs - marginMs && atMs <= this.#metMs;
   }
 
   #isFromBefore({ era = 0, atMs, version, gone }: ItemRecord): boolean {

@@ -153,6 +153,14 @@ export const restore: readonly Mutant[] = [
     `return !isLater || true;`,
   ),
   guarded(
+    "what was set aside is lost with the restore",
+    "B4: an item that waits beside its table has no row to offer, and is kept",
+    `${test}#was set aside`,
+    "agent/sync/incoming.ts",
+    `keepAside(this.#context, record, entry.current);`,
+    ``,
+  ),
+  guarded(
     "offered with a new stamp",
     "B5: with a new stamp the holder of the older version, who comes last, wins",
     test,

@@ -294,6 +294,55 @@ Deno.test("restore: what somebody wrote in another form than the schema's is off
   assert.deepEqual(rig.rows("SELECT why FROM _conflicts"), []);
 });
 
+Deno.test("restore: an offer that the cloud refuses, and an item that was set aside, hold up nothing and are kept", async () => {
+  const schema = compileSchema({
+    version: "1",
+    indexes: { primary: { hash: "pk", sort: "sk" } },
+    params: { isoDates: true },
+    models: {
+      Own: {
+        ...fields("own", "d#${deviceId}", "deviceId"),
+        mail: { type: "string", validate: "/^.+@.+$/" },
+        kind: { type: "string", enum: ["a", "b"] },
+        slot: { type: "string", unique: true },
+      },
+    },
+    process: { Own: { sync: "both" } },
+  });
+  await using rig = new SkewRig(schema, schema);
+  await rig.pass();
+  const copy = await rig.keep();
+  await rig.pass(hourMs);
+  // Whoever writes past the API may write what the schema forbids.
+  await rig.put("Own", { name: "good", mail: "a@b", slot: "1" });
+  await rig.put("Own", { name: "moved", v: 1, slot: "2" });
+  await rig.put("Own", { name: "unfit", mail: "nobody" });
+  await rig.put("Own", { name: "other", kind: "c" });
+  await rig.pass();
+  await rig.put("Own", { name: "moved", v: 2, slot: "1" });
+  await rig.pass();
+  assert.deepEqual(rig.rows("SELECT sort FROM _sync_aside ORDER BY sort"), [{ sort: "own#moved" }, {
+    sort: "own#other",
+  }]);
+  rig.device.disconnect();
+  await rig.restore(copy);
+  await rig.pass(hourMs);
+  const items = await rig.itemsOf("Own");
+  assert.deepEqual([Object.keys(items).sort(), items.moved!.v], [["good", "moved"], 1]);
+  assert.deepEqual(rig.rows("SELECT name, v FROM Own ORDER BY name"), [{ name: "good", v: null }, {
+    name: "moved",
+    v: 1,
+  }]);
+  assert.deepEqual(rig.rows("SELECT item ->> 'name' AS name, code FROM _rejected"), [{
+    name: "unfit",
+    code: "invalid",
+  }]);
+  const kept = rig.rows("SELECT item ->> 'name' AS name, item ->> 'v' AS v, why FROM _conflicts ORDER BY name");
+  assert.deepEqual(kept, [{ name: "moved", v: 2, why: "restored" }, { name: "other", v: null, why: "restored" }]);
+  for (const table of ["_sync_aside", "_outbox", "_inflight"]) assert.deepEqual(rig.rows(`SELECT * FROM ${table}`), []);
+  assert.ok(rig.device.twin.settled);
+});
+
 Deno.test("restore: an idle device that stays connected heals every channel when the worker says that it is there", async () => {
   await using rig = new SkewRig(schemaOf(), schemaOf(), 1, { syncIntervalMs: Infinity });
   const models = ["Own", "Shared", "Meter", "Report"], copy = await copyBeforeRow(rig, ...models);
