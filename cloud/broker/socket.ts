@@ -1,6 +1,6 @@
 /**
  * A client's connection, as aedes sees it: a steady stream (`mqtt/steady_stream.ts`, which also tells of the stall that
- * it prevents) with two bounds.
+ * it prevents) with three bounds.
  *
  * - aedes stops reading from a client while a write to it waits for `drain`. If the client does the same, both are
  *   stuck. Writes to a device therefore never wait: data that it does not read is buffered up to a bound, and then the
@@ -8,6 +8,9 @@
  *   devices down instead of losing their messages; a worker always continues to read.
  * - A packet's length is announced in its first bytes. One above the limit of its kind ends the connection before it is
  *   buffered.
+ * - aedes takes each `readable` for the end of a packet's handling, and reads on: packets of a device that is slowed down,
+ *   or that wait for a worker, would pile up in memory as fast as they come. So it hears of new data only when every
+ *   packet that it has read is handled; it then asks by itself.
  *
  * @module
  */
@@ -101,6 +104,16 @@ export class BrokerSocket extends SteadyStream {
   protected override inspect(chunk: Uint8Array): Error | undefined {
     const fault = this.#guard.accept(chunk);
     return fault === undefined ? undefined : new Error(fault);
+  }
+
+  override emit(event: string | symbol, ...args: unknown[]): boolean {
+    return event === "readable" && this.#isBusy ? true : super.emit(event, ...args);
+  }
+
+  /** Whether aedes still handles packets of this client. Before the CONNACK it counts differently, and has few. */
+  get #isBusy(): boolean {
+    const { client } = this as unknown as { client?: { connackSent: boolean; _parsingBatch: number } };
+    return client !== undefined && client.connackSent && client._parsingBatch > 0;
   }
 
   override write(...args: unknown[]): boolean {

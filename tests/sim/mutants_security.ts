@@ -67,6 +67,14 @@ export const security: readonly Mutant[] = [
     `if (waitMs < 1) done(null);`,
     `if (waitMs >= 0) done(null);`,
   ),
+  guarded(
+    "broker: reads on while its packets wait",
+    "what waits for a device's pace, or for a worker, fills no memory",
+    limits,
+    "cloud/broker/socket.ts",
+    `event === "readable" && this.#isBusy`,
+    `event === "readable" && !this.readable`,
+  ),
   // ---- ingest
   guarded(
     "foreign: the account is data",

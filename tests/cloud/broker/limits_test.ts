@@ -151,3 +151,40 @@ test("a device that floods is read at its pace: nothing is lost, and another doe
   await flood.close();
   await cloud.close();
 });
+
+/** What the kernel's buffers of a connection hold, and more; a device sends several times as much. */
+const heldBytesMax = 24 * 1024 * 1024, sentBytes = 96 * 1024 * 1024;
+
+/** Sends all of it, and waits until no more is taken. @returns the bytes that were taken */
+async function takenOf({ socket }: RawConnection): Promise<number> {
+  const packet = publishPacket("tt/d/dev-1/up", new Uint8Array(100_000));
+  for (let sent = 0; sent < sentBytes; sent += packet.length) socket.write(packet);
+  for (let left = -1; left !== socket.writableLength;) {
+    left = socket.writableLength;
+    await new Promise((resolve) => setTimeout(resolve, 300));
+  }
+  return socket.bytesWritten - socket.writableLength;
+}
+
+test("who sends far above its pace is not read, and fills no memory", {
+  bytes: { perSecond: 100_000, burst: 1_000_000 },
+}, async (broker) => {
+  const { connection } = await RawConnection.connect(broker.port, device("dev-1"));
+  const taken = await takenOf(connection);
+  await connection.close();
+  assert.ok(taken < heldBytesMax, `${taken} bytes were taken`);
+});
+
+test("what waits for a slow worker is not read, and fills no memory", {
+  bytes: { perSecond: 1e9, burst: 1e9 },
+}, async (broker) => {
+  const worker = await RawConnection.connect(broker.port, { clientId: "worker", ...internalUser });
+  worker.connection.send(subscribePacket(["tt/d/+/up"], 0));
+  await worker.connection.next(9);
+  worker.connection.socket.pause();
+  const { connection } = await RawConnection.connect(broker.port, device("dev-1"));
+  const taken = await takenOf(connection);
+  await connection.close();
+  await worker.connection.close();
+  assert.ok(taken < heldBytesMax, `${taken} bytes were taken`);
+});
