@@ -87,7 +87,9 @@ const log = new Log("broker");
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const topic = topics(options.prefix), aedes = await openAedes(options);
   const { connectionsMax = 20_000, perAddressMax, pendingMax = 1_000, identityOf, recheckMs = 60_000 } = options;
-  const devices = new Devices(), connections = new Connections({ connectionsMax, perAddressMax, pendingMax });
+  const { connectTimeoutMs: timeoutMs = connectTimeoutMs } = options;
+  const devices = new Devices();
+  const connections = new Connections({ connectionsMax, perAddressMax, pendingMax, timeoutMs });
   new AccessHooks(options, topic, devices, connections).applyTo(aedes);
   const disconnect = (deviceId: string) => {
     if (devices.cut(deviceId) > 0) log.info("cut {deviceId}: its credentials are no longer valid", { deviceId });
@@ -148,12 +150,10 @@ function accept(
     socket.destroy();
     return;
   }
-  socket.setNoDelay(true);
   // A connection without a complete CONNECT is not a client yet, and costs only a socket and some bytes.
-  const silent = setTimeout(() => socket.destroy(), options.connectTimeoutMs ?? connectTimeoutMs);
-  socket.once("close", () => clearTimeout(silent));
   firstPacket(socket, () => {
-    clearTimeout(silent);
+    connections.spoke(socket);
+    socket.setNoDelay(true);
     aedes.handle(Object.assign(new BrokerSocket(socket, { packetBytesMax, bufferBytesMax }), { internalOnly }));
   });
 }

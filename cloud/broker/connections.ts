@@ -3,7 +3,8 @@
  *
  * - A connection that is not logged in yet holds one of `pendingMax` places. When all are taken, the oldest is closed,
  *   not the newest: a client that opens silent connections loses them, while a device, which logs in at once, is
- *   admitted.
+ *   admitted. One that has not sent its CONNECT in time is closed, too. A flood makes thousands in a second, and what
+ *   each costs delays everybody: no timer, and no call of the kernel before there is a CONNECT.
  * - A device's connections are tracked from their login until their sockets are closed, however many there are and in
  *   whatever order they come and go: a revocation cuts all of them.
  *
@@ -20,6 +21,8 @@ export interface ConnectionLimits {
   /** From one address (of IPv6: one /64); if undefined, loopback is exempt. */
   readonly perAddressMax?: number;
   readonly pendingMax: number;
+  /** For the CONNECT to arrive, ms. */
+  readonly timeoutMs: number;
 }
 
 /** Without the option: room for a fleet behind one address translation, and not for all connections. */
@@ -31,14 +34,19 @@ export type Turned = "full" | "address";
 /** Sockets and their places. */
 export class Connections {
   readonly #sockets = new Set<net.Socket>();
-  /** In the order in which they came. */
-  readonly #pending = new Set<net.Socket>();
+  /** In the order in which they came, and until when their CONNECT has to be there. */
+  readonly #pending = new Map<net.Socket, number>();
   readonly #bySource = new OpenBySource();
+  readonly #timer: ReturnType<typeof setInterval>;
 
-  constructor(private readonly limits: ConnectionLimits) {}
+  /** Looks for silent connections until {@link Connections.destroy}. */
+  constructor(private readonly limits: ConnectionLimits) {
+    this.#timer = setInterval(() => this.#endSilent(), Math.min(1_000, limits.timeoutMs / 4));
+  }
 
   /** Ends every connection; resolves when all are closed. */
   async destroy(): Promise<void> {
+    clearInterval(this.#timer);
     await Promise.all([...this.#sockets].map((socket) =>
       new Promise<void>((resolve) => {
         socket.once("close", () => resolve());
@@ -49,16 +57,16 @@ export class Connections {
 
   /** Admits a connection, or returns why it is refused. */
   open(socket: net.Socket): Turned | undefined {
-    const { connectionsMax, perAddressMax, pendingMax } = this.limits;
+    const { connectionsMax, perAddressMax, pendingMax, timeoutMs } = this.limits;
     if (this.#sockets.size >= connectionsMax) return "full";
     const address = socket.remoteAddress ?? "";
     const max = perAddressMax ?? (isLoopback(address) ? Infinity : perAddressDefault);
     if (!this.#bySource.enter(address, max)) return "address";
     this.#sockets.add(socket);
-    this.#pending.add(socket);
+    this.#pending.set(socket, performance.now() + timeoutMs);
     socket.once("close", () => this.#closed(socket, address));
     if (this.#pending.size > pendingMax) {
-      const oldest = this.#pending.values().next().value!;
+      const oldest = this.#pending.keys().next().value!;
       this.#pending.delete(oldest);
       oldest.destroy();
     }
@@ -69,6 +77,16 @@ export class Connections {
     if (!this.#sockets.delete(socket)) return;
     this.#pending.delete(socket);
     this.#bySource.leave(address);
+  }
+
+  #endSilent(): void {
+    const now = performance.now();
+    for (const [socket, untilMs] of this.#pending) if (untilMs <= now) socket.destroy();
+  }
+
+  /** The connection's CONNECT is there: how long it takes to be let in is not its fault. */
+  spoke(socket: net.Socket): void {
+    if (this.#pending.has(socket)) this.#pending.set(socket, Infinity);
   }
 
   /** The connection has logged in: it stays. */

@@ -91,6 +91,18 @@ test("who says nothing, or half a CONNECT, is closed in time", { connectTimeoutM
   await Promise.all([silent.closed, half.closed]);
 });
 
+test("who has sent its CONNECT in time is let in, however long its credentials are looked up", {
+  connectTimeoutMs: 200,
+  authenticate: async (deviceId) => {
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    return { deviceId, accountId: "acme" };
+  },
+}, async (broker) => {
+  const { code, connection } = await RawConnection.connect(broker.port, device("dev-1"));
+  assert.equal(code, 0);
+  await connection.close();
+});
+
 test(
   "connections of one address are bounded, and a place that gets free is used",
   { perAddressMax: 3 },
