@@ -37,22 +37,20 @@ export class Connections {
   /** In the order in which they came, and until when their CONNECT has to be there. */
   readonly #pending = new Map<net.Socket, number>();
   readonly #bySource = new OpenBySource();
-  readonly #timer: ReturnType<typeof setInterval>;
+  /** Runs while some are pending. */
+  #timer: ReturnType<typeof setInterval> | undefined;
 
-  /** Looks for silent connections until {@link Connections.destroy}. */
-  constructor(private readonly limits: ConnectionLimits) {
-    this.#timer = setInterval(() => this.#endSilent(), Math.min(1_000, limits.timeoutMs / 4));
-  }
+  constructor(private readonly limits: ConnectionLimits) {}
 
   /** Ends every connection; resolves when all are closed. */
   async destroy(): Promise<void> {
-    clearInterval(this.#timer);
     await Promise.all([...this.#sockets].map((socket) =>
       new Promise<void>((resolve) => {
         socket.once("close", () => resolve());
         socket.destroy();
       })
     ));
+    clearInterval(this.#timer);
   }
 
   /** Admits a connection, or returns why it is refused. */
@@ -64,6 +62,7 @@ export class Connections {
     if (!this.#bySource.enter(address, max)) return "address";
     this.#sockets.add(socket);
     this.#pending.set(socket, performance.now() + timeoutMs);
+    this.#timer ??= setInterval(() => this.#endSilent(), Math.min(1_000, timeoutMs / 4));
     socket.once("close", () => this.#closed(socket, address));
     if (this.#pending.size > pendingMax) {
       const oldest = this.#pending.keys().next().value!;
@@ -82,6 +81,9 @@ export class Connections {
   #endSilent(): void {
     const now = performance.now();
     for (const [socket, untilMs] of this.#pending) if (untilMs <= now) socket.destroy();
+    if (this.#pending.size > 0) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
   }
 
   /** The connection's CONNECT is there: how long it takes to be let in is not its fault. */

@@ -85,7 +85,7 @@ class FakeSocket extends EventEmitter {
 /** Every bound by address that there is: how many of so many addresses get through. */
 const bounds: Record<string, (addresses: readonly string[], max: number) => number> = {
   "connections of the broker": (addresses, perAddressMax) => {
-    const all = new BrokerConnections({ connectionsMax: 1_000, pendingMax: 1_000, perAddressMax });
+    const all = new BrokerConnections({ connectionsMax: 1_000, pendingMax: 1_000, perAddressMax, timeoutMs: 10_000 });
     return addresses.filter((one) => all.open(new FakeSocket(one).socket) === undefined).length;
   },
   "connections of HTTP": (addresses, perAddress) => {
