@@ -21,6 +21,7 @@ import { FeedWatcher } from "./feed/watcher.ts";
 import { type FieldMetrics, measured } from "./operations/field_metrics.ts";
 import { Sampler, type SampleSource } from "./operations/samples.ts";
 import { fleetValues } from "./operations/worker_values.ts";
+import { Attention } from "./sync/attention.ts";
 import { Fleet } from "./sync/fleet.ts";
 import { bothObservers, noObserver, type Observer } from "./sync/observer.ts";
 import { traceObserver } from "./sync/tracing.ts";
@@ -64,7 +65,7 @@ export class Monitor {
   readonly #batches = new Set<BatchListener>();
 
   constructor({ schema, registry, log, bus, source, now, random }: MonitorOptions) {
-    this.fleet = new Fleet({ registry, now });
+    this.fleet = new Fleet({ registry, now, attention: new Attention(log, now) });
     this.feed = new Feed({ now, random, bus });
     this.metrics = new CloudMetrics({ schema: schema.version });
     this.#watcher = new FeedWatcher(schema, this.feed, now);

@@ -15,6 +15,7 @@ import { FailedSignIns } from "../operations/failed_sign_ins.ts";
 import { clearRetained } from "../operations/retained.ts";
 import { Claims, type ClaimsContext } from "../identity/claims.ts";
 import type { Publisher } from "../publishers/port.ts";
+import { Attention } from "../sync/attention.ts";
 import { ChannelLog } from "../sync/channel_log.ts";
 import { Fleet } from "../sync/fleet.ts";
 import type { Registry } from "../sync/registry.ts";
@@ -167,7 +168,7 @@ export function createApp(options: HandlerOptions): Hono {
   const { schema, tables, registry, service, hosts, feed, now, random, auditDays: days } = options;
   const audit = new Audit(tables.log, { now, days }), noted = new Noted(audit), failed = new FailedSignIns(audit, now);
   const access = new Access({ ...options, failed }, noted);
-  const fleet = options.fleet ?? new Fleet({ registry, now });
+  const fleet = options.fleet ?? new Fleet({ registry, now, attention: new Attention(tables.log, now) });
   const intake = service && new Intake({ ...options, service });
   const metrics = options.metrics ?? new CloudMetrics({ schema: schema.version });
   metrics.add({ counters: () => ({ ...service?.metrics(), ...options.counters?.(), ...intake?.counters }) });

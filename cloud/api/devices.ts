@@ -3,7 +3,7 @@
  *
  * `q` is words, all of which must hold: `state:trouble,lagging`, `account:acme`, `agent:0.1.0`, `schema:1.2.0`,
  * `outbox:>100`, `lag:>60` (seconds), `rejected:>0`, `conflicts:>0`, `aside:>0`, `seen:>900` (seconds ago),
- * `problem:disk` (part of its text), and a word without a colon: the beginning of the device's id.
+ * `overdue:yes` (away for longer than usual), `problem:disk` (part of its text), and a word without a colon: the beginning of the device's id.
  *
  * @module
  */
@@ -48,8 +48,9 @@ const fields: Readonly<Record<string, (device: DeviceStanding, nowMs: number) =>
   aside: ({ report }) => report?.aside,
   seen: ({ seenMs }, nowMs) => seenMs === undefined ? undefined : (nowMs - seenMs) / 1000,
   problem: ({ report }) => report?.problem,
-  // By state, the worst highest; within a state, by lag.
-  worst: ({ state, lagMs = 0 }) => badness[state] * 1e15 + lagMs,
+  overdue: ({ overdue }) => overdue ? "yes" : "no",
+  // By state, the worst highest; within a state, who is away for longer than usual, then by lag.
+  worst: ({ state, overdue, lagMs = 0 }) => (badness[state] + (overdue ? .5 : 0)) * 1e15 + lagMs,
 };
 
 /** Answers a question. @throws ApiError 400 for an unknown word or field */

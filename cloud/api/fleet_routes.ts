@@ -35,6 +35,7 @@ export function fleetRoutes(app: Hono, { registry, fleet, items }: FleetRoutes):
   app.get("/api/devices/:device", async (c) => {
     const info = await registry.info(c.req.param("device"));
     if (!info) throw new ApiError(404, "not-found", `there is no device "${c.req.param("device")}"`);
-    return c.json({ ...info, ...stateOf(info, items.now()) });
+    await fleet.attention?.refresh();
+    return c.json({ ...info, ...stateOf(info, items.now(), fleet.attention) });
   });
 }

@@ -71,6 +71,8 @@ const device = {
   "state!": { enum: ["online", "lagging", "trouble", "silent"] },
   why: text,
   lagMs: number,
+  usualMs: number,
+  overdue: flag,
 };
 
 const operations: Readonly<Record<string, Readonly<Record<string, Operation>>>> = {

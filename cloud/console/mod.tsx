@@ -118,6 +118,7 @@ const named: readonly string[] = [
   "device",
   "id",
   "account",
+  "usual",
   "model",
   "key",
   "all",

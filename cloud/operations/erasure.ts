@@ -19,7 +19,7 @@ import { pause } from "../../protocol/within.ts";
 import { fieldOf, idIn, idOfItem, keyOf, modelOf, renderTemplate, SyncError, type Template } from "../../schema.ts";
 import type { Identity, Model, Schema } from "../../schema/model.ts";
 import type { Attributes, Item } from "../../schema/values.ts";
-import { bucketKey } from "../sync/buckets.ts";
+import { bucketKey, lookedKey } from "../sync/buckets.ts";
 import { ordersHash } from "../sync/orders.ts";
 import type { Registry } from "../sync/registry.ts";
 import { pointsHash } from "../sync/report_points.ts";
@@ -205,7 +205,11 @@ export class Erasure {
     await this.#eraseHash(pointsHash(deviceId));
     const count = await this.#eraseHash(`log#device:${deviceId}`);
     // The floor last: without it, an appender would start at 1, below existing cursors.
-    await deleteAll(log, [[`floor#device:${deviceId}`, "floor"], ["verified", deviceId]], this.#pause);
+    await deleteAll(
+      log,
+      [[`floor#device:${deviceId}`, "floor"], ["verified", deviceId], lookedKey(deviceId)],
+      this.#pause,
+    );
     // Whoever has a connection to the broker clears what that retains.
     const [noted] = await log.write([{ op: "put", item: retainedMark(deviceId, this.options.now()) }]);
     if (noted?.outcome !== "written") throw throttled();

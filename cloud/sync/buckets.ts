@@ -118,3 +118,11 @@ class Rows {
     }
   }
 }
+
+/** What was looked at of devices (`attention.ts`): few have such a row, so they are together. */
+export const lookedHash = "looked";
+
+/** Its key: the row goes with the device. */
+export function lookedKey(deviceId: string): Key {
+  return [lookedHash, deviceId];
+}

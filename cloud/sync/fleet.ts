@@ -9,6 +9,7 @@
  */
 import { durationText } from "../../protocol/duration_text.ts";
 import type { DeviceReport, Presence } from "../../protocol.ts";
+import { type Attention, type Looked, usualDefaultMs } from "./attention.ts";
 import { Lru } from "./lru.ts";
 import type { DeviceInfo, Registry } from "./registry.ts";
 
@@ -23,6 +24,10 @@ export interface DeviceStanding extends DeviceInfo {
   readonly why?: string;
   /** The age of the device's oldest pending change, ms. */
   readonly lagMs?: number;
+  /** Of a silent one: for how long it is usually away, ms. */
+  readonly usualMs?: number;
+  /** It has been away for longer than that. */
+  readonly overdue?: true;
 }
 
 /** A device's position in its channels, and when it reported it. */
@@ -39,19 +44,27 @@ const reportedMaxMs = 700_000;
 const freshMs = 300_000, unheardFreshMs = 15_000;
 const pageSize = 1_000;
 
-/** The state of a device, from what is known of it. */
-export function stateOf(
-  info: DeviceInfo,
-  nowMs: number,
-): { readonly state: DeviceState; readonly why?: string; readonly lagMs?: number } {
+type Judged = Pick<DeviceStanding, "state" | "why" | "lagMs" | "usualMs" | "overdue">;
+
+/** The state of a device, from what is known of it, and from what people said of it. */
+export function stateOf(info: DeviceInfo, nowMs: number, attention?: Attention): Judged {
   const { report } = info;
-  if (info.connected !== true) return { state: "silent", ...(report?.problem ? { why: report.problem } : {}) };
+  if (info.connected !== true) {
+    const usualMs = attention?.usualMs(info.accountId) ?? usualDefaultMs;
+    const isOverdue = nowMs - (info.seenMs ?? info.createdMs) > usualMs;
+    return {
+      state: "silent",
+      usualMs,
+      ...(isOverdue ? { overdue: true } : {}),
+      ...(report?.problem ? { why: report.problem } : {}),
+    };
+  }
   if (!report || (info.reportedMs ?? 0) < nowMs - reportedMaxMs) return { state: "online" };
   const lagMs = report.oldest === undefined
     ? undefined
     : Math.max(0, Math.round(nowMs - report.oldest + (report.skew ?? 0)));
   const lag = lagMs === undefined ? {} : { lagMs };
-  const trouble = troubleOf(report);
+  const trouble = troubleOf(report, attention?.looked(info.deviceId));
   if (trouble !== undefined) return { state: "trouble", why: trouble, ...lag };
   if (lagMs !== undefined && lagMs > lagMaxMs) {
     return { state: "lagging", why: `its oldest change has waited for ${durationText(lagMs / 1000)}`, ...lag };
@@ -59,10 +72,17 @@ export function stateOf(
   return { state: "online", ...lag };
 }
 
-function troubleOf({ problem, rejected = 0, aside = 0 }: DeviceReport): string | undefined {
+/** What is kept for people is trouble until somebody has looked at it; a problem is one while it lasts. */
+function troubleOf({ problem, rejected = 0, aside = 0 }: DeviceReport, looked?: Looked): string | undefined {
   if (problem !== undefined) return problem;
-  if (rejected > 0) return `${rejected} of its changes ${rejected === 1 ? "was" : "were"} rejected`;
-  return aside > 0 ? `${aside} ${aside === 1 ? "item is" : "items are"} set aside` : undefined;
+  const newRejected = rejected - (looked?.rejected ?? 0), newAside = aside - (looked?.aside ?? 0);
+  const since = (count: number, all: number) => count < all ? " since it was looked at" : "";
+  if (newRejected > 0) {
+    const were = newRejected === 1 ? "was" : "were";
+    return `${newRejected} of its changes ${were} rejected${since(newRejected, rejected)}`;
+  }
+  if (newAside <= 0) return undefined;
+  return `${newAside} ${newAside === 1 ? "item is" : "items are"} set aside${since(newAside, aside)}`;
 }
 
 /** See the module. */
@@ -80,9 +100,15 @@ export class Fleet {
   /** Since when there may be devices that the copy lacks. */
   #lacksMs: number | undefined;
 
+  /** What people said of the devices; absent: nobody can. */
+  readonly attention: Attention | undefined;
+
   /** The devices of a registry. */
-  constructor({ registry, now }: { registry: Registry; now: () => number }) {
+  constructor(
+    { registry, now, attention }: { registry: Registry; now: () => number; attention?: Attention },
+  ) {
     this.#registry = registry;
+    this.attention = attention;
     this.#now = now;
   }
 
@@ -94,6 +120,7 @@ export class Fleet {
     // An answer to a question contains nothing else.
     if (presence.at && !presence.report) return;
     if (this.#loadedMs === -Infinity && !this.#loading) return;
+    if (presence.report) this.attention?.heard(deviceId, presence.report);
     const heard = { ...presence, atMs: this.#now() };
     if (this.#loading) this.#heard.set(deviceId, heard);
     const known = this.#devices.get(deviceId);
@@ -119,7 +146,8 @@ export class Fleet {
   async one(deviceId: string): Promise<DeviceStanding | undefined> {
     const isFresh = this.#hears && this.#now() - this.#loadedMs <= freshMs;
     const info = (isFresh ? this.#devices.get(deviceId) : undefined) ?? await this.#registry.info(deviceId);
-    return info && { ...info, ...stateOf(info, this.#now()) };
+    await this.attention?.refresh();
+    return info && { ...info, ...stateOf(info, this.#now(), this.attention) };
   }
 
   /**
@@ -131,7 +159,7 @@ export class Fleet {
   peek(ageMaxMs: number = freshMs): DeviceStanding[] | undefined {
     const nowMs = this.#now();
     if (!this.#hears || nowMs - this.#loadedMs > ageMaxMs) return undefined;
-    return [...this.#devices.values()].map((info) => ({ ...info, ...stateOf(info, nowMs) }));
+    return [...this.#devices.values()].map((info) => ({ ...info, ...stateOf(info, nowMs, this.attention) }));
   }
 
   /**
@@ -151,8 +179,9 @@ export class Fleet {
     // A stranger that connects again and again must not make a read of the whole registry each time.
     const lacks = this.#lacksMs !== undefined && (this.#lacksMs === -Infinity || ageMs > unheardFreshMs);
     if (lacks || ageMs > (this.#hears ? freshMs : unheardFreshMs)) await (this.#loading ??= this.#load());
+    await this.attention?.refresh();
     const nowMs = this.#now();
-    const devices = [...this.#devices.values()].map((info) => ({ ...info, ...stateOf(info, nowMs) }));
+    const devices = [...this.#devices.values()].map((info) => ({ ...info, ...stateOf(info, nowMs, this.attention) }));
     return { devices, asOfMs: this.#hears ? nowMs : this.#loadedMs };
   }
 

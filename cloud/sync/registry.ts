@@ -16,7 +16,7 @@ import type { Attributes, Item } from "../../schema/values.ts";
 import { absent, all, equals, lacks } from "../table/condition.ts";
 import type { Table } from "../table/port.ts";
 import { type BrokerCredential, brokerCredentials } from "./broker_credential.ts";
-import { bucketKey, formerKey, listRows, readRows } from "./buckets.ts";
+import { bucketKey, formerKey, listRows, lookedKey, readRows } from "./buckets.ts";
 import { voidCode } from "./claimed_rows.ts";
 import {
   type Credential,
@@ -410,7 +410,7 @@ export class Registry {
     const condition = await voidCode(this.#table, deviceId);
     if (!condition) throw throttled();
     const formerKeys = ["devices", "seen"].map((kind) => formerKey(kind, deviceId));
-    const others: Key[] = [...formerKeys, bucketKey("seen", deviceId), ["verified", deviceId]];
+    const others: Key[] = [...formerKeys, bucketKey("seen", deviceId), ["verified", deviceId], lookedKey(deviceId)];
     const results = await this.#table.write([
       // A claim may be between two steps (`claimed_rows.ts`).
       { op: "delete", key: bucketKey("devices", deviceId), condition },

@@ -137,13 +137,17 @@ export async function assertAccessible(page: Page, what: string): Promise<void> 
   assert.deepEqual(found, [], what);
 }
 
-/** A page without sideways scrolling, whose links of the navigation can all be read. */
+/** A page without sideways scrolling, whose links of the navigation and open menus can all be read. */
 export async function assertFits(page: Page, what: string): Promise<void> {
   const cut = await page.evaluate(`[...document.querySelectorAll("header nav a")].filter((link) => {
     const { left, right } = link.getBoundingClientRect(), around = link.parentElement.getBoundingClientRect();
     return left < Math.max(0, around.left) || right > Math.min(innerWidth, around.right) + .5;
   }).map((link) => link.textContent)`);
   assert.deepEqual(cut, [], `${what}: links that are cut`);
+  // What is left of the page can't be scrolled to.
+  const lost = await page.evaluate(`[...document.querySelectorAll("details.menu[open] > div")]
+    .filter((menu) => menu.getBoundingClientRect().left < 0).map((menu) => menu.textContent)`);
+  assert.deepEqual(lost, [], `${what}: menus that begin left of the page`);
   const [wide, room] = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]") as [number, number];
   if (wide <= room) return;
   const wides = await page.evaluate(`[...document.querySelectorAll("*")]

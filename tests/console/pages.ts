@@ -30,6 +30,7 @@ export const pages: readonly PageAddress[] = [
   { name: "A device's conflicts", path: "/devices/press-1?tab=conflicts" },
   { name: "Revoke", path: "/devices/press-1/revoke" },
   { name: "Add device", path: "/fleet/add" },
+  { name: "Usual silence", path: "/fleet/silence" },
   { name: "Data of a device", path: "/data/Setting?device=press-1" },
   { name: "Item", path: `/data/Setting/item?key=${item}` },
   { name: "Edit", path: `/data/Setting/item?key=${item}&edit=1` },

@@ -20,6 +20,7 @@ import { fleetCsv, fleetOrders } from "./fleet_orders.tsx";
 import { chosenColumns, type Column } from "./fleet_columns.tsx";
 import { type FleetView, hrefOf, pageRows, viewOf } from "./fleet_query.ts";
 import { sum, Tiles } from "./fleet_tiles.tsx";
+import { setSilence, silencePage } from "./fleet_silence.tsx";
 import { Filters, RangeMenu, Tools } from "./fleet_tools.tsx";
 
 export const link = { name: "Fleet", path: "/fleet", key: "f" };
@@ -31,6 +32,8 @@ export function mount(routes: Routes): void {
   page("/fleet", (c) => fleetPage(routes, c, pasts));
   page("/fleet/rows", async (c) => await rowsPart(options, c));
   page("/fleet/add", (c) => addDevicePage(c));
+  page("/fleet/silence", (c) => silencePage(options, c));
+  action("/fleet/silence", (c, form) => setSilence(options, c, form));
   action("/fleet/add", (c, form) => addDevice(options, c, form), "admin");
   page("/fleet.csv", (c) => fleetCsv(options, new URL(c.req.url).searchParams));
   action("/fleet/do", (c, form) => fleetOrders(routes, c, form));
@@ -40,7 +43,7 @@ async function fleetPage({ options, standings }: Routes, c: PageContext, pasts: 
   const view = viewOf(new URL(c.req.url).searchParams);
   const { found, fault } = await find(options, view);
   const now = options.now(), standing = await standings.read(), past = await pasts.read(view.range, standing);
-  const rows = found.devices.slice(view.from);
+  const rows = found.devices.slice(view.from), all = await allOf(options);
   return {
     title: "Fleet",
     status: fault ? 400 : 200,
@@ -51,7 +54,9 @@ async function fleetPage({ options, standings }: Routes, c: PageContext, pasts: 
         <div class="head">
           <div>
             <h1>Fleet</h1>
-            <p class="muted">{`${sentence(found)} ${workersText(standing)}`}</p>
+            <p class="muted">
+              {`${sentence(found, all.filter(({ overdue }) => overdue).length)} ${workersText(standing)}`}
+            </p>
           </div>
           <RangeMenu view={view} />
         </div>
@@ -63,7 +68,7 @@ async function fleetPage({ options, standings }: Routes, c: PageContext, pasts: 
           hx-swap="outerHTML"
           hx-trigger="tt:fleet from:body delay:2s"
         >
-          <Tiles found={found} view={view} all={await allOf(options)} past={past} />
+          <Tiles found={found} view={view} all={all} past={past} />
         </div>
         <div class="card fleet">
           <Tools view={view} />
@@ -79,6 +84,7 @@ async function fleetPage({ options, standings }: Routes, c: PageContext, pasts: 
             <form method="post" action="/fleet/do">
               <FormToken token={c.get("session").formToken} />
               <input type="hidden" name="q" value={view.q} />
+              <input type="hidden" name="view" value={hrefOf(view, {}, "")} />
               {rows.length === 0 ? fault ? null : <Nothing view={view} all={sum(found.states)} /> : (
                 <>
                   <Bulk total={found.total} />
@@ -130,10 +136,16 @@ async function allOf({ fleet }: ConsoleOptions): Promise<readonly DeviceStanding
   return (await fleet.all()).devices;
 }
 
-function sentence({ states: { trouble = 0, lagging = 0, silent = 0, online = 0 } }: FleetPage): string {
+function sentence(
+  { states: { trouble = 0, lagging = 0, silent = 0, online = 0 } }: FleetPage,
+  overdue: number,
+): string {
   const all = trouble + lagging + silent + online;
   if (all === 0) return "There are no devices yet.";
-  const rest = silent > 0 ? ` ${count(silent, "device")} ${silent === 1 ? "is" : "are"} silent.` : "";
+  const longer = overdue === 0
+    ? ""
+    : `, ${overdue === silent ? "" : `${grouped(overdue)} of them `}for longer than usual`;
+  const rest = silent > 0 ? ` ${count(silent, "device")} ${silent === 1 ? "is" : "are"} silent${longer}.` : "";
   if (trouble + lagging === 0) return `No device needs you.${rest || ` All ${grouped(all)} are online.`}`;
   const need = trouble > 0 ? `${count(trouble, "device")} need${trouble === 1 ? "s" : ""} you` : "";
   const lag = lagging > 0 ? `${count(lagging, "device")} ${lagging === 1 ? "lags" : "lag"}` : "";
@@ -147,6 +159,15 @@ function Bulk({ total }: { total: number }) {
       <button class="btn small" name="do" value="sync" type="submit">Sync</button>
       <button class="btn small" name="do" value="verify" type="submit">Verify</button>
       <button class="btn small" name="do" value="csv" type="submit">Export CSV</button>
+      <button
+        class="btn small"
+        name="do"
+        value="looked"
+        type="submit"
+        title="What they rejected and set aside until now is no trouble any more"
+      >
+        Looked at
+      </button>
       <label>
         <input type="checkbox" name="all" value={String(total)} /> {`all ${grouped(total)} found`}
       </label>

@@ -111,13 +111,15 @@ export const columns: readonly Column[] = [
     label: "Problem",
     sort: "problem",
     class: "prob",
-    cell: ({ state, why, seenMs }, now) =>
+    cell: ({ state, why, seenMs, usualMs, overdue }, now) =>
       state === "silent"
         ? (
-          <span class="muted">
+          <span class={overdue ? "warn" : "muted"}>
             {seenMs === undefined ? "never seen" : (
               <>
                 since <Time at={seenMs} now={now} />
+                {overdue ? ", longer than the usual " : ", usual up to "}
+                {duration(usualMs)}
               </>
             )}
             {why ? `: ${why}` : ""}

@@ -14,6 +14,7 @@ import { count, grouped } from "../format.ts";
 import type { Routes } from "../mod.tsx";
 import { orderTask } from "../order_tasks.ts";
 import { FormToken, Problem } from "../parts.tsx";
+import { hrefOf, viewOf } from "./fleet_query.ts";
 import { startJob } from "./jobs.tsx";
 
 /** Without the number, so many at once. */
@@ -22,7 +23,11 @@ const unaskedMax = 20;
 /** Orders under way at a time. */
 const atOnce = 16;
 
-const orders = {
+const actions = {
+  looked: {
+    word: "Mark as looked at:",
+    about: "What they rejected and set aside until now is no trouble any more; it stays where it is.",
+  },
   sync: { word: "Sync", about: "Each device asks the cloud for all its channels, which costs reads." },
   verify: { word: "Verify", about: "Each device compares its database with the table, which costs reads." },
 } as const;
@@ -35,14 +40,20 @@ export async function fleetOrders(routes: Routes, c: PageContext, form: FormData
   const chosen = isAll ? devices : devices.filter(({ deviceId }) => ids.has(deviceId));
   if (chosen.length === 0) throw new ApiError(400, "invalid", "No device is selected.");
   if (what === "csv") return csv(chosen);
-  if (what !== "verify" && what !== "sync") throw new ApiError(400, "invalid", "There is no such order.");
+  if (what !== "verify" && what !== "sync" && what !== "looked") {
+    throw new ApiError(400, "invalid", "There is no such order.");
+  }
   const confirmed = textOf(form, "confirm");
   if (chosen.length > unaskedMax && confirmed !== String(chosen.length)) {
     return confirmPage(c, { what, q, isAll, chosen, wrong: confirmed !== undefined });
   }
+  if (what === "looked") {
+    await options.fleet.attention?.look(chosen);
+    return c.redirect(hrefOf(viewOf(new URLSearchParams(textOf(form, "view") ?? (isAll ? `q=${q}` : "")))), 303);
+  }
   const away = chosen.filter(({ connected }) => connected !== true).length;
   return await startJob(routes, c, {
-    title: `${orders[what].word} ${count(chosen.length, "device")}`,
+    title: `${actions[what].word} ${count(chosen.length, "device")}`,
     tasks: chosen.map((device) => orderTask(options, device, { do: what })),
     atOnce,
     back: { href: isAll && q ? `/fleet?${new URLSearchParams({ q })}` : "/fleet", name: "To the fleet" },
@@ -55,7 +66,7 @@ export async function fleetOrders(routes: Routes, c: PageContext, form: FormData
 function confirmPage(
   c: PageContext,
   { what, q, isAll, chosen, wrong }: {
-    what: keyof typeof orders;
+    what: keyof typeof actions;
     q: string;
     isAll: boolean;
     chosen: readonly DeviceStanding[];
@@ -69,8 +80,8 @@ function confirmPage(
       <>
         <div class="head">
           <div>
-            <h1>{`${orders[what].word} ${count(chosen.length, "device")}?`}</h1>
-            <p class="muted">{`${orders[what].about} Type the number to go on.`}</p>
+            <h1>{`${actions[what].word} ${count(chosen.length, "device")}?`}</h1>
+            <p class="muted">{`${actions[what].about} Type the number to go on.`}</p>
           </div>
         </div>
         {wrong ? <Problem message="That is not the number." /> : null}
@@ -86,7 +97,7 @@ function confirmPage(
             <input id="confirm" name="confirm" inputmode="numeric" required autocomplete="off" autofocus />
           </p>
           <p class="acts">
-            <button class="btn primary" type="submit">{`${orders[what].word} ${grouped(chosen.length)}`}</button>
+            <button class="btn primary" type="submit">{`${actions[what].word} ${grouped(chosen.length)}`}</button>
             <a class="btn" href="/fleet" data-back>Cancel</a>
           </p>
         </form>

@@ -14,6 +14,7 @@ const views: readonly (readonly [name: string, q: string, sort?: string])[] = [
   ["All devices", ""],
   ["In trouble or lagging", "state:trouble,lagging"],
   ["Silent, longest first", "state:silent", "-seen"],
+  ["Silent for longer than usual", "overdue:yes", "-seen"],
   ["With rejected changes", "rejected:>0", "-rejected"],
   ["With conflicts", "conflicts:>0", "-conflicts"],
   ["Fullest outboxes", "outbox:>0", "-outbox"],
@@ -71,6 +72,7 @@ function ViewsMenu({ view }: { view: FleetView }) {
       </summary>
       <div>
         {views.map(([name, q, sort = "-worst"]) => <a href={hrefOf(view, { q, sort, from: 0 })}>{name}</a>)}
+        <a class="sep" href="/fleet/silence">How long silence is usual…</a>
       </div>
     </details>
   );
@@ -131,7 +133,7 @@ export function RangeMenu({ view }: { view: FleetView }) {
 const suggestions: readonly (readonly [label: string, word: string])[] = [
   ["Trouble or lagging", "state:trouble,lagging"],
   ["Outbox above 100", "outbox:>100"],
-  ["Not seen for 15 min", "seen:>900"],
+  ["Silent for longer than usual", "overdue:yes"],
   ["Rejected", "rejected:>0"],
 ];
 
