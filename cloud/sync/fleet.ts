@@ -100,7 +100,11 @@ export class Fleet {
   /** Since when there may be devices that the copy lacks. */
   #lacksMs: number | undefined;
 
-  /** What people said of the devices; absent: nobody can. */
+  /**
+   * What people said of the devices; absent: nobody can.
+   *
+   * @internal
+   */
   readonly attention: Attention | undefined;
 
   /** The devices of a registry. */
