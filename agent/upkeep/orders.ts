@@ -18,7 +18,7 @@ import type { TokenRotation } from "../ports.ts";
 import type { Store } from "../store/store.ts";
 import { asideRetryFact } from "../store/tables.ts";
 import { isEnvironmental } from "../store/faults.ts";
-import { askVerify, verifyReport } from "../verify/report.ts";
+import { askVerify, orderedReport, verifyReport } from "../verify/report.ts";
 
 /** What orders work on. */
 export interface OrdersContext {
@@ -168,9 +168,8 @@ export class Orders {
       running.verify = askVerify(store.db, { repair, keysPerSecond });
       this.context.noticeVerify();
     }
-    const report = verifyReport(store.db, running.verify), { differences, mended, unsettled } = report;
-    const rows = Object.values(report.models).reduce((sum, model) => sum + model.rows, 0);
-    const told = { rows, differences, mended, unsettled };
+    const report = verifyReport(store.db, running.verify);
+    const told: Attributes = JSON.parse(JSON.stringify(orderedReport(store.db, report)));
     if (report.state === "done") this.#end(running, "done", told);
     else this.#progress(running, told);
   }

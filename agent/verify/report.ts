@@ -70,6 +70,43 @@ export const differencesMax = 1000;
 /** Reports that are retained. */
 const reportsMax = 20;
 
+/** What the cloud stores of an order's outcome is 4 KB (`cloud/sync/orders.ts`): so much of it is for the details. */
+const detailsBytesMax = 3_000;
+
+/**
+ * What an order's answer says of a verification: the sums, and of the details as many as fit: by model, then the first
+ * differences.
+ */
+export function orderedReport(
+  db: Store["db"],
+  report: VerifyReport,
+): Pick<VerifyReport, "differences" | "mended" | "unsettled"> & {
+  readonly rows: number;
+  readonly models?: VerifyReport["models"];
+  readonly found?: readonly Difference[];
+} {
+  const { state, differences: count, mended, unsettled, models } = report;
+  const rows = Object.values(models).reduce((sum, model) => sum + model.rows, 0);
+  const sums = { rows, differences: count, mended, unsettled };
+  let room = detailsBytesMax - sizeOf(models);
+  if (state !== "done" || room < 0) return sums;
+  const found: Difference[] = [];
+  for (const one of count > 0 ? differences(db, foundMax) : []) {
+    room -= sizeOf(one);
+    if (room < 0) break;
+    found.push(one);
+  }
+  return { ...sums, models, ...(found.length > 0 ? { found } : {}) };
+}
+
+/** Differences that may fit. */
+const foundMax = 50;
+const encoder = new TextEncoder();
+
+function sizeOf(value: unknown): number {
+  return encoder.encode(JSON.stringify(value)).length + 1;
+}
+
 /** Requests a verification. @returns its number */
 export function askVerify(db: Store["db"], options: VerifyOptions): number {
   const row = db.sql("INSERT INTO _sync_verify(options) VALUES (?) RETURNING id").get(JSON.stringify(options))!;

@@ -1,5 +1,6 @@
 /** A device's page, in a browser: what it says of itself, its channels, its token, its end. */
 import assert from "node:assert/strict";
+import { keepReport } from "../../cloud/sync/stored_report.ts";
 import { assertLooks, browserTest, until } from "./browser.ts";
 import { TestCloud } from "./cloud.ts";
 import { KeptRig } from "./kept_rig.ts";
@@ -115,6 +116,66 @@ browserTest(
     await open.getByText("has all that the cloud has").waitFor();
     await open.getByRole("link", { name: "Overview" }).click();
     await open.getByText("Both sides are equal").waitFor();
+    // By model, too.
+    await open.getByRole("region", { name: "What was compared, by model" }).getByRole("row", { name: /Setting 1 0 0/ })
+      .waitFor();
+  },
+);
+
+browserTest(
+  "device: its last verification, by model, and which keys differ; what is not told is counted",
+  async (visits) => {
+    await using test = await TestCloud.start();
+    await test.cloud.registry.add("press-1", "acme");
+    const difference = {
+      model: "Setting",
+      what: "differs",
+      detail: "value 92 on the device, 97 in the cloud",
+      mended: false,
+    };
+    const report = {
+      state: "done",
+      differences: 4,
+      mended: 1,
+      unsettled: 0,
+      models: {
+        Event: { rows: 1200, differences: 0, mended: 0 },
+        Setting: { rows: 40, differences: 3, mended: 1 },
+        Gone: { rows: 1, differences: 1, mended: 0 },
+      },
+      found: [
+        { ...difference, key: { name: "<b>disk</b>" } },
+        { ...difference, key: { name: "load" }, mended: true },
+        { ...difference, model: "Gone", key: { id: 7 }, what: "only on the device" },
+        "nonsense",
+        { model: 5 },
+      ],
+    };
+    await keepReport(test.cloud.tables.log, "press-1", {
+      request: "r-1",
+      report: JSON.parse(JSON.stringify(report)),
+      atMs: Date.now(),
+    });
+    const page = await visits.page();
+    await page.goto(`${test.url}/devices/press-1`);
+    await page.getByText("4 keys differ").waitFor();
+    const counts = await page.locator("#verified tbody tr").allInnerTexts();
+    assert.deepEqual(counts.map((text) => text.split(/\s+/)), [
+      ["Setting", "40", "3", "1"],
+      ["Gone", "1", "1", "0"],
+      ["Event", "1,200", "0", "0"],
+    ]);
+    const lines = page.locator(".found li");
+    assert.equal(await lines.count(), 3);
+    const href = await lines.first().getByRole("link", { name: "<b>disk</b>" }).getAttribute("href");
+    assert.deepEqual(JSON.parse(new URL(href!, test.url).searchParams.get("key")!), {
+      deviceId: "press-1",
+      name: "<b>disk</b>",
+    });
+    assert.equal(await lines.last().getByRole("link").count(), 0, "the cloud does not have it");
+    await page.getByText("1 more key is counted only").waitFor();
+    await page.getByText("twintable verify --db press-1.db").waitFor();
+    await assertLooks(page, "a verification that found something");
   },
 );
 

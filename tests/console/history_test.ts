@@ -71,7 +71,7 @@ browserTest(
     await page.locator('#live[data-state="live"]').waitFor();
     for (const value of [10, 20, 30]) {
       await put(test, "load", value);
-      await page.getByText(`value ${value}`).waitFor();
+      await page.getByText(new RegExp(`(value|→) ${value}$`)).first().waitFor();
     }
     await page.goto(address(test, "load"));
     await page.locator('#live[data-state="live"]').waitFor();
@@ -113,7 +113,7 @@ browserTest("history: somebody was faster, so that nothing is put back", async (
   await put(test, "load", 2);
   await watcher.getByText("value 2").waitFor();
   await put(test, "load", 3);
-  await watcher.getByText("value 3").waitFor();
+  await watcher.getByText("value 2 → 3").waitFor();
   await page.goto(address(test, "load"));
   const back = page.locator(".history li", { hasText: "Put this back" });
   await back.waitFor();

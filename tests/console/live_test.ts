@@ -39,6 +39,15 @@ browserTest(
     await page.getByText(/Setting .*load/).waitFor();
     await page.getByText(/on d-1 ✓ \d+ ms/).first().waitFor();
     agent.model("Setting").upsert({ name: "disk", value: 5 });
+    // Of an item that went by before, what changed; a device leads to its page.
+    await put(cloud, "load", 71);
+    await page.getByText("value 70 → 71").waitFor();
+    await put(cloud, "load", 71);
+    await page.getByText("the same values again").waitFor();
+    assert.equal(
+      await page.getByRole("link", { name: "d-1", exact: true }).first().getAttribute("href"),
+      "/devices/d-1",
+    );
     const link = page.getByRole("link", { name: /disk/ });
     await link.waitFor();
     assert.match((await link.getAttribute("href"))!, /^\/data\/Setting\/item\?key=/);
@@ -71,7 +80,7 @@ browserTest("live: paused, rows are counted and shown later; under the pointer t
   assert.equal((await rows(page)).length, 1);
   await page.getByRole("button", { name: "Resume" }).click();
   await until("the rows are there", async () => (await rows(page)).length === 4);
-  assert.match((await rows(page))[0]!, /setting#c/);
+  assert.match((await rows(page))[0]!, /Setting c · d-1value 1/);
 
   await page.locator("#changes").hover();
   await put(cloud, "d", 1);

@@ -30,11 +30,30 @@
     const text = typeof value === "string" ? value : JSON.stringify(value) ?? "";
     return text.length > 40 ? `${text.slice(0, 39)}…` : text;
   };
-  const what = ({ op, item, key }) => {
+  /** Beside an item that went by before, what changed of it; else what it says. */
+  const what = ({ op, item, model, before }) => {
     if (op === "remove") return "removed";
-    const names = Object.keys(item ?? {}).filter((name) => !key.some((part) => part.endsWith(item[name])));
-    const some = names.filter((name) => !/^(created|updated|deviceId|accountId)$/.test(name)).slice(0, 4);
-    return item ? some.map((name) => `${name} ${brief(item[name])}`).join(", ") : "written";
+    if (!item) return "written";
+    const skipped = /^(created|updated|deviceId|accountId)$/;
+    const same = (name) => JSON.stringify(item[name]) === JSON.stringify(before[name]);
+    const names = Object.keys({ ...before, ...item }).filter((name) =>
+      !skipped.test(name) && (before ? !same(name) : !keys[model]?.includes(name))
+    );
+    if (before && names.length === 0) return "the same values again";
+    const told = (name) => {
+      const now = name in item ? brief(item[name]) : "absent";
+      return before ? `${name} ${name in before ? brief(before[name]) : "absent"} → ${now}` : `${name} ${now}`;
+    };
+    return names.slice(0, 4).map(told).join(", ") + (names.length > 4 ? ` +${names.length - 4}` : "");
+  };
+  /** The items that went by last. */
+  const items = new Map(), itemsMax = 2000;
+  const remember = (row) => {
+    const text = row.key.join("\n");
+    row.before = items.get(text);
+    items.delete(text);
+    if (row.op === "put" && row.item) items.set(text, row.item);
+    if (items.size > itemsMax) items.delete(items.keys().next().value);
   };
   const farOf = ({ channel, seq, on }) => on ?? (seq === undefined ? "saved" : `logged ${channel}/${seq}`);
   const got = (row, how) => {
@@ -52,11 +71,16 @@
       tr.append(td);
       return tr;
     }
-    const by = cell(row.by, row.by === "cloud" ? "from down" : "from up");
-    const item = document.createElement("td"), link = document.createElement("a");
+    const by = cell("", "by"), who = document.createElement(row.by === "cloud" ? "span" : "a");
+    who.className = row.by === "cloud" ? "from down" : "from up";
+    who.textContent = row.by;
+    if (row.by !== "cloud") who.href = `/devices/${encodeURIComponent(row.by)}`;
+    by.append(who);
+    const item = cell("", "item"), link = document.createElement("a");
     link.dataset.open = "";
-    link.textContent = `${row.model ?? ""} ${row.key[1] || row.key[0]}`.trim();
-    const key = row.item && Object.fromEntries(keys[row.model].map((name) => [name, row.item[name]]));
+    const key = row.item && keys[row.model] && Object.fromEntries(keys[row.model].map((name) => [name, row.item[name]]));
+    const words = key ? Object.values(key).reverse().join(" · ") : row.key[1] || row.key[0];
+    link.textContent = `${row.model ?? ""} ${words}`.trim();
     if (key) link.href = `/data/${encodeURIComponent(row.model)}/item?key=${encodeURIComponent(JSON.stringify(key))}`;
     item.append(key ? link : document.createTextNode(link.textContent));
     const far = cell(farOf(row), "far");
@@ -113,6 +137,7 @@
     seen++;
     if (!fits(row)) return;
     byEntry.set(row.key.join("\n"), row);
+    remember(row);
     arrive(row);
     take(row);
   });
@@ -158,7 +183,7 @@
   };
   pause.addEventListener("click", toggle);
   $("#export").addEventListener("click", () => {
-    const lines = shown.map(({ far: _far, on: _on, ...row }) => `${JSON.stringify(row)}\n`);
+    const lines = shown.map(({ far: _far, on: _on, before: _before, ...row }) => `${JSON.stringify(row)}\n`);
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob(lines, { type: "application/x-ndjson" }));
     link.download = "changes.jsonl";

@@ -14,6 +14,7 @@ import { duration, grouped, unknown } from "../format.ts";
 import { fileOf } from "../kept.ts";
 import { Copy, Time } from "../parts.tsx";
 import { channelsOf } from "./device_changes.tsx";
+import { lastVerification, Verification, VerifyReport } from "./device_verify.tsx";
 import { deviceHref } from "./fleet_columns.tsx";
 
 interface OverviewProps {
@@ -26,6 +27,7 @@ interface OverviewProps {
 export async function Overview({ options, device, orders, now }: OverviewProps) {
   const { deviceId, accountId, report } = device;
   const [channels, told] = await Promise.all([placesOf(options, device), options.registry.report(deviceId)]);
+  const verified = lastVerification(told, orders);
   return (
     <>
       <div class="device-cards">
@@ -33,9 +35,10 @@ export async function Overview({ options, device, orders, now }: OverviewProps) 
         <Identity device={device} now={now} accountId={accountId} />
         <section class="card pad" aria-labelledby="verify-title">
           <h2 id="verify-title">Last verification</h2>
-          <Verification found={lastVerification(told, orders)} now={now} />
+          <Verification found={verified} now={now} />
         </section>
       </div>
+      <VerifyReport {...{ options, verified }} identity={{ deviceId, accountId }} />
       <Channels channels={channels} deviceId={deviceId} />
       <section class="card pad after kept" aria-label="What it keeps for people">
         {keptTables.map((kept) => (
@@ -185,38 +188,6 @@ function Identity({ device, now, accountId }: { device: DeviceStanding; now: num
         <Fact name="Runtime">{report?.runtime ?? unknown}</Fact>
       </dl>
     </section>
-  );
-}
-
-interface Verified {
-  readonly atMs: number;
-  readonly report: Readonly<Record<string, unknown>>;
-}
-
-/** A verification is told as the answer of an order, or by itself: the newer counts. */
-function lastVerification(told: Verified | undefined, orders: readonly StoredOrder[]): Verified | undefined {
-  const order = orders.find((one) => one.do === "verify" && one.state === "done");
-  const ordered = order?.told === undefined
-    ? undefined
-    : { atMs: Date.parse(order.told), report: { state: "done", ...order.report } };
-  return told && ordered ? told.atMs > ordered.atMs ? told : ordered : told ?? ordered;
-}
-
-function Verification({ found, now }: { found: Verified | undefined; now: number }) {
-  if (!found) return <p class="muted">It has reported none yet. Verify compares its database with the table.</p>;
-  const { state, differences, mended, unsettled } = found.report;
-  return (
-    <>
-      <p>
-        <b>{differences === 0 ? "Both sides are equal" : `${String(differences ?? unknown)} keys differ`}</b>
-        {typeof mended === "number" && mended > 0 ? `, ${grouped(mended)} mended` : ""}
-      </p>
-      <p class="muted">
-        {`${String(state ?? "")} `}
-        <Time at={found.atMs} now={now} />
-        {typeof unsettled === "number" && unsettled > 0 ? `; ${grouped(unsettled)} keys had changes under way` : ""}
-      </p>
-    </>
   );
 }
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { Order, Ordered } from "../../../protocol.ts";
+import { askVerify, keepReport, orderedReport, verifyReport } from "../../../agent/verify/report.ts";
 import { Scripted } from "../twin_fixture.ts";
 
 let number = 0;
@@ -106,6 +107,39 @@ Deno.test("orders: versions that lost are restored and dropped, a comparison is 
   assert.ok(device.sent.filter(({ type }) => type === "sync").length > asked);
   assert.equal(outcome(device, give(device, { do: "drop", table: "aside" })).state, "failed");
   assert.equal(outcome(device, give(device, { do: "retry", table: "aside" })).state, "done");
+});
+
+Deno.test("orders: a comparison's outcome has the models and the first differences, as far as the cloud stores them", () => {
+  using device = new Scripted();
+  const { db } = device.store, id = askVerify(db, {});
+  const insert = db.prepare(
+    "INSERT INTO _verify(model, key, what, detail, mended, time) VALUES ('Slot', ?, 'differs', ?, 0, 1)",
+  );
+  for (let at = 0; at < 100; at++) {
+    insert.run(JSON.stringify({ name: `n${at}` }), `slot “${"é".repeat(40)}” on the device`);
+  }
+  const models = { Slot: { rows: 500, differences: 100, mended: 0 } };
+  const sums = { differences: 100, mended: 0, unsettled: 1 };
+  keepReport(device.store, id, { state: "done", ...sums, models });
+  const told = orderedReport(db, verifyReport(db, id));
+  assert.deepEqual([told.rows, told.models, told.differences], [500, models, 100]);
+  assert.ok(told.found!.length > 5 && told.found!.length < 50);
+  assert.deepEqual(told.found![0], {
+    model: "Slot",
+    key: { name: "n0" },
+    what: "differs",
+    detail: `slot “${"é".repeat(40)}” on the device`,
+    mended: false,
+  });
+  const bytes = new TextEncoder().encode(JSON.stringify(told)).length;
+  assert.ok(bytes > 2_500 && bytes < 4_096 - 300, `${bytes} bytes`);
+  // Of very many models the sums alone.
+  const many = Object.fromEntries(Array.from({ length: 90 }, (_, at) => [`Model${at}`, models.Slot]));
+  keepReport(device.store, id, { state: "done", ...sums, models: many });
+  assert.deepEqual(orderedReport(db, verifyReport(db, id)), { rows: 45_000, ...sums });
+  // Under way there are the sums alone, too.
+  keepReport(device.store, id, { state: "running", ...sums, models });
+  assert.deepEqual(orderedReport(db, verifyReport(db, id)), { rows: 500, ...sums });
 });
 
 Deno.test("orders: what is kept is listed with the row as it is now, in pages that fit a message", () => {
