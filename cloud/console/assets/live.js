@@ -78,7 +78,8 @@
     by.append(who);
     const item = cell("", "item"), link = document.createElement("a");
     link.dataset.open = "";
-    const key = row.item && keys[row.model] && Object.fromEntries(keys[row.model].map((name) => [name, row.item[name]]));
+    const key = row.item && keys[row.model] &&
+      Object.fromEntries(keys[row.model].map((name) => [name, row.item[name]]));
     const words = key ? Object.values(key).reverse().join(" · ") : row.key[1] || row.key[0];
     link.textContent = `${row.model ?? ""} ${words}`.trim();
     if (key) link.href = `/data/${encodeURIComponent(row.model)}/item?key=${encodeURIComponent(JSON.stringify(key))}`;
