@@ -1,31 +1,40 @@
 /**
  * Whether the content of the table's file is still the one that this process serves. `served(session)` holds a text that
- * only this process writes, a new one every ten seconds in which it commits. A copy that is put into the file's place has
- * another one, also a copy of this run:
+ * only this process writes, another one with each commit. A copy that is put into the file's place has another text, also
+ * a copy of this run, however young:
  *
  * - by way of SQLite (`.restore` of the `sqlite3` shell): a transaction sees another text;
  * - past SQLite (`cp copy.db cloud.db`, which keeps the file): the connection's pages and the WAL hide it, so the text
- *   is read from the file alone, whenever the file has another time or size. Every checkpoint changes these, too.
+ *   is read from the file alone, whenever the file has another time or size. Every checkpoint changes these, too, so any
+ *   text since the last one is taken for a checkpoint: a copy that is younger than that, where the WAL makes up for what
+ *   it lacks.
  *
  * @module
  */
 import { statSync, truncateSync } from "node:fs";
 import { pathToFileURL } from "node:url";
-import { DatabaseSync } from "node:sqlite";
+import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { faultKind } from "./faults.ts";
 import { serveSql, sessionSql } from "./layout.ts";
 
-/** A copy that is older than this has another text. */
-const renewMs = 10_000;
+/** What the file itself has is no older than this, where anything is committed and nobody reads. */
+const checkpointMs = 10_000;
+/** Times of files go in steps of some milliseconds. */
+const momentMs = 100;
 
 /** See the module. */
 export class ServedContent {
   readonly #db: DatabaseSync;
   readonly #path: string;
   readonly #now: () => number;
-  /** The texts that the file itself may have: what the last checkpoint found there, and all since. */
-  #written: (string | undefined)[];
-  #renewedMs: number;
+  readonly #run = crypto.randomUUID();
+  /** The commits whose text the file itself may have: from what the last checkpoint was seen to bring, to the last. */
+  #from = 0;
+  #to = 0;
+  /** What was there before this process; void once a checkpoint has brought a text of this one. */
+  #before: { readonly text: string | undefined } | undefined;
+  #checkpointedMs: number;
+  readonly #renewal: StatementSync;
   /** Time and size of the file when it was last looked at. */
   #looked = "";
 
@@ -34,26 +43,26 @@ export class ServedContent {
     this.#db = db;
     this.#path = path;
     this.#now = now;
-    this.#renewedMs = now();
-    const session = crypto.randomUUID();
-    db.exec(`${serveSql} ('${session}')`);
+    this.#checkpointedMs = now();
+    db.exec(`${serveSql} ('${this.session}')`);
     this.#checkpoint();
-    this.#written = [this.#inFile(), session];
+    this.#before = { text: this.#inFile() };
+    this.#renewal = db.prepare("UPDATE served SET session = ?");
   }
 
   /** What a transaction must see. */
   get session(): string {
-    return this.#written.at(-1)!;
+    return `${this.#run} ${this.#to}`;
   }
 
-  /** Writes a new text if it is time. Runs inside a transaction. @returns what to call once that is committed */
-  renew(): (() => void) | undefined {
-    if (this.#now() - this.#renewedMs < renewMs) return undefined;
-    const session = crypto.randomUUID();
-    this.#db.exec(`${serveSql} ('${session}')`);
+  /** Writes the next text. Runs inside a transaction. @returns what to call once that is committed */
+  renew(): () => void {
+    const next = this.#to + 1, isDue = this.#now() - this.#checkpointedMs >= checkpointMs;
+    this.#renewal.run(`${this.#run} ${next}`);
     return () => {
-      this.#renewedMs = this.#now();
-      this.#written.push(session);
+      this.#to = next;
+      if (!isDue) return;
+      this.#checkpointedMs = this.#now();
       this.#checkpoint();
     };
   }
@@ -80,11 +89,21 @@ export class ServedContent {
       // A checkpoint or a copy is under way, or what was copied is no such table: it is looked at again.
       return false;
     }
-    const at = this.#written.indexOf(text);
-    if (at < 0) return true;
-    this.#written = this.#written.slice(at);
-    this.#looked = now;
+    if (!this.#mayHave(text)) return true;
+    // Of writes of one moment the file has one time: it is looked at again.
+    const isOld = Math.abs(Date.now() - Number(stat.mtimeMs)) > momentMs;
+    this.#looked = isOld ? now : "";
     return false;
+  }
+
+  #mayHave(text: string | undefined): boolean {
+    const [run, at] = text?.split(" ") ?? [];
+    if (run !== this.#run) return this.#before !== undefined && text === this.#before.text;
+    const serial = Number(at);
+    if (serial < this.#from || serial > this.#to) return false;
+    this.#from = serial;
+    this.#before = undefined;
+    return true;
   }
 
   /** The text in the file itself, without the WAL. SQLite opens it, because closing a descriptor drops its locks. */

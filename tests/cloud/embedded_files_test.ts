@@ -99,7 +99,7 @@ Deno.test("embedded files: a copy of this run is noticed as well, and checkpoint
     db.exec(`BEGIN; INSERT INTO log(hash, sort, item) VALUES ('h', '${crypto.randomUUID()}', '{}')`);
     const renewed = content.renew();
     db.exec("COMMIT");
-    renewed?.();
+    renewed();
   };
   for (let i = 0; i < 30; i++) {
     now += 3_000;
@@ -125,7 +125,7 @@ Deno.test("embedded files: a copy of this run is noticed as well, and checkpoint
   await Deno.remove(dir, { recursive: true });
 });
 
-for (const how of ["by SQLite", "of an older build, by SQLite"]) {
+for (const how of ["by SQLite", "of an older build, by SQLite", "that is a moment old, by SQLite"]) {
   testWith("sqlite3")(
     `embedded files: content that is replaced under the process (${how}) is served no more`,
     async () => {
@@ -137,6 +137,7 @@ for (const how of ["by SQLite", "of an older build, by SQLite"]) {
       await Deno.copyFile(path, `${dir}/copy.db`);
       if (how.includes("older")) shell(`${dir}/copy.db`, "DROP TABLE served");
       tables = openEmbedded(path, options);
+      if (how.includes("moment")) shell(path, `.backup ${dir}/copy.db`);
       await tables.log.write(put("after"));
       const list = () => tables.log.query({ index: "primary", hash: "h", limit: 9 });
       assert.equal((await list()).items.length, 2);
@@ -156,6 +157,40 @@ for (const how of ["by SQLite", "of an older build, by SQLite"]) {
     },
   );
 }
+
+testWith("sqlite3")(
+  "embedded files: a copy that is a moment old is noticed past SQLite as well, or changes nothing",
+  async () => {
+    const dir = await Deno.makeTempDir(), path = `${dir}/cloud.db`;
+    const put = (sort: string) => [{ op: "put", item: { hash: "h", sort } }] as const;
+    for (const isCheckpointed of [true, false]) {
+      const tables = openEmbedded(path, options);
+      const list = async () => (await tables.log.query({ index: "primary", hash: "h", limit: 99 })).items.length;
+      await tables.log.write(put("1"));
+      shell(path, `.backup ${dir}/copy.db`);
+      for (let i = 2; i < 40; i++) await tables.log.write(put(String(i)));
+      if (isCheckpointed) {
+        shell(path, "PRAGMA wal_checkpoint(PASSIVE)");
+        await tables.log.write(put("40"));
+      }
+      await Deno.copyFile(`${dir}/copy.db`, path);
+      if (isCheckpointed) await until("it is refused", () => list().then(() => false, () => true));
+      else {
+        assert.equal(await list(), 39, "the WAL has what the copy lacks");
+        await tables.log.write(put("later"));
+      }
+      await tables.close();
+      if (!isCheckpointed) {
+        const again = openEmbedded(path, options);
+        assert.equal((await again.log.query({ index: "primary", hash: "h", limit: 99 })).items.length, 40);
+        await again.close();
+      }
+      for (const end of ["", "-wal", "-shm", "-lock"]) await Deno.remove(path + end).catch(() => {});
+      await Deno.remove(`${dir}/copy.db`);
+    }
+    await Deno.remove(dir, { recursive: true });
+  },
+);
 
 Deno.test("registry: no device is named as a worker", async () => {
   await using fixture = new Fixture();
