@@ -5,6 +5,7 @@
  */
 import { deleteCookie, getCookie, setCookie } from "npm:hono@^4.13.19/cookie";
 import type { PageContext } from "./context.ts";
+import { isTls } from "./guard.ts";
 import { sessionMs } from "./session.ts";
 
 export const themes = ["light", "dark"] as const;
@@ -12,15 +13,11 @@ const themeCookie = "twintable_theme", yearSeconds = 31_536_000;
 
 /** By port, because another worker on this machine has its own: cookies ignore ports. */
 function sessionName(c: PageContext): string {
-  return isTls(c) ? "__Host-twintable" : `twintable_${new URL(c.req.url).port || 80}`;
-}
-
-function isTls(c: PageContext): boolean {
-  return c.req.header("x-forwarded-proto")?.split(",")[0]?.trim() === "https" || c.req.url.startsWith("https:");
+  return isTls(c.req.raw) ? "__Host-twintable" : `twintable_${new URL(c.req.url).port || 80}`;
 }
 
 function sessionFlags(c: PageContext) {
-  return { httpOnly: true, sameSite: "Strict", path: "/", secure: isTls(c) } as const;
+  return { httpOnly: true, sameSite: "Strict", path: "/", secure: isTls(c.req.raw) } as const;
 }
 
 /** The session that the browser sends, unchecked. */

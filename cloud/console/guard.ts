@@ -15,6 +15,11 @@ import { isOwnHost } from "../api/browser.ts";
 
 const safe: ReadonlySet<string> = new Set(["GET", "HEAD"]);
 
+/** Whether a request came with TLS, here or at the proxy in front. */
+export function isTls({ headers, url }: Request): boolean {
+  return headers.get("x-forwarded-proto")?.split(",")[0]?.trim() === "https" || url.startsWith("https:");
+}
+
 /** Whether a request comes from a page of another site. */
 export function isCrossSite(headers: Headers): boolean {
   const site = headers.get("sec-fetch-site");
@@ -41,7 +46,10 @@ export function checkRequest(request: Request, open: { readonly hosts: readonly 
   // A browser that sends Sec-Fetch-Site has already compared the sites, whatever proxy is in between.
   const origin = headers.get("origin");
   if (headers.get("sec-fetch-site") !== null || origin === null) return;
-  if (origin.replace(/^https?:\/\//, "").toLowerCase() !== host.toLowerCase()) {
+  // A proxy may end TLS without saying so. But whatever was asked for with TLS is nothing for a page without: anybody on
+  // the way could have written that.
+  const isDowngrade = isTls(request) && !/^https:/i.test(origin);
+  if (isDowngrade || origin.replace(/^https?:\/\//i, "").toLowerCase() !== host.toLowerCase()) {
     throw new ApiError(403, "cross-site", "a page of another origin sends this");
   }
 }

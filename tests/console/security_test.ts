@@ -238,6 +238,23 @@ Deno.test("console: what other sites' pages send is refused on every route, cook
   }
 });
 
+Deno.test("console: a page without TLS sends nothing to one with TLS, where the browser says no site; a proxy may end TLS", async () => {
+  const { handler } = open();
+  for (
+    const [headers, status] of [
+      [{ origin: `https://${host}`, "x-forwarded-proto": "https" }, 303],
+      [{ origin: `https://${host}` }, 303],
+      [{ origin: `http://${host}` }, 303],
+      [{ origin: `http://${host}`, "x-forwarded-proto": "https" }, 403],
+      [{ origin: `HTTP://${host}`, "x-forwarded-proto": "https, http" }, 403],
+      [{ origin: `https://${host}.evil.example`, "x-forwarded-proto": "https" }, 403],
+    ] as [Record<string, string>, number][]
+  ) {
+    const init = { ...formOf({ token }), headers: { "content-type": "application/x-www-form-urlencoded", ...headers } };
+    assert.equal((await ask(handler, "/login", init)).status, status, JSON.stringify(headers));
+  }
+});
+
 Deno.test("console without a token: only this machine's names and those that are configured are answered", async () => {
   const { handler } = open({ hosts: ["twin.local"] });
   for (const name of ["127.0.0.1:7300", "localhost:7300", "[::1]:7300", "twin.local", "LOCALHOST."]) {

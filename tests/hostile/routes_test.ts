@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { createApp } from "../../cloud/api/app.ts";
 import { type ApiToken, type Scope, tokenHash } from "../../cloud/api/tokens.ts";
 import { EventHub } from "../../cloud/console/event_hub.ts";
+import { Travels } from "../../cloud/console/travels.ts";
 import { sessionIn, signIn } from "../../cloud/console/session.ts";
 import { Feed } from "../../cloud/feed/feed.ts";
 import { Registry } from "../../cloud/sync/registry.ts";
@@ -33,6 +34,8 @@ interface Row {
 
 const item = { model: "Setting", item: { deviceId: "d1", name: "new", value: 1 } };
 const key = encodeURIComponent(JSON.stringify({ deviceId: "d1", name: "load" }));
+const twin = { device: "d1", model: "Setting" };
+const cell = { ...twin, key: '["load"]', field: "value", value: "5" };
 const kept = { table: "rejected", model: "Setting", reason: "x", all: "1" };
 
 const rows: Readonly<Record<string, Row>> = {
@@ -94,6 +97,12 @@ const rows: Readonly<Record<string, Row>> = {
   "GET /data/:model/new": { need: "read", ok: 200, query: "device=d1" },
   "POST /data/:model/save": { need: "write", ok: 400, body: {} },
   "POST /data/:model/delete": { need: "write", ok: 400, body: {} },
+  "GET /data/:model/selected": { need: "read", ok: 200, query: `item=${encodeURIComponent('["d1","load"]')}` },
+  "POST /data/:model/delete-selected": { need: "write", ok: 400, body: {} },
+  "POST /data/:model/put-back": { need: "write", ok: 409, body: {} },
+  "GET /data/:model/as-of": { need: "read", ok: 200, query: `key=${key}` },
+  "GET /fleet/silence": { need: "read", ok: 200 },
+  "POST /fleet/silence": { need: "write", ok: 303, body: { account: "acme", usual: "3600000" } },
   "POST /data/:model/undo": { need: "write", ok: 303, body: {} },
   "GET /live": { need: "read", ok: 200 },
   "GET /conflicts": { need: "read", ok: 200 },
@@ -119,6 +128,13 @@ const rows: Readonly<Record<string, Row>> = {
   "GET /jobs/:id": { need: "read", ok: 404 },
   "POST /jobs/:id/cancel": { need: "write", ok: 404, body: {} },
   "GET /console/find": { need: "read", ok: 303, query: "q=d1" },
+  "GET /twin": { need: "read", ok: 200 },
+  "GET /twin/lines": { need: "read", ok: 400 },
+  "POST /twin/link": { need: "write", ok: 303, body: { ...twin, offline: "yes" } },
+  "POST /twin/device": { need: "write", ok: 303, body: cell },
+  "POST /twin/cloud": { need: "write", ok: 303, body: cell },
+  "POST /twin/new": { need: "write", ok: [303, 412], body: { ...twin, side: "cloud", "field.name": "new" } },
+  "POST /twin/undo": { need: "write", ok: 404, body: { ...twin, travel: "1" } },
 };
 
 const may: Readonly<Record<Need, readonly Holder[]>> = {
@@ -138,13 +154,33 @@ class Place implements AsyncDisposable {
   readonly registry = new Registry(this.tables.log, { now: this.now });
   readonly feed = new Feed({ now: this.now, random: Math.random });
   readonly events = new EventHub();
+  /** What was done to the device that `dev` has in its own process. */
+  readonly done: string[] = [];
+  readonly travels = new Travels({
+    schema,
+    devices: [{
+      deviceId: "d1",
+      accountId: "acme",
+      path: "d1.db",
+      status: () => ({ connected: true, outbox: 0, rejected: 0, conflicts: 0 }),
+      pause: () => void this.done.push("pause"),
+      resume: () => void this.done.push("resume"),
+      items: () => ({ items: [], total: 0 }),
+      waiting: () => [],
+      conflicts: () => [],
+      write: (sql) => void this.done.push(sql),
+      watch: () => () => {},
+    }],
+    now: this.now,
+    quiet: new Set(),
+  });
   readonly app = createApp({
     ...{ schema, tables: this.tables, registry: this.registry, feed: this.feed, now: this.now, random: Math.random },
     service: new CloudService({
       ...{ schema, tables: this.tables, registry: this.registry, publisher: new Outbox() },
       ...{ now: this.now, random: Math.random },
     }),
-    events: this.events,
+    ...{ events: this.events, travels: this.travels },
     tokens: () => this.tokens,
   });
   readonly cookies = new Map<Holder, { cookie: string; form: string }>();
@@ -212,11 +248,12 @@ class Place implements AsyncDisposable {
     const [data, log] = await Promise.all(
       [this.tables.data, this.tables.log].map((table) => table.scan({ limit: 10_000 })),
     );
-    return JSON.stringify([data!.items, log!.items.filter(({ hash }) => !String(hash).startsWith("audit"))]);
+    return JSON.stringify([this.done, data!.items, log!.items.filter(({ hash }) => !String(hash).startsWith("audit"))]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     // Ends what goes on behind a request: jobs, an erasure.
+    this.travels.close();
     this.events.close();
     this.feed.close();
     await this.tables.close();

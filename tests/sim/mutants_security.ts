@@ -206,6 +206,14 @@ export const security: readonly Mutant[] = [
     `if (fits && nowMs < (token.untilMs ?? Infinity)) found = token;`,
     `if (fits) found = token;`,
   ),
+  guarded(
+    "console: any scheme",
+    "what was asked for with TLS is nothing for a page without",
+    "tests/console/security_test.ts#a page without TLS sends nothing",
+    "cloud/console/guard.ts",
+    `isTls(request) && !/^https:/i.test(origin)`,
+    `isTls(request) && !/^https?:/i.test(origin)`,
+  ),
   // ---- patterns of the schema
   guarded(
     "validate by JavaScript's engine",
