@@ -20,7 +20,7 @@ import { serveSql, sessionSql } from "./layout.ts";
 /** What the file itself has is no older than this, where anything is committed and nobody reads. */
 const checkpointMs = 10_000;
 /** Times of files go in steps of some milliseconds. */
-const momentMs = 100;
+const momentMs = 20;
 
 /** See the module. */
 export class ServedContent {
