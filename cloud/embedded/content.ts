@@ -37,6 +37,8 @@ export class ServedContent {
   readonly #renewal: StatementSync;
   /** Time and size of the file when it was last looked at. */
   #looked = "";
+  /** When it is looked at though they are the same (monotonic). */
+  #againMs = Infinity;
 
   /** Takes the content over. @param now monotonic, ms */
   constructor(db: DatabaseSync, path: string, now: () => number = () => performance.now()) {
@@ -80,8 +82,8 @@ export class ServedContent {
   get isReplaced(): boolean {
     const stat = statSync(this.#path, { throwIfNoEntry: false, bigint: true });
     if (!stat) return false;
-    const now = `${stat.mtimeNs} ${stat.size}`;
-    if (now === this.#looked) return false;
+    const now = `${stat.mtimeNs} ${stat.size}`, isSame = now === this.#looked;
+    if (isSame && performance.now() < this.#againMs) return false;
     let text: string | undefined;
     try {
       text = this.#inFile();
@@ -90,9 +92,9 @@ export class ServedContent {
       return false;
     }
     if (!this.#mayHave(text)) return true;
-    // Of writes of one moment the file has one time: it is looked at again.
-    const isOld = Math.abs(Date.now() - Number(stat.mtimeMs)) > momentMs;
-    this.#looked = isOld ? now : "";
+    this.#looked = now;
+    // Of writes of one moment the file has one time: it is looked at once more.
+    this.#againMs = isSame ? Infinity : performance.now() + momentMs;
     return false;
   }
 

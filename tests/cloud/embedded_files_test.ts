@@ -118,7 +118,7 @@ Deno.test("embedded files: a copy of this run is noticed as well, and checkpoint
   }
   assert.ok(!content.isReplaced);
   await Deno.copyFile(`${dir}/copy.db`, path);
-  assert.ok(content.isReplaced);
+  await until("it is noticed", () => content.isReplaced);
   content.giveUp();
   other.close();
   db.close();
