@@ -110,8 +110,9 @@ export class Live {
     this.screen.write(`${erase}${text}\n${this.#bottom()}`);
   }
 
+  /** Cut, not wrapped, where the terminal has just become narrower than this program knows. */
   #bottom(): string {
-    return this.#shown === "" ? "" : `${this.#shown}\r`;
+    return this.#shown === "" ? "" : `\x1b[?7l${this.#shown}\x1b[?7h\r`;
   }
 
   #refill(): void {

@@ -5,7 +5,7 @@
  */
 
 // deno-lint-ignore no-control-regex
-const sequences = /\x1b\[\d*[A-Z]|[\s\S]/gu;
+const sequences = /\x1b\[\??\d*[A-Za-z]|[\s\S]/gu;
 const wide = /[\u3041-\u30ff\u4e00-\u9fff]|\p{Emoji_Presentation}/u;
 
 /** See above. A wide character has two cells, of which the second is empty. */
@@ -18,6 +18,7 @@ export class Terminal {
   #row = 0;
   #column = 0;
   #width: number;
+  #wraps = true;
 
   constructor(width: number, private readonly reflows = true) {
     this.#width = width;
@@ -65,6 +66,7 @@ export class Terminal {
         this.#lines[++this.#line] ??= [];
         this.#row = this.#column = 0;
       } else if (token === "\r") this.#column = 0;
+      else if (token === "\x1b[?7l" || token === "\x1b[?7h") this.#wraps = token.endsWith("h");
       else if (token.length > 1 && token.endsWith("A")) this.#up(Number(token.slice(2, -1)));
       else if (token === "\x1b[J") {
         this.#lines.length = this.#line + 1;
@@ -80,6 +82,8 @@ export class Terminal {
       line[this.#row * this.#width + this.#column++] = " ";
     }
     if (this.#column >= this.#width) {
+      // The last column is written over, and what does not fit is not shown.
+      if (!this.#wraps) return;
       this.#row++;
       this.#column = 0;
     }

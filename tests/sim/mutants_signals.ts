@@ -328,8 +328,8 @@ export const signals: readonly Mutant[] = [
     "a terminal that becomes narrower shows no remains of the line that has wrapped",
     "tests/cli/live_test.ts#becomes narrower or wider",
     "cli/live.ts",
-    "`${this.#shown}\\r`",
-    "this.#shown",
+    `\\x1b[?7h\\r`,
+    `\\x1b[?7h`,
   ),
   guarded(
     "control characters of an item on the screen",
