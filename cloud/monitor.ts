@@ -77,11 +77,17 @@ export class Monitor {
         return { ...gauges, ...fleetValues(this.fleet, gauges.tailing === 1) };
       },
     }, now);
-    const batches: Observer = {
+    // What other workers append comes by the feed, while somebody watches.
+    this.feed.listen(({ row }) => {
+      if (row.type === "stage" && row.stage === "logged") this.fleet.appended(row.channel, row.seq);
+    });
+    const own: Observer = {
       ...noObserver,
       acknowledged: ({ deviceId }, up) => this.#batches.forEach((listener) => listener(deviceId, up)),
+      published: ({ channel, seq }) => this.fleet.appended(channel, seq),
+      asked: (channel, head) => this.fleet.appended(channel, head),
     };
-    this.observer = [this.metrics, this.#watcher, this.#sampler, this.fieldMetrics.observer, batches]
+    this.observer = [this.metrics, this.#watcher, this.#sampler, this.fieldMetrics.observer, own]
       .reduce(bothObservers, traceObserver(now));
     this.#devices = tellOfDevices(this.events);
     this.#told = tellOfFeed(this.feed, this.events, this.versions);

@@ -2,7 +2,7 @@
  * `GET /api/devices?q=…&sort=…`: the fleet searched and sorted in memory.
  *
  * `q` is words, all of which must hold: `state:trouble,lagging`, `account:acme`, `agent:0.1.0`, `schema:1.2.0`,
- * `outbox:>100`, `lag:>60` (seconds), `rejected:>0`, `conflicts:>0`, `aside:>0`, `seen:>900` (seconds ago),
+ * `outbox:>100`, `lag:>60` (seconds), `down:>60`, `rejected:>0`, `conflicts:>0`, `aside:>0`, `seen:>900` (seconds ago),
  * `overdue:yes` (away for longer than usual), `problem:disk` (part of its text), and a word without a colon: the beginning of the device's id.
  *
  * @module
@@ -43,6 +43,7 @@ const fields: Readonly<Record<string, (device: DeviceStanding, nowMs: number) =>
   schema: ({ report }) => report?.schema,
   outbox: ({ report }) => report?.outbox,
   lag: ({ lagMs }) => lagMs === undefined ? undefined : lagMs / 1000,
+  down: ({ downMs }) => downMs === undefined ? undefined : downMs / 1000,
   rejected: ({ report }) => report?.rejected,
   conflicts: ({ report }) => report?.conflicts,
   aside: ({ report }) => report?.aside,

@@ -71,6 +71,7 @@ const device = {
   "state!": { enum: ["online", "lagging", "trouble", "silent"] },
   why: text,
   lagMs: number,
+  downMs: number,
   usualMs: number,
   overdue: flag,
 };

@@ -34,7 +34,7 @@ export interface ConsoleOptions {
   readonly audit: Pick<Audit, "note">;
   /** Is told of whoever can't sign in. */
   readonly failed: Pick<FailedSignIns, "failed">;
-  readonly service?: Pick<CloudService, "metrics" | "requestVerify" | "orders">;
+  readonly service?: Pick<CloudService, "metrics" | "requestVerify" | "orders" | "askWhere">;
   /** Takes devices out with all that is theirs. */
   readonly erasure: Pick<Erasure, "run" | "state">;
   /** Who may sign in; absent: everybody who reaches it. */

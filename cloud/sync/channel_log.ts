@@ -53,6 +53,8 @@ export interface ChannelLogOptions {
   readonly retentionMs?: number;
   /** Waits; default by timers. */
   readonly pause?: (ms: number) => Promise<void>;
+  /** Is told where a channel's log ends, whenever that was read. */
+  readonly read?: (channel: Channel, head: number) => void;
 }
 
 interface Head {
@@ -96,6 +98,7 @@ export class ChannelLog {
   readonly #states = new Lru<Channel, SharedRead<LogState>>({ sizeOf: (channel) => 2 * channel.length + 200 });
   readonly #pause: (ms: number) => Promise<void>;
   readonly #moments = new Moments();
+  readonly #read: ChannelLogOptions["read"];
   #epoch: { readonly value: string; readonly epochs: readonly Epoch[]; readonly atMs: number } | undefined;
 
   constructor(table: Table, options: ChannelLogOptions) {
@@ -104,6 +107,7 @@ export class ChannelLog {
     this.#random = options.random;
     this.#retentionMs = options.retentionMs ?? defaultRetentionMs;
     this.#pause = options.pause ?? pause;
+    this.#read = options.read;
     if (!(this.#retentionMs >= 60_000)) {
       throw new RangeError(`the log's retention is ${this.#retentionMs} ms: 60,000 or more is required`);
     }
@@ -313,8 +317,10 @@ export class ChannelLog {
   async #state(channel: Channel): Promise<LogState> {
     const { floor, last } = await this.#load(channel);
     const epoch = await this.#fullEpoch(floor);
-    if (last !== undefined) return { epoch, head: seqOf(last) };
-    return { epoch, head: floor.atLeast, ...(this.#isFresh(floor) ? { opening: true } : {}) };
+    const head = last === undefined ? floor.atLeast : seqOf(last);
+    this.#read?.(channel, head);
+    if (last !== undefined) return { epoch, head };
+    return { epoch, head, ...(this.#isFresh(floor) ? { opening: true } : {}) };
   }
 
   /** The channel's epoch, as the table has it now. */

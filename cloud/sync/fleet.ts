@@ -8,9 +8,10 @@
  * @module
  */
 import { durationText } from "../../protocol/duration_text.ts";
-import type { DeviceReport, Presence } from "../../protocol.ts";
+import type { Channel, DeviceReport, Presence } from "../../protocol.ts";
 import { type Attention, type Looked, usualDefaultMs } from "./attention.ts";
 import { Lru } from "./lru.ts";
+import { Reach } from "./reach.ts";
 import type { DeviceInfo, Registry } from "./registry.ts";
 
 /** The state of a device, at a glance. */
@@ -24,6 +25,11 @@ export interface DeviceStanding extends DeviceInfo {
   readonly why?: string;
   /** The age of the device's oldest pending change, ms. */
   readonly lagMs?: number;
+  /**
+   * How long the first entry of its channels' logs that it lacks has waited for it, ms: when it last told its position, or now
+   * if it is away. Absent: this process does not know.
+   */
+  readonly downMs?: number;
   /** Of a silent one: for how long it is usually away, ms. */
   readonly usualMs?: number;
   /** It has been away for longer than that. */
@@ -94,6 +100,7 @@ export class Fleet {
   readonly #heard = new Map<string, Presence & { readonly atMs: number }>();
   /** The devices' last known positions in their channels, from reports or answers. */
   readonly #at = new Lru<string, Told>({ sizeOf: (deviceId) => 2 * deviceId.length + 300 });
+  readonly #reach = new Reach();
   #loadedMs = -Infinity;
   #loading: Promise<void> | undefined;
   #hears = false;
@@ -151,7 +158,7 @@ export class Fleet {
     const isFresh = this.#hears && this.#now() - this.#loadedMs <= freshMs;
     const info = (isFresh ? this.#devices.get(deviceId) : undefined) ?? await this.#registry.info(deviceId);
     await this.attention?.refresh();
-    return info && { ...info, ...stateOf(info, this.#now(), this.attention) };
+    return info && this.#judged(info, this.#now());
   }
 
   /**
@@ -163,7 +170,27 @@ export class Fleet {
   peek(ageMaxMs: number = freshMs): DeviceStanding[] | undefined {
     const nowMs = this.#now();
     if (!this.#hears || nowMs - this.#loadedMs > ageMaxMs) return undefined;
-    return [...this.#devices.values()].map((info) => ({ ...info, ...stateOf(info, nowMs, this.attention) }));
+    return [...this.#devices.values()].map((info) => this.#judged(info, nowMs));
+  }
+
+  #judged(info: DeviceInfo, nowMs: number): DeviceStanding {
+    const { connected, seenMs, report, reportedMs = 0 } = info;
+    const told = this.#at.get(info.deviceId) ?? (report?.at && { at: report.at, atMs: reportedMs });
+    // Since it left, it can have applied nothing; what came between its last word and then, it may have.
+    const downMs = told &&
+      (connected === true
+        ? this.#reach.lagMs(told.at, told.atMs)
+        : this.#reach.lagMs(told.at, nowMs, seenMs ?? told.atMs));
+    return { ...info, ...stateOf(info, nowMs, this.attention), ...(downMs === undefined ? {} : { downMs }) };
+  }
+
+  /**
+   * The log of a channel goes to this entry, at least.
+   *
+   * @internal
+   */
+  appended(channel: Channel, seq: number): void {
+    this.#reach.heard(channel, seq, this.#now());
   }
 
   /**
@@ -185,7 +212,7 @@ export class Fleet {
     if (lacks || ageMs > (this.#hears ? freshMs : unheardFreshMs)) await (this.#loading ??= this.#load());
     await this.attention?.refresh();
     const nowMs = this.#now();
-    const devices = [...this.#devices.values()].map((info) => ({ ...info, ...stateOf(info, nowMs, this.attention) }));
+    const devices = [...this.#devices.values()].map((info) => this.#judged(info, nowMs));
     return { devices, asOfMs: this.#hears ? nowMs : this.#loadedMs };
   }
 

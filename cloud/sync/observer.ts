@@ -6,7 +6,7 @@
  */
 import { isTold, Log } from "../../protocol/log.ts";
 import { Outage } from "../../protocol/outage.ts";
-import type { Ack, Changes, Up } from "../../protocol.ts";
+import type { Ack, Changes, Channel, Up } from "../../protocol.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Identity, Model } from "../../schema/model.ts";
 import type { Attributes } from "../../schema/values.ts";
@@ -30,6 +30,8 @@ export interface Observer {
   acknowledged(identity: Identity, up: Up, ack: Ack, begunMs: number): void;
   /** An entry of a channel's log is in the log, and published. */
   published(entry: Changes): void;
+  /** Where a channel's log ends was read, for a device that asked. */
+  asked?(channel: Channel, head: number): void;
 }
 
 /** A table's requests. */
@@ -54,6 +56,7 @@ export function bothObservers(a: Observer, b: Observer): Observer {
     stored: (...args) => (a.stored(...args), b.stored(...args)),
     acknowledged: (...args) => (a.acknowledged(...args), b.acknowledged(...args)),
     published: (...args) => (a.published(...args), b.published(...args)),
+    asked: (...args) => (a.asked?.(...args), b.asked?.(...args)),
   };
 }
 

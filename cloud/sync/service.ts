@@ -122,7 +122,10 @@ export class CloudService {
     this.schema = schema;
     this.tables = tables;
     const registry = this.registry = options.registry ?? new Registry(tables.log, { now });
-    const log = this.log = new ChannelLog(tables.log, { now, random, retentionMs, pause: options.pause });
+    const log = this.log = new ChannelLog(tables.log, {
+      ...{ now, random, retentionMs, pause: options.pause },
+      read: (channel, head) => observer.asked?.(channel, head),
+    });
     const publisher = telling(options.publisher, schema, log);
     const { data } = tables, metrics = this.#metrics, limits = options.limits ?? defaultPageLimits;
     const spread = this.#spread = new Spread(tables.log, registry, now);

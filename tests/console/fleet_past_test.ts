@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { assertLooks, browserTest, type Page, until } from "./browser.ts";
 import { TestCloud } from "./cloud.ts";
+import { KeptRig } from "./kept_rig.ts";
 import { busyMinute, putSamples } from "./samples.ts";
 
 const minuteMs = 60_000;
@@ -73,3 +74,50 @@ browserTest("fleet: while one searches, tiles, views and columns follow, and wha
   await page.waitForURL(/q=press-0000\+state:online/);
   await until("both words hold", async () => await page.locator("tbody tr").count() === 10);
 });
+
+browserTest(
+  "fleet: the lag down is what a device lacks of its log, apart from the lag up; it sorts, and is searched by",
+  async (visits) => {
+    await using rig = await KeptRig.start();
+    const put = async (deviceId: string, value: number) => {
+      const response = await fetch(`${rig.url}/api/items`, {
+        method: "PUT",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ model: "Setting", item: { deviceId, name: "load", value } }),
+      });
+      assert.equal(response.status, 200, await response.text());
+    };
+    await rig.test.devices(2, () => ({ agent: "0.4.1", outbox: 0 }));
+    await rig.agent("press-1");
+    await rig.agent("press-2");
+    // A device that was there before says at its connect how far it has come.
+    await rig.again("press-2");
+    const page = await visits.page();
+    await page.goto(`${rig.url}/fleet`);
+    await page.locator("#live[data-state=live]").waitFor();
+    const cell = (id: string) => page.locator(`tr[data-device="${id}"] [data-col=down]`);
+    await until("it has all", async () => {
+      await put("press-1", Math.random());
+      await page.reload();
+      await page.locator("#live[data-state=live]").waitFor();
+      return await cell("press-1").textContent() === "0 s" && await cell("press-2").textContent() === "0 s";
+    });
+    assert.equal(await cell("press-00000").textContent(), "–", "it has never told its position");
+    await rig.away("press-2");
+    await put("press-2", 2);
+    await until("it lacks an entry", async () => {
+      await page.goto(`${rig.url}/fleet?q=down:>1&sort=-down`);
+      return await page.locator("tbody a.dev").count() === 1;
+    });
+    assert.deepEqual(await page.locator("tbody a.dev").allTextContents(), ["press-2"]);
+    assert.match(await cell("press-2").textContent() ?? "", /^\d[\d.]* (s|min)$/);
+    await page.getByRole("link", { name: "Lag ↓" }).click();
+    await page.waitForURL(/sort=down/);
+    await assertLooks(page, "fleet, lag down");
+    await rig.agent("press-2");
+    await until("it has all again", async () => {
+      await page.goto(`${rig.url}/fleet?q=press-2`);
+      return await cell("press-2").textContent() === "0 s";
+    });
+  },
+);

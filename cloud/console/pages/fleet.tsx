@@ -14,6 +14,7 @@ import { count, duration, grouped } from "../format.ts";
 import type { Routes } from "../mod.tsx";
 import { Empty, FormToken, Problem } from "../parts.tsx";
 import { Pasts } from "../past.ts";
+import { Positions } from "../positions.ts";
 import { workersText } from "../standing.ts";
 import { addDevice, addDevicePage } from "./fleet_add.tsx";
 import { fleetCsv, fleetOrders } from "./fleet_orders.tsx";
@@ -27,10 +28,10 @@ export const link = { name: "Fleet", path: "/fleet", key: "f" };
 
 /** The page's routes. */
 export function mount(routes: Routes): void {
-  const pasts = new Pasts(routes.options.tables.log, routes.options.now);
+  const pasts = new Pasts(routes.options.tables.log, routes.options.now), positions = new Positions(routes.options);
   const { page, action, options } = routes;
-  page("/fleet", (c) => fleetPage(routes, c, pasts));
-  page("/fleet/rows", async (c) => await rowsPart(options, c));
+  page("/fleet", (c) => fleetPage(routes, c, { pasts, positions }));
+  page("/fleet/rows", async (c) => await rowsPart(options, c, positions));
   page("/fleet/add", (c) => addDevicePage(c));
   page("/fleet/silence", (c) => silencePage(options, c));
   action("/fleet/silence", (c, form) => setSilence(options, c, form));
@@ -39,11 +40,16 @@ export function mount(routes: Routes): void {
   action("/fleet/do", (c, form) => fleetOrders(routes, c, form));
 }
 
-async function fleetPage({ options, standings }: Routes, c: PageContext, pasts: Pasts): Promise<Page> {
+async function fleetPage(
+  { options, standings }: Routes,
+  c: PageContext,
+  { pasts, positions }: { pasts: Pasts; positions: Positions },
+): Promise<Page> {
   const view = viewOf(new URL(c.req.url).searchParams);
   const { found, fault } = await find(options, view);
   const now = options.now(), standing = await standings.read(), past = await pasts.read(view.range, standing);
   const rows = found.devices.slice(view.from), all = await allOf(options);
+  positions.ask(rows);
   return {
     title: "Fleet",
     status: fault ? 400 : 200,
@@ -101,15 +107,16 @@ async function fleetPage({ options, standings }: Routes, c: PageContext, pasts: 
 }
 
 /** Rows that are shown, as they are now: `assets/fleet.js` puts their cells in place. */
-async function rowsPart(options: ConsoleOptions, c: PageContext): Promise<Response> {
+async function rowsPart(options: ConsoleOptions, c: PageContext, positions: Positions): Promise<Response> {
   const query = new URL(c.req.url).searchParams;
   const wanted = new Set(query.getAll("id").slice(0, pageRows));
-  const { devices } = await options.fleet.all();
+  const devices = (await options.fleet.all()).devices.filter(({ deviceId }) => wanted.has(deviceId));
+  positions.ask(devices);
   const shown = chosenColumns(viewOf(query).columns), now = options.now();
   return c.html(
     <table>
       <tbody>
-        {devices.filter(({ deviceId }) => wanted.has(deviceId)).map((device) => <Row {...{ device, now, shown }} />)}
+        {devices.map((device) => <Row {...{ device, now, shown }} />)}
       </tbody>
     </table>,
   );
@@ -196,14 +203,14 @@ function Rows({ view, devices, now }: { view: FleetView; devices: readonly Devic
   );
 }
 
-function Head({ column: { label, sort, number, down }, view }: { column: Column; view: FleetView }) {
+function Head({ column: { label, title, sort, number, down }, view }: { column: Column; view: FleetView }) {
   const kind = number ? "num" : undefined;
   if (!sort) return <th scope="col" class={kind}>{label}</th>;
   const [isUp, isDown] = [view.sort === sort, view.sort === `-${sort}`];
   const next = isUp ? `-${sort}` : isDown ? sort : down ? `-${sort}` : sort;
   return (
     <th scope="col" class={kind} aria-sort={isUp ? "ascending" : isDown ? "descending" : undefined}>
-      <a id={`sort-${sort}`} href={hrefOf(view, { sort: next, from: 0 })}>
+      <a id={`sort-${sort}`} title={title} href={hrefOf(view, { sort: next, from: 0 })}>
         {label}
         {isUp || isDown ? <span aria-hidden="true">{isUp ? "▴" : "▾"}</span> : null}
       </a>
@@ -212,7 +219,7 @@ function Head({ column: { label, sort, number, down }, view }: { column: Column;
 }
 
 function Row({ device, now, shown }: { device: DeviceStanding; now: number; shown: readonly Column[] }) {
-  const { deviceId, accountId, report, lagMs } = device;
+  const { deviceId, accountId, report, lagMs, downMs } = device;
   return (
     <tr data-row data-device={deviceId}>
       <td>
@@ -226,7 +233,8 @@ function Row({ device, now, shown }: { device: DeviceStanding; now: number; show
       <td class="m" data-col="m">
         <span>{accountId}</span>
         <span>{`outbox ${grouped(report?.outbox)}`}</span>
-        {lagMs === undefined ? null : <span>{`lag ${duration(lagMs)}`}</span>}
+        {lagMs === undefined ? null : <span>{`lag ↑ ${duration(lagMs)}`}</span>}
+        {downMs ? <span>{`lag ↓ ${duration(downMs)}`}</span> : null}
       </td>
     </tr>
   );

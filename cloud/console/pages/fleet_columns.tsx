@@ -14,6 +14,7 @@ import { deviceKeptHref } from "./kept_query.ts";
 export interface Column {
   readonly id: string;
   readonly label: string;
+  readonly title?: string;
   /** The field of `sort`. */
   readonly sort?: string;
   readonly number?: boolean;
@@ -80,13 +81,25 @@ export const columns: readonly Column[] = [
   },
   {
     id: "lag",
-    label: "Lag",
+    label: "Lag ↑",
+    title: "How long its oldest change has waited to go up",
     sort: "lag",
     number: true,
     down: true,
     class: "l",
     cell: ({ lagMs, report }) =>
       lagMs === undefined ? <span class="muted">{report?.outbox === 0 ? "0 s" : unknown}</span> : duration(lagMs),
+  },
+  {
+    id: "down",
+    label: "Lag ↓",
+    title:
+      "How long the first entry that it lacks had waited for it when it last told its position; now, if it is away",
+    sort: "down",
+    number: true,
+    down: true,
+    class: "l",
+    cell: ({ downMs }) => downMs ? duration(downMs) : <span class="muted">{downMs === 0 ? "0 s" : unknown}</span>,
   },
   {
     id: "rejected",

@@ -112,10 +112,11 @@ export async function fleetCsv({ fleet }: ConsoleOptions, query: URLSearchParams
   return csv((await queryFleet(fleet, { q, sort, limit: Number.MAX_SAFE_INTEGER })).devices);
 }
 
-const header = "device,account,state,why,connected,seen,outbox,lag_s,rejected,conflicts,aside,agent,schema,problem";
+const header =
+  "device,account,state,why,connected,seen,outbox,lag_s,down_s,rejected,conflicts,aside,agent,schema,problem";
 
 function csv(devices: readonly DeviceStanding[]): Response {
-  const lines = devices.map(({ deviceId, accountId, state, why, connected, seenMs, lagMs, report }) =>
+  const lines = devices.map(({ deviceId, accountId, state, why, connected, seenMs, lagMs, downMs, report }) =>
     [
       deviceId,
       accountId,
@@ -125,6 +126,7 @@ function csv(devices: readonly DeviceStanding[]): Response {
       seenMs === undefined ? undefined : new Date(seenMs).toISOString(),
       report?.outbox,
       lagMs === undefined ? undefined : lagMs / 1000,
+      downMs === undefined ? undefined : downMs / 1000,
       report?.rejected,
       report?.conflicts,
       report?.aside,
