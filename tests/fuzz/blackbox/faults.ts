@@ -10,7 +10,6 @@ import type { App } from "./apps.ts";
 import { badLine } from "./logs.ts";
 import type { FaultKind } from "./plan.ts";
 import type { FuzzDevice, Part, System } from "./system.ts";
-import type { EmbeddedTable } from "./table.ts";
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
@@ -111,7 +110,7 @@ const faults: Record<FaultKind, Fault> = {
   async "table-restore"(system, random) {
     // The next write may have the copy's millisecond: the time that is given is a little earlier.
     const since = new Date(Date.now() - 1000).toISOString();
-    (system.table as EmbeddedTable).keep();
+    await system.table.keep();
     await pause(1500 + random.below(2500));
     await system.restoreTable(since);
     return `the table is restored to ${since}`;

@@ -141,14 +141,19 @@ export class System implements AsyncDisposable {
       return;
     }
     const name = `fuzz-${this.plan.seed}-${crypto.randomUUID().slice(0, 8)}`;
-    this.#tableUrl = `dynamodb://${name}?region=us-east-1&endpoint=${this.emulator.endpoint}`;
-    const args = ["cloud", "table", "create", "--schema", this.#schemaFile("now"), "--table", this.#tableUrl];
-    await this.#command("table create", args);
-    this.table = new DynamoTable(this.emulator.endpoint, name);
+    const table = this.table = new DynamoTable(this.emulator.endpoint, name);
     // Others reach the table past it.
     this.#tableProxy = await this.#proxy(Number(new URL(this.emulator.endpoint).port));
-    this.#workersTableUrl = this.#tableUrl.replace(this.emulator.endpoint, `http://127.0.0.1:${this.#tableProxy.port}`);
+    this.#aim(table);
+    const args = ["cloud", "table", "create", "--schema", this.#schemaFile("now"), "--table", this.#tableUrl];
+    await this.#command("table create", args);
     this.#closers.push(() => Promise.resolve(this.table.close()));
+  }
+
+  /** The workers' table is this one. */
+  #aim({ name, endpoint }: DynamoTable, more = ""): void {
+    this.#tableUrl = `dynamodb://${name}?region=us-east-1&endpoint=${endpoint}${more}`;
+    this.#workersTableUrl = this.#tableUrl.replace(endpoint, `http://127.0.0.1:${this.#tableProxy!.port}`);
   }
 
   async #proxy(port: number): Promise<ChaosProxy> {
@@ -305,24 +310,27 @@ export class System implements AsyncDisposable {
     this.#broker = await startMosquitto({ devices, internal, devicePort, workerPort, ...this.#mosquittoTls });
   }
 
-  /** The worker ends; something is done to the file that it served; it starts again. */
-  async #underneath(work: (table: EmbeddedTable) => Promise<void>): Promise<void> {
-    const { table, workers: [worker] } = this;
-    if (!(table instanceof EmbeddedTable)) throw new TypeError("the table is not embedded");
-    await this.end(worker!);
-    await table.alone(() => work(table));
-    await this.startWorker(worker!);
+  /** The workers end; something is done to the table that they served; they start again. */
+  async #underneath(work: () => Promise<void>): Promise<void> {
+    for (const worker of this.workers) await this.end(worker);
+    await this.table.alone(work);
+    for (const worker of this.workers) await this.startWorker(worker);
   }
 
-  /** Restores the embedded table to the copy that it keeps, as docs/cloud.md says. */
+  /** Restores the table to what it keeps, as docs/cloud.md says. */
   async restoreTable(since: string): Promise<void> {
-    await this.#underneath(async (table) => {
+    const { table } = this, schema = ["--schema", this.#schemaFile(this.workers[0]!.version)];
+    await this.#underneath(async () => {
       this.lost.push(await table.restore());
+      if (table instanceof DynamoTable) {
+        this.#aim(table, `&log=${table.name.replace(/-r\d+$/, "")}-log`);
+        await this.#command("table create", ["cloud", "table", "create", ...schema, "--table", this.#tableUrl]);
+      }
       const known = new Set((await table.history()).map(({ key, item }) => `${key} ${tokenOf(item)}`));
       const { cloudWrites } = this.journal;
       const left = cloudWrites.filter(({ key, token }) => known.has(`${key} ${token}`));
       cloudWrites.splice(0, cloudWrites.length, ...left);
-      const where = ["--schema", this.#schemaFile(this.workers[0]!.version), "--table", this.#tableUrl];
+      const where = [...schema, "--table", this.#tableUrl];
       await this.#command("table restored", ["cloud", "table", "restored", "--since", since, ...where]);
     });
   }
@@ -332,7 +340,9 @@ export class System implements AsyncDisposable {
     this.logLost = true;
     // Only the epochs say that a table was restored: with them, what devices have not offered yet would be given up.
     const isRestored = this.plan.faults.includes("table-restore");
-    await this.#underneath((table) => Promise.resolve(table.loseLog(!isRestored)));
+    const { table } = this;
+    if (!(table instanceof EmbeddedTable)) throw new TypeError("the table is not embedded");
+    await this.#underneath(() => Promise.resolve(table.loseLog(!isRestored)));
   }
 
   get proxies(): ChaosProxy[] {

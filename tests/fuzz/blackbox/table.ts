@@ -24,7 +24,24 @@ export interface RawTable {
   items(): Promise<AvItem[]>;
   /** Everything that ever stood in the table, by key in order. */
   history(): Promise<Version[]>;
+  /** Works while nobody else writes raw. */
+  alone<T>(work: () => Promise<T>): Promise<T>;
+  /** Keeps the state of now. */
+  keep(): Promise<void>;
+  /** The table is what was kept; no worker runs. @returns what stood in it since */
+  restore(): Promise<Version[]>;
   close(): void;
+}
+
+/** Raw writes one after the other. */
+class Turns {
+  #turn: Promise<unknown> = Promise.resolve();
+
+  alone<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(work);
+    this.#turn = done.catch(() => undefined);
+    return done;
+  }
 }
 
 /** A key as one text. */
@@ -36,11 +53,16 @@ export const keyOfItem = (item: AvItem) =>
 
 const region = "us-east-1";
 
-/** A table of an emulator. */
-export class DynamoTable implements RawTable {
+/** A table of an emulator. A restore makes another table, under another name, as in AWS. */
+export class DynamoTable extends Turns implements RawTable {
   readonly #client: DynamoDBClient;
+  /** What stood in the tables before this one, up to the restored time. */
+  #before: Version[] = [];
+  #kept: Version[] = [];
+  #restores = 0;
 
-  constructor(readonly endpoint: string, readonly name: string) {
+  constructor(readonly endpoint: string, public name: string) {
+    super();
     const credentials = { accessKeyId: "local", secretAccessKey: "local" };
     this.#client = new DynamoDBClient({ endpoint, region, credentials, maxAttempts: 3 });
   }
@@ -54,11 +76,41 @@ export class DynamoTable implements RawTable {
         : "M" in av
         ? { M: mapped(av.M, bytes) }
         : av;
-    await this.#client.send(new PutItemCommand({ TableName: this.name, Item: mapped(item, bytes) as never }));
+    const Item = mapped(item, bytes) as never;
+    await this.alone(() => this.#client.send(new PutItemCommand({ TableName: this.name, Item })));
   }
 
   async remove(hash: string, sort: string): Promise<void> {
-    await this.#client.send(new DeleteItemCommand({ TableName: this.name, Key: { pk: { S: hash }, sk: { S: sort } } }));
+    const Key = { pk: { S: hash }, sk: { S: sort } };
+    await this.alone(() => this.#client.send(new DeleteItemCommand({ TableName: this.name, Key })));
+  }
+
+  async keep(): Promise<void> {
+    this.#kept = await this.history();
+  }
+
+  /** As a point-in-time recovery leaves it: without a stream, which `cloud table create` switches on again. */
+  async restore(): Promise<Version[]> {
+    const known = Map.groupBy(this.#kept, ({ key }) => key), now = await this.history();
+    const { Table } = await this.#ask("DynamoDB_20120810.DescribeTable", { TableName: this.name });
+    const { KeySchema, AttributeDefinitions, GlobalSecondaryIndexes } = Table as Record<string, unknown>;
+    const indexes = (GlobalSecondaryIndexes as Record<string, unknown>[] | undefined)?.map((index) => ({
+      IndexName: index.IndexName,
+      KeySchema: index.KeySchema,
+      Projection: index.Projection,
+    }));
+    this.name = `${this.name.replace(/-r\d+$/, "")}-r${++this.#restores}`;
+    await this.#ask("DynamoDB_20120810.CreateTable", {
+      TableName: this.name,
+      ...{ KeySchema, AttributeDefinitions, BillingMode: "PAY_PER_REQUEST" },
+      ...(indexes ? { GlobalSecondaryIndexes: indexes } : {}),
+    });
+    for (const versions of known.values()) {
+      const { item: Item } = versions.at(-1)!;
+      if (Item) await this.#ask("DynamoDB_20120810.PutItem", { TableName: this.name, Item });
+    }
+    this.#before = this.#kept;
+    return [...Map.groupBy(now, ({ key }) => key)].flatMap(([key, list]) => list.slice(known.get(key)?.length ?? 0));
   }
 
   async items(): Promise<AvItem[]> {
@@ -81,7 +133,7 @@ export class DynamoTable implements RawTable {
     const StreamArn = (Table as { LatestStreamArn: string }).LatestStreamArn;
     const stream = (call: string, body: unknown) => this.#ask(`DynamoDBStreams_20120810.${call}`, body);
     const { StreamDescription } = await stream("DescribeStream", { StreamArn });
-    const found: Version[] = [];
+    const found: Version[] = [...this.#before];
     for (const { ShardId } of (StreamDescription as { Shards: { ShardId: string }[] }).Shards) {
       const from = { StreamArn, ShardId, ShardIteratorType: "TRIM_HORIZON" };
       let at = (await stream("GetShardIterator", from)).ShardIterator;
@@ -125,16 +177,9 @@ function mapped(map: { readonly [name: string]: Av }, of: (av: Av) => unknown): 
 }
 
 /** The embedded table, whose file another process serves. */
-export class EmbeddedTable implements RawTable {
-  #turn: Promise<unknown> = Promise.resolve();
-
-  constructor(readonly path: string) {}
-
-  /** Works while nobody else writes raw. */
-  alone<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#turn.then(work);
-    this.#turn = done.catch(() => undefined);
-    return done;
+export class EmbeddedTable extends Turns implements RawTable {
+  constructor(readonly path: string) {
+    super();
   }
 
   /** Notes all that stands in it from now on, in a table beside it: what the worker has passed on it forgets. */
@@ -199,13 +244,11 @@ export class EmbeddedTable implements RawTable {
     );
   }
 
-  /** Keeps a copy of the table. */
-  keep(): void {
+  keep(): Promise<void> {
     rmSync(`${this.path}.older`, { force: true });
-    this.#use((db) => db.exec(`VACUUM INTO '${this.path}.older'`));
+    return Promise.resolve(this.#use((db) => db.exec(`VACUUM INTO '${this.path}.older'`)));
   }
 
-  /** The copy in the place of the file, which no process serves. @returns what stood in the table since the copy */
   async restore(): Promise<Version[]> {
     const now = await this.history();
     Deno.copyFileSync(`${this.path}.older`, this.path);
