@@ -7,6 +7,7 @@ import { guarded, type Mutant } from "./mutant.ts";
 
 const samples = "cloud/operations/samples.ts", points = "cloud/sync/report_points.ts";
 const versions = "cloud/console/item_versions.ts", history = "cloud/console/pages/item_history.tsx";
+const selectTest = "tests/console/data_select_test.ts";
 const pointsTest = "tests/cloud/sync/report_points_test.ts";
 
 /** See the module. */
@@ -82,5 +83,54 @@ export const shown: readonly Mutant[] = [
     history,
     `versions.map((version) => key && options.versions?.of(key, channel, version))`,
     `versions.map((version, at) => at === 0 ? seen.item : key && options.versions?.of(key, channel, version))`,
+  ),
+  guarded(
+    "a removal is the cloud's",
+    "the log does not know who removed an item, and history says that the cloud did",
+    "tests/cloud/api/trace_test.ts#history: which entries",
+    "cloud/api/trace.ts",
+    `const isOthers = channel.startsWith("device:") && !removed;`,
+    `const isOthers = channel.startsWith("device:");`,
+  ),
+  guarded(
+    "38 digits are a number of SQL",
+    "a line to paste that changes the value: SQLite rounds it",
+    "tests/console/paste_test.ts",
+    "cloud/console/lines.ts",
+    `/^-?\\d{1,19}$/.test(text) && BigInt(text) === BigInt.asIntN(64, BigInt(text))`,
+    `/^-?\\d+$/.test(text)`,
+  ),
+  guarded(
+    "a selected item is deleted as it is now",
+    "what somebody changed after it was shown goes with what was seen",
+    `${selectTest}#data: items are selected by keys`,
+    "cloud/console/pages/data_selected.tsx",
+    `removeItem(options.items, model, key, { digest: digests[at]! })`,
+    `removeItem(options.items, model, key, undefined)`,
+  ),
+  guarded(
+    "an index without its sort value",
+    "what is typed for the index's sort value narrows nothing",
+    `${selectTest}#data: an index of the schema`,
+    "cloud/api/items.ts",
+    `hash, sortPrefix: leading(sort, get) || undefined };`,
+    `hash };`,
+  ),
+  guarded(
+    "more differences than are stored",
+    "a comparison that found much is told without any of it: the cloud stores 4 KB",
+    "tests/agent/upkeep/orders_test.ts#orders: a comparison's outcome",
+    "agent/verify/report.ts",
+    `    if (room < 0) break;
+    found.push(one);`,
+    `    found.push(one);`,
+  ),
+  guarded(
+    "a link where nobody answers",
+    "a command prints the address of a console that is not there",
+    "tests/cli/console_link_test.ts#cli: an address at which",
+    "cli/console_link.ts",
+    `return response.status === 302 && `,
+    `return response.ok || `,
   ),
 ];

@@ -74,11 +74,18 @@ async function devicePage(options: ConsoleOptions, c: PageContext, device: Devic
     : tab === "overview" || tab === "orders"
     ? { "hx-trigger": "tt:refresh, tt:job from:body throttle:1s, tt:again from:body" }
     : { "hx-trigger": "tt:never" };
+  const files = tab === "overview"
+    ? {
+      scripts: ["device.js", "uplot.js", "charts.js"],
+    }
+    : {
+      scripts: ["device.js", "kept.js"],
+    };
   return {
     title: deviceId,
     // Of the changes those are told that the feed brings; its reports change nothing there.
     on: tab === "changes" ? "change,stage" : `device:${deviceId}`,
-    scripts: ["device.js", "kept.js", ...(tab === "overview" ? ["uplot.js", "charts.js"] : [])],
+    ...files,
     body: (
       <>
         <div id="device" hx-get={href} hx-select="#device" hx-swap="outerMorph" {...renews}>
