@@ -153,7 +153,9 @@ function sentence(series: readonly Series[], workers: number): string {
   return [
     lag === undefined ? "How far devices lag is not known" : `Devices lag by ${duration(lag)} (p99)`,
     age === undefined ? "nothing came down the stream" : `the stream's last records were ${duration(age)} old`,
-    refused > 0 ? `up to ${grouped(Math.ceil(refused))} changes a minute were refused` : "no change was refused",
+    refused > 0
+      ? `up to ${count(Math.ceil(refused), "change")} a minute ${refused > 1 ? "were" : "was"} refused`
+      : "no change was refused",
     `samples of ${count(workers, "worker")}`,
   ].join("; ") + ".";
 }
