@@ -12,7 +12,7 @@ import type { Series } from "../../operations/samples.ts";
 import { readSeries } from "../../operations/samples.ts";
 import { Chart } from "../charts.tsx";
 import type { ConsoleOptions, Page, PageContext } from "../context.ts";
-import { count, duration, grouped } from "../format.ts";
+import { count, duration } from "../format.ts";
 import type { Routes } from "../mod.tsx";
 import { Problem } from "../parts.tsx";
 import { faultOf } from "./error.tsx";
