@@ -34,7 +34,7 @@ export function createPrivately(name: string): void {
  */
 export function shareWithGroup(name: string): void {
   const path = realPath(name);
-  for (const end of ["", "-wal", "-shm"]) {
+  for (const end of ["", "-wal", "-shm", "-journal"]) {
     const stat = statSync(path + end, { throwIfNoEntry: false });
     if (stat && (stat.mode & 0o060) !== 0o060) chmodSync(path + end, (stat.mode & 0o777) | 0o060);
   }

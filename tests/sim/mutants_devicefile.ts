@@ -195,6 +195,14 @@ export const devicefile: readonly GuardedMutant[] = [
     ``,
   ),
   guarded(
+    "the journal is its owner's alone",
+    "with --group the group may read what a killed agent left",
+    "tests/e2e/group_test.ts",
+    "agent/sqlite/private_file.ts",
+    `for (const end of ["", "-wal", "-shm", "-journal"]) {`,
+    `for (const end of ["", "-wal", "-shm"]) {`,
+  ),
+  guarded(
     "a device's file by two names",
     "two agents open one file by two names",
     "tests/agent/lifetime_test.ts#hard link",

@@ -48,18 +48,19 @@ export function isInScope(model: MadeModel, item: AvItem, { id, account }: { id:
 
 const typeOf = (item: AvItem) => (item._type as { S?: string } | undefined)?.S;
 
+/** Keys whose rows need not be as the table's items: set aside, or as an application wrote them; the device says so. */
+export function keptApart(model: MadeModel, device: DeviceState): ReadonlySet<string> {
+  const unreadable = device.kept.filter((row) => row.model === model.name && isUnreadable(row));
+  return new Set([...device.aside.keys(), ...unreadable.map((row) => keyOfKept(model, device, row))]);
+}
+
 /** All that differs between a device and the table, in the models that come down. */
 export function differences(schema: MadeSchema, device: DeviceState, table: TableState, nowMs: number): Finding[] {
   const found: Finding[] = [];
   for (const model of schema.models) {
     if (model.enable !== "both" || (model.sync !== "both" && model.sync !== "down")) continue;
     const rows = device.rows.get(model.name) ?? new Map<string, Seen>();
-    // They stay as the application wrote them, and the device says so.
-    const unreadable = new Set(
-      device.kept.filter((row) => row.model === model.name && isUnreadable(row)).map((row) =>
-        keyOfKept(model, device, row)
-      ),
-    );
+    const apart = keptApart(model, device);
     const items = new Map(
       [...table.items].filter(([, item]) => typeOf(item) === model.name && isInScope(model, item, device))
         .map(([key, item]) => [key, seenOf(model, schema.iso, item)]),
@@ -67,7 +68,7 @@ export function differences(schema: MadeSchema, device: DeviceState, table: Tabl
     for (const key of new Set([...rows.keys(), ...items.keys()])) {
       const row = rows.get(key), item = items.get(key);
       if ((row && isExpiring(model, row, nowMs)) || (item && isExpiring(model, item, nowMs))) continue;
-      if (device.aside.has(key) || unreadable.has(key)) continue;
+      if (apart.has(key)) continue;
       const what = different(model, row, item);
       if (what) found.push({ kind: "different", sentence: `${device.id} ${model.name} ${key}: ${what}` });
     }

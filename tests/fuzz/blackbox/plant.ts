@@ -6,6 +6,7 @@
  */
 import { copyFileSync, renameSync, rmSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
+import { keptApart } from "./compare.ts";
 import { audit, look } from "./round.ts";
 import type { MadeModel } from "./made_schema.ts";
 import { tokenOf } from "./observe.ts";
@@ -40,20 +41,23 @@ const without = (sql: string) => ["UPDATE _sync_flag SET applying = 1", sql];
 
 async function agreedOn(system: System): Promise<Agreed[]> {
   const { devices, table } = await look(system), schema = system.plan.next ?? system.plan.schema;
-  return devices.flatMap(({ id, rows }) => {
+  return devices.flatMap((state) => {
+    const { id, rows } = state;
     const device = system.devices.find((one) => one.id === id)!;
     return schema.models.filter(({ sync, enable, fields }) =>
       sync === "both" && enable === "both" && !fields.some(({ ttl, unique }) => ttl || unique)
-    ).flatMap((model) =>
-      [...rows.get(model.name) ?? []].flatMap(([key, { token }]) => {
+    ).flatMap((model) => {
+      const apart = keptApart(model, state);
+      return [...rows.get(model.name) ?? []].flatMap(([key, { token }]) => {
+        if (apart.has(key)) return [];
         if (token === null || system.journal.intents.get(token)?.by !== id) return [];
         if (tokenOf(table.items.get(key)) !== token) return [];
         // A token that several rows have can't be taken away alone.
         if ([...table.items.values()].filter((item) => tokenOf(item) === token).length > 1) return [];
         const [hash, sort] = JSON.parse(key) as [string, string];
         return [{ device, model, token, hash, sort }];
-      })
-    );
+      });
+    });
   });
 }
 
