@@ -56,7 +56,7 @@ const fields: Readonly<Record<string, (device: DeviceStanding, nowMs: number) =>
 
 /** Answers a question. @throws ApiError 400 for an unknown word or field */
 export async function queryFleet(
-  fleet: Fleet,
+  fleet: Pick<Fleet, "all">,
   { q = "", sort = "device", limit, after }: FleetQuery,
 ): Promise<FleetPage> {
   const conditions = q.split(/\s+/).filter((word) => word !== "").map(conditionOf);

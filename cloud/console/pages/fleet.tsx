@@ -8,7 +8,7 @@
  */
 import { ApiError } from "../../api/errors.ts";
 import { type FleetPage, queryFleet } from "../../api/devices.ts";
-import type { DeviceStanding } from "../../sync/fleet.ts";
+import type { DeviceStanding, Fleet } from "../../sync/fleet.ts";
 import type { ConsoleOptions, Page, PageContext } from "../context.ts";
 import { count, duration, grouped } from "../format.ts";
 import type { Routes } from "../mod.tsx";
@@ -46,9 +46,11 @@ async function fleetPage(
   { pasts, positions }: { pasts: Pasts; positions: Positions },
 ): Promise<Page> {
   const view = viewOf(new URL(c.req.url).searchParams);
-  const { found, fault } = await find(options, view);
+  // Once for the list and the tiles: all devices are judged anew each time.
+  const judged = await options.fleet.all(), all = judged.devices;
+  const { found, fault } = await find({ all: () => Promise.resolve(judged) }, view);
   const now = options.now(), standing = await standings.read(), past = await pasts.read(view.range, standing);
-  const rows = found.devices.slice(view.from), all = await allOf(options);
+  const rows = found.devices.slice(view.from);
   positions.ask(rows);
   return {
     title: "Fleet",
@@ -128,7 +130,7 @@ interface Found {
 }
 
 /** The requested page; for an unknown word, the error, with the fleet's counts all the same. */
-async function find({ fleet }: ConsoleOptions, view: FleetView): Promise<Found> {
+async function find(fleet: Pick<Fleet, "all">, view: FleetView): Promise<Found> {
   const limit = view.from + pageRows;
   try {
     return { found: await queryFleet(fleet, { q: view.q, sort: view.sort, limit }) };
@@ -137,10 +139,6 @@ async function find({ fleet }: ConsoleOptions, view: FleetView): Promise<Found> 
     const counts = await queryFleet(fleet, { limit: 1 });
     return { found: { ...counts, total: 0, devices: [] }, fault: { message: error.message, code: error.code } };
   }
-}
-
-async function allOf({ fleet }: ConsoleOptions): Promise<readonly DeviceStanding[]> {
-  return (await fleet.all()).devices;
 }
 
 function sentence(
