@@ -1,5 +1,6 @@
 /** The Data page and an item's, in a browser: lists, filters, typed editors without loss, clashes, undo. */
 import assert from "node:assert/strict";
+import { openAgent } from "../../agent/open.ts";
 import type { OneTableSchema } from "../../schema.ts";
 import { assertLooks, browserTest, type Page, until } from "./browser.ts";
 import { TestCloud } from "./cloud.ts";
@@ -32,6 +33,23 @@ const schema = {
 const digits = "12345678901234567890.123456789012345678";
 type Item = Record<string, unknown>;
 
+const putTo = (test: TestCloud) => async (...items: Item[]) => {
+  for (let at = 0; at < items.length; at += 500) {
+    const body = JSON.stringify({
+      model: "Thing",
+      items: items.slice(at, at + 500).map((item) => ({ deviceId: "d-1", ...item })),
+      unknown: "keep",
+    });
+    const response = await fetch(`${test.url}/api/items`, {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body,
+    });
+    const answer = await response.json();
+    assert.equal(answer.failed, 0, JSON.stringify(answer).slice(0, 400));
+  }
+};
+
 class Things implements AsyncDisposable {
   private constructor(readonly test: TestCloud) {}
 
@@ -46,20 +64,7 @@ class Things implements AsyncDisposable {
   }
 
   async put(...items: Item[]): Promise<void> {
-    for (let at = 0; at < items.length; at += 500) {
-      const body = JSON.stringify({
-        model: "Thing",
-        items: items.slice(at, at + 500).map((item) => ({ deviceId: "d-1", ...item })),
-        unknown: "keep",
-      });
-      const response = await fetch(`${this.url}/api/items`, {
-        method: "PUT",
-        headers: { "content-type": "application/json" },
-        body,
-      });
-      const answer = await response.json();
-      assert.equal(answer.failed, 0, JSON.stringify(answer).slice(0, 400));
-    }
+    await putTo(this.test)(...items);
   }
 
   async get(name: string): Promise<Item | undefined> {
@@ -313,4 +318,40 @@ browserTest("data: a change of somebody else lights its row", async (visits) => 
     await things.put({ name: "b", note: String(Math.random()) });
     return await page.locator("tr.lit").filter({ hasText: "b" }).count() === 1;
   });
+});
+
+browserTest("data: how far a change got stands in its row, until it is on the device", async (visits) => {
+  await using test = await TestCloud.start({ schema });
+  const password = await test.cloud.registry.add("d-1", "acme");
+  const things = { put: putTo(test) };
+  await things.put({ name: "a", note: "one" }, { name: "b", note: "two" });
+  const agent = await openAgent({
+    schema,
+    device: "d-1",
+    account: "acme",
+    path: test.dir.file("d-1.db"),
+    mqtt: `mqtt://127.0.0.1:${test.cloud.mqttPort}`,
+    password,
+  });
+  try {
+    await agent.sync({ timeoutMs: 30_000 });
+    const page = await visits.page();
+    await page.goto(`${test.url}/data/Thing?device=d-1`);
+    await page.locator("#live[data-state=live]").waitFor();
+    const far = (name: string) => page.getByRole("row", { name: new RegExp(`\\b${name}\\b`) }).locator("[data-far]");
+    assert.equal(await far("b").innerText(), "–");
+    await things.put({ name: "b", note: "three" });
+    await far("b").getByText(/^on d-1 ✓ \d+ ms$/).waitFor();
+    // It stays when the list is renewed.
+    await things.put({ name: "a", note: "four" });
+    await far("a").getByText(/^on d-1 ✓ \d+ ms$/).waitFor();
+    assert.match(await far("b").innerText(), /^on d-1 ✓/);
+  } finally {
+    await agent.close();
+  }
+  const page = await visits.page();
+  await page.goto(`${test.url}/data/Thing?device=d-1`);
+  await page.locator("#live[data-state=live]").waitFor();
+  await things.put({ name: "b", note: "nobody is there" });
+  await page.getByRole("cell", { name: "logged" }).waitFor();
 });

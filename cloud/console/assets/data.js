@@ -21,6 +21,44 @@
       (list ?? item)?.dispatchEvent(new Event("tt:refresh"));
     }, 150);
   });
+  // --- how far the changes got that happened since the page was opened: saved, logged, on the device ---
+  const changes = new Map(), changesMax = 500;
+  /** By channel, what a device said last: it may be heard before the change itself. */
+  const reached = new Map();
+  const farOf = (change) => {
+    const { at, channel, seq } = change, last = reached.get(channel);
+    if (!change.on && seq !== undefined && last?.seq >= seq) {
+      change.on = `on ${last.device} ✓ ${Math.max(0, last.at - at)} ms`;
+    }
+    return change.on ?? (seq === undefined ? "saved" : "logged");
+  };
+  const tell = () => {
+    for (const [text, change] of changes) {
+      const cell = $(`[data-row][data-key="${CSS.escape(text)}"] [data-far]`), far = farOf(change);
+      if (cell && cell.textContent !== far) cell.textContent = far;
+    }
+  };
+  if ($("#data")) {
+    on("tt:change", (event) => {
+      const { key, at, channel, seq } = JSON.parse(event.detail.data), text = JSON.stringify(key);
+      changes.delete(text);
+      changes.set(text, { at, channel, seq });
+      if (changes.size > changesMax) changes.delete(changes.keys().next().value);
+      tell();
+    });
+    on("tt:stage", (event) => {
+      const stage = JSON.parse(event.detail.data);
+      for (const key of stage.keys ?? []) {
+        const change = changes.get(JSON.stringify(key));
+        if (change) Object.assign(change, { channel: stage.channel, seq: stage.seq });
+      }
+      for (const [channel, seq] of Object.entries(stage.reached ?? {})) {
+        reached.set(channel, { seq, device: stage.device, at: stage.at });
+      }
+      tell();
+    });
+    on("htmx:after:swap", tell);
+  }
   on("htmx:after:swap", () => {
     for (const text of lit) {
       const row = $(`[data-row][data-key="${CSS.escape(text)}"]`) ??

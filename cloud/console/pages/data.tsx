@@ -67,7 +67,7 @@ async function dataPage(options: ConsoleOptions, c: PageContext): Promise<Page |
   return {
     title: model.name,
     status: fault ? 400 : 200,
-    on: "change",
+    on: "change,stage",
     scripts: ["data.js"],
     body: (
       <>

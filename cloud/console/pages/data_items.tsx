@@ -6,7 +6,7 @@
  */
 import { renderKey } from "../../../schema.ts";
 import type { Field, Model } from "../../../schema/model.ts";
-import { count, grouped } from "../format.ts";
+import { count, grouped, unknown as notKnown } from "../format.ts";
 import type { PlainItem } from "../local_device.ts";
 import { Empty, Time } from "../parts.tsx";
 import { dataHref, type DataView, type Indexes, itemHref, keyFieldsOf } from "./data_query.ts";
@@ -90,6 +90,9 @@ function Table({ model, view, found, now, indexes, byQuery }: ItemsProps) {
           {hasUpdated ? head(model.fields.find(({ name }) => name === model.updatedField)!, false) : null}
           <th scope="col">
             <span class="sr">More</span>
+          </th>
+          <th scope="col" class="js far" title="Of changes since this page was opened; an item's page has it of each">
+            how far
           </th>
         </tr>
       </thead>
@@ -187,6 +190,7 @@ function Row({ model, item, keys, values, rest, now, hasUpdated }: RowProps) {
           text
         ).join(", ")}
       </td>
+      <td class="js far muted" data-far>{notKnown}</td>
     </tr>
   );
 }
