@@ -21,9 +21,17 @@ import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 
+/** So many bytes of a chunk are passed on now; the rest, and what follows, is read later. */
+export interface Taken {
+  readonly bytes: number;
+  readonly waitMs: number;
+}
+
 /** See the module's text. Destroying it destroys the socket, and the other way round. */
 export class SteadyStream extends Duplex {
   #wanted = false;
+  /** Until then nothing is read. */
+  #pause: ReturnType<typeof setTimeout> | undefined;
 
   constructor(readonly socket: Socket) {
     super({ allowHalfOpen: false, highWaterMark: 64 * 1024 });
@@ -33,23 +41,33 @@ export class SteadyStream extends Duplex {
     socket.on("error", (error: Error) => this.destroy(error));
   }
 
-  /** Inspects incoming data before it is passed on; an error that it returns ends the connection. */
-  protected inspect(_chunk: Uint8Array): Error | undefined {
+  /** Inspects incoming data before it is passed on: all of it, or a part; an error that it returns ends the connection. */
+  protected inspect(_chunk: Uint8Array): Error | Taken | undefined {
     return undefined;
   }
 
   /** Moves the socket's data here, as long as more is required. */
   #pull(): void {
-    while (this.#wanted) {
+    while (this.#wanted && this.#pause === undefined) {
       const chunk = this.socket.read() as Uint8Array | null;
       if (chunk === null) return;
-      const error = this.inspect(chunk);
-      if (error) {
-        this.destroy(error);
+      const found = this.inspect(chunk);
+      if (found instanceof Error) {
+        this.destroy(found);
         return;
       }
-      this.#wanted = this.push(chunk);
+      this.#wanted = this.push(found ? this.#part(chunk, found) : chunk);
     }
+  }
+
+  /** The part of a chunk that is taken now. The rest goes back. */
+  #part(chunk: Uint8Array, { bytes, waitMs }: Taken): Uint8Array {
+    if (bytes < chunk.length) this.socket.unshift(chunk.subarray(bytes));
+    this.#pause = setTimeout(() => {
+      this.#pause = undefined;
+      this.#pull();
+    }, waitMs);
+    return chunk.subarray(0, bytes);
   }
 
   override read(size?: number): unknown {
@@ -81,6 +99,7 @@ export class SteadyStream extends Duplex {
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    clearTimeout(this.#pause);
     this.socket.destroy();
     done(error);
   }

@@ -111,7 +111,9 @@ export class AccessHooks {
       this.connections.admitted(socketOf(client));
       if (access.admission) this.devices.add(client, access.admission);
       else if (access.mayRead) this.#readers.add(client, access.name, access.mayRead);
-      else (client.conn as unknown as BrokerSocket).pushesBack = true;
+      const socket = client.conn as unknown as BrokerSocket;
+      if (access.publishes) socket.pace = (packets, bytes) => this.#pace(client.id, packets, bytes);
+      else socket.pushesBack = true;
       done(null, true);
     } catch (cause) {
       const error = cause as Error;
@@ -128,16 +130,14 @@ export class AccessHooks {
   readonly #authorizePublish: Aedes["authorizePublish"] = (client, packet, done) => {
     const access = this.#accessOf(client);
     const reason = forbids(access, packet);
-    if (reason || !access.admission) return done(reason ? new Error(reason) : null);
-    const now = performance.now(), { deviceId } = access.admission;
-    const waitMs = Math.max(
-      this.#packets.take(deviceId, 1, now),
-      this.#bytes.take(deviceId, packet.payload.length, now),
-    );
-    // aedes continues to read from this client when the packets that it has read are handled.
-    if (waitMs < 1) done(null);
-    else setTimeout(() => done(null), waitMs);
+    done(reason ? new Error(reason) : null);
   };
+
+  /** A device's connections share its budget; each of a reader's has its own. */
+  #pace(clientId: string, packets: number, bytes: number): number {
+    const now = performance.now();
+    return Math.max(this.#packets.take(clientId, packets, now), this.#bytes.take(clientId, bytes, now));
+  }
 
   readonly #authorizeSubscribe: Aedes["authorizeSubscribe"] = (client, subscription, done) => {
     const access = this.#accessOf(client);

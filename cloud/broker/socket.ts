@@ -1,6 +1,6 @@
 /**
  * A client's connection, as aedes sees it: a steady stream (`mqtt/steady_stream.ts`, which also tells of the stall that
- * it prevents) with three bounds.
+ * it prevents) with these bounds.
  *
  * - aedes stops reading from a client while a write to it waits for `drain`. If the client does the same, both are
  *   stuck. Writes to a device therefore never wait: data that it does not read is buffered up to a bound, and then the
@@ -8,6 +8,7 @@
  *   devices down instead of losing their messages; a worker always continues to read.
  * - A packet's length is announced in its first bytes. One above the limit of its kind ends the connection before it is
  *   buffered.
+ * - Whatever a client sends, and be it pings, counts against its budget: when that is used up, it is read more slowly.
  * - aedes takes each `readable` for the end of a packet's handling, and reads on: packets of a device that is slowed down,
  *   or that wait for a worker, would pile up in memory as fast as they come. So it hears of new data only when every
  *   packet that it has read is handled; it then asks by itself.
@@ -15,7 +16,7 @@
  * @module
  */
 import type { Socket } from "node:net";
-import { SteadyStream } from "../../mqtt/steady_stream.ts";
+import { SteadyStream, type Taken } from "../../mqtt/steady_stream.ts";
 
 /** Types of MQTT packets, in the high half of the first byte. */
 const connect = 1, subscribe = 8, unsubscribe = 10;
@@ -24,6 +25,8 @@ const connect = 1, subscribe = 8, unsubscribe = 10;
 export const connectBytesMax = 4 * 1024;
 /** Bytes of a (un)subscription: a few filters of at most some 300 bytes. */
 const subscribeBytesMax = 4 * 1024;
+/** Packets of a client that are handled before others are read: 64 KB may be 32,000 of them. */
+const packetsPerTurn = 64;
 
 /**
  * Follows the packet boundaries of an MQTT byte stream: a type byte, the length in 1 to 4 bytes of 7 bits, the rest.
@@ -36,18 +39,24 @@ export class PacketGuard {
   #lengthBytes = -1;
   #bytesMax = 0;
   #isFirst = true;
+  /** Of the last chunk: how many packets began in it, and the bytes up to the first that was too many. */
+  begun = 0;
+  accepted = 0;
 
   constructor(private readonly packetBytesMax: number) {}
 
-  /** Returns what is wrong with a packet that begins in this chunk, or undefined. */
-  accept(chunk: Uint8Array): string | undefined {
+  /** Returns what is wrong with a packet that begins in this chunk, among the first so many of it; or undefined. */
+  accept(chunk: Uint8Array, packetsMax = Infinity): string | undefined {
     let at = 0;
+    this.begun = 0;
     while (at < chunk.length) {
       if (this.#left !== undefined) {
         const step = Math.min(this.#left, chunk.length - at);
         at += step;
         this.#left -= step;
       } else if (this.#lengthBytes < 0) {
+        if (this.begun === packetsMax) break;
+        this.begun++;
         const fault = this.#begin(chunk[at++]!);
         if (fault) return fault;
       } else {
@@ -63,6 +72,7 @@ export class PacketGuard {
         this.#lengthBytes = -1;
       }
     }
+    this.accepted = at;
     return undefined;
   }
 
@@ -92,6 +102,8 @@ export interface BrokerSocketLimits {
 export class BrokerSocket extends SteadyStream {
   /** True for a worker: writes push back instead of being bounded by a cut. */
   pushesBack = false;
+  /** Takes packets and bytes from the budget of whoever logged in: how long it has to wait then, ms. */
+  pace: ((packets: number, bytes: number) => number) | undefined;
   /** Whether it came through a listener for workers. */
   internalOnly = false;
   readonly #guard: PacketGuard;
@@ -101,9 +113,11 @@ export class BrokerSocket extends SteadyStream {
     this.#guard = new PacketGuard(limits.packetBytesMax);
   }
 
-  protected override inspect(chunk: Uint8Array): Error | undefined {
-    const fault = this.#guard.accept(chunk);
-    return fault === undefined ? undefined : new Error(fault);
+  protected override inspect(chunk: Uint8Array): Error | Taken | undefined {
+    const fault = this.#guard.accept(chunk, this.pushesBack ? Infinity : packetsPerTurn);
+    if (fault !== undefined) return new Error(fault);
+    const { accepted: bytes, begun } = this.#guard, waitMs = this.pace?.(begun, bytes) ?? 0;
+    return bytes < chunk.length || waitMs >= 1 ? { bytes, waitMs } : undefined;
   }
 
   override emit(event: string | symbol, ...args: unknown[]): boolean {

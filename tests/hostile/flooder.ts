@@ -5,8 +5,9 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { deflated } from "../../protocol/deflate.ts";
-import { connectPacket, publishPacket, RawConnection, subscribePacket } from "./raw_mqtt.ts";
+import { connectPacket, packet, publishPacket, RawConnection, subscribePacket, text } from "./raw_mqtt.ts";
 
 const [kind, port, device, token] = Deno.args as [string, string, string, string];
 const utf8 = new TextEncoder();
@@ -18,7 +19,7 @@ const sync = (payload: Uint8Array | string) =>
   publishPacket(`tt/d/${device}/sync`, payload, { qos: n % 2, id: n % 60_000 + 1 });
 const json = (more: object) => JSON.stringify({ v: 1, ...more });
 const brackets = deflated(utf8.encode(`{"v":1,"type":"up","y":[${"[],".repeat(2_600_000)}[]]}`));
-const text = deflated(
+const texts = deflated(
   utf8.encode(
     `{"v":1,"type":"up","batch":"spy/1","sent":1,"changes":[{"model":"Own","op":"create","stamp":1,"item":{"id":"spy","text":"${
       "x".repeat(7_900_000)
@@ -40,7 +41,7 @@ const packets: Record<string, () => Uint8Array> = {
   fetches: () => sync(json({ type: "fetch", request: name(), keys })),
   compares: () => sync(json({ type: "compare", request: name(), channel: `device:${device}`, each: true })),
   brackets: () => up(brackets),
-  texts: () => up(text),
+  texts: () => up(texts),
   parts: () => up(`#1 ${(++n).toString(16).padStart(16, "0")} 0 3\n${"x".repeat(30)}`),
   refused: () =>
     up(json({
@@ -67,6 +68,18 @@ const packets: Record<string, () => Uint8Array> = {
   presence: () => publishPacket(`tt/d/${device}/presence`, `{"online":${n++ % 2 === 0}}`, { retain: true }),
   subscribes: () =>
     subscribePacket([`tt/d/${device}/down`, "tt/all", "#", "$share/twintable/tt/d/+/sync"], 1, ++n % 60_000 + 1),
+  // Packets of two to five bytes, each of which the broker has to handle.
+  pings: () => Buffer.concat(Array.from({ length: 2_000 }, () => packet(0xc0, []))),
+  acknowledgements: () => Buffer.concat(Array.from({ length: 2_000 }, () => packet(0x40, [0, 1]))),
+  releases: () => Buffer.concat(Array.from({ length: 2_000 }, () => packet(0x62, [0, 1]))),
+  unsubscribes: () =>
+    Buffer.concat(Array.from({ length: 200 }, () => packet(0xa2, [0, 1, ...text("a/b"), ...text("c/d")]))),
+  // One large item, a hundred times.
+  repeats: () => sync(json({ type: "fetch", request: name(), keys: keys.map(() => keys[0]) })),
+  probes: () => sync(json({ type: "probe", request: name(), model: "Own", attributes: ["text"], keys })),
+  channels: () =>
+    sync(json({ type: "sync", request: name(), channels: Array.from({ length: 64 }, () => ({ channel: "global" })) })),
+  reports: () => sync(json({ type: "verified", request: name(), report: { text: "x".repeat(10_000) } })),
   garbage: () => sync("{".repeat(n++ % 100 + 1)),
 };
 

@@ -1,7 +1,7 @@
 /** What one connection, one device and one address may cost the embedded broker. */
 import assert from "node:assert/strict";
 import { startBroker } from "../../../cloud/broker/broker.ts";
-import { connectPacket, publishPacket, RawConnection, subscribePacket } from "../../hostile/raw_mqtt.ts";
+import { connectPacket, packet, publishPacket, RawConnection, subscribePacket } from "../../hostile/raw_mqtt.ts";
 import { until } from "../../support/until.ts";
 import { internalUser, testCloud, testDevices, testLink } from "./broker_contract.ts";
 
@@ -158,11 +158,35 @@ test("a device that floods is read at its pace: nothing is lost, and another doe
   await until("the good one's message came", () => cloud.got.some(([deviceId]) => deviceId === "dev-2"));
   assert.ok(cloud.got.length < 250, `${cloud.got.length} messages came before it`);
   await until("all of the flood came", () => cloud.got.length === 301);
-  assert.ok(performance.now() - started > 900, "300 messages are 1 s of this pace above the burst");
+  // 200 above the burst are 1 s, but for those of the last turn, which are read on credit.
+  assert.ok(performance.now() - started > 600, "300 messages came at no pace");
   await link.close();
   await flood.close();
   await cloud.close();
 });
+
+for (
+  const [what, type, answer] of [["pings", 0xc0, 0xd0], ["releases of what it never sent", 0x62, 0x70]] as const
+) {
+  test(`${what} count like messages, and a read of thousands is handled in turns`, {
+    packets: { perSecond: 200, burst: 100 },
+  }, async (broker) => {
+    const cloud = await testCloud(ends(broker.port));
+    const { link } = testLink(ends(broker.port), "dev-2");
+    await until("the good device is connected", () => link.connected);
+    const { connection } = await RawConnection.connect(broker.port, device("dev-1"));
+    const one = packet(type, type === 0xc0 ? [] : [0, 1]);
+    connection.send(...Array.from({ length: 20_000 }, () => one));
+    link.send({ type: "sync", request: "good/1", channels: [] });
+    await until("the good one's message came", () => cloud.got.length === 1);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const answers = connection.received.filter((got) => got.type === answer).length;
+    assert.ok(answers > 0 && answers < 500, `${answers} were answered`);
+    await connection.close();
+    await link.close();
+    await cloud.close();
+  });
+}
 
 /** What the kernel's buffers of a connection hold, and more; a device sends several times as much. */
 const heldBytesMax = 24 * 1024 * 1024, sentBytes = 96 * 1024 * 1024;
