@@ -106,6 +106,11 @@ export class Monitor {
     this.#watcher.presence(deviceId, presence);
   }
 
+  /** The embedded broker refused what somebody showed under this name. */
+  refused(clientId: string): void {
+    if (this.fleet.refused(clientId)) this.#devices.heard(clientId);
+  }
+
   /** Calls back with each batch of a device that was answered. @returns a function that ends that */
   onBatch(listener: BatchListener): () => void {
     this.#batches.add(listener);

@@ -28,7 +28,12 @@ import type { CloudOptions } from "./worker.ts";
 export async function reachBroker(
   options: CloudOptions,
   schema: Schema,
-  { registry, failed }: { readonly registry: Registry; readonly failed: Pick<FailedSignIns, "failed"> },
+  { registry, failed, refused }: {
+    readonly registry: Registry;
+    readonly failed: Pick<FailedSignIns, "failed">;
+    /** Is told whose credentials the embedded broker refused. */
+    readonly refused: (clientId: string) => void;
+  },
   opened: AsyncDisposableStack,
 ): Promise<{ broker?: Broker; connection: BrokerConnection }> {
   const { mqtt, username, password, ca, cert, key, protocolVersion, prefix } = options;
@@ -51,6 +56,7 @@ export async function reachBroker(
     internal,
     authenticate: (deviceId, token) => verifier?.(deviceId, token) ?? registry.admit(deviceId, token),
     identityOf: (deviceId, credential) => registry.identityOf(deviceId, credential),
+    refused,
     readers: readersOf(options, notifyFilters(schema, prefix), failed),
   });
   opened.defer(registry.onRevoked((deviceId) => broker.disconnect(deviceId)));

@@ -208,7 +208,9 @@ async function openParts(options: CloudOptions, opened: AsyncDisposableStack): P
   const registry = new Registry(tables.log, { now });
   const authority = await authorityOf(options, now);
   const failed = new FailedSignIns(new Audit(tables.log, { now }), now);
-  const { broker, connection: known } = await reachBroker(options, schema, { registry, failed }, opened);
+  const refusals = new Set<(clientId: string) => void>();
+  const refused = (clientId: string) => refusals.forEach((listener) => listener(clientId));
+  const { broker, connection: known } = await reachBroker(options, schema, { registry, failed, refused }, opened);
   // Both connections lose the same broker: it is told once. A URL that is none is for the session to refuse.
   const host = URL.canParse(known.url) ? new URL(known.url).host : "";
   const connection = { ...known, outage: new Outage(log, `the broker ${host}`) };
@@ -229,6 +231,7 @@ async function openParts(options: CloudOptions, opened: AsyncDisposableStack): P
   };
   const monitor: Monitor = new Monitor({ schema, registry, log: tables.log, bus, source, now, random });
   opened.defer(() => monitor.close());
+  refusals.add((clientId) => monitor.refused(clientId));
   opened.defer(() => publisher.close());
   const { observer, feed } = monitor;
   const secrets = options.notifySecrets;

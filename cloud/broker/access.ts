@@ -41,6 +41,8 @@ export interface AccessOptions {
    * `credential`: undefined if that is no longer valid.
    */
   readonly identityOf?: (deviceId: string, credential?: string) => Promise<Identity | undefined>;
+  /** Is told of a client whose credentials were wrong: anybody may have shown them, under any name. */
+  readonly refused?: (clientId: string) => void;
   /** Applications that read notifications; absent: none may. */
   readonly readers?: ReaderRights;
   /** The workers' credentials. */

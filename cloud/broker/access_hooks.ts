@@ -13,6 +13,7 @@ import {
   type Access,
   type AccessOptions,
   admit,
+  badCredentials,
   forbids,
   notAuthorized,
   type Packet,
@@ -120,6 +121,7 @@ export class AccessHooks {
       // Always after the same time, because the duration of the look-up would reveal whether there is such a device.
       await new Promise((resolve) => setTimeout(resolve, Math.max(0, refusalMs - (performance.now() - begunMs))));
       log.warn("refused {clientId}: {reason}", { clientId: client.id, reason: error.message });
+      if (error instanceof Refusal && error.returnCode === badCredentials) this.options.refused?.(client.id);
       done(
         Object.assign(error, { returnCode: error instanceof Refusal ? error.returnCode : serverUnavailable }),
         false,

@@ -46,6 +46,8 @@ export interface Told {
 const lagMaxMs = 60_000;
 /** After this time without a report, a device is not judged by its last one. It reports every five minutes. */
 const reportedMaxMs = 700_000;
+/** A device whose login is refused tries again at least so often. */
+const refusedMaxMs = 900_000;
 /** The age at which a copy of the registry is read again, with presence and without it. */
 const freshMs = 300_000, unheardFreshMs = 15_000;
 const pageSize = 1_000;
@@ -91,6 +93,10 @@ function troubleOf({ problem, rejected = 0, aside = 0 }: DeviceReport, looked?: 
   return `${newAside} ${newAside === 1 ? "item is" : "items are"} set aside${since(newAside, aside)}`;
 }
 
+function refusedText(forMs: number): string {
+  return `its login is refused${forMs < 60_000 ? "" : `, for ${durationText(forMs / 1000)} now`}`;
+}
+
 /** See the module. */
 export class Fleet {
   readonly #registry: Registry;
@@ -101,6 +107,11 @@ export class Fleet {
   /** The devices' last known positions in their channels, from reports or answers. */
   readonly #at = new Lru<string, Told>({ sizeOf: (deviceId) => 2 * deviceId.length + 300 });
   readonly #reach = new Reach();
+  /** Names whose login was refused: since when, and when last. Anybody can make such. */
+  readonly #refused = new Lru<string, { readonly sinceMs: number; readonly lastMs: number }>({
+    entriesMax: 10_000,
+    sizeOf: (name) => 2 * name.length + 40,
+  });
   #loadedMs = -Infinity;
   #loading: Promise<void> | undefined;
   #hears = false;
@@ -131,6 +142,7 @@ export class Fleet {
     // An answer to a question contains nothing else.
     if (presence.at && !presence.report) return;
     if (this.#loadedMs === -Infinity && !this.#loading) return;
+    if (presence.online) this.#refused.delete(deviceId);
     if (presence.report) this.attention?.heard(deviceId, presence.report);
     const heard = { ...presence, atMs: this.#now() };
     if (this.#loading) this.#heard.set(deviceId, heard);
@@ -181,7 +193,27 @@ export class Fleet {
       (connected === true
         ? this.#reach.lagMs(told.at, told.atMs)
         : this.#reach.lagMs(told.at, nowMs, seenMs ?? told.atMs));
-    return { ...info, ...stateOf(info, nowMs, this.attention), ...(downMs === undefined ? {} : { downMs }) };
+    const refused = connected === true ? undefined : this.#refused.get(info.deviceId);
+    const isRefused = refused !== undefined && nowMs - refused.lastMs < refusedMaxMs;
+    return {
+      ...info,
+      ...stateOf(info, nowMs, this.attention),
+      ...(downMs === undefined ? {} : { downMs }),
+      ...(isRefused ? { state: "trouble", why: refusedText(nowMs - refused.sinceMs) } : {}),
+    };
+  }
+
+  /**
+   * Somebody's login under this name was refused.
+   *
+   * @returns whether there is such a device, as far as it is in memory
+   * @internal
+   */
+  refused(name: string): boolean {
+    const lastMs = this.#now(), before = this.#refused.get(name);
+    const goesOn = before !== undefined && lastMs - before.lastMs < refusedMaxMs;
+    this.#refused.set(name, { sinceMs: goesOn ? before.sinceMs : lastMs, lastMs });
+    return this.#devices.has(name);
   }
 
   /**

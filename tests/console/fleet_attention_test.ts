@@ -1,5 +1,8 @@
 /** What people tell the fleet: how long an account's devices are usually silent, and what they have looked at. */
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { connectAsync } from "npm:mqtt@^5.16.0";
+import { encodePresence } from "../../protocol.ts";
 import { assertLooks, browserTest, type Page } from "./browser.ts";
 import { TestCloud } from "./cloud.ts";
 
@@ -85,3 +88,32 @@ browserTest(
     await row(plain, "d-1").getByText("Online").waitFor();
   },
 );
+
+browserTest("fleet: a device whose login is refused is in trouble, until it is let in", async (visits) => {
+  await using test = await TestCloud.start();
+  await test.cloud.registry.add("d-1", "acme");
+  const page = await visits.page();
+  await page.goto(`${test.url}/fleet`);
+  await page.locator("#live[data-state=live]").waitFor();
+  await row(page, "d-1").getByText("Silent").waitFor();
+  const login = (username: string, password: string) =>
+    connectAsync(`mqtt://127.0.0.1:${test.cloud.mqttPort}`, {
+      ...{ clientId: username, username, password, protocolVersion: 4, reconnectPeriod: 0 },
+    });
+  await assert.rejects(login("d-1", "wrong"));
+  await assert.rejects(login("nobody", "wrong"));
+  await row(page, "d-1").getByText("Trouble").waitFor();
+  assert.equal(await problem(page, "d-1"), "its login is refused");
+  assert.equal(await row(page, "nobody").count(), 0);
+  await page.goto(`${test.url}/fleet?q=state:trouble`);
+  await page.getByText("1 device needs you.").waitFor();
+  const client = await login("d-1", await test.cloud.registry.add("d-1", "acme", { replace: true }));
+  await client.publishAsync("tt/d/d-1/presence", Buffer.from(encodePresence(true)), { qos: 1 });
+  await page.goto(`${test.url}/fleet`);
+  await row(page, "d-1").getByText("Online").waitFor();
+  // A stranger's guesses do not trouble a device that is there.
+  await assert.rejects(login("d-1", "wrong"));
+  await page.reload();
+  await row(page, "d-1").getByText("Online").waitFor();
+  await client.endAsync();
+});
