@@ -20,6 +20,7 @@ import { loadSchemaFile } from "./schema_file.ts";
 import { readSecret, secretFlags, secretOf, warnOfUncheckedTls } from "./secret.ts";
 import { singleToken } from "../cloud/api/tokens.ts";
 import { openTokens } from "../cloud/api/tokens_file.ts";
+import { placeOf } from "../cloud/open_tables.ts";
 import { type OpenTables, openTables } from "./tables.ts";
 
 const log = new Log("cloud");
@@ -218,6 +219,7 @@ export const cloudCommand = defineCommand({
     );
     const http = flags.port === undefined ? undefined : await cloud.serveHttp({
       ...{ host: flags.host, port: flags.port, token, tokens },
+      ...placeOf(flags.table),
       auditDays: flags["audit-days"],
     });
     const mqtt = flags.mqtt === undefined

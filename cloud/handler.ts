@@ -21,7 +21,7 @@ import { logToStderr } from "./handler_log.ts";
 import { Feed } from "./feed/feed.ts";
 import { FeedWatcher } from "./feed/watcher.ts";
 import { Notifier } from "./notify/notifier.ts";
-import { openTables } from "./open_tables.ts";
+import { openTables, placeOf } from "./open_tables.ts";
 import { type OpenPublisher, openPublisher } from "./publishers/open.ts";
 import { measured } from "./operations/field_metrics.ts";
 import { bothObservers } from "./sync/observer.ts";
@@ -92,6 +92,7 @@ async function openHandler(config: HandlerConfig, own: readonly ApiToken[]): Pro
     prefix,
     streamTimeoutMs,
     auditDays,
+    ...placeOf(table),
     now,
     random,
   });

@@ -7,6 +7,8 @@
 import { withoutSecrets } from "../protocol/log.ts";
 import type { SyncError } from "../schema/errors.ts";
 import type { Schema } from "../schema/model.ts";
+import type { DynamoName } from "./console/lines.ts";
+import { parseDynamoUrl } from "./dynamodb/url.ts";
 import type { Synchronous } from "./embedded.ts";
 import type { Tables } from "./table/port.ts";
 
@@ -28,6 +30,22 @@ export interface OpenTablesOptions {
   readonly synchronous?: Synchronous;
   /** Opens embedded tables beside the process that serves them, without their stream. */
   readonly shared?: boolean;
+}
+
+/** What people are told of a table: its name, and where DynamoDB has it. */
+export interface TablePlace {
+  /** DynamoDB's name of it, or the name of its file. */
+  readonly label: string;
+  /** For the AWS CLI. */
+  readonly dynamo?: DynamoName;
+}
+
+/** The place of a table that could be opened. Without credentials, wherever they stand. */
+export function placeOf(url: string): TablePlace {
+  const path = /^embedded:(.+)$/.exec(url)?.[1];
+  if (path !== undefined) return { label: path.split(/[\\/]/).at(-1)! };
+  const { table, region, endpoint } = parseDynamoUrl(url);
+  return { label: table, dynamo: { table, region, endpoint: endpoint && withoutSecrets(endpoint) } };
 }
 
 /**

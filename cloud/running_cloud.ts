@@ -11,6 +11,7 @@ import type { ApiToken } from "./api/tokens.ts";
 import { type HttpServer, serveHttp } from "./api/http_server.ts";
 import { tableLacking } from "./api/ready.ts";
 import type { Broker } from "./broker/broker.ts";
+import type { DynamoName } from "./console/lines.ts";
 import type { Travels } from "./console/travels.ts";
 import type { Authority } from "./identity/authority.ts";
 import type { ClaimsContext } from "./identity/claims.ts";
@@ -43,6 +44,12 @@ export interface HttpOptions {
   readonly travels?: Travels;
   /** The table's name in the console. */
   readonly label?: string;
+  /**
+   * The table's place at DynamoDB, for the console's lines to paste.
+   *
+   * @internal
+   */
+  readonly dynamo?: DynamoName;
 }
 
 /** A running cloud. */
@@ -199,7 +206,7 @@ export class RunningCloud implements Cloud {
   }
 
   #handler(options: HttpOptions): ReturnType<typeof createHandler> {
-    const { travels, label, token, tokens, auditDays, hosts = [] } = options;
+    const { travels, label, dynamo, token, tokens, auditDays, hosts = [] } = options;
     const { service, tables, registry, monitor, mqtt, authority, tellBroker, now, random } = this.parts;
     const { fleet, feed, events, versions, worker, metrics, fieldMetrics } = monitor;
     return createHandler({
@@ -215,7 +222,7 @@ export class RunningCloud implements Cloud {
         counters: () => this.counters(),
         lacking: () => this.#lacking(),
       },
-      ...{ travels, label, token, tokens, auditDays, hosts, publisher: mqtt.publisher },
+      ...{ travels, label, dynamo, token, tokens, auditDays, hosts, publisher: mqtt.publisher },
       claims: { authority: authority && (() => Promise.resolve(authority)), tellBroker },
     });
   }

@@ -24,6 +24,7 @@ import type { Tables } from "../table/port.ts";
 import { consoleRoutes } from "../console/mod.tsx";
 import type { EventHub } from "../console/event_hub.ts";
 import type { ItemVersions } from "../console/item_versions.ts";
+import type { DynamoName } from "../console/lines.ts";
 import type { Travels } from "../console/travels.ts";
 import type { Feed } from "../feed/feed.ts";
 import { Access } from "./access.ts";
@@ -131,6 +132,12 @@ export interface HandlerOptions {
   readonly travels?: Travels;
   /** The table's name in the console. */
   readonly label?: string;
+  /**
+   * The table's place at DynamoDB, for the console's lines to paste.
+   *
+   * @internal
+   */
+  readonly dynamo?: DynamoName;
   /** How many days the audit keeps who did what through the API and the console; default 90. */
   readonly auditDays?: number;
   /**
@@ -200,12 +207,12 @@ export function createApp(options: HandlerOptions): Hono {
     clearRetained: () => clearRetained({ table: tables.log, registry, publisher: options.publisher ?? {} }),
   });
   intakeRoutes(app, { access, intake, destinations: new IotDestinations(now) });
-  const { events, versions, worker, travels, label } = options, { tokens } = access;
+  const { events, versions, worker, travels, label, dynamo } = options, { tokens } = access;
   app.route(
     "/",
     consoleRoutes({
       ...{ schema, tables, registry, fleet, items, metrics, service, audit, erasure, failed, now },
-      ...{ tokens, hosts, streams, events, versions, worker, travels, label },
+      ...{ tokens, hosts, streams, events, versions, worker, travels, label, dynamo },
     }),
   );
   return app;

@@ -19,6 +19,7 @@ import type { CloudService } from "../sync/service.ts";
 import type { Tables } from "../table/port.ts";
 import type { EventHub } from "./event_hub.ts";
 import type { ItemVersions } from "./item_versions.ts";
+import type { DynamoName } from "./lines.ts";
 import type { Session } from "./session.ts";
 import type { Travels } from "./travels.ts";
 
@@ -53,6 +54,8 @@ export interface ConsoleOptions {
   readonly travels?: Travels;
   /** The table's name, beside the logo. */
   readonly label?: string;
+  /** Its place at DynamoDB. */
+  readonly dynamo?: DynamoName;
   readonly now: () => number;
 }
 

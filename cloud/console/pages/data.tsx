@@ -100,6 +100,7 @@ async function dataPage(options: ConsoleOptions, c: PageContext): Promise<Page |
             ? (
               <Items
                 {...{ model, view, found, now, indexes, byQuery, pageRows }}
+                follows={options.events !== undefined}
                 mayWrite={c.get("session").mayWrite}
               />
             )

@@ -34,6 +34,8 @@ interface ItemsProps {
   readonly byQuery: boolean;
   readonly mayWrite: boolean;
   readonly pageRows: number;
+  /** Events say how far changes get: not in a handler. */
+  readonly follows: boolean;
 }
 
 export function Items(props: ItemsProps) {
@@ -70,7 +72,7 @@ export function Items(props: ItemsProps) {
   );
 }
 
-function Table({ model, view, found, now, indexes, byQuery }: ItemsProps) {
+function Table({ model, view, found, now, indexes, byQuery, follows }: ItemsProps) {
   const columns = columnsOf(model, view.columns);
   const ordering = keyFieldsOf(model, indexes.chosen).sort[0];
   const head = (field: Field, isKey: boolean) => (
@@ -91,13 +93,21 @@ function Table({ model, view, found, now, indexes, byQuery }: ItemsProps) {
           <th scope="col">
             <span class="sr">More</span>
           </th>
-          <th scope="col" class="js far" title="Of changes since this page was opened; an item's page has it of each">
-            how far
-          </th>
+          {follows
+            ? (
+              <th
+                scope="col"
+                class="js far"
+                title="Of changes since this page was opened; an item's page has it of each"
+              >
+                how far
+              </th>
+            )
+            : null}
         </tr>
       </thead>
       <tbody data-rows>
-        {found.items.map((item) => <Row {...{ model, item, now, hasUpdated }} {...columns} />)}
+        {found.items.map((item) => <Row {...{ model, item, now, hasUpdated, follows }} {...columns} />)}
       </tbody>
     </table>
   );
@@ -147,9 +157,10 @@ interface RowProps {
   readonly rest: readonly Field[];
   readonly now: number;
   readonly hasUpdated: boolean;
+  readonly follows: boolean;
 }
 
-function Row({ model, item, keys, values, rest, now, hasUpdated }: RowProps) {
+function Row({ model, item, keys, values, rest, now, hasUpdated, follows }: RowProps) {
   const known = new Set(model.fields.map(({ name }) => name)), key = renderKey(model, item as never);
   const isMore = ({ name }: Field) => name in item && name !== model.createdField && name !== model.updatedField;
   const more = rest.filter(isMore).length, unknown = Object.keys(item).filter((name) => !known.has(name)).length;
@@ -190,7 +201,7 @@ function Row({ model, item, keys, values, rest, now, hasUpdated }: RowProps) {
           text
         ).join(", ")}
       </td>
-      <td class="js far muted" data-far>{notKnown}</td>
+      {follows ? <td class="js far muted" data-far>{notKnown}</td> : null}
     </tr>
   );
 }

@@ -23,7 +23,7 @@ interface Line {
 /** The lines that write these items, of one model. */
 export function linesOf(options: ConsoleOptions, c: PageContext, model: Model, items: readonly PlainItem[]): Line[] {
   const address = { url: new URL(c.req.url).origin, wantsToken: options.tokens !== undefined };
-  const dynamo = options.travels?.dynamo, bare = items.map((item) => bareItem(model, item));
+  const dynamo = options.dynamo ?? options.travels?.dynamo, bare = items.map((item) => bareItem(model, item));
   return [
     { id: "curl", name: "curl", text: curlLine(address, model.name, ...bare) },
     { id: "ts", name: "TypeScript", text: typescriptLine(address, model.name, ...bare) },
