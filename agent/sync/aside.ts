@@ -214,10 +214,14 @@ export class Asides {
 
   /** The item that waits for the key, if it may be placed: nothing local is unsettled, nothing newer was asked for. */
   #load(context: Context, key: Key): Waiting | undefined {
-    const row = this.store.db.sql("SELECT model, item, source, stamp FROM _sync_aside WHERE hash = ? AND sort = ?")
+    const row = this.store.db.sql(
+      "SELECT model, item, source, stamp, time FROM _sync_aside WHERE hash = ? AND sort = ?",
+    )
       .get(...key);
     const model = row && this.store.modelByNumber(Number(row.model));
     if (!row || !model) return undefined;
+    // Placed now, it would count as learnt from the restored table, which may lack it. What that has of the key comes yet.
+    if (context.restores.hasLostSince(Number(row.time))) return undefined;
     const record = context.records.get(key);
     if (record?.awaiting || record?.recheck !== undefined) return undefined;
     if (context.inFlight.get(key) || (model.sync !== "down" && context.outbox.pending(model, key))) return undefined;

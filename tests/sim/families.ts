@@ -64,8 +64,7 @@ const gentle = Object.fromEntries(
     .filter((a) => !["write", "ext", "pump", "deliver", "step", "stream", "tiny"].includes(a)).map((a) => [a, 0]),
 );
 
-/** The families by name. */
-export const families: Readonly<Record<string, Family>> = {
+const others: Readonly<Record<string, Family>> = {
   any: {},
   power: {
     weights: { power: 4, copy: 4, crash: 4, dieSoon: 4, drop: 6, sendAndForget: 3 },
@@ -278,6 +277,17 @@ export const families: Readonly<Record<string, Family>> = {
     copies: 0.15,
     writesMax: 20,
     usurped: true,
+  },
+};
+
+/** The families by name. */
+export const families: Readonly<Record<string, Family>> = {
+  ...others,
+  restoredaside: {
+    ...others.restored!,
+    weights: { ...others.restored!.weights, write: 14, ext: 12, stream: 14 },
+    names: ["a", "b"],
+    unique: true,
   },
 };
 

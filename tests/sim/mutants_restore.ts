@@ -152,6 +152,22 @@ export const restore: readonly Mutant[] = [
   return updated !== undefined && updated < ms;`,
     `return !isLater || true;`,
   ),
+  one(
+    "what was set aside is lost with the restore (simulation)",
+    "B4: an item that waits beside its table has no row to offer, and is kept",
+    "restoredaside",
+    "agent/sync/incoming.ts",
+    `keepAside(this.#context, record, entry.current);`,
+    ``,
+  ),
+  one(
+    "placed before the table shows it",
+    "B4: what waits beside its table, and is placed during the snapshot, would count as the restored table's",
+    "restoredaside",
+    "agent/sync/aside.ts",
+    `if (context.restores.hasLostSince(Number(row.time))) return undefined;`,
+    ``,
+  ),
   guarded(
     "what was set aside is lost with the restore",
     "B4: an item that waits beside its table has no row to offer, and is kept",

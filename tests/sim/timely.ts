@@ -6,6 +6,7 @@
  */
 import { ChannelLog } from "../../cloud/sync/channel_log.ts";
 import type { Model } from "../../schema/model.ts";
+import type { Item } from "../../schema/values.ts";
 import { tableEpochOf } from "../../agent/sync/restores.ts";
 import type { SimDevice } from "./device.ts";
 import { drain } from "./heal.ts";
@@ -95,7 +96,8 @@ async function meets(world: World, what: string, begun: number, devices = world.
  */
 export async function metInTime(world: World): Promise<void> {
   const { random, cloud, config } = world, device = random.pick(world.devices);
-  const model = random.pick(config.models), put = (v: number) => world.put(device, model, { name: names[0], v });
+  const model = random.pick(config.models), u: Item = config.unique ? { u: "u1" } : {};
+  const put = (v: number) => world.put(device, model, { name: names[0], v, ...u });
   const kind = random.pick(["restored", "untold", "lost"]);
   if (kind === "lost") {
     await put(firstValue + 1000);
@@ -107,6 +109,11 @@ export async function metInTime(world: World): Promise<void> {
   await cloud.keep();
   await put(firstValue + 1000);
   await arrives(world, device, model, firstValue + 1000);
+  if (config.unique) {
+    // It is set aside: another row has its value.
+    await world.put(device, model, { name: names[1], v: firstValue + 1002, ...u });
+    await drain(world);
+  }
   world.untold = kind === "untold";
   await world.restore();
   if (kind === "restored") return await meets(world, "the table went back", 1);

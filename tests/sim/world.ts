@@ -670,8 +670,8 @@ export class World {
         if (value === undefined || was?.[field] === value) continue;
         const name = String(item.name), model = String(item._type);
         const devices = this.devices.filter((d) =>
-          d.store.db.sql(`SELECT 1 FROM "${model}" WHERE name = ? AND ${field} = ?`).get(name, value) !== undefined &&
-          this.keyText(d.identity, this.config.schema.models.get(model)!, name) === key
+          this.keyText(d.identity, this.config.schema.models.get(model)!, name) === key &&
+          this.#has(d, model, name, key, field, value)
         ).map((d) => d.name);
         if (devices.length > 0) this.lost.push({ key, field, value, devices, order: ++this.#orders });
       }
@@ -679,6 +679,20 @@ export class World {
     // What was written before is in no table any more: the order of what follows begins anew.
     for (const [key, list] of this.history) this.before.set(key, [...(this.before.get(key) ?? []), ...list]);
     this.history.clear();
+  }
+
+  /** A row has the value, or an item that waits beside its table. */
+  #has(
+    { store: { db } }: SimDevice,
+    model: string,
+    name: string,
+    key: string,
+    field: "v" | "w",
+    value: string | number,
+  ) {
+    const row = db.sql(`SELECT 1 FROM "${model}" WHERE name = ? AND ${field} = ?`).get(name, value);
+    const aside = "SELECT 1 FROM _sync_aside WHERE hash || '|' || sort = ? AND item ->> ? = ?";
+    return row !== undefined || db.sql(aside).get(key, field, value) !== undefined;
   }
 
   /** The changes of tables that are no more. */
