@@ -77,9 +77,9 @@ const last = [
   "tests/protocol/log_test.ts",
 ];
 /** Test files of one process at once: half of them wait. */
-const jobs = "3";
+const jobs = "4";
 /** Processes at once, of a file each: they start others and wait for them. */
-export const lanes = 3;
+export const lanes = 4;
 
 /** One run of `deno test`. */
 export interface Run {

@@ -61,7 +61,7 @@ export class Device implements AsyncDisposable {
   }
 
   /** Waits until all that was written is acknowledged and all that the cloud has is here. */
-  async settle(limitMs = 20_000): Promise<void> {
+  async settle(limitMs = 60_000): Promise<void> {
     const timeoutMs = limitMs * patience;
     await this.agent.flush({ timeoutMs });
     await this.agent.sync({ timeoutMs });
