@@ -109,7 +109,8 @@ async function toFile(
   let { bytes, items, next, columns } = { bytes: 0, items: 0, next: undefined, columns: undefined, ...position } as
     & Omit<Position, "next">
     & { next?: string };
-  using out = await Deno.open(part, { write: true, create: true });
+  // For its owner alone, as the database is.
+  using out = await Deno.open(part, { write: true, create: true, mode: 0o600 });
   await out.truncate(bytes);
   await out.seek(bytes, Deno.SeekMode.Start);
   for (let isLast = false; !isLast;) {

@@ -118,5 +118,5 @@ async function putPatiently(side: DataSide, model: string, batch: readonly Plain
 
 async function tellRefused(file: string, lines: string): Promise<void> {
   if (file === "-") console.error(lines.trimEnd());
-  else await Deno.writeTextFile(`${file}.refused.jsonl`, lines, { append: true });
+  else await Deno.writeTextFile(`${file}.refused.jsonl`, lines, { append: true, mode: 0o600 });
 }

@@ -19,7 +19,7 @@ export async function readPosition<T>(note: string): Promise<T | undefined> {
 
 /** Notes it. */
 export async function writePosition<T>(note: string, position: T): Promise<void> {
-  await Deno.writeTextFile(`${note}.new`, JSON.stringify(position));
+  await Deno.writeTextFile(`${note}.new`, JSON.stringify(position), { mode: 0o600 });
   await Deno.rename(`${note}.new`, note);
 }
 

@@ -54,6 +54,8 @@ async function deviceFile(dir: TempDir, name: string): Promise<string> {
   return path;
 }
 
+const modeOf = (path: string) => (Deno.statSync(path).mode! & 0o777).toString(8);
+
 const rich = {
   name: "rich",
   n: "12345678901234567890.5",
@@ -138,6 +140,7 @@ for (const format of ["jsonl", "csv"]) {
       query(path, "SELECT name, n, text, flag, tags, at, hex(blob) AS blob, more FROM Thing ORDER BY name");
     assert.deepEqual(rows(to), rows(from));
     assert.deepEqual([...Deno.readDirSync(out)].map(({ name }) => name).sort(), [`Given.${format}`, `Thing.${format}`]);
+    assert.equal(modeOf(`${out}/Thing.${format}`), "600", "what was for its owner alone stays so");
   });
 }
 
@@ -158,6 +161,7 @@ Deno.test("import: what is refused stands beside with its reason, and holds up n
       JSON.parse(line)
     );
     assert.deepEqual(refused.map(({ item }) => item.name), ["b", "c"]);
+    assert.equal(modeOf(`${file}.refused.jsonl`), "600");
   }
   await Deno.writeTextFile(file, '{"name":"e"}\n{"name"');
   assert.match((await run("import", file, "--db", path)).stderr, /line 2: /);

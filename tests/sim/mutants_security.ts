@@ -215,6 +215,14 @@ export const security: readonly Mutant[] = [
     `if (fits) found = token;`,
   ),
   guarded(
+    "export: for everybody to read",
+    "an export is its owner's alone, as the database is",
+    "tests/cli/data_test.ts",
+    "cli/export.ts",
+    `mode: 0o600 }`,
+    `mode: 0o644 }`,
+  ),
+  guarded(
     "console: any scheme",
     "what was asked for with TLS is nothing for a page without",
     "tests/console/security_test.ts#a page without TLS sends nothing",
