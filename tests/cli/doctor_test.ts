@@ -75,6 +75,7 @@ Deno.test("doctor: the cloud's API and tables", async () => {
     "clock",
     "token",
     "schema",
+    "console",
     "table",
   ]);
   assert.match(well.stdout, /^ok +schema +version \S+, in the cloud as here/m);

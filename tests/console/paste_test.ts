@@ -116,6 +116,11 @@ browserTest(
     await scripted.getByRole("radio", { name: "SQL" }).check();
     await assertLooks(scripted, "an item as lines");
 
+    // A word of 128 KB is no line that a shell takes.
+    await put(test, "Thing", { ...item, note: "é".repeat(66_000) });
+    await open(page, test, "Thing");
+    assert.equal(await page.getByRole("radio").count(), 1);
+    await page.getByText("As a command it is too long").waitFor();
     // What a device may not write has no SQL.
     await put(test, "Order", { deviceId: "d-1", name: "it" });
     await open(page, test, "Order");

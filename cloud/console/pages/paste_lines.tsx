@@ -20,11 +20,20 @@ interface Line {
   readonly note?: string;
 }
 
+/** Linux passes a program words of 128 KB (MAX_ARG_STRLEN). */
+const wordBytesMax = 128 * 1024 - 1;
+const encoder = new TextEncoder();
+
+function isWord(text: string): boolean {
+  return text.split("\n").every((line) => encoder.encode(line).length <= wordBytesMax);
+}
+
 /** The lines that write these items, of one model. */
 export function linesOf(options: ConsoleOptions, c: PageContext, model: Model, items: readonly PlainItem[]): Line[] {
   const address = { url: new URL(c.req.url).origin, wantsToken: options.tokens !== undefined };
   const dynamo = options.dynamo ?? options.travels?.dynamo, bare = items.map((item) => bareItem(model, item));
-  return [
+  const json = items.map((item) => JSON.stringify(item)).join("\n");
+  const lines: Line[] = [
     { id: "curl", name: "curl", text: curlLine(address, model.name, ...bare) },
     { id: "ts", name: "TypeScript", text: typescriptLine(address, model.name, ...bare) },
     {
@@ -34,8 +43,12 @@ export function linesOf(options: ConsoleOptions, c: PageContext, model: Model, i
       ...(dynamo ? {} : { note: "TABLE stands for the name of the DynamoDB table." }),
     },
     ...sqlOf(options, model, bare),
-    { id: "json", name: "JSON", text: items.map((item) => JSON.stringify(item)).join("\n") },
   ];
+  const fitting = lines.filter(({ text }) => isWord(text));
+  const note = fitting.length < lines.length
+    ? "As a command it is too long: a shell takes 128 KB in one word."
+    : undefined;
+  return [...fitting, { id: "json", name: "JSON", text: json, ...(note ? { note } : {}) }];
 }
 
 /** A model that a device may write is written there by SQL: in its own file, without the ids that are its own. */
