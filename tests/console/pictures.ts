@@ -87,6 +87,7 @@ async function takeFleet(page: Page): Promise<void> {
     await registry.touch(id, true, {
       agent: "0.1.0",
       schema: "8c41fe20",
+      at: { [`device:${id}`]: 0 },
       up: 12,
       down: 3,
       rejected: 0,
@@ -101,11 +102,16 @@ async function takeFleet(page: Page): Promise<void> {
       agent: "0.1.0",
       schema: "8c41fe20",
       outbox: at % 3,
+      at: { [`device:${id}`]: 0 },
       up: at % 5,
       down: 1,
       rejected: 0,
       conflicts: 0,
     });
+  }
+  // Their logs are known, and nobody lacks anything of them.
+  for (const { deviceId } of (await registry.list({ limit: 1_000 })).devices) {
+    await test.cloud.service.log.state(`device:${deviceId}`);
   }
   // The half hour before, of two workers, and the minute that may begin meanwhile.
   for (const worker of ["w-1", "w-2"]) {

@@ -31,7 +31,7 @@ export function Tiles(
   const lags = all.flatMap(({ lagMs }) => lagMs ?? []).sort((a, b) => a - b);
   return (
     <>
-      <States found={found} view={view} reports={reports.length} />
+      <States {...{ found, view }} reports={reports.length} overdue={all.filter(({ overdue }) => overdue).length} />
       <Waiting reports={reports} lags={lags} past={past} />
       <LastMinute reports={reports} past={past} />
       <Kept reports={reports} past={past} />
@@ -70,7 +70,9 @@ function Facts({ facts }: { facts: readonly (readonly [name: string, value: stri
   );
 }
 
-function States({ found, view, reports }: { found: FleetPage; view: FleetView; reports: number }) {
+function States(
+  { found, view, reports, overdue }: { found: FleetPage; view: FleetView; reports: number; overdue: number },
+) {
   const all = sum(found.states);
   return (
     <Tile label="Devices by state" title="Devices" more={`${grouped(reports)} ${reports === 1 ? "reports" : "report"}`}>
@@ -94,6 +96,12 @@ function States({ found, view, reports }: { found: FleetPage; view: FleetView; r
           );
         })}
       </div>
+      <dl class="facts">
+        <dt>
+          <a href={hrefOf(view, { q: withWord(view.q, "overdue:yes"), from: 0 })}>Silent for longer than usual</a>
+        </dt>
+        <dd>{grouped(overdue)}</dd>
+      </dl>
     </Tile>
   );
 }

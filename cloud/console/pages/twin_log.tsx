@@ -47,7 +47,7 @@ export function TravelLog(view: LogView) {
           )
           : null}
         <span class="right">
-          <span class="muted" id="missed" role="status"></span>
+          <span class="muted" id="missed"></span>
           <button class="btn small js" type="button" id="pause" aria-pressed="false" data-key-p>Pause</button>
           <a class="btn small" href="/live">Open Live</a>
         </span>
