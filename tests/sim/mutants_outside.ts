@@ -236,6 +236,22 @@ export const outside: readonly Mutant[] = [
     `["verified", deviceId]];`,
   ),
   guarded(
+    "lag down of what it may have",
+    "a device that left lags by entries that it had applied before",
+    "tests/cloud/sync/reach_test.ts",
+    "cloud/sync/fleet.ts",
+    `this.#reach.lagMs(told.at, nowMs, seenMs ?? told.atMs)`,
+    `this.#reach.lagMs(told.at, nowMs)`,
+  ),
+  guarded(
+    "a stranger's guess is the device's trouble",
+    "whoever guesses tokens puts connected devices in trouble",
+    "tests/cloud/sync/attention_test.ts",
+    "cloud/sync/fleet.ts",
+    `connected === true ? undefined : this.#refused.get(info.deviceId)`,
+    `this.#refused.get(info.deviceId)`,
+  ),
+  guarded(
     "mark stays where a count fell",
     "changes that are rejected after earlier ones were retried are no trouble",
     "tests/cloud/sync/attention_test.ts",

@@ -98,3 +98,28 @@ Deno.test("attention: a table that can't be read leaves what was read before", a
   await broken.refresh();
   assert.equal(broken.usualMs("acme"), usualDefaultMs);
 });
+
+Deno.test("attention: a refused login is trouble while it is tried, for a device that is away; a stranger's guesses are not", async () => {
+  using w = world();
+  await w.registry.add("d-1", "acme");
+  const fleet = new Fleet({ registry: w.registry, now: w.now });
+  const judged = async () => {
+    const { state, why } = (await fleet.all()).devices[0]!;
+    return `${state}: ${why}`;
+  };
+  assert.equal(await judged(), "silent: undefined");
+  assert.deepEqual([fleet.refused("d-1"), fleet.refused("nobody")], [true, false]);
+  assert.equal(await judged(), "trouble: its login is refused");
+  for (let minute = 0; minute < 30; minute += 10) {
+    w.tick(600_000);
+    fleet.refused("d-1");
+  }
+  assert.equal(await judged(), "trouble: its login is refused, for 30 min now");
+  w.tick(900_000);
+  assert.equal(await judged(), "silent: undefined", "it tries no more");
+  fleet.refused("d-1");
+  fleet.heard("d-1", decodePresence(encodePresence(true)));
+  assert.equal(await judged(), "online: undefined");
+  fleet.refused("d-1");
+  assert.equal(await judged(), "online: undefined", "somebody else's");
+});
