@@ -165,7 +165,7 @@ browserTest(
       ["Gone", "1", "1", "0"],
       ["Event", "1,200", "0", "0"],
     ]);
-    const lines = page.locator(".found li");
+    const lines = page.locator(".differences li");
     assert.equal(await lines.count(), 3);
     const href = await lines.first().getByRole("link", { name: "<b>disk</b>" }).getAttribute("href");
     assert.deepEqual(JSON.parse(new URL(href!, test.url).searchParams.get("key")!), {

@@ -116,7 +116,7 @@ export function VerifyReport({ options, identity, verified }: {
       </div>
       {told.length > 0
         ? (
-          <ul class="found" aria-label="Keys that differ">
+          <ul class="differences" aria-label="Keys that differ">
             {told.map((one) => <Difference {...{ options, identity, one }} />)}
           </ul>
         )
