@@ -23,10 +23,20 @@ export function streamValues(standing: StreamStanding | undefined): Readonly<Rec
   return { tailing: standing?.tails ? 1 : 0, shards: standing?.shards, poll_ms_max: standing?.pollMs };
 }
 
+/** What people said of devices is read again after this. */
+const attentionAgeMs = 600_000;
+
 /** How the devices are. Where the copy is old, the worker that may read the registry begins to: it says so from the next minute on. */
-export function fleetValues(fleet: Pick<Fleet, "peek" | "all">, mayRead: boolean): Readonly<Record<string, number>> {
+export function fleetValues(
+  fleet: Pick<Fleet, "peek" | "all"> & Partial<Pick<Fleet, "attention">>,
+  mayRead: boolean,
+): Readonly<Record<string, number>> {
   const devices = fleet.peek(fleetAgeMs);
-  if (devices) return valuesOf(devices);
+  if (devices) {
+    // For the next sample. It never rejects.
+    void fleet.attention?.refresh(attentionAgeMs);
+    return valuesOf(devices);
+  }
   if (mayRead) fleet.all().catch((error) => log.debug("the fleet can't be read for a sample: {error}", { error }));
   return {};
 }

@@ -6,7 +6,8 @@
  * the counts as they were when somebody looked. A device's counts may fall and rise again: then only what came since the
  * lowest is new, so the mark follows a count that falls.
  *
- * Guarantee: both are read once a minute at most, and only while somebody asks for the fleet. No sync rule depends on them.
+ * Guarantee: both are read once a minute at most while somebody asks for the fleet, and otherwise each ten minutes, so that a
+ * worker's samples count as its pages do. No sync rule depends on them.
  *
  * @module
  */
@@ -55,8 +56,8 @@ export class Attention {
   }
 
   /** Reads what others may have said since. Never rejects: what was read before stays. */
-  async refresh(): Promise<void> {
-    if (this.now() - this.#readMs <= freshMs) return;
+  async refresh(ageMaxMs: number = freshMs): Promise<void> {
+    if (this.now() - this.#readMs <= ageMaxMs) return;
     await (this.#reading ??= this.#read().catch((error) => {
       logger.debug("what people said of devices can't be read: {error}", { error });
     }).finally(() => this.#reading = undefined));

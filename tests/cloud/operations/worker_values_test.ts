@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { Attention } from "../../../cloud/sync/attention.ts";
 import { fleetValues, streamValues, unitCounters } from "../../../cloud/operations/worker_values.ts";
 import type { DeviceStanding } from "../../../cloud/sync/fleet.ts";
 import type { Tables } from "../../../cloud/table/port.ts";
@@ -39,6 +40,11 @@ Deno.test("worker values: a fleet that is not known says nothing; the worker tha
     lag_p99_ms: 90_000,
   });
   assert.deepEqual([read, ages], [1, [3_600_000]]);
+  // What others looked at counts in the next sample.
+  const refreshed: (number | undefined)[] = [];
+  const attention = { refresh: (ageMaxMs?: number) => (refreshed.push(ageMaxMs), Promise.resolve()) };
+  fleetValues({ ...known, attention: attention as unknown as Attention }, false);
+  assert.deepEqual(refreshed, [600_000]);
 });
 
 Deno.test("worker values: who tails says how; a table that charges nothing has no units", () => {
