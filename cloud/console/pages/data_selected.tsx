@@ -6,6 +6,7 @@
  * @module
  */
 import { mapBounded } from "../../sync/bounded.ts";
+import { comesDown } from "../../../schema/direction.ts";
 import type { Model } from "../../../schema/model.ts";
 import { ApiError } from "../../api/errors.ts";
 import { modelNamed } from "../../api/items.ts";
@@ -86,7 +87,8 @@ async function selectedPage(options: ConsoleOptions, c: PageContext, model: Mode
             </p>
             <h1>{isDelete ? `Delete ${items}?` : `${items} of ${model.name}`}</h1>
             <p class="muted">
-              {isDelete ? "Devices remove them as well. An item that changes before you delete it stays. " : ""}
+              {isDelete && comesDown(model) ? "Devices remove them as well. " : ""}
+              {isDelete ? "An item that changes before you delete it stays. " : ""}
               {gone > 0 ? `${count(gone, "selected item is", "selected items are")} not there any more.` : ""}
             </p>
           </div>
