@@ -283,6 +283,7 @@ const others: Readonly<Record<string, Family>> = {
 /** The families by name. */
 export const families: Readonly<Record<string, Family>> = {
   ...others,
+  restoredup: { ...others.restored!, models: () => true },
   restoredaside: {
     ...others.restored!,
     weights: { ...others.restored!.weights, write: 14, ext: 12, stream: 14 },

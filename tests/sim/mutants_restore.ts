@@ -232,6 +232,14 @@ export const restore: readonly Mutant[] = [
     `if (restores.meet(epoch, sinceMs, open)) metRestored(this.context);`,
     `restores.meet(epoch, sinceMs, open);`,
   ),
+  one(
+    "up only, and lost (simulation)",
+    "B8: what never comes down no snapshot asks for",
+    "restoredup",
+    "agent/sync/downlink.ts",
+    `if (restores.meet(epoch, sinceMs, open)) metRestored(this.context);`,
+    `restores.meet(epoch, sinceMs, open);`,
+  ),
   guarded(
     "as old as its row says",
     "B8: a row written offline before the restored time, and acknowledged after it, is older than the time",

@@ -96,7 +96,9 @@ async function meets(world: World, what: string, begun: number, devices = world.
  */
 export async function metInTime(world: World): Promise<void> {
   const { random, cloud, config } = world, device = random.pick(world.devices);
-  const model = random.pick(config.models), u: Item = config.unique ? { u: "u1" } : {};
+  const shown = config.models.filter(({ sync }) => sync !== "up");
+  if (shown.length === 0) return;
+  const model = random.pick(shown), u: Item = config.unique ? { u: "u1" } : {};
   const put = (v: number) => world.put(device, model, { name: names[0], v, ...u });
   const kind = random.pick(["restored", "untold", "lost"]);
   if (kind === "lost") {
