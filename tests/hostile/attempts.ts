@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { deflated } from "../../protocol/deflate.ts";
+import { ask, bomb, change, fresh, hex, part, raw, up } from "./said.ts";
+import { siblingsOfAsks, siblingsOfParts, siblingsOfUps } from "./attempts_siblings.ts";
 
 /** One attempt. */
 export interface Attempt {
@@ -12,28 +13,6 @@ export interface Attempt {
   readonly kind: "up" | "sync";
   readonly payload: Uint8Array | string;
 }
-
-const utf8 = new TextEncoder();
-let n = 0;
-const batch = () => `spy/${++n}`;
-const up = (changes: unknown, more: object = {}) =>
-  JSON.stringify({ v: 1, type: "up", batch: batch(), sent: Date.now(), changes, ...more });
-const change = (more: object = {}) => ({
-  model: "Own",
-  op: "create",
-  stamp: Date.now() * 1000,
-  item: { id: `spy-${++n}` },
-  ...more,
-});
-const ask = (type: string, more: object = {}) => JSON.stringify({ v: 1, type, request: batch(), ...more });
-/** Text with a name that JSON.stringify would not write. */
-const raw = (item: string) =>
-  `{"v":1,"type":"up","batch":"${batch()}","sent":${Date.now()},"changes":[{"model":"Own","op":"create","stamp":${
-    Date.now() * 1000
-  },"item":{"id":"spy-${++n}",${item}}}]}`;
-const bomb = (text: string) => deflated(utf8.encode(text));
-const part = (id: string, index: number, count: number, body: string) => `#1 ${id} ${index} ${count}\n${body}`;
-const hex = (at: number) => at.toString(16).padStart(16, "0");
 
 const names = [
   "__proto__",
@@ -131,12 +110,12 @@ function* ups(): Generator<readonly [what: string, payload: Uint8Array | string]
     for (const value of planted) {
       yield [
         `${name} = ${value} in Shared`,
-        up([change({ model: "Shared", item: { id: `spy-${++n}`, [name]: value } })]),
+        up([change({ model: "Shared", item: { id: `spy-${fresh()}`, [name]: value } })]),
       ];
     }
   }
   for (const text of oddTexts) {
-    yield [`a text ${JSON.stringify(text.slice(0, 20))}`, up([change({ item: { id: `spy-${++n}`, text } })])];
+    yield [`a text ${JSON.stringify(text.slice(0, 20))}`, up([change({ item: { id: `spy-${fresh()}`, text } })])];
   }
   for (const text of oddTexts) {
     yield [`an id ${JSON.stringify(text.slice(0, 20))}`, up([change({ item: { id: text } })])];
@@ -173,7 +152,7 @@ function* ups(): Generator<readonly [what: string, payload: Uint8Array | string]
   yield ["changes that are an object", up({ length: 1e9 })];
   yield [
     "an item above 400 KB",
-    up([change({ item: { id: `spy-${++n}`, text: "x".repeat(420_000) } })]).slice(0, 120_000),
+    up([change({ item: { id: `spy-${fresh()}`, text: "x".repeat(420_000) } })]).slice(0, 120_000),
   ];
   yield ["40 levels of nesting", raw(`"x":${"[".repeat(40)}${"]".repeat(40)}`)];
   yield ["4,000 levels of nesting", raw(`"x":${"[".repeat(4_000)}${"]".repeat(4_000)}`)];
@@ -341,7 +320,9 @@ function* anything(): Generator<readonly [what: string, payload: Uint8Array | st
 export function attempts(): Attempt[] {
   const list: Attempt[] = [];
   for (const [what, payload] of ups()) list.push({ what, kind: "up", payload });
-  for (const [what, payload] of asks()) list.push({ what, kind: "sync", payload });
+  for (const [what, payload] of siblingsOfUps()) list.push({ what, kind: "up", payload });
+  for (const [what, payload] of [...asks(), ...siblingsOfAsks()]) list.push({ what, kind: "sync", payload });
+  for (const [what, payload] of siblingsOfParts()) list.push({ what, kind: "up", payload });
   for (const [what, payload] of anything()) {
     for (const kind of ["up", "sync"] as const) list.push({ what: `${what}, on ${kind}`, kind, payload });
   }

@@ -7,8 +7,7 @@ import { fileURLToPath } from "node:url";
 import { completeItem } from "../../schema.ts";
 import { dynsecMissing } from "../support/mosquitto_dynsec.ts";
 import { skipped } from "../support/tools.ts";
-import { until } from "../support/until.ts";
-import { openRig, type Peer, type Rig, schema } from "./rig.ts";
+import { letInAgain, openRig, type Peer, type Rig, schema } from "./rig.ts";
 
 const all = [
   "syncs",
@@ -92,20 +91,6 @@ async function fillLarge(rig: Rig): Promise<void> {
     const item = completeItem(schema, model, { id: `spy-large-${at}`, text: "x".repeat(390 * 1024) }, identity);
     await rig.tables.data.write([{ op: "put", item: { ...item, _source: "spy#k", _stamp: Date.now() * 1000 - 1e9 } }]);
   }
-}
-
-/** The time of the spy who was disabled is up: the next flood is let in. */
-async function letInAgain(rig: Rig): Promise<void> {
-  const { items: [note] } = await rig.tables.log.query({ index: "primary", hash: "floods", limit: 1 });
-  if (note) await rig.tables.log.write([{ op: "put", item: { ...note, until: 0 } }]);
-  await until("the spy is let in", async () => {
-    try {
-      await (await rig.peer("spy")).connection.close();
-      return true;
-    } catch {
-      return false;
-    }
-  }, 60_000);
 }
 
 for (const [broker, missing] of [["embedded", undefined], ["mosquitto", dynsecMissing]] as const) {

@@ -223,6 +223,20 @@ export async function openRig(broker: "embedded" | "mosquitto", emulator?: Emula
   };
 }
 
+/** The time of the spy who was disabled is up: it is let in. */
+export async function letInAgain(rig: Rig): Promise<void> {
+  const { items: [note] } = await rig.tables.log.query({ index: "primary", hash: "floods", limit: 1 });
+  if (note) await rig.tables.log.write([{ op: "put", item: { ...note, until: 0 } }]);
+  await until("the spy is let in", async () => {
+    try {
+      await (await rig.peer("spy")).connection.close();
+      return true;
+    } catch {
+      return false;
+    }
+  }, 60_000);
+}
+
 /** Items of everybody else, of each model, with the secret in them. */
 async function fill(tables: Tables): Promise<void> {
   for (const [party, account] of [["good", "acme"], ["victim", "acme"], ["other", "beta"]] as const) {
@@ -240,12 +254,20 @@ async function fill(tables: Tables): Promise<void> {
   }
 }
 
+/** What the spy has added to its own account's items, where it may: whatever its key is. */
+const isSpysOwn = ({ pk, id, _source }: Item) =>
+  pk === "a#beta" && String(_source).startsWith("spy#") && id !== "Shared-of-other";
+
 async function othersIn(tables: Tables): Promise<Item[]> {
   const items: Item[] = [];
   let after: string | undefined;
   do {
     const page = await tables.data.scan({ limit: 500, after });
-    items.push(...page.items.filter((item) => !/#spy$/.test(String(item.pk)) && !String(item.id).startsWith("spy")));
+    items.push(
+      ...page.items.filter((item) =>
+        !/#spy$/.test(String(item.pk)) && !String(item.id).startsWith("spy") && !isSpysOwn(item)
+      ),
+    );
     after = page.next;
   } while (after !== undefined);
   return items.sort((a, b) => JSON.stringify(keyOf(schema, a)) < JSON.stringify(keyOf(schema, b)) ? -1 : 1);
