@@ -49,6 +49,7 @@ export interface ReplyContext extends CatchUpContext {
   readonly registry: Registry;
   readonly metrics: Counters;
   readonly orders: Pick<Orders, "answered">;
+  readonly pause: (ms: number) => Promise<void>;
   /** Absent: this worker has no device authority. */
   readonly renewals?: RenewalPort;
   readonly observer: Observer;
@@ -56,6 +57,11 @@ export interface ReplyContext extends CatchUpContext {
 
 /** Fetches and comparisons are rare, and count so many times, because comparing takes longer than sending. */
 const askFactor = 8, refusedFactor = 16;
+/**
+ * The wait between two reads for one question whose device has used up its budget: what was read before is collected
+ * meanwhile. Without it a question for a hundred large items leaves 150 MB at once.
+ */
+const restMs = 100;
 /** Reasons may quote what a device sent: they are cut. */
 const reasonLengthMax = 500;
 const logger = new Log("cloud");
@@ -176,7 +182,8 @@ export class Replies {
 
   /** The context, whose reads count against the device's budget. */
   #reading({ deviceId }: Identity, factor: number): CatchUpContext {
-    const { data, now } = this.context;
+    const { data, now, pause } = this.context;
+    const isInDebt = () => this.read.waitMs(deviceId, now()) > 0;
     const note = (items: readonly (Item | undefined)[]) => {
       const bytes = items.reduce((sum, item) => sum + (item ? itemSizeBytes(item) : 0), 0);
       if (bytes > 0) this.read.take(deviceId, bytes * factor, now());
@@ -185,6 +192,7 @@ export class Replies {
       ...this.context,
       data: {
         async get(keys) {
+          if (isInDebt()) await pause(restMs);
           const items = await data.get(keys);
           note(items);
           return items;

@@ -132,7 +132,7 @@ export class CloudService {
     const shared = { schema, data, log, publisher, metrics, spread, now, random, observer };
     const orders = this.orders = new Orders({ table: tables.log, registry, publisher, now, random, bus: options.bus });
     this.#answering = new Answering(
-      { ...shared, registry, orders, limits, monotonicMs, renewals: options.renewals },
+      { ...shared, registry, orders, limits, monotonicMs, renewals: options.renewals, pause: options.pause ?? pause },
       answering,
     );
     this.#passing = new StreamPassing({

@@ -17,7 +17,7 @@ const stepFirst = 8, stepMax = 32;
 export async function* readInSteps(
   data: Pick<Table, "get">,
   keys: readonly Key[],
-  stepBytes = 2 * 1024 * 1024,
+  stepBytes = 512 * 1024,
 ): AsyncGenerator<readonly [at: number, item: Item | undefined], void> {
   let bytes = 0;
   for (let at = 0, step = stepFirst; at < keys.length;) {

@@ -34,14 +34,6 @@ export const restore: readonly Mutant[] = [
     ``,
   ),
   guarded(
-    "met on one channel alone",
-    "B1: the cursors of a device's other channels are of the former epoch as well",
-    `${test}#hears of it on one channel`,
-    "agent/sync/downlink.ts",
-    `if (others.length > 0) this.sync(others, false);`,
-    ``,
-  ),
-  guarded(
     "asked once of what a worker does not know yet",
     "B1: a worker caches the table's epoch for some seconds, and answers from the former one",
     "tests/agent/sync/downlink_test.ts#has heard of and not met",

@@ -11,6 +11,14 @@ const limits = "tests/cloud/broker/limits_test.ts";
 export const security: readonly Mutant[] = [
   // ---- the log
   guarded(
+    "memory: no rest for who is in debt",
+    "the reads for one question leave memory time to be collected once the device's budget is used up",
+    "tests/cloud/sync/read_budget_test.ts#has rests",
+    "cloud/sync/replies.ts",
+    `if (isInDebt()) await pause(restMs);`,
+    ``,
+  ),
+  guarded(
     "log: text as it came",
     "what stands in the log is cut and escaped, whoever sent it",
     "tests/protocol/log_test.ts",

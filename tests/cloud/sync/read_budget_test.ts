@@ -3,6 +3,10 @@ import assert from "node:assert/strict";
 import { answerFetch, defaultPageLimits } from "../../../cloud/sync/catch_up.ts";
 import { answerCompare, answerProbe } from "../../../cloud/sync/compare.ts";
 import { buildEntries } from "../../../cloud/sync/entries.ts";
+import { Replies, type ReplyContext } from "../../../cloud/sync/replies.ts";
+import type { Registered } from "../../../cloud/sync/registry.ts";
+import type { Work } from "../../../cloud/sync/work.ts";
+import { Budget } from "../../../cloud/budget.ts";
 import { ingest } from "../../../cloud/sync/ingest.ts";
 import { itemSizeBytes } from "../../../cloud/table/item_size.ts";
 import type { Table } from "../../../cloud/table/port.ts";
@@ -73,6 +77,24 @@ Deno.test("read budget: a probe of 100 large items has few of them at a time", a
   const { items } = await answerProbe(contextOf(fixture, table), identity, probe);
   assert.equal(items!.filter(({ digest }) => digest).length, count);
   assert.ok(most() < 13 * mb, `${most()} bytes were read at once`);
+});
+
+Deno.test("read budget: a device that has used it up has rests between the reads for one question", async () => {
+  await using fixture = new Fixture();
+  const keys = await filled(fixture, "Up");
+  const { table, most } = counted(fixture.tables.data);
+  let rests = 0;
+  const context = { ...contextOf(fixture, table), pause: () => Promise.resolve(void rests++) };
+  const replies = new Replies(context as unknown as ReplyContext, new Budget({ perSecond: mb, burst: 100 * mb }));
+  const ask = (asked: readonly Key[]) => {
+    const message = { type: "probe" as const, request: "k/1", model: "Up", attributes: ["v"], keys: asked };
+    return replies.to({ ...identity, registration: "r" } as unknown as Registered, { message } as unknown as Work);
+  };
+  await ask(keys.slice(0, 30));
+  assert.equal(rests, 0, "30 items of 390 KB, each counted eight times, are within 100 MB");
+  await ask(keys);
+  assert.ok(rests >= 10, `${rests} rests`);
+  assert.ok(most() < 13 * mb);
 });
 
 Deno.test("read budget: a comparison keeps digests, not items", async () => {
