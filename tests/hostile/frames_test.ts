@@ -5,12 +5,12 @@
  */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { startBroker } from "../../cloud/broker/broker.ts";
 import { rightsOf } from "../../cloud/broker_config/rights.ts";
 import { topics } from "../../protocol.ts";
 import { dynsecMissing, startDynsecFor } from "../support/mosquitto_dynsec.ts";
 import { skipped } from "../support/tools.ts";
 import { until } from "../support/until.ts";
+import { startEmbeddedFor } from "./embedded_broker.ts";
 import { connectPacket, packet, publishPacket, RawConnection, subscribePacket, text } from "./raw_mqtt.ts";
 
 const topic = topics();
@@ -272,19 +272,8 @@ const test = (name: string, fn: () => Promise<void>, ignore = false) =>
   Deno.test({ name: `frames: ${name}`, fn, ignore, sanitizeOps: false, sanitizeResources: false });
 
 test("none harms anybody at the embedded broker", async () => {
-  const worker = { username: "twintable-cloud", password: "secret" };
-  const known = new Map<string, string>(devices);
-  const broker = await startBroker({
-    internal: worker,
-    authenticate: (deviceId, token) =>
-      Promise.resolve(
-        known.has(deviceId) && token === `token-of-${deviceId}`
-          ? { deviceId, accountId: known.get(deviceId)! }
-          : undefined,
-      ),
-  });
-  await suite({ devicePort: broker.port, workerPort: broker.port, worker, token: (device) => `token-of-${device}` });
-  await broker.close();
+  await using broker = await startEmbeddedFor(devices);
+  await suite(broker);
 });
 
 test("nor at Mosquitto", async () => {

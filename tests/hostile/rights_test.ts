@@ -3,12 +3,12 @@
  * done is judged by what arrives, not by what the broker says of it: Mosquitto acknowledges what it throws away.
  */
 import assert from "node:assert/strict";
-import { startBroker } from "../../cloud/broker/broker.ts";
 import { rightsOf } from "../../cloud/broker_config/rights.ts";
 import { topics } from "../../protocol.ts";
 import { dynsecMissing, startDynsecFor } from "../support/mosquitto_dynsec.ts";
 import { skipped } from "../support/tools.ts";
 import { until } from "../support/until.ts";
+import { startEmbeddedFor } from "./embedded_broker.ts";
 import { connectPacket, publishPacket, RawConnection, subscribePacket } from "./raw_mqtt.ts";
 
 const topic = topics();
@@ -188,19 +188,8 @@ const test = (name: string, fn: () => Promise<void>, ignore = false) =>
   Deno.test({ name: `rights: ${name}`, fn, ignore, sanitizeOps: false, sanitizeResources: false });
 
 test("at the embedded broker a device may do what is its own, and nothing else", async () => {
-  const worker = { username: "twintable-cloud", password: "secret" };
-  const known = new Map<string, string>(devices);
-  const broker = await startBroker({
-    internal: worker,
-    authenticate: (deviceId, token) =>
-      Promise.resolve(
-        known.has(deviceId) && token === `token-of-${deviceId}`
-          ? { deviceId, accountId: known.get(deviceId)! }
-          : undefined,
-      ),
-  });
-  await suite({ devicePort: broker.port, workerPort: broker.port, worker, token: (device) => `token-of-${device}` });
-  await broker.close();
+  await using broker = await startEmbeddedFor(devices);
+  await suite(broker);
 });
 
 test("at Mosquitto, configured by `broker config mosquitto`, as well", async () => {
