@@ -99,6 +99,25 @@ class Erasing {
   }
 }
 
+/** The form of an act that wants the device's id typed. */
+function TypedId(
+  { c, device, act, label }: { c: PageContext; device: string; act: "revoke" | "erase"; label: string },
+) {
+  return (
+    <form method="post" action={`${deviceHref(device)}/${act}`} class="card pad form">
+      <FormToken token={c.get("session").formToken} />
+      <p>
+        <label for="typed">{`Type its id, ${device}`}</label>
+        <input id="typed" class="mono" name="typed" required autocomplete="off" spellcheck={false} autofocus />
+      </p>
+      <p class="acts">
+        <button class="btn danger" type="submit">{label}</button>
+        <a class="btn" href={deviceHref(device)} data-back>Cancel</a>
+      </p>
+    </form>
+  );
+}
+
 function revokePage(c: PageContext, { deviceId, connected }: DeviceStanding, isWrong = false): Page {
   return {
     title: `Revoke ${deviceId}`,
@@ -116,17 +135,7 @@ function revokePage(c: PageContext, { deviceId, connected }: DeviceStanding, isW
           </div>
         </div>
         {isWrong ? <Problem message="That is not its id. Nothing was revoked." /> : null}
-        <form method="post" action={`${deviceHref(deviceId)}/revoke`} class="card pad form">
-          <FormToken token={c.get("session").formToken} />
-          <p>
-            <label for="typed">{`Type its id, ${deviceId}`}</label>
-            <input id="typed" class="mono" name="typed" required autocomplete="off" spellcheck={false} autofocus />
-          </p>
-          <p class="acts">
-            <button class="btn danger" type="submit">Revoke</button>
-            <a class="btn" href={deviceHref(deviceId)} data-back>Cancel</a>
-          </p>
-        </form>
+        <TypedId c={c} device={deviceId} act="revoke" label="Revoke" />
       </>
     ),
   };
@@ -150,19 +159,7 @@ function erasePage(c: PageContext, { deviceId }: DeviceStanding, isWrong = false
         </div>
         {isWrong ? <Problem message="That is not its id. Nothing was deleted." /> : null}
         {c.get("session").isAdmin
-          ? (
-            <form method="post" action={`${deviceHref(deviceId)}/erase`} class="card pad form">
-              <FormToken token={c.get("session").formToken} />
-              <p>
-                <label for="typed">{`Type its id, ${deviceId}`}</label>
-                <input id="typed" class="mono" name="typed" required autocomplete="off" spellcheck={false} autofocus />
-              </p>
-              <p class="acts">
-                <button class="btn danger" type="submit">Erase it and all its items</button>
-                <a class="btn" href={deviceHref(deviceId)} data-back>Cancel</a>
-              </p>
-            </form>
-          )
+          ? <TypedId c={c} device={deviceId} act="erase" label="Erase it and all its items" />
           : <Problem message="Your token may not erase devices: this needs a token of scope admin." />}
       </>
     ),
