@@ -6,12 +6,20 @@
  * - by way of SQLite (`.restore` of the `sqlite3` shell): a transaction sees another text;
  * - past SQLite (`cp copy.db cloud.db`, which keeps the file): the connection's pages and the WAL hide it, so the text
  *   is read from the file alone, whenever the file has another time or size. Every checkpoint changes these, too, so any
- *   text since the last one is taken for a checkpoint: a copy that is younger than that, where the WAL makes up for what
- *   it lacks.
+ *   text since the last one may be a checkpoint's. A copy that is younger than that has such a text, but not the file's
+ *   pages where SQLite made it (`VACUUM INTO`, `.backup`, `.dump`): beside the WAL it is a mixture. Such a copy has a
+ *   schema version of its own, which begins at random with each run. Only a plain copy of the file's bytes has the same
+ *   one: nothing is lost by that, because the WAL has all that it lacks.
+ *
+ * A file that can't be read as this table, because a copy or somebody's checkpoint is under way, is **unclear**: nothing
+ * is read from it or written to it until that has passed; if it does not, the content is replaced.
+ *
+ * Left is the moment between the look and the write that follows it: of some microseconds, because SQLite has no lock
+ * that `cp` would respect.
  *
  * @module
  */
-import { statSync, truncateSync } from "node:fs";
+import { existsSync, statSync, truncateSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { faultKind } from "./faults.ts";
@@ -21,6 +29,40 @@ import { serveSql, sessionSql } from "./layout.ts";
 const checkpointMs = 10_000;
 /** Times of files go in steps of some milliseconds. */
 const momentMs = 20;
+/** Longer than another process's checkpoint writes pages. */
+const unclearMs = 3_000;
+/** Schema versions are signed numbers of 32 bits, and rise with each change of the schema. */
+const schemaVersionMax = 2 ** 30;
+
+/** What the file itself has: who served it last, and the version of its schema. */
+interface InFile {
+  readonly text: string | undefined;
+  readonly schema: number;
+}
+
+function schemaVersionOf(db: DatabaseSync): number {
+  return Number(db.prepare("PRAGMA schema_version").get()!.schema_version);
+}
+
+/** A schema version at random. Connections prepare their statements anew; SQLite uses it for nothing else. */
+function drawSchemaVersion(db: DatabaseSync): number {
+  // The runtimes' own type declarations do not know of it; older ones have none, and are not defensive.
+  const defended = db as DatabaseSync & { enableDefensive?(isOn: boolean): void };
+  defended.enableDefensive?.(false);
+  db.exec(`PRAGMA schema_version = ${1 + Math.floor(Math.random() * schemaVersionMax)}`);
+  defended.enableDefensive?.(true);
+  return schemaVersionOf(db);
+}
+
+/** Undefined: nobody's, as in a file of an older build, or an empty one. */
+function sessionIn(db: DatabaseSync): string | undefined {
+  try {
+    return db.prepare(sessionSql).get()?.session as string | undefined;
+  } catch (error) {
+    if (!/no such table/.test((error as Error).message)) throw error;
+    return undefined;
+  }
+}
 
 /** See the module. */
 export class ServedContent {
@@ -31,14 +73,18 @@ export class ServedContent {
   /** The commits whose text the file itself may have: from what the last checkpoint was seen to bring, to the last. */
   #from = 0;
   #to = 0;
+  /** The version of the schema that the last checkpoint was seen to bring. */
+  #schema = 0;
   /** What was there before this process; void once a checkpoint has brought a text of this one. */
-  #before: { readonly text: string | undefined } | undefined;
+  #before: InFile | undefined;
   #checkpointedMs: number;
   readonly #renewal: StatementSync;
   /** Time and size of the file when it was last looked at. */
   #looked = "";
   /** When it is looked at though they are the same (monotonic). */
   #againMs = Infinity;
+  /** Since when it can't be read as this table. */
+  #unclearSinceMs: number | undefined;
 
   /** Takes the content over. @param now monotonic, ms */
   constructor(db: DatabaseSync, path: string, now: () => number = () => performance.now()) {
@@ -46,9 +92,10 @@ export class ServedContent {
     this.#path = path;
     this.#now = now;
     this.#checkpointedMs = now();
+    this.#schema = drawSchemaVersion(db);
     db.exec(`${serveSql} ('${this.session}')`);
     this.#checkpoint();
-    this.#before = { text: this.#inFile() };
+    this.#before = this.#inFile();
     this.#renewal = db.prepare("UPDATE served SET session = ?");
   }
 
@@ -78,43 +125,52 @@ export class ServedContent {
     }
   }
 
-  /** Whether somebody wrote to the file past SQLite. */
-  get isReplaced(): boolean {
+  /** Whether somebody wrote to the file past SQLite; or may be doing so. */
+  get state(): "served" | "replaced" | "unclear" {
     const stat = statSync(this.#path, { throwIfNoEntry: false, bigint: true });
-    if (!stat) return false;
-    const now = `${stat.mtimeNs} ${stat.size}`, isSame = now === this.#looked;
-    if (isSame && performance.now() < this.#againMs) return false;
-    let text: string | undefined;
+    if (!stat) return "served";
+    const now = `${stat.mtimeNs} ${stat.ctimeNs} ${stat.size}`, isSame = now === this.#looked;
+    if (isSame && performance.now() < this.#againMs) return "served";
+    let found: InFile;
     try {
-      text = this.#inFile();
-    } catch {
-      // A checkpoint or a copy is under way, or what was copied is no such table: it is looked at again.
-      return false;
+      found = this.#inFile();
+    } catch (error) {
+      // That it can't be opened is no matter of its content.
+      return faultKind(error) === "cannot-open" ? "served" : this.#unclear();
     }
-    if (!this.#mayHave(text)) return true;
+    if (!this.#mayHave(found)) return "replaced";
+    this.#unclearSinceMs = undefined;
     this.#looked = now;
     // Of writes of one moment the file has one time: it is looked at once more.
     this.#againMs = isSame ? Infinity : performance.now() + momentMs;
-    return false;
+    return "served";
   }
 
-  #mayHave(text: string | undefined): boolean {
+  #unclear(): "unclear" | "replaced" {
+    this.#unclearSinceMs ??= this.#now();
+    return this.#now() - this.#unclearSinceMs < unclearMs ? "unclear" : "replaced";
+  }
+
+  #mayHave({ text, schema }: InFile): boolean {
     const [run, at] = text?.split(" ") ?? [];
-    if (run !== this.#run) return this.#before !== undefined && text === this.#before.text;
+    if (run !== this.#run) return text === this.#before?.text && schema === this.#before?.schema;
     const serial = Number(at);
     if (serial < this.#from || serial > this.#to) return false;
+    // Somebody's index raises it, from what the file has to what the WAL has.
+    if (schema < this.#schema || schema > schemaVersionOf(this.#db)) return false;
     this.#from = serial;
+    this.#schema = schema;
     this.#before = undefined;
     return true;
   }
 
-  /** The text in the file itself, without the WAL. SQLite opens it, because closing a descriptor drops its locks. */
-  #inFile(): string | undefined {
+  /** What is in the file itself, without the WAL. SQLite opens it, because closing a descriptor drops its locks. */
+  #inFile(): InFile {
     const url = pathToFileURL(this.#path);
     url.search = "immutable=1";
     const db = new DatabaseSync(url, { readOnly: true });
     try {
-      return db.prepare(sessionSql).get()?.session as string | undefined;
+      return { text: sessionIn(db), schema: schemaVersionOf(db) };
     } finally {
       db.close();
     }
@@ -122,6 +178,7 @@ export class ServedContent {
 
   /** What SQLite has not written to the file yet belongs to the content before, and must not get into the copy. */
   giveUp(): void {
-    truncateSync(`${this.#path}-wal`, 0);
+    const wal = `${this.#path}-wal`;
+    if (existsSync(wal)) truncateSync(wal, 0);
   }
 }

@@ -120,21 +120,22 @@ export class Engine {
     if (this.#fault || this.#closed || !this.#lock) return !this.#fault;
     const what = `the table ${JSON.stringify(this.path)}`;
     if (fileId(this.path) !== this.#fileId) return this.#lose(`${what} was deleted or replaced while it was served`);
-    if (fileId(`${this.path}-lock`) === this.#lockId) return !this.#isReplaced();
+    if (fileId(`${this.path}-lock`) === this.#lockId) return this.#isItself();
     try {
       const again = lock(this.path);
       this.#lock.close();
       this.#lock = again;
       this.#lockId = fileId(`${this.path}-lock`);
-      return !this.#isReplaced();
+      return this.#isItself();
     } catch {
       return this.#lose(`${what} is served by another process: its lock file was removed`);
     }
   }
 
-  /** Whether a copy was written over the file: the connection reads a mixture of both from then on. */
-  #isReplaced(): boolean {
-    if (!this.#content?.isReplaced) return false;
+  /** No copy was written over the file: the connection would read a mixture of both from then on. */
+  #isItself(): boolean {
+    const state = this.#content?.state ?? "served";
+    if (state !== "replaced") return state === "served";
     let isPast = true;
     try {
       // If a transaction sees a copy, SQLite wrote it, and what is in the WAL is the copy's.
@@ -144,8 +145,8 @@ export class Engine {
       if (faultKind(error) === undefined) throw error;
     }
     this.#loseContent();
-    if (isPast) this.#content.giveUp();
-    return true;
+    if (isPast) this.#content!.giveUp();
+    return false;
   }
 
   /**
@@ -157,10 +158,19 @@ export class Engine {
     // Each look at the file costs as much as a small read.
     const now = performance.now();
     if (now >= this.#nextLookMs) {
+      if (!this.#isItself()) return false;
       this.#nextLookMs = now + readLookMs;
-      if (this.#isReplaced()) return false;
     }
     return this.#seesSession() || this.#loseContent();
+  }
+
+  /** Why nothing is read or written now. */
+  get #reason(): SyncError {
+    return this.#fault ??
+      new SyncError("unavailable", `somebody is writing into the file of the table ${JSON.stringify(this.path)}`, {
+        retryable: true,
+        hint: "it is looked at again; if a copy is put there, stop what serves the table first",
+      });
   }
 
   #seesSession(): boolean {
@@ -246,7 +256,7 @@ export class Engine {
     return this.read(() => {
       this.db.exec("BEGIN");
       try {
-        if (!this.#isServed()) throw this.#fault;
+        if (!this.#isServed()) throw this.#reason;
         return work();
       } finally {
         this.db.exec("COMMIT");
@@ -288,13 +298,13 @@ export class Engine {
   #commit(jobs: readonly Job[]): void {
     let results: unknown[], renewed: (() => void) | undefined;
     if (!this.#look()) {
-      for (const job of jobs) job.reject(this.#fault);
+      for (const job of jobs) job.reject(this.#reason);
       return;
     }
     try {
       this.db.exec("BEGIN IMMEDIATE");
       try {
-        if (!this.#isServed()) throw this.#fault;
+        if (!this.#isServed()) throw this.#reason;
         results = jobs.map((job) => job.run());
         renewed = this.#content?.renew();
         this.db.exec("COMMIT");

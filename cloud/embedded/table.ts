@@ -72,8 +72,7 @@ export class EmbeddedTable implements Table {
   }
 
   get(keys: readonly Key[]): Promise<(Item | undefined)[]> {
-    const find = () => keys.map((key) => this.#find(key));
-    return this.#settled(() => keys.length > 1 ? this.#engine.readTogether(find) : this.#engine.read(find));
+    return this.#settled(() => this.#engine.readTogether(() => keys.map((key) => this.#find(key))));
   }
 
   #find([hash, sort]: Key): Item | undefined {

@@ -151,7 +151,10 @@ function accounted(world: World, commit: Commit, table: Map<string, Item>, kept:
   const had = history.findIndex((h) => h.new?.v === item?.v);
   const wroteAgain = typeof item?._source === "string" && !item._source.startsWith(`${device}#`) && had >= 0 &&
     history.slice(had).some((h) => h.new === undefined);
-  if (before && !wroteAgain && !kept.hasRemoval(device, model.name, commit.name)) {
+  // A removal in an `up` model is not repeated where the table goes back to before it (rules 7.6).
+  const isBack = model.sync === "up" && !(world.history.get(key) ?? []).some((h) => h.new?.v === item?.v) &&
+    (world.before.get(key) ?? []).some((h) => h.new === undefined && h.old?.v === item?.v);
+  if (before && !wroteAgain && !isBack && !kept.hasRemoval(device, model.name, commit.name)) {
     throw new Violation(`I2 the removal of ${key} on ${device} is lost: ${JSON.stringify(item)}`);
   }
 }
