@@ -5,7 +5,7 @@
  *
  * | event | what happens |
  * | --- | --- |
- * | API Gateway HTTP API (payload format 2.0), function URL | the request is answered: every route, by its bearer token |
+ * | API Gateway HTTP API (payload format 2.0), function URL | the request is answered: every route but streams of events, by its bearer token |
  * | DynamoDB stream (`Records`), EventBridge Pipes (an array) | as `POST /stream`; the answer is `batchItemFailures` |
  * | AWS IoT rule's Lambda action: `{topic, payload}` | as `POST /up` |
  *
@@ -17,35 +17,15 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
+import { errorResponse } from "./api/errors.ts";
 import own, { ownToken } from "./handler.ts";
+import { answerOf, type HttpAnswer, type HttpEvent, requestOf } from "./lambda_http.ts";
 
-/** The used part of an HTTP event (payload format 2.0). */
-interface HttpEvent {
-  readonly version: "2.0";
-  readonly rawPath: string;
-  readonly rawQueryString?: string;
-  readonly headers?: Readonly<Record<string, string | undefined>>;
-  readonly body?: string;
-  readonly isBase64Encoded?: boolean;
-  readonly requestContext: { readonly http: { readonly method: string; readonly sourceIp?: string } };
-}
-
-/** An answer in payload format 2.0. */
-export interface HttpAnswer {
-  readonly statusCode: number;
-  readonly headers: Record<string, string>;
-  readonly body: string;
-  readonly isBase64Encoded: boolean;
-}
+export type { HttpAnswer } from "./lambda_http.ts";
 
 /** Handles an invocation; see the module's text. @throws {Error} for an unknown event, or one that failed */
 export async function handler(event: unknown): Promise<unknown> {
-  if (isHttp(event)) {
-    // As AWS saw the connection, and not a header that a caller may write.
-    const { sourceIp: hostname } = event.requestContext.http;
-    return await answered(await own.fetch(requestOf(event), { remoteAddr: { hostname } }));
-  }
+  if (isHttp(event)) return await answered(event);
   if (isStream(event)) return await posted("/stream", event);
   if (isMessage(event)) return await posted("/up", event);
   throw new Error(
@@ -75,25 +55,12 @@ function keysOf(event: unknown): string {
   return isObject(event) ? `its fields are ${Object.keys(event).slice(0, 20).join(", ")}` : `it is ${typeof event}`;
 }
 
-function requestOf({ rawPath, rawQueryString, headers, body, isBase64Encoded, requestContext }: HttpEvent): Request {
-  const url = `https://lambda${rawPath}${rawQueryString ? `?${rawQueryString}` : ""}`;
-  const { method } = requestContext.http;
-  const given = new Headers();
-  for (const [name, value] of Object.entries(headers ?? {})) if (value !== undefined) given.append(name, value);
-  if (body === undefined || method === "GET" || method === "HEAD") return new Request(url, { method, headers: given });
-  return new Request(url, { method, headers: given, body: isBase64Encoded ? Buffer.from(body, "base64") : body });
-}
-
-async function answered(response: Response): Promise<HttpAnswer> {
-  const body = Buffer.from(await response.arrayBuffer());
-  // Only text is passed as text; anything else is base64.
-  const isText = /^(text\/|application\/json)|charset=/.test(response.headers.get("content-type") ?? "text/");
-  return {
-    statusCode: response.status,
-    headers: Object.fromEntries(response.headers),
-    body: body.toString(isText ? "utf8" : "base64"),
-    isBase64Encoded: !isText,
-  };
+/** Answers a request, whatever it is like. */
+async function answered(event: HttpEvent): Promise<HttpAnswer> {
+  // As AWS saw the connection, and not a header that a caller may write.
+  const { sourceIp: hostname } = event.requestContext.http;
+  const fetched = async () => await own.fetch(requestOf(event), { remoteAddr: { hostname } });
+  return await answerOf(await fetched().catch(errorResponse));
 }
 
 /** Passes an event to one of the handler's own routes. */

@@ -7,6 +7,7 @@ import { Buffer } from "node:buffer";
 import { openEmbedded } from "../../cloud/embedded.ts";
 import { Registry } from "../../cloud/sync/registry.ts";
 import { encode } from "../../protocol.ts";
+import { within } from "../../protocol/within.ts";
 import { e2eCompiled, writeSchema } from "../support/schema.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { BrokerDouble } from "./publishers/double.ts";
@@ -29,6 +30,38 @@ function http(
     requestContext: { http: { method, path: rawPath, protocol: "HTTP/1.1", sourceIp: "192.0.2.1" }, stage: "$default" },
     ...(body === undefined ? {} : { body: Buffer.from(body).toString("base64"), isBase64Encoded: true }),
   };
+}
+
+/** What a caller sends is answered, and never an exception of the function. */
+async function answersWhateverComes(handler: (event: unknown) => Promise<unknown>, authorization: string) {
+  const call = async (event: unknown) =>
+    await handler(event) as { statusCode: number; body: string; headers: Record<string, string>; cookies?: string[] };
+  // A stage that is not `$default` stands in the path.
+  const staged = (path: string, stage: string) => {
+    const event = http("GET", path, { headers: { authorization } });
+    return { ...event, requestContext: { ...event.requestContext, stage } };
+  };
+  assert.equal((await call(staged("/prod/healthz", "prod"))).statusCode, 200);
+  assert.equal((await call(staged("/prod/api/items?model=Command", "prod"))).statusCode, 200);
+  assert.equal((await call(staged("/production/healthz", "prod"))).statusCode, 404);
+  assert.equal((await call(staged("/prod/healthz", "$default"))).statusCode, 404);
+  for (const method of ["TRACE", "CONNECT", "two words"]) {
+    assert.equal((await call(http(method, "/healthz"))).statusCode, 400, method);
+  }
+  for (const [name, value] of [["x-a", "a\0b"], ["x-a", "日"], ["x a", "1"]]) {
+    assert.equal((await call(http("GET", "/healthz", { headers: { [name!]: value! } }))).statusCode, 400);
+  }
+  // A stream has no end: a function would wait for it until its own.
+  const stream = await within(60_000, call(http("GET", "/api/events", { headers: { authorization } })));
+  assert.ok(stream, "a stream is not waited for");
+  assert.deepEqual([stream.statusCode, JSON.parse(stream.body).error.code], [501, "not-here"]);
+  // Cookies are apart from the headers, both ways.
+  const form = { "content-type": "application/x-www-form-urlencoded" };
+  const signedIn = await call(http("POST", "/login", { headers: form, body: `token=${token}` }));
+  assert.equal(signedIn.headers["set-cookie"], undefined);
+  const cookies = signedIn.cookies!.map((cookie) => cookie.split(";")[0]!);
+  assert.equal((await call(http("GET", "/fleet"))).statusCode, 303);
+  assert.equal((await call({ ...http("GET", "/fleet"), cookies })).statusCode, 200);
 }
 
 Deno.test({
@@ -64,6 +97,8 @@ Deno.test({
       assert.deepEqual([put.statusCode, put.isBase64Encoded, JSON.parse(put.body).item.text], [200, false, "é"]);
       const list = await call(http("GET", "/api/items?model=Command&device=d1", { headers: { authorization } }));
       assert.deepEqual(JSON.parse(list.body).items.map((one: { value: number }) => one.value), [5]);
+
+      await answersWhateverComes(handler, authorization);
 
       const keys = { pk: { S: "device#d1" }, sk: { S: "command#c" } };
       const image = { ...keys, _type: { S: "Command" }, deviceId: { S: "d1" }, name: { S: "c" }, value: { N: "5" } };

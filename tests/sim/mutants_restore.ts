@@ -269,8 +269,8 @@ export const restore: readonly Mutant[] = [
     "B2: a removed lock file lets no second process in",
     "tests/cloud/embedded_test.ts#lock file",
     "cloud/embedded/engine.ts",
-    `if (fileId(\`\${this.path}-lock\`) === this.#lockId) return !`,
-    `if (this.#lockId !== "") return !`,
+    `if (fileId(\`\${this.path}-lock\`) === this.#lockId) return this`,
+    `if (this.#lockId !== "") return this`,
   ),
   guarded(
     "replaced content is served",
