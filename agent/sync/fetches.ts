@@ -45,9 +45,12 @@ export class Fetches {
     this.#candidates.look();
   }
 
-  /** Asks for what is due by now. Returns the next monotonic time at which something is due. */
+  /**
+   * Asks for what is due by now, and for keys that are settled without an answer: their changes undid each other, or were
+   * dropped at a cap. Returns the next monotonic time at which something is due.
+   */
   tick(now: number): number {
-    if (now >= Math.min(this.#fetchAgainMs, this.#candidates.dueMs)) this.fetch();
+    this.fetch();
     return Math.min(...[this.#fetchAgainMs, this.#candidates.dueMs].filter((at) => at > now));
   }
 

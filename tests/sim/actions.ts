@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { calm } from "./timely.ts";
 import { channelsOf } from "../../schema.ts";
 import type { SimDevice } from "./device.ts";
 import { drain } from "./heal.ts";
@@ -62,6 +63,7 @@ export const weights = {
   version: 0,
   hush: 0,
   usurp: 0,
+  calm: 0,
 };
 
 /** One of them. */
@@ -79,6 +81,8 @@ export async function act(world: World, action: Action): Promise<void> {
       return world.local(device);
     case "ext":
       return await world.external();
+    case "calm":
+      return await calm(world, device);
     case "pump":
       return device.pump();
     case "deliver":

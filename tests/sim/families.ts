@@ -290,6 +290,28 @@ export const families: Readonly<Record<string, Family>> = {
     names: ["a", "b"],
     unique: true,
   },
+  // Now and then one device's connection lasts for a while, in the middle of it all.
+  calm: {
+    weights: {
+      ...{
+        calm: 3,
+        drop: 8,
+        dup: 5,
+        partition: 3,
+        off: 2,
+        on: 8,
+        tick: 5,
+        ext: 10,
+        write: 12,
+        crashWorker: 2,
+        trouble: 2,
+      },
+      ...{ power: 0, copy: 0, sendAndForget: 0, clock: 0, forge: 0, poison: 0, crash: 0 },
+    },
+    external: ["put", "update", "bump", "delete"],
+    skewless: true,
+    writesMax: 20,
+  },
 };
 
 /** The family that a seed means where none is named. */
@@ -313,6 +335,7 @@ const later: readonly Action[] = [
   "version",
   "hush",
   "usurp",
+  "calm",
 ];
 
 /** A run, before it is made. */

@@ -79,7 +79,7 @@ export async function drain(world: World): Promise<void> {
   throw new Violation("I3 endless traffic");
 }
 
-function unrest({ name, twin }: World["devices"][number]): string {
+export function unrest({ name, twin }: World["devices"][number]): string {
   const { outbox, records, clock } = twin.context;
   const rechecks = records.rechecks(3).map((r) => r.key.join("|"));
   return `${name}: outbox ${outbox.head()}, in flight ${twin.context.inFlight.batches.size}, caught up ${twin.downlink.caughtUp}, ` +

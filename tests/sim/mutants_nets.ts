@@ -25,6 +25,32 @@ export const nets: readonly Mutant[] = [
     `return this.caughtUp && !this.#fetches.unfinished;`,
     `return this.caughtUp;`,
   ),
+  one(
+    "settled without an answer",
+    "6.2: a key whose changes undid each other is asked for, though no answer comes",
+    "calm",
+    "agent/sync/fetches.ts",
+    `  tick(now: number): number {
+    this.fetch();`,
+    `  tick(now: number): number {
+    if (now >= Math.min(this.#fetchAgainMs, this.#candidates.dueMs)) this.fetch();`,
+  ),
+  one(
+    "lost batches wait for a new connection",
+    "I7: a batch without an answer is sent again on the same connection",
+    "calm",
+    "agent/sync/uplink.ts",
+    `batch.retryAtMs === undefined || now >=`,
+    `batch.retryAtMs === undefined || 0 * now >=`,
+  ),
+  one(
+    "lost questions wait for a new connection",
+    "I7: a question without an answer is asked again on the same connection",
+    "calm",
+    "agent/sync/downlink.ts",
+    `Math.min(this.#epochs.dueMs, this.#questions.tick(), this`,
+    `Math.min(this.#epochs.dueMs, Infinity, this`,
+  ),
   guarded(
     "sync: only an open question counts",
     "6.10: sync() does not end while items wait to be asked for again, or slowly",

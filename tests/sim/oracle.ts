@@ -36,7 +36,7 @@ export async function check(world: World): Promise<void> {
 }
 
 /** I1: device rows equal table items, and a row's base is exactly the table's item, whatever the schema knows of it. */
-function converged(world: World, device: SimDevice, model: Model, name: string, table: Map<string, Item>): void {
+export function converged(world: World, device: SimDevice, model: Model, name: string, table: Map<string, Item>): void {
   // A model that only syncs up is the device's own: what others write to it never comes down.
   if (model.sync === "up" && !world.config.alone) return;
   const key = world.keyText(device.identity, model, name), there = table.get(key);

@@ -9,18 +9,30 @@ import type { Model } from "../../schema/model.ts";
 import type { Item } from "../../schema/values.ts";
 import { tableEpochOf } from "../../agent/sync/restores.ts";
 import type { SimDevice } from "./device.ts";
-import { drain } from "./heal.ts";
+import { drain, unrest } from "./heal.ts";
+import { converged } from "./oracle.ts";
 import { names } from "./workload.ts";
 import { Violation, type World } from "./world.ts";
 
 /** Longer than any wait where nothing is lost: a device that heard of an epoch asks again after 6 s. */
-const boundMs = 10_000;
-const stepMs = 500;
+const quietMs = 10_000;
+const quietStepMs = 500;
+/**
+ * After losses, but shorter than the time to the regular sync: a question or a batch that was lost is repeated after 75 s at
+ * most, and what it brings may wait for one more.
+ */
+const calmMs = 200_000;
+const calmStepMs = 2_000;
 /** Values from here on are of this module. */
 const firstValue = 2_000_000;
 
 /** Lets time pass, for the bound at most. Returns whether it came true. */
-async function inTime(world: World, isTrue: () => Promise<boolean>): Promise<boolean> {
+async function inTime(
+  world: World,
+  isTrue: () => Promise<boolean>,
+  boundMs = quietMs,
+  stepMs = quietStepMs,
+): Promise<boolean> {
   const untilMs = world.now + boundMs;
   while (true) {
     await drain(world);
@@ -47,7 +59,7 @@ async function arrives(world: World, by: SimDevice, model: Model, value: number)
     return without && `${without.name} has ${valueOn(without, model)}`;
   };
   if (await inTime(world, async () => await late() === undefined)) return;
-  throw new Violation(`I7 ${key}: ${value} of ${by.name} is not everywhere within ${boundMs} ms: ${await late()}`);
+  throw new Violation(`I7 ${key}: ${value} of ${by.name} is not everywhere within ${quietMs} ms: ${await late()}`);
 }
 
 /** At rest, what a cloud application and then a device writes is everywhere at once. @throws Violation */
@@ -82,7 +94,7 @@ async function unmet(world: World, devices: readonly SimDevice[] = world.devices
 async function meets(world: World, what: string, begun: number, devices = world.devices): Promise<void> {
   const before = world.devices.map(({ twin }) => twin.context.records.learnt.era);
   if (!await inTime(world, async () => await unmet(world, devices) === undefined)) {
-    throw new Violation(`B1 ${what}, and within ${boundMs} ms an epoch is not met: ${await unmet(world, devices)}`);
+    throw new Violation(`B1 ${what}, and within ${quietMs} ms an epoch is not met: ${await unmet(world, devices)}`);
   }
   world.devices.forEach(({ name, twin }, i) => {
     const times = twin.context.records.learnt.era - before[i]!;
@@ -125,4 +137,37 @@ export async function metInTime(world: World): Promise<void> {
   await drain(world);
   const late = await unmet(world, [device]);
   if (late !== undefined) throw new Violation(`B1 the table went back, and one channel told it: ${late}`);
+}
+
+/**
+ * In the middle of a run, one device whose connection lasts: from here on nothing of its own is lost, the workers and the
+ * table are well, and each of its channels has one more message. Whatever was lost before, it gets all of it without a new
+ * connection, and everything of its own is answered. The other devices stay in whatever state they are. @throws Violation
+ */
+export async function calm(world: World, device: SimDevice): Promise<void> {
+  if (!device.online || device.dead || world.brokerIsDown) return;
+  const { cloud, config } = world;
+  cloud.trouble = cloud.misreads = 0;
+  cloud.hidden.clear();
+  device.mute = device.deaf = false;
+  device.dieIn = undefined;
+  device.fullFor = 0;
+  world.count("calm");
+  for (const model of config.models.filter(({ sync }) => sync !== "up")) {
+    await world.put(device, model, { name: names[0], v: firstValue + world.messages });
+  }
+  const late = async () => {
+    if (!device.online) return undefined;
+    if (!device.twin.settled) return `it has not settled: ${unrest(device)}`;
+    const table = await cloud.items();
+    try {
+      for (const model of config.models) for (const name of names) converged(world, device, model, name, table);
+    } catch (error) {
+      if (error instanceof Violation) return error.message;
+      throw error;
+    }
+    return undefined;
+  };
+  if (await inTime(world, async () => await late() === undefined, calmMs, calmStepMs)) return;
+  throw new Violation(`I7 ${device.name} was connected for ${calmMs} ms, and: ${await late()}`);
 }
