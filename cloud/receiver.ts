@@ -21,7 +21,7 @@ import {
 } from "../protocol.ts";
 import { MqttSession } from "../mqtt/session.ts";
 import { SyncError } from "../schema/errors.ts";
-import { askLimits, batchLimits } from "../protocol/message_limits.ts";
+import { askLimits, batchLimits, type MessageLimits } from "../protocol/message_limits.ts";
 import { type DecodeBudgets, DecodeLane } from "./decode_lane.ts";
 import { OwnedParts } from "./owned_parts.ts";
 import type { Arrival } from "./sync/registry.ts";
@@ -69,8 +69,11 @@ export interface MqttReceiverOptions extends CloudMqttOptions {
  * workers; all reassemble the message, and the worker that got the first part (index 0) handles it.
  */
 export class MqttReceiver {
-  /** What has happened since the start. */
-  readonly counters = { received: 0, receivedBytes: 0, malformed: 0, failed: 0 };
+  /**
+   * What has happened since the start. Every payload that is read is received, malformed or a part; a part that
+   * is forwarded to all workers counts where its copy is read.
+   */
+  readonly counters = { received: 0, receivedBytes: 0, malformed: 0, parts: 0, failed: 0 };
   /** Whether a shared subscription is in use. */
   shared = false;
   readonly #log = new Log("receiver");
@@ -230,15 +233,21 @@ export class MqttReceiver {
   #decode(deviceId: string, kind: DeviceTopicKind, payload: Uint8Array, relayed: boolean): FromDevice | undefined {
     const part = this.shared ? partHeader(payload) : undefined;
     const limits = kind === "up" ? batchLimits : askLimits;
-    if (!part) return this.#decoder.accept(payload, "up", deviceId, limits);
+    if (!part) return this.#accept(deviceId, payload, limits);
     if (!relayed) {
       if (part.index === 0) this.#owned.add(deviceId, part.id);
       // Not sent (the connection has just ended): the device sends the whole message again.
       this.#session?.publish(this.#topics.relay(deviceId, kind), payload);
       return undefined;
     }
-    const message = this.#decoder.accept(payload, "up", deviceId, limits);
+    const message = this.#accept(deviceId, payload, limits);
     return message && this.#owned.take(deviceId, part.id) ? message : undefined;
+  }
+
+  #accept(deviceId: string, payload: Uint8Array, limits: MessageLimits): FromDevice | undefined {
+    const message = this.#decoder.accept(payload, "up", deviceId, limits);
+    if (!message) this.counters.parts++;
+    return message;
   }
 
   /** Starts a task. Undefined while there is room for more; otherwise a promise that resolves when there is. */

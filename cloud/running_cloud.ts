@@ -171,6 +171,7 @@ export class RunningCloud implements Cloud {
       mqttReceived: receiver.counters.received,
       mqttReceivedBytes: receiver.counters.receivedBytes,
       mqttMalformed: receiver.counters.malformed,
+      mqttParts: receiver.counters.parts,
       mqttDelayed: receiver.laneCounters.delayed,
       mqttDropped: receiver.laneCounters.dropped,
     };

@@ -12,6 +12,10 @@ export interface Attempt {
   readonly what: string;
   readonly kind: "up" | "sync";
   readonly payload: Uint8Array | string;
+  /** Who makes it. Each has a device of its own, so that none is left unread for what came before it. */
+  readonly spy: string;
+  /** That device's account: its own, except where the attempt is about its account's others. */
+  readonly account: string;
 }
 
 const names = [
@@ -296,8 +300,8 @@ function* anything(): Generator<readonly [what: string, payload: Uint8Array | st
   yield ["8 MB of brackets", bomb(`{"v":1,"type":"up","y":[${"[],".repeat(2_600_000)}[]]}`)];
   yield ["8 MB of a text", bomb(raw(`"text":"${"x".repeat(8_000_000)}"`))];
   yield [
-    "200,000 names",
-    bomb(`{"v":1,"type":"sync",${Array.from({ length: 200_000 }, (_, i) => `"k${i}":1`).join()}}`),
+    "50,000 names",
+    bomb(`{"v":1,"type":"sync",${Array.from({ length: 50_000 }, (_, i) => `"k${i}":1`).join()}}`),
   ];
   yield ["a bomb cut short", bomb(`{"v":1,${" ".repeat(100_000)}}`).subarray(0, 50)];
   for (
@@ -316,15 +320,29 @@ function* anything(): Generator<readonly [what: string, payload: Uint8Array | st
   for (let at = 0; at < 20; at++) yield [`a first part, the ${at + 1}th`, part(hex(100 + at), 0, 3, "x".repeat(30))];
 }
 
+/** Attempts that belong together are one device's: parts that may be kept, which those of no form are not. */
+function seriesOf(payload: Uint8Array | string): string | undefined {
+  if (typeof payload !== "string") return undefined;
+  const [, index, count] = /^#1 [0-9a-f]{16} (\d+) (\d+)\n./.exec(payload)?.map(Number) ?? [];
+  if (count! > 1 && count! <= 16_384 && index! < count!) return "spy-parts";
+  return payload.includes('"batch":"spy/7"') ? "spy-again" : undefined;
+}
+
 /** All attempts, made anew: their times and ids are now's. */
 export function attempts(): Attempt[] {
   const list: Attempt[] = [];
-  for (const [what, payload] of ups()) list.push({ what, kind: "up", payload });
-  for (const [what, payload] of siblingsOfUps()) list.push({ what, kind: "up", payload });
-  for (const [what, payload] of [...asks(), ...siblingsOfAsks()]) list.push({ what, kind: "sync", payload });
-  for (const [what, payload] of siblingsOfParts()) list.push({ what, kind: "up", payload });
+  const add = (what: string, kind: "up" | "sync", said: Uint8Array | string) => {
+    const spy = seriesOf(said) ?? `spy-${list.length}`, isText = typeof said === "string";
+    const account = isText && /beta|other/.test(said) ? "beta" : `beta-of-${spy}`;
+    const payload = isText ? said.replaceAll("device:spy", `device:${spy}`) : said;
+    list.push({ what, kind, payload, spy, account });
+  };
+  for (const [what, payload] of ups()) add(what, "up", payload);
+  for (const [what, payload] of siblingsOfUps()) add(what, "up", payload);
+  for (const [what, payload] of [...asks(), ...siblingsOfAsks()]) add(what, "sync", payload);
+  for (const [what, payload] of siblingsOfParts()) add(what, "up", payload);
   for (const [what, payload] of anything()) {
-    for (const kind of ["up", "sync"] as const) list.push({ what: `${what}, on ${kind}`, kind, payload });
+    for (const kind of ["up", "sync"] as const) add(`${what}, on ${kind}`, kind, payload);
   }
   return list;
 }

@@ -7,6 +7,7 @@
  */
 import { fileURLToPath } from "node:url";
 import project from "../../deno.json" with { type: "json" };
+import { mapBounded } from "../../cloud/sync/bounded.ts";
 import { openTables } from "../../cloud/open_tables.ts";
 import { Registry } from "../../cloud/sync/registry.ts";
 import type { Tables } from "../../cloud/table/port.ts";
@@ -57,9 +58,8 @@ export const source = {
 } as const;
 export const schema = compileSchema(source as unknown as Parameters<typeof compileSchema>[0]);
 
-/** Who there is: `spy` is hostile, and of another account. */
-export const parties = { good: "acme", victim: "acme", spy: "beta", other: "beta" } as const;
-export type Party = keyof typeof parties;
+/** Who there is, and of which account: `spy` is hostile. A test may want more of these, whose names begin with `spy`. */
+export const parties: Readonly<Record<string, string>> = { good: "acme", victim: "acme", spy: "beta", other: "beta" };
 /** Stands in everything that is not the spy's. */
 export const secret = "SECRET-OF-ACME";
 
@@ -69,13 +69,14 @@ const topic = topics();
 export class Peer {
   readonly #decoder = new Decoder({ now: () => performance.now() });
   #read = 0;
-  #n = 0;
+  /** Payloads that were sent. */
+  sent = 0;
   readonly got: FromCloud[] = [];
 
   constructor(readonly name: string, readonly connection: RawConnection) {}
 
   send(kind: "up" | "sync", payload: Uint8Array | string, qos = 1): void {
-    this.connection.send(publishPacket(topic[kind](this.name), payload, { qos, id: this.#n++ % 60_000 + 1 }));
+    this.connection.send(publishPacket(topic[kind](this.name), payload, { qos, id: this.sent++ % 60_000 + 1 }));
   }
 
   tell(message: FromDevice): void {
@@ -124,7 +125,9 @@ export interface Rig extends AsyncDisposable {
   readonly token: (party: string) => string;
   readonly tables: Tables;
   /** A device that is connected and reads what it may. */
-  peer(party: Party): Promise<Peer>;
+  peer(party: string): Promise<Peer>;
+  /** The worker's counters and gauges, by their names in `/metrics` without `twintable_` and `_total`. */
+  counts(): Promise<Readonly<Record<string, number>>>;
   /** The worker's resident memory, MB, now and at most. */
   memory(): Promise<{ now: number; most: number }>;
   /** What is not the spy's, as it is now. */
@@ -142,8 +145,20 @@ async function memoryOf(pid: number): Promise<{ now: number; most: number }> {
 const modPath = fileURLToPath(new URL("../../mod.ts", import.meta.url));
 const awsEnv = { AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: "test", AWS_REGION: "us-east-1" };
 
-/** Starts everything. */
-export async function openRig(broker: "embedded" | "mosquitto", emulator?: EmulatorKind): Promise<Rig> {
+/** By name. Only those without labels. */
+async function countsAt(port: number): Promise<Record<string, number>> {
+  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  const found = text.matchAll(/^twintable_([a-z_]+?)(?:_total)? ([0-9.e+]+)$/gm);
+  return Object.fromEntries([...found].map(([, name, value]) => [name, Number(value)]));
+}
+
+/** Starts everything. @param spies more of them, and their accounts */
+export async function openRig(
+  broker: "embedded" | "mosquitto",
+  emulator?: EmulatorKind,
+  spies: Readonly<Record<string, string>> = {},
+): Promise<Rig> {
+  const everybody = { ...parties, ...spies };
   const dir = await Deno.makeTempDir({ prefix: "twintable-hostile-" });
   await using opened = new AsyncDisposableStack();
   opened.defer(() => Deno.remove(dir, { recursive: true }));
@@ -161,7 +176,9 @@ export async function openRig(broker: "embedded" | "mosquitto", emulator?: Emula
   opened.defer(() => tables.close());
   const registry = new Registry(tables.log, { now: Date.now });
   const tokens = new Map<string, string>();
-  for (const [party, account] of Object.entries(parties)) tokens.set(party, await registry.add(party, account));
+  await mapBounded(Object.entries(everybody), 16, async ([party, account]) => {
+    tokens.set(party, await registry.add(party, account));
+  });
   const outer = broker === "mosquitto" ? opened.use(await startDynsec(flags, `${dir}/mosquitto`)) : undefined;
   const devicePort = outer?.devicePort ?? await freePort();
   const mqtt = outer
@@ -176,9 +193,10 @@ export async function openRig(broker: "embedded" | "mosquitto", emulator?: Emula
       outer.adminPasswordFile,
     ]
     : ["--broker", "--mqtt-port", String(devicePort)];
+  const httpPort = await freePort();
   const v8 = /--v8-flags=\S+/.exec(project.tasks.cloud)![0];
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", v8, modPath, "cloud", ...flags, ...mqtt],
+    args: ["run", "-A", "--no-check", v8, modPath, "cloud", ...flags, ...mqtt, "--port", String(httpPort)],
     env: { ...awsEnv, NO_COLOR: "1" },
     stdin: "null",
     stdout: "piped",
@@ -212,12 +230,13 @@ export async function openRig(broker: "embedded" | "mosquitto", emulator?: Emula
         password,
       });
       if (code !== 0) throw new Error(`${party} is refused with ${code}`);
-      connection.send(subscribePacket([topic.down(party), topic.account(parties[party]), topic.all]));
+      connection.send(subscribePacket([topic.down(party), topic.account(everybody[party]!), topic.all]));
       await connection.next(9);
       return new Peer(party, connection);
     },
+    counts: () => countsAt(httpPort),
     memory: () => memoryOf(child.pid),
-    others: () => othersIn(tables),
+    others: () => othersIn(tables, everybody),
     log: () => log,
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
@@ -254,20 +273,19 @@ async function fill(tables: Tables): Promise<void> {
   }
 }
 
-/** What the spy has added to its own account's items, where it may: whatever its key is. */
-const isSpysOwn = ({ pk, id, _source }: Item) =>
-  pk === "a#beta" && String(_source).startsWith("spy#") && id !== "Shared-of-other";
+/** What a spy has written where it may: among its own items and its account's, whatever the rest of its key is. */
+function isSpysOwn({ pk, id, _source }: Item, everybody: Readonly<Record<string, string>>): boolean {
+  const [source] = String(_source).split("#") as [string];
+  if (!source.startsWith("spy") || id === "Shared-of-other") return false;
+  return [`d#${source}`, `u#${source}`, `a#${everybody[source]}`].includes(String(pk));
+}
 
-async function othersIn(tables: Tables): Promise<Item[]> {
+async function othersIn(tables: Tables, everybody: Readonly<Record<string, string>>): Promise<Item[]> {
   const items: Item[] = [];
   let after: string | undefined;
   do {
     const page = await tables.data.scan({ limit: 500, after });
-    items.push(
-      ...page.items.filter((item) =>
-        !/#spy$/.test(String(item.pk)) && !String(item.id).startsWith("spy") && !isSpysOwn(item)
-      ),
-    );
+    items.push(...page.items.filter((item) => !isSpysOwn(item, everybody)));
     after = page.next;
   } while (after !== undefined);
   return items.sort((a, b) => JSON.stringify(keyOf(schema, a)) < JSON.stringify(keyOf(schema, b)) ? -1 : 1);
