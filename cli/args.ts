@@ -125,6 +125,10 @@ export function readConfig(flags: Flags, config: unknown, file: string): Map<str
 }
 
 function check(name: string, flag: Flag, value: unknown): unknown {
+  // What is no text, as a number in a configuration file, is a secret still.
+  if (flag.type === "string" && flag.secret && (typeof value !== "string" || value === "")) {
+    throw new UsageError(`--${name} is a text that is not empty`);
+  }
   if (flag.type === "boolean") {
     if (typeof value !== "boolean") throw new UsageError(`--${name} is true or false, not ${JSON.stringify(value)}`);
     return value;

@@ -9,13 +9,14 @@
  *
  * @module
  */
-import { rmSync, statSync } from "node:fs";
+import { closeSync, rmSync, statSync } from "node:fs";
+import { syncFolder } from "../agent/credentials/whole_file.ts";
 import { type Driver, openDatabase } from "../agent/sqlite/driver.ts";
 import { complaintsText, findDamage } from "../agent/store/damage.ts";
-import { createPrivately } from "../agent/sqlite/private_file.ts";
 import { CommandError, defineCommand } from "./command.ts";
 import { readDeviceSlowly } from "./device_file.ts";
 import { driverFlags, driverOf } from "./driver_flags.ts";
+import { openNew } from "./own_file.ts";
 
 /** Marks the copy, so that an agent that is started on it recognises it. */
 const markSql = "INSERT OR REPLACE INTO _sync(name, value) VALUES ('generation', 'backup')";
@@ -31,7 +32,7 @@ export async function backupDevice(from: string, to: string, driver: Driver = op
   const part = `${to}.part`;
   removeCopy(part);
   try {
-    createPrivately(part);
+    closeSync(openNew(part));
     await readDeviceSlowly(from, (db) => db.copyTo(part), driver);
     const copy = driver(part, { bare: true });
     try {
@@ -46,6 +47,7 @@ export async function backupDevice(from: string, to: string, driver: Driver = op
     using file = Deno.openSync(part, { read: true, write: true });
     file.syncSync();
     Deno.renameSync(part, to);
+    syncFolder(to);
   } finally {
     removeCopy(part);
   }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { withoutSecrets } from "../protocol/log.ts";
 import { UsageError } from "./args.ts";
 import { CommandError } from "./command.ts";
 import { readFlagFile } from "./connection.ts";
@@ -39,8 +40,15 @@ export interface CloudRequest {
 /** @throws {UsageError} if that is not a URL of an API; {CommandError} if the authorities can't be read */
 export async function openCloudApi(url: string, { token, ca }: CloudApiFlags): Promise<CloudApi> {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
-  if (!parsed || !/^https?:$/.test(parsed.protocol)) throw new UsageError(`--cloud is not an http URL: ${url}`);
-  if (parsed.search || parsed.hash) throw new UsageError(`--cloud is an URL without ? and #, not ${url}`);
+  if (!parsed || !/^https?:$/.test(parsed.protocol)) {
+    throw new UsageError(`--cloud is not an http URL: ${withoutSecrets(url)}`);
+  }
+  if (parsed.search || parsed.hash) {
+    throw new UsageError(`--cloud is a URL without ? and #, not ${withoutSecrets(url)}`);
+  }
+  if (parsed.username || parsed.password) {
+    throw new UsageError(`--cloud ${withoutSecrets(url)}: give --token-file instead of a name and a password`);
+  }
   const caCerts = ca === undefined ? undefined : [await readFlagFile("ca", ca)];
   return new CloudApi(url.replace(/\/+$/, ""), token, caCerts && Deno.createHttpClient({ caCerts }));
 }

@@ -5,6 +5,7 @@
  * @module
  */
 import { join } from "node:path";
+import { writeWholeFile } from "../agent/credentials/whole_file.ts";
 import type { Identity } from "../schema.ts";
 import { CommandError } from "./command.ts";
 
@@ -43,12 +44,6 @@ async function readTokens(file: string): Promise<Record<string, string>> {
   return {};
 }
 
-async function writeTokens(file: string, tokens: Record<string, string>): Promise<void> {
-  const draft = `${file}.new`;
-  await Deno.writeTextFile(draft, JSON.stringify(tokens, null, 2) + "\n", { mode: 0o600 });
-  await Deno.rename(draft, file);
-}
-
 /**
  * A token for each device, stored in `tokens.json` across starts. A token that the registry does not know (a new table,
  * a revoked device) is replaced.
@@ -67,6 +62,6 @@ export async function deviceTokens(
     tokens[deviceId] = await registry.add(deviceId, accountId, { replace: true });
     changed = true;
   }
-  if (changed) await writeTokens(file, tokens);
+  if (changed) writeWholeFile(file, JSON.stringify(tokens, null, 2) + "\n");
   return new Map(devices.map(({ deviceId }) => [deviceId, tokens[deviceId]!]));
 }

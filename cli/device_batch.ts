@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, readFileSync, writeSync } from "node:fs";
 import { writeWholeFile } from "../agent/credentials/whole_file.ts";
 import { mapBounded } from "../cloud/sync/bounded.ts";
 import type { Registry } from "../cloud/sync/registry.ts";
@@ -16,6 +16,7 @@ import { CommandError } from "./command.ts";
 import { csvRows, readCsv } from "./data/csv.ts";
 import { jsonLines, readJsonLines } from "./data/jsonl.ts";
 import { Progress } from "./data/progress.ts";
+import { isOwn, openToAppend } from "./own_file.ts";
 
 /** Devices of which the file says that they are about to be added. */
 const chunkSize = 100;
@@ -43,11 +44,13 @@ interface Row {
 
 /** Adds what is not added yet. @returns how many were added now, were in the file before, and exist without it */
 export async function addBatch(batch: Batch): Promise<{ added: number; before: number; exist: string[] }> {
-  const wanted = await rowsOf(batch), known = readResult(batch.to);
+  const wanted = await rowsOf(batch);
+  // What somebody else has put there is neither read nor written.
+  const isThere = isOwn(batch.to), known = readResult(batch.to);
   const open = wanted.filter(({ device }) => known.get(device)?.token === undefined);
   const before = wanted.length - open.length, exist: string[] = [], progress = new Progress("devices");
-  const isCut = existsSync(batch.to) && !/(^|\n)$/.test(readFileSync(batch.to, "utf8"));
-  const file = openSync(batch.to, "a", 0o600);
+  const isCut = isThere && !/(^|\n)$/.test(readFileSync(batch.to, "utf8"));
+  const file = openToAppend(batch.to);
   try {
     // Half a line of before must not become half of the next one.
     if (isCut) writeSync(file, "\n");

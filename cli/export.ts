@@ -5,7 +5,9 @@
  *
  * @module
  */
+import { closeSync } from "node:fs";
 import { join } from "node:path";
+import { syncFolder } from "../agent/credentials/whole_file.ts";
 import { UsageError } from "./args.ts";
 import { CommandError, defineCommand } from "./command.ts";
 import { csvRows } from "./data/csv.ts";
@@ -16,6 +18,7 @@ import { Progress } from "./data/progress.ts";
 import type { DataSide, Plain } from "./data/side.ts";
 import { fileExists } from "./device_file.ts";
 import { Lifetime } from "./lifetime.ts";
+import { isOwn, openNew } from "./own_file.ts";
 
 /** Items of a page. */
 const pageItems = 500;
@@ -110,7 +113,8 @@ async function toFile(
     & Omit<Position, "next">
     & { next?: string };
   // For its owner alone, as the database is.
-  using out = await Deno.open(part, { write: true, create: true, mode: 0o600 });
+  if (!position) closeSync(openNew(part));
+  using out = await Deno.open(part, { write: true });
   await out.truncate(bytes);
   await out.seek(bytes, Deno.SeekMode.Start);
   for (let isLast = false; !isLast;) {
@@ -123,10 +127,11 @@ async function toFile(
     next = page.next;
     progress.add(page.items.length, size && { done: items, whole: size.items, isMost: size.isMost });
     isLast = next === undefined;
-    if (next !== undefined) await writePosition(note, { bytes, items, next, columns });
+    if (next !== undefined) writePosition(note, { bytes, items, next, columns });
   }
   await out.sync();
   await Deno.rename(part, file);
+  syncFolder(file);
   await dropPosition(note);
   return position ? `${items} items, ${position.items} of them before` : progress.summary();
 }
@@ -147,6 +152,6 @@ async function writeAll(out: { write(bytes: Uint8Array): Promise<number> }, text
 
 /** The stored progress, if the partial file has all of it. */
 async function positionOf(note: string, part: string): Promise<Position | undefined> {
-  const position = fileExists(part) ? await readPosition<Position>(note) : undefined;
+  const position = isOwn(part) ? await readPosition<Position>(note) : undefined;
   return position && (await Deno.stat(part)).size >= position.bytes ? position : undefined;
 }

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { closeSync, writeSync } from "node:fs";
 import { basename } from "node:path";
 import { SyncError } from "../schema.ts";
 import { UsageError } from "./args.ts";
@@ -16,6 +17,7 @@ import { dropPosition, readPosition, writePosition } from "./data/position.ts";
 import { Progress } from "./data/progress.ts";
 import type { DataSide, Plain } from "./data/side.ts";
 import { Lifetime } from "./lifetime.ts";
+import { openToAppend } from "./own_file.ts";
 
 /** How long to wait between two tries if the target can't accept more now. */
 const waitMs = 1_000;
@@ -83,12 +85,12 @@ async function importFile(
   const flush = async () => {
     const failures = await putPatiently(side, model, batch, signal);
     const lines = failures.map(({ at, reason }) => `${JSON.stringify({ reason, item: batch[at] })}\n`).join("");
-    if (lines) await tellRefused(file, lines);
+    if (lines) tellRefused(file, lines);
     refused += failures.length;
     items += batch.length;
     progress.add(batch.length, size === undefined ? undefined : { done: at, whole: size });
     batch = [];
-    if (file !== "-") await writePosition(note, { items, refused });
+    if (file !== "-") writePosition(note, { items, refused });
   };
   for await (const { item, bytes } of format === "csv" ? readCsv(file) : readJsonLines(file)) {
     if (signal.aborted) return { refused, text: `${items} items so far` };
@@ -116,7 +118,14 @@ async function putPatiently(side: DataSide, model: string, batch: readonly Plain
   }
 }
 
-async function tellRefused(file: string, lines: string): Promise<void> {
+function tellRefused(file: string, lines: string): void {
   if (file === "-") console.error(lines.trimEnd());
-  else await Deno.writeTextFile(`${file}.refused.jsonl`, lines, { append: true, mode: 0o600 });
+  else {
+    const refused = openToAppend(`${file}.refused.jsonl`);
+    try {
+      writeSync(refused, lines);
+    } finally {
+      closeSync(refused);
+    }
+  }
 }

@@ -51,10 +51,24 @@ export function printable(text: string, lengthMax: number = outsideLengthMax): s
   return cut ? `${fit}… (${text.length} characters)` : fit;
 }
 
-/** A URL in a form that people may see: without the user name, password or key before its host, escaped or not. */
+/**
+ * A URL in a form that people may see: without the user name, password or key before its host, escaped or not, and
+ * without values whose names say that they are secret. A password that should have been escaped and was not has any
+ * characters, and a text that is no URL may still have one: then everything up to the last `@` is left out.
+ */
 export function withoutSecrets(url: string): string {
-  return url.replace(/(\/\/|%2f%2f)[^/?#&]*(?:@|%40)/gi, "$1…@");
+  const named = url.replace(secretValue, "$1…");
+  if (/^embedded:/i.test(named)) return named;
+  const usual = named.replace(/(\/\/|%2f%2f)[^/?#&]*(?:@|%40)/gi, "$1…@");
+  const at = Math.max(usual.lastIndexOf("@"), usual.toLowerCase().lastIndexOf("%40"));
+  if (at < 0 || usual[at - 1] === "…") return usual;
+  const scheme = /^[a-z][a-z0-9+.-]*:\/\//i.exec(usual)?.[0] ?? "";
+  return `${scheme}…${usual.slice(at)}`;
 }
+
+/** `?password=…` and its like, in a query or a fragment. */
+const secretValue =
+  /([?&#;](?:[\w.-]{0,40}(?:pass|secret|token|credential|apikey|api_key|api-key)[\w.-]{0,40}|key)=)[^&#;]*/gi;
 
 /** Errors that an outage has logged. */
 const told = new WeakSet<object>();

@@ -4,11 +4,16 @@
  *
  * @module
  */
-import { fileExists } from "../device_file.ts";
+import { closeSync, renameSync, writeSync } from "node:fs";
+import { isOwn, openNew } from "../own_file.ts";
 
-/** The stored progress; undefined: none, or the command ended while writing it. */
+/**
+ * The stored progress; undefined: none, or the command ended while writing it.
+ *
+ * @throws {CommandError} if somebody else has written it
+ */
 export async function readPosition<T>(note: string): Promise<T | undefined> {
-  if (!fileExists(note)) return undefined;
+  if (!isOwn(note)) return undefined;
   try {
     return JSON.parse(await Deno.readTextFile(note));
   } catch {
@@ -18,9 +23,14 @@ export async function readPosition<T>(note: string): Promise<T | undefined> {
 }
 
 /** Notes it. */
-export async function writePosition<T>(note: string, position: T): Promise<void> {
-  await Deno.writeTextFile(`${note}.new`, JSON.stringify(position), { mode: 0o600 });
-  await Deno.rename(`${note}.new`, note);
+export function writePosition<T>(note: string, position: T): void {
+  const draft = `${note}.new`, file = openNew(draft);
+  try {
+    writeSync(file, JSON.stringify(position));
+  } finally {
+    closeSync(file);
+  }
+  renameSync(draft, note);
 }
 
 /** The work is done. */

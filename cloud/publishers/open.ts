@@ -50,10 +50,10 @@ export function checkPublisherUrl(url: string): void {
 }
 
 function partsOf(url: string): { scheme: string; parsed: URL } {
-  const scheme = /^([a-z+-]+):\/\//.exec(url)?.[1] ?? "";
+  const scheme = /^([a-z+-]+):\/\//.exec(url)?.[1];
   // WHATWG's parser returns a host in the usual form only for known schemes.
   const parsed = URL.parse(url.replace(/^[a-z+-]+:/, "https:"));
-  if (!parsed || parsed.hostname === "") throw refused(`is no URL of a publisher`);
+  if (scheme === undefined || !parsed || parsed.hostname === "") throw refused(`is no URL of a publisher`);
   if (!schemes.includes(scheme)) throw refused(`has the unknown scheme "${scheme}"`);
   if (scheme.startsWith("emqx+") && !(parsed.username && parsed.password)) throw refused("has no API key and secret");
   if (scheme.includes("iot") && !parsed.searchParams.has("region")) regionOf(parsed.hostname);

@@ -1,10 +1,12 @@
 /** Secrets on the command line: from files and standard input, never in the clear to another machine, never told again. */
 import assert from "node:assert/strict";
-import { checkSecretTravel, hasSecret, secretOf } from "../../cli/secret.ts";
+import { checkSecretTravel, hasSecret, secretFlags, secretOf } from "../../cli/secret.ts";
 import { durationOf } from "../../cli/duration.ts";
 import { withoutSecrets } from "../../protocol/log.ts";
 import { everything } from "../../cli/all_commands.ts";
-import type { Flag } from "../../cli/args.ts";
+import { checkFlags, type Flag } from "../../cli/args.ts";
+import { openCloudApi } from "../../cli/cloud_api.ts";
+import { checkPublisherUrl } from "../../cloud/publishers/open.ts";
 import { readHandlerConfig } from "../../cloud/handler_config.ts";
 import { runMod, runModWith } from "../support/mod.ts";
 import { TempDir } from "../support/temp_dir.ts";
@@ -47,10 +49,19 @@ Deno.test("secrets: a URL is shown without what stands before its host", () => {
     const [url, shown] of [
       ["mqtt://user:hunter2@host:1883/x", "mqtt://…@host:1883/x"],
       ["mqtt://hunter2@host", "mqtt://…@host"],
-      ["mqtt://host/a@b", "mqtt://host/a@b"],
       ["dynamodb://t?endpoint=http://k:hunter2@host&region=r", "dynamodb://t?endpoint=http://…@host&region=r"],
       ["dynamodb://t?endpoint=http%3A%2F%2Fk:hunter2%40host", "dynamodb://t?endpoint=http%3A%2F%2F…@host"],
       ["mqtt://a:hunter2@b:hunter2@host", "mqtt://…@host"],
+      // Not escaped, or no URL: rather too little is shown.
+      ["mqtt://host/a@b", "mqtt://…@b"],
+      ["mqtt://user:hunt/er2@host", "mqtt://…@host"],
+      ["mqtt://user:hunter2?x#y@host:1883", "mqtt://…@host:1883"],
+      ["mqtt://a:hunter2@b/x:hunter2@host", "mqtt://…@host"],
+      ["user:hunter2@host", "…@host"],
+      ["mqtt:user:hunter2@host", "…@host"],
+      ["mqtt://host?user=u&password=hunter2&x=1", "mqtt://host?user=u&password=…&x=1"],
+      ["https://host/api?api_key=hunter2#access_token=hunter2", "https://host/api?api_key=…#access_token=…"],
+      ["embedded:/srv/a@b/cloud.db", "embedded:/srv/a@b/cloud.db"],
     ] as const
   ) assert.equal(withoutSecrets(url), shown);
 });
@@ -230,5 +241,35 @@ Deno.test("secrets: without flags the environment gives one, where the program m
     assert.equal(new TextDecoder().decode(stdout).trim(), "undefined", new TextDecoder().decode(stderr));
   } finally {
     before === undefined ? Deno.env.delete("TWINTABLE_TOKEN") : Deno.env.set("TWINTABLE_TOKEN", before);
+  }
+});
+
+Deno.test("secrets: no wrong value of a secret's flag, nor what a URL of the API has of one, is told", async () => {
+  for (const value of [12345678, "", ["hunter2"], { a: "hunter2" }, true, null]) {
+    const flags = secretFlags("password", "P", "a password");
+    assert.throws(() => checkFlags(flags, new Map([["password", value]])), {
+      message: "--password is a text that is not empty",
+    });
+  }
+  for (
+    const url of [
+      "http://user:hunter2@host",
+      "https://user:hunter2@host/x?y",
+      "http://host?token=hunter2",
+      "ftp://u:hunter2@host",
+      "u:hunter2@host",
+    ]
+  ) {
+    await assert.rejects(openCloudApi(url, {}), (error: Error) => !error.message.includes("hunter2"), url);
+  }
+});
+
+Deno.test("secrets: a publisher's URL without a host is no URL, whatever it begins with", () => {
+  for (const url of ["foo:bar", "mqtt:host", "user:hunter2@host", "", "://x", "mqtt://"]) {
+    assert.throws(
+      () => checkPublisherUrl(url),
+      (error: Error) => /is no URL of a publisher/.test(error.message) && !error.message.includes("hunter2"),
+      url,
+    );
   }
 });

@@ -226,9 +226,9 @@ export const security: readonly Mutant[] = [
     "export: for everybody to read",
     "an export is its owner's alone, as the database is",
     "tests/cli/data_test.ts",
-    "cli/export.ts",
-    `mode: 0o600 }`,
-    `mode: 0o644 }`,
+    "cli/own_file.ts",
+    `"wx", 0o600`,
+    `"wx", 0o644`,
   ),
   guarded(
     "console: any scheme",
