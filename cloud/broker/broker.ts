@@ -95,7 +95,11 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     if (devices.cut(deviceId) > 0) log.info("cut {deviceId}: its credentials are no longer valid", { deviceId });
   };
   const stopRecheck = identityOf ? recheck(devices, identityOf, recheckMs, disconnect) : () => {};
-  const listeners = new Listeners((socket, internalOnly) => accept(aedes, connections, options, socket, internalOnly));
+  const listeners = new Listeners({
+    admit: (raw) => admit(connections, raw),
+    handshaken: (raw, secure) => connections.handshaken(raw, secure),
+    open: (socket, internalOnly) => accept(aedes, connections, options, socket, internalOnly),
+  });
   const close = async () => {
     stopRecheck();
     const closed = listeners.close();
@@ -134,7 +138,17 @@ function openAedes({ connectTimeoutMs: timeoutMs = connectTimeoutMs }: BrokerOpt
   });
 }
 
-/** A new connection: passed to aedes with its first packet, if there is room for it. */
+/** Whether there is room for a new connection; otherwise it is closed. */
+function admit(connections: Connections, socket: net.Socket): boolean {
+  socket.on("error", () => {});
+  const turned = connections.open(socket);
+  if (!turned) return true;
+  log.warn("closed a connection of {clientId}: too many are open", { clientId: socket.remoteAddress ?? "?", turned });
+  socket.destroy();
+  return false;
+}
+
+/** A connection that was admitted: passed to aedes with its first packet. */
 function accept(
   aedes: Aedes,
   connections: Connections,
@@ -144,12 +158,6 @@ function accept(
 ): void {
   const { packetBytesMax = 512 * 1024, bufferBytesMax = 4 * 1024 * 1024 } = options;
   socket.on("error", () => {});
-  const turned = connections.open(socket);
-  if (turned) {
-    log.warn("closed a connection of {clientId}: too many are open", { clientId: socket.remoteAddress ?? "?", turned });
-    socket.destroy();
-    return;
-  }
   // A connection without a complete CONNECT is not a client yet, and costs only a socket and some bytes.
   firstPacket(socket, () => {
     connections.spoke(socket);

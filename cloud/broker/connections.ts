@@ -5,6 +5,7 @@
  *   not the newest: a client that opens silent connections loses them, while a device, which logs in at once, is
  *   admitted. One that has not sent its CONNECT in time is closed, too. A flood makes thousands in a second, and what
  *   each costs delays everybody: no timer, and no call of the kernel before there is a CONNECT.
+ * - With TLS, a connection counts from before its handshake: one that never ends it is as silent as any other.
  * - A device's connections are tracked from their login until their sockets are closed, however many there are and in
  *   whatever order they come and go: a revocation cuts all of them.
  *
@@ -70,6 +71,21 @@ export class Connections {
       oldest.destroy();
     }
     return undefined;
+  }
+
+  /**
+   * The TLS handshake of a connection that was admitted is over: from here on, `secure` is what is to log in, in the time
+   * that is left. It closes with the one below it.
+   */
+  handshaken(raw: net.Socket, secure: net.Socket): void {
+    const untilMs = this.#pending.get(raw);
+    if (untilMs === undefined) return void secure.destroy();
+    this.#pending.delete(raw);
+    this.#pending.set(secure, untilMs);
+    secure.once("close", () => {
+      this.#pending.delete(secure);
+      raw.destroy();
+    });
   }
 
   #closed(socket: net.Socket, address: string): void {

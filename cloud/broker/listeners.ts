@@ -41,27 +41,65 @@ function secureServer(options: NonNullable<ListenOptions["tls"]>, onSocket: (soc
   });
 }
 
+/** Who hears of connections. */
+export interface Doors {
+  /** A new connection, before any TLS. False: it is closed, and nobody hears of it again. */
+  readonly admit: (raw: net.Socket) => boolean;
+  /** Its TLS handshake is over. */
+  readonly handshaken: (raw: net.Socket, secure: net.Socket) => void;
+  /** It may send its CONNECT now. `internalOnly`: it came through the listener for workers. */
+  readonly open: (socket: net.Socket, internalOnly: boolean) => void;
+}
+
+/** A connection's ends, which are the same for its TLS socket. */
+function endOf({ localAddress, remoteAddress, remotePort }: net.Socket): string {
+  return `${localAddress} ${remoteAddress} ${remotePort}`;
+}
+
 /** The listeners of one broker. */
 export class Listeners {
   readonly #servers: net.Server[] = [];
 
-  /** @param onSocket called with each connection; `internalOnly`: it came through the listener for workers */
-  constructor(private readonly onSocket: (socket: net.Socket, internalOnly: boolean) => void) {}
+  constructor(private readonly doors: Doors) {}
 
   /** Listens. @throws {SyncError} `unavailable` if the port is taken, `unsupported` for TLS that can't be served */
   async open(
     { tls: secure, port = 0, host = "127.0.0.1" }: ListenOptions,
   ): Promise<{ port: number; internalPort: number }> {
-    const take = (socket: net.Socket) => this.onSocket(socket, false);
-    const server = secure ? secureServer(secure, take) : net.createServer(take);
+    const server = secure ? this.#secure(secure) : net.createServer((socket) => this.#take(socket, false));
     server.on(
       "tlsClientError",
       (error: Error) => log.debug("a TLS handshake failed: {reason}", { reason: error.message }),
     );
     const opened = await this.#open(server, port, host);
     if (!secure) return { port: opened, internalPort: opened };
-    const internal = net.createServer((socket) => this.onSocket(socket, true));
+    const internal = net.createServer((socket) => this.#take(socket, true));
     return { port: opened, internalPort: await this.#open(internal, 0, "127.0.0.1") };
+  }
+
+  #take(socket: net.Socket, internalOnly: boolean): void {
+    if (this.doors.admit(socket)) this.doors.open(socket, internalOnly);
+  }
+
+  /** Connections are admitted before their handshake: what never ends one has a place among those that say nothing. */
+  #secure(options: NonNullable<ListenOptions["tls"]>): net.Server {
+    const raws = new Map<string, net.Socket>();
+    const server = secureServer(options, (socket) => {
+      const raw = raws.get(endOf(socket));
+      // Closed meanwhile.
+      if (!raw) return void socket.destroy();
+      this.doors.handshaken(raw, socket);
+      this.doors.open(socket, false);
+    });
+    server.on("connection", (raw: net.Socket) => {
+      const end = endOf(raw);
+      if (!this.doors.admit(raw)) return;
+      raws.set(end, raw);
+      raw.once("close", () => {
+        if (raws.get(end) === raw) raws.delete(end);
+      });
+    });
+    return server;
   }
 
   async #open(server: net.Server, port: number, host: string): Promise<number> {

@@ -267,4 +267,20 @@ export const identity: readonly Mutant[] = [
     `flag.type === "string" && flag.secret && (`,
     `flag.type === "string" && flag.secret && value === undefined && (`,
   ),
+  guarded(
+    "broker: silence after a handshake has no end",
+    "with TLS, too, who says nothing is closed in time",
+    "tests/cloud/broker/limits_test.ts#never ends a TLS handshake",
+    "cloud/broker/connections.ts",
+    `this.#pending.set(secure, untilMs);`,
+    `this.#pending.set(secure, Infinity);`,
+  ),
+  guarded(
+    "broker: a handshake has no place",
+    "connections that never end their TLS handshake are bounded",
+    "tests/cloud/broker/limits_test.ts#never ends a TLS handshake",
+    "cloud/broker/connections.ts",
+    `if (this.#pending.size > pendingMax) {`,
+    `if (this.#pending.size > pendingMax && address === "") {`,
+  ),
 ];

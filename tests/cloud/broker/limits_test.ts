@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { startBroker } from "../../../cloud/broker/broker.ts";
 import { connectPacket, packet, publishPacket, RawConnection, subscribePacket } from "../../hostile/raw_mqtt.ts";
+import { serverCert, serverKey, tlsMissing } from "../../support/certificates.ts";
+import { skipped } from "../../support/tools.ts";
 import { until } from "../../support/until.ts";
 import { internalUser, testCloud, testDevices, testLink } from "./broker_contract.ts";
 
@@ -83,6 +85,30 @@ test("who says nothing loses his place to a device", { pendingMax: 20 }, async (
   const { code, connection } = await RawConnection.connect(broker.port, device("dev-1"));
   assert.equal(code, 0);
   for (const one of [...silent, connection]) await one.close();
+});
+
+Deno.test({
+  name: "broker limits: who never ends a TLS handshake loses his place to a device, and is closed in time",
+  ignore: skipped(tlsMissing),
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn() {
+    const tls = { cert: serverCert, key: serverKey };
+    await withBroker({ pendingMax: 20, connectTimeoutMs: 2_000, tls }, async ({ port }) => {
+      const half = await Promise.all(Array.from({ length: 100 }, () => RawConnection.open(port)));
+      // The head of a ClientHello that never comes.
+      half.forEach((one, at) => at % 2 === 0 && one.send(Uint8Array.from([22, 3, 1, 2, 0, 1])));
+      await until("the oldest are closed", () => half.filter(({ isClosed }) => isClosed).length === 80);
+      const connection = await RawConnection.openTls(port, { rejectUnauthorized: false });
+      connection.send(connectPacket(device("dev-1")));
+      assert.equal((await connection.next(2))?.body[1], 0);
+      const silent = await RawConnection.openTls(port, { rejectUnauthorized: false });
+      await until("all others are closed", () => silent.isClosed && half.every(({ isClosed }) => isClosed));
+      connection.send(packet(0xc0, []));
+      assert.ok(await connection.next(13), "the device is still served");
+      await connection.close();
+    });
+  },
 });
 
 test("who says nothing, or half a CONNECT, is closed in time", { connectTimeoutMs: 200 }, async (broker) => {
