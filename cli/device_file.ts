@@ -48,14 +48,19 @@ function openReadOnly(path: string, driver: Driver): Database {
     return driver(path, { readOnly: true });
   } catch (cause) {
     if (cause instanceof SyncError) throw cause;
-    throw new CommandError(`${path} can't be opened: ${(cause as Error).message}`, { cause });
+    const { message } = cause as Error, hint = "this user may not read it, or its folder";
+    throw new CommandError(`${path} can't be opened: ${/unable to open/.test(message) ? hint : message}`, { cause });
   }
 }
 
 function unreadable(path: string, cause: unknown): Error {
   if (cause instanceof CommandError || cause instanceof SyncError) return cause;
   const foreign = faultOf(cause) === "not-a-database" || /no such (table|column)/.test((cause as Error).message);
-  const reason = foreign ? "is not a device database" : `can't be read: ${(cause as Error).message}`;
+  const { message } = cause as Error;
+  // SQLite needs a file beside it, to read as well.
+  const isShut = /readonly database|unable to open/.test(message);
+  const why = isShut ? "this user may not write beside it, into its folder, which SQLite must" : message;
+  const reason = foreign ? "is not a device database" : `can't be read: ${why}`;
   return new CommandError(`${path} ${reason}`, { cause });
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { presentSchema } from "../../agent/migration/transition.ts";
-import type { Driver } from "../../agent/sqlite/driver.ts";
+import type { Database, Driver } from "../../agent/sqlite/driver.ts";
 import { findDamage } from "../../agent/store/damage.ts";
 import type { Schema } from "../../schema.ts";
 import { describeFault } from "../command.ts";
@@ -34,7 +34,8 @@ export function examineDevice(path: string, driver: Driver, schema: Schema | und
   try {
     status = readStatus(path, driver);
   } catch (error) {
-    return { findings: [wrong("database", describeFault(error), "name the device's database, or restore a backup")] };
+    const hint = "name the device's database, check the modes of it and its folder, or restore a backup";
+    return { findings: [wrong("database", describeFault(error), hint)] };
   }
   const present = readDevice(path, presentSchema, driver);
   return {
@@ -61,9 +62,11 @@ function pagesOf(path: string, driver: Driver): Finding[] {
 }
 
 function writable(path: string, driver: Driver): Finding {
-  const db = driver(path, { busyTimeoutMs: 2_000 });
+  let db: Database | undefined;
   try {
-    db.exec("BEGIN IMMEDIATE; ROLLBACK");
+    db = driver(path, { busyTimeoutMs: 2_000 });
+    // Where a file may only be read, SQLite begins a read transaction and says nothing.
+    db.exec("BEGIN IMMEDIATE; DELETE FROM _outbox WHERE 0; ROLLBACK");
     return ok("permissions", "the file can be written");
   } catch (error) {
     const text = describeFault(error);
@@ -71,7 +74,7 @@ function writable(path: string, driver: Driver): Finding {
       ? wrong("permissions", `the file is locked: ${text}`, "an application holds a write transaction open: end it")
       : wrong("permissions", `the file can't be written: ${text}`, "check the modes of the file and of its folder");
   } finally {
-    db.close();
+    db?.close();
   }
 }
 

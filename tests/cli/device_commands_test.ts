@@ -43,6 +43,11 @@ class DeviceProgram {
     Deno.chownSync(folder.path, someoneElse, someoneElse);
   }
 
+  /** File modes hold for it. */
+  get isUnprivileged(): boolean {
+    return this.#user.uid !== undefined || Deno.uid() !== 0;
+  }
+
   /** Files that the test made become the device's. */
   own(path: string): void {
     if (this.#user.uid !== undefined) Deno.chownSync(path, someoneElse, someoneElse);
@@ -136,6 +141,13 @@ Deno.test("device commands: each works with the binary's permissions, as an unpr
   assert.match(await device.ok("verify", "--cloud", url!, "--all"), /d-1: equal/);
   assert.match(await device.ok("backup", ...db, "--to", copy), /checked/);
   assert.equal(count(copy, "SELECT count(*) FROM Event"), 2);
+  if (device.isUnprivileged) {
+    Deno.chmodSync(copy, 0o400);
+    assert.match((await device.run("doctor", "--db", copy)).out, /WRONG +permissions +the file can't be written/);
+    Deno.chmodSync(copy, 0o000);
+    assert.match((await device.run("status", "--db", copy)).err, /can't be opened: this user may not read it/);
+    Deno.chmodSync(copy, 0o600);
+  }
   const followed = device.start("tail", ...db);
   assert.match(await device.ok("doctor", ...db, "--schema", schema), /nothing is wrong/);
   assert.match(await device.ok("data", "update", "Site", "name=harbour", "address=Pier 5", ...db), /"Pier 5"/);
