@@ -55,12 +55,20 @@ const faultLengthMax = 8_000;
 /** Deno's advice about a missing permission, which the user of a device cannot follow. */
 const advice = /, (run again with the --allow-\w+ flag|specify the required permissions during compilation using .*)/s;
 
+/** What to do about a fault of the system whose text says only what is wrong. */
+function adviceOn(text: string): string | undefined {
+  return /\bE[MN]FILE\b|too many open files/i.test(text) && !text.includes("ulimit")
+    ? "raise the limit of open files: ulimit -n 1024; with systemd, LimitNOFILE=1024"
+    : undefined;
+}
+
 /** An error as one line: what happened, and what to do if known. Never a stack trace. */
 export function describeFault(fault: unknown): string {
   // Closing failed as well, after a first error: the first one is reported.
   if (fault instanceof SuppressedError) return describeFault(fault.suppressed);
   const text = fault instanceof Error ? fault.message || fault.name : String(fault);
-  const hint = fault instanceof SyncError && fault.hint ? ` (${fault.hint})` : "";
+  const advised = fault instanceof SyncError && fault.hint ? fault.hint : adviceOn(text);
+  const hint = advised ? ` (${advised})` : "";
   return printable(
     `${text}${hint}`.replace(advice, ": this program's permissions forbid it").split("\n").map((line) => line.trim())
       .filter((line) => line).join("; "),

@@ -20,7 +20,8 @@ export async function makeStateFolder(dir: string): Promise<void> {
   try {
     await Deno.mkdir(dir, { recursive: true, mode: 0o700 });
   } catch (cause) {
-    throw new CommandError(`the folder ${dir} can't be made: ${(cause as Error).message}`, { cause });
+    const { message } = cause as Error;
+    throw new CommandError(`the folder ${dir} can't be made; choose another with --dir: ${message}`, { cause });
   }
 }
 

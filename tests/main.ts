@@ -65,7 +65,10 @@ async function checkTypes(): Promise<number> {
 }
 
 if (import.meta.main) {
-  const dir = await Deno.makeTempDir({ prefix: "twintable-tests-" });
+  const dir = await Deno.makeTempDir({ prefix: "twintable-tests-" }).catch((error: Error) => {
+    console.error(`tests: no folder can be made for temporary files; set TMPDIR to one: ${error.message}`);
+    Deno.exit(1);
+  });
   const notes = join(dir, "skips");
   await Deno.writeTextFile(notes, "");
   const quick = Deno.args.includes("--quick"), args = Deno.args.filter((arg) => arg !== "--quick");

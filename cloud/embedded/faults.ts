@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { existsSync } from "node:fs";
+import { dirname } from "node:path";
 import { SyncError } from "../../schema.ts";
 
 /** What went wrong. */
@@ -23,6 +25,12 @@ export function faultKind(error: unknown): Fault | undefined {
   return /I\/O error|readonly/.test(message) ? "io" : undefined;
 }
 
+/** SQLite says of nothing why it can't be opened. */
+function whyNot(path: string): string {
+  if (!existsSync(dirname(path))) return "its folder does not exist";
+  return "may this user write there, and is the limit of open files, `ulimit -n`, high enough?";
+}
+
 /** SQLite's errors as ours. Other errors (faults in the program) are not changed. */
 export function faultOf(error: unknown, path: string): unknown {
   const kind = faultKind(error);
@@ -35,7 +43,7 @@ export function faultOf(error: unknown, path: string): unknown {
     case "corrupt":
       return new SyncError("corrupt", `${what} is damaged: ${detail}`, { cause });
     case "cannot-open":
-      return new SyncError("unavailable", `${what} can't be opened`, { cause, hint: "does its folder exist?" });
+      return new SyncError("unavailable", `${what} can't be opened`, { cause, hint: whyNot(path) });
     case "full":
       return new SyncError("unavailable", `${what} can't grow: ${detail}`, {
         retryable: true,

@@ -5,7 +5,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { HttpPublisher, type HttpPublisherOptions, type PublishRequest } from "./http.ts";
+import { answeredObject, HttpPublisher, type HttpPublisherOptions, type PublishRequest } from "./http.ts";
 
 /** Options of an {@link EmqxPublisher}. */
 export interface EmqxPublisherOptions extends HttpPublisherOptions {
@@ -36,5 +36,11 @@ export class EmqxPublisher extends HttpPublisher {
     const encoded = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength).toString("base64");
     const body = { topic, qos: 1, retain, payload: encoded, payload_encoding: "base64" };
     return { url: this.#url, headers: this.#headers, body: new TextEncoder().encode(JSON.stringify(body)) };
+  }
+
+  /** `{"id"}`, or `{"reason_code": 16}` if nobody subscribes. @see https://docs.emqx.com/en/emqx/latest/admin/api.html */
+  protected isOwnAnswer(body: string): boolean {
+    const { id, reason_code: reason } = answeredObject(body) ?? {};
+    return typeof id === "string" || typeof reason === "number";
   }
 }

@@ -69,6 +69,12 @@ export abstract class HttpPublisher implements Publisher {
   ): PublishRequest | Promise<PublishRequest>;
 
   /**
+   * Whether a body that came with a status of success has the form of this broker's answer: a proxy or a sign-in page on
+   * the way answers 200 as well, and has published nothing.
+   */
+  protected abstract isOwnAnswer(body: string): boolean;
+
+  /**
    * Publishes a message, in parts if it is large; resolves when the broker has accepted all of it.
    *
    * @throws {SyncError} `unavailable` (retryable): no answer, throttled, or a fault of the broker. `denied`:
@@ -125,7 +131,7 @@ export abstract class HttpPublisher implements Publisher {
         redirect: "manual",
       });
       status = response.status;
-      said = (await response.text()).slice(0, quotedMax);
+      said = await response.text();
     } catch (cause) {
       throw new SyncError("unavailable", `${this.broker} can't be reached for ${topic}: ${(cause as Error).message}`, {
         retryable: true,
@@ -135,9 +141,30 @@ export abstract class HttpPublisher implements Publisher {
       clearTimeout(timer);
       this.#closing.signal.removeEventListener("abort", abort);
     }
-    if (status >= 200 && status < 300) return;
-    throw refusal(this.broker, topic, status, said);
+    const isSuccess = status >= 200 && status < 300;
+    if (isSuccess && this.isOwnAnswer(said)) return;
+    const quoted = said.slice(0, quotedMax);
+    throw isSuccess ? strange(this.broker, topic, status, quoted) : refusal(this.broker, topic, status, quoted);
   }
+}
+
+/** JSON that a broker answered; undefined: it is none. */
+export function answeredObject(body: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(body);
+    return typeof value === "object" && value !== null ? value as Record<string, unknown> : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Retryable: such pages stand there for a while, and the message has to be published afterwards. */
+function strange(broker: string, topic: string, status: number, said: string): SyncError {
+  const message = `what answered ${status} for ${topic} is not ${broker}: ${said.replace(/\s+/g, " ") || "(no text)"}`;
+  return new SyncError("unavailable", message, {
+    retryable: true,
+    hint: "check the publisher's URL, and what proxy stands before the broker",
+  });
 }
 
 function refusal(broker: string, topic: string, status: number, said: string): SyncError {

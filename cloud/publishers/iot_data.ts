@@ -7,7 +7,7 @@
 import { DynamoDBClient } from "npm:@aws-sdk/client-dynamodb@^3.1000.0";
 import { SignatureV4 } from "npm:@smithy/signature-v4@^5.7.0";
 import { SyncError } from "../../schema/errors.ts";
-import { HttpPublisher, type HttpPublisherOptions, type PublishRequest } from "./http.ts";
+import { answeredObject, HttpPublisher, type HttpPublisherOptions, type PublishRequest } from "./http.ts";
 
 /** Credentials of AWS. */
 export interface AwsCredentials {
@@ -76,6 +76,11 @@ export class IotDataPublisher extends HttpPublisher {
         hint: "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, with iot:Publish on the topics",
       });
     }
+  }
+
+  /** `{"message": "OK", "traceId"}`; by its reference an empty body. */
+  protected isOwnAnswer(body: string): boolean {
+    return body === "" || answeredObject(body) !== undefined;
   }
 
   override async close(): Promise<void> {

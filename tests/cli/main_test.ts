@@ -5,6 +5,7 @@ import { schema } from "../../examples/schema.ts";
 import { connect } from "../support/sql.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { everything, tooOld } from "../../cli/all_commands.ts";
+import { describeFault } from "../../cli/command.ts";
 import { deviceCommands } from "../../cli/device_commands.ts";
 import { cloudCommands } from "../../cli/device_program.ts";
 import { example, type Finished, run } from "./run.ts";
@@ -15,6 +16,15 @@ function assertOneLine({ stderr }: Finished, pattern: RegExp): void {
   assert.equal(stderr.trimEnd().split("\n").length, 1, stderr);
   assert.doesNotMatch(stderr, /\n +at |file:\/\/\/.*\.ts:\d/);
 }
+
+Deno.test("cli: too many open files is said with what to do, in each runtime's words", () => {
+  for (
+    const text of ["listen EMFILE: too many open files 127.0.0.1:1883", "Too many open files (os error 24): open 'f'"]
+  ) {
+    assert.equal(describeFault(new Error(text)).split(" (raise the limit of open files: ulimit -n 1024;")[0], text);
+  }
+  assert.equal(describeFault(new Error("No such file or directory")), "No such file or directory");
+});
 
 Deno.test("cli: help is there for all and for each command, and names the flags", async () => {
   const all = await run("--help");

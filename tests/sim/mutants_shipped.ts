@@ -100,4 +100,12 @@ export const shipped: readonly Mutant[] = [
     `if (type.startsWith("text/event-stream"))`,
     `if (type.startsWith("text/event-streams"))`,
   ),
+  guarded(
+    "any 200 is a publish",
+    "a proxy's page is no answer of a broker",
+    "tests/cloud/publishers/publishers_test.ts",
+    "cloud/publishers/http.ts",
+    `if (isSuccess && this.isOwnAnswer(said)) return;`,
+    `if (isSuccess) return;`,
+  ),
 ];

@@ -17,14 +17,15 @@ export interface Received {
 /** See the module. Use with `await using`. */
 export class BrokerDouble implements AsyncDisposable {
   readonly requests: Received[] = [];
-  answer: () => Response | Promise<Response> = () => Response.json({});
+  answer: (() => Response | Promise<Response>) | undefined;
   readonly #server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, async (request) => {
     const { pathname, search } = new URL(request.url);
     const body = new Uint8Array(await request.arrayBuffer());
     const received = { method: request.method, target: pathname + search, headers: request.headers, body };
     this.requests.push(received);
-    const refusal = pathname.startsWith("/topics/") ? iotRefusal(received) : emqxRefusal(received);
-    return refusal ?? await this.answer();
+    const isIot = pathname.startsWith("/topics/");
+    const refusal = isIot ? iotRefusal(received) : emqxRefusal(received);
+    return refusal ?? await (this.answer ?? (isIot ? iotAnswer : emqxAnswer))();
   });
 
   get host(): string {
@@ -40,6 +41,10 @@ export class BrokerDouble implements AsyncDisposable {
 export const iotPayloadMax = 128 * 1024;
 const iotTopicMax = 256, iotSlashesMax = 7;
 const bytes = (text: string) => new TextEncoder().encode(text).length;
+
+const iotAnswer = () => Response.json({ message: "OK", traceId: "00000000-0000-0000-0000-000000000000" });
+/** What EMQX answers if somebody subscribes. */
+export const emqxAnswer = () => Response.json({ id: "000600D09A099053F445000014C30000" });
 
 function iotRefusal({ method, target, body }: Received): Response | undefined {
   const refused = (status: number, message: string) => Response.json({ message }, { status });

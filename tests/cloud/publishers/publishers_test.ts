@@ -9,7 +9,7 @@ import { Decoder, type FromCloud } from "../../../protocol.ts";
 import { SyncError } from "../../../schema.ts";
 import { assertSigned } from "../../support/sigv4.ts";
 import { until } from "../../support/until.ts";
-import { BrokerDouble, iotPayloadMax } from "./double.ts";
+import { BrokerDouble, emqxAnswer, iotPayloadMax } from "./double.ts";
 
 const credentials = { accessKeyId: "AKIDEXAMPLE", secretAccessKey: "secret/with+signs", sessionToken: "session==" };
 const now = () => Date.UTC(2026, 1, 3, 4, 5, 6);
@@ -130,6 +130,31 @@ Deno.test("publishers: what passes by itself is unavailable and retryable, what 
   await assert.rejects(publisher.publish("all", message), SyncError);
 });
 
+Deno.test("publishers: a proxy's page with a status of success published nothing", async () => {
+  await using broker = new BrokerDouble();
+  const iot = new IotDataPublisher({ endpoint: `http://${broker.host}`, region: "eu-west-1", credentials, now });
+  const emqx = new EmqxPublisher({ url: `http://${broker.host}/p`, key: "k", secret: "s" });
+  const html = "<html><title>Sign in</title></html>";
+  const pages = [html, "ok", '"id"', "[1", "null", "5"];
+  for (const publisher of [iot, emqx]) {
+    // EMQX always says something; AWS IoT Core may say nothing. `{}` and lists name no message.
+    for (const page of publisher === emqx ? [...pages, "", "{}", "[]", '{"id":5}'] : pages) {
+      broker.answer = () => new Response(page);
+      await assert.rejects(publisher.publish("all", message), (error) => {
+        assert.ok(error instanceof SyncError && error.code === "unavailable" && error.retryable, String(error));
+        assert.match(error.message, /what answered 200 for tt\/all is not/);
+        return true;
+      }, page);
+    }
+    assert.equal(publisher.counters.published, 0);
+    broker.answer = publisher === emqx
+      ? () => Response.json({ reason_code: 16 }, { status: 202 })
+      : () => new Response("");
+    await publisher.publish("all", message);
+    await publisher.close();
+  }
+});
+
 Deno.test("publishers: a broker that is not there is unavailable", async () => {
   const publisher = new EmqxPublisher({ url: "http://127.0.0.1:1/p", key: "k", secret: "s" });
   await assert.rejects(
@@ -146,7 +171,7 @@ Deno.test("publishers: no more requests are under way at once than it was told",
     most = Math.max(most, ++running);
     await new Promise((resolve) => setTimeout(resolve, 2));
     running--;
-    return new Response();
+    return emqxAnswer();
   };
   const publisher = new EmqxPublisher({ url: `http://${broker.host}/p`, key: "k", secret: "s", concurrency: 3 });
   await Promise.all(Array.from({ length: 20 }, (_, i) => publisher.publish({ device: `d${i}` }, message)));
