@@ -47,6 +47,8 @@ export interface BrokerOptions extends AccessOptions {
   readonly pendingMax?: number;
   /** How long a connection may take to log in, ms; default 10,000. */
   readonly connectTimeoutMs?: number;
+  /** TLS handshakes of all together; default 200 a second, 400 at once. Addresses that want more take turns. */
+  readonly handshakes?: Rate;
   /** MQTT packets of one device; default 1,000 a second, 2,000 at once. Above that, it is read more slowly. */
   readonly packets?: Rate;
   /** Bytes of one device; default 4 MB a second, 32 MB at once: measurements of some 25,000 rows, uncompressed. */

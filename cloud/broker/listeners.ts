@@ -7,12 +7,16 @@ import net from "node:net";
 import tls from "node:tls";
 import { Log } from "../../protocol/log.ts";
 import { SyncError } from "../../schema/errors.ts";
+import type { Rate } from "../budget.ts";
+import { Handshakes, handshakesDefault } from "./handshakes.ts";
 
 /** Where to listen. */
 export interface ListenOptions {
   readonly port?: number;
   readonly host?: string;
   readonly tls?: { readonly cert: string; readonly key: string; readonly ca?: string; readonly requestCert?: boolean };
+  /** TLS handshakes that are begun. */
+  readonly handshakes?: Rate;
 }
 
 const handshakeTimeoutMs = 10_000;
@@ -64,13 +68,9 @@ export class Listeners {
 
   /** Listens. @throws {SyncError} `unavailable` if the port is taken, `unsupported` for TLS that can't be served */
   async open(
-    { tls: secure, port = 0, host = "127.0.0.1" }: ListenOptions,
+    { tls: secure, port = 0, host = "127.0.0.1", handshakes = handshakesDefault }: ListenOptions,
   ): Promise<{ port: number; internalPort: number }> {
-    const server = secure ? this.#secure(secure) : net.createServer((socket) => this.#take(socket, false));
-    server.on(
-      "tlsClientError",
-      (error: Error) => log.debug("a TLS handshake failed: {reason}", { reason: error.message }),
-    );
+    const server = secure ? this.#secure(secure, handshakes) : net.createServer((socket) => this.#take(socket, false));
     const opened = await this.#open(server, port, host);
     if (!secure) return { port: opened, internalPort: opened };
     const internal = net.createServer((socket) => this.#take(socket, true));
@@ -82,7 +82,7 @@ export class Listeners {
   }
 
   /** Connections are admitted before their handshake: what never ends one has a place among those that say nothing. */
-  #secure(options: NonNullable<ListenOptions["tls"]>): net.Server {
+  #secure(options: NonNullable<ListenOptions["tls"]>, rate: Rate): net.Server {
     const raws = new Map<string, net.Socket>();
     const server = secureServer(options, (socket) => {
       const raw = raws.get(endOf(socket));
@@ -91,15 +91,21 @@ export class Listeners {
       this.doors.handshaken(raw, socket);
       this.doors.open(socket, false);
     });
-    server.on("connection", (raw: net.Socket) => {
+    server.on(
+      "tlsClientError",
+      (error: Error) => log.debug("a TLS handshake failed: {reason}", { reason: error.message }),
+    );
+    // It listens to nothing by itself: as for any TLS server that is given connections, this begins a handshake.
+    const handshakes = new Handshakes(rate, (raw) => void server.emit("connection", raw));
+    return net.createServer({ pauseOnConnect: true }, (raw) => {
       const end = endOf(raw);
       if (!this.doors.admit(raw)) return;
       raws.set(end, raw);
       raw.once("close", () => {
         if (raws.get(end) === raw) raws.delete(end);
       });
+      handshakes.ask(raw);
     });
-    return server;
   }
 
   async #open(server: net.Server, port: number, host: string): Promise<number> {

@@ -6,6 +6,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import tls from "node:tls";
 import { deflated } from "../../protocol/deflate.ts";
 import { connectPacket, packet, publishPacket, RawConnection, subscribePacket, text } from "./raw_mqtt.ts";
 
@@ -165,6 +166,17 @@ const misbehave = async (connection: RawConnection, at: number): Promise<void> =
   open--;
 };
 
+/** The head of a TLS record with a handshake message of so many bytes, which never comes, or not as one. */
+const hello = (bytes: number) =>
+  Uint8Array.from([22, 3, 1, bytes >> 8, bytes & 255, 1, 0, bytes - 4 >> 8, bytes - 4 & 255]);
+
+/** A connection's handshake, as a good client does it. */
+const handshake = (connection: RawConnection) =>
+  new Promise<tls.TLSSocket>((resolve, reject) => {
+    const socket = tls.connect({ socket: connection.socket, rejectUnauthorized: false }, () => resolve(socket));
+    socket.once("error", reject).once("close", reject);
+  });
+
 if (kind === "connections") {
   setInterval(() => console.log(JSON.stringify({ opened, most })), 250);
   await connections(5_000, misbehave);
@@ -177,5 +189,19 @@ if (kind === "connections") {
   await connections(64, async (connection) => {
     connection.send(connectPacket({ clientId: "x", username: " ".repeat(65_000), password: "x" }));
     await connection.closed;
+  });
+} else if (kind === "half handshakes") {
+  await connections(2_000, async (connection) => {
+    connection.send(hello(512));
+    await Promise.race([connection.closed, pause(5_000)]);
+  });
+} else if (kind === "broken handshakes") {
+  await connections(64, async (connection, at) => {
+    connection.send(Buffer.concat([hello(1_024), new Uint8Array(1_020).fill(at)]));
+    await connection.closed;
+  });
+} else if (kind === "handshakes") {
+  await connections(64, async (connection) => {
+    (await handshake(connection)).destroy();
   });
 } else await flood(packets[kind]!);

@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { completeItem } from "../../schema.ts";
+import { tlsMissing } from "../support/certificates.ts";
 import { dynsecMissing } from "../support/mosquitto_dynsec.ts";
 import { skipped } from "../support/tools.ts";
 import { letInAgain, openRig, type Peer, type Rig, schema } from "./rig.ts";
@@ -33,11 +34,12 @@ const all = [
   "blanks",
   "connections",
 ];
+/** Before there is MQTT: only where there is TLS. */
+const ofTls = ["half handshakes", "broken handshakes", "handshakes"];
 /** A few of each kind; `FLOODS=all` tries all of them, `FLOODS=syncs,fetches` these. */
 const chosen = Deno.env.get("FLOODS");
-const floods = chosen === "all"
-  ? all
-  : chosen?.split(",") ?? ["syncs", "fetches", "brackets", "refused", "guesses", "connections"];
+const usual = ["syncs", "fetches", "brackets", "refused", "guesses", "connections"];
+const floods = chosen === "all" ? [...all, ...ofTls] : chosen?.split(",") ?? [...usual, ...ofTls];
 const probes = 200;
 /** Mosquitto limits no connection before or beside a device's messages: those floods are over when the good device is asked. */
 const unseenByWorkers = ["subscribes", "guesses", "blanks", "connections"];
@@ -93,13 +95,19 @@ async function fillLarge(rig: Rig): Promise<void> {
   }
 }
 
-for (const [broker, missing] of [["embedded", undefined], ["mosquitto", dynsecMissing]] as const) {
-  const isPaced = broker === "embedded";
+const served = "a good device is served all the while, and memory is bounded";
+const brokers = [
+  ["embedded", undefined, `at the embedded broker ${served}`],
+  ["embedded with TLS", tlsMissing, `handshakes at the embedded broker: ${served}`],
+  ["mosquitto", dynsecMissing, "at Mosquitto a device that floods is cut, and a good one is served meanwhile"],
+] as const;
+
+for (const [broker, missing, name] of brokers) {
+  const isPaced = broker !== "mosquitto";
+  const kinds = floods.filter((kind) => ofTls.includes(kind) === (broker === "embedded with TLS"));
   Deno.test({
-    name: isPaced
-      ? "floods: at the embedded broker a good device is served all the while, and memory is bounded"
-      : "floods: at Mosquitto a device that floods is cut, and a good one is served meanwhile",
-    ignore: skipped(missing),
+    name: `floods: ${name}`,
+    ignore: skipped(missing) || kinds.length === 0,
     sanitizeOps: false,
     sanitizeResources: false,
     async fn() {
@@ -110,7 +118,7 @@ for (const [broker, missing] of [["embedded", undefined], ["mosquitto", dynsecMi
       const quiet = await measured(good);
       const lines = [`quiet: p50 ${quiet.p50.toFixed(1)}, p99 ${quiet.p99.toFixed(1)} ms`];
       const failed: string[] = [];
-      for (const kind of floods) {
+      for (const kind of kinds) {
         const child = new Deno.Command(Deno.execPath(), {
           args: ["run", "-A", "--no-check", flooder, kind, String(rig.devicePort), "spy", rig.token("spy")],
           stdout: "null",

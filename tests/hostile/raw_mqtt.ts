@@ -115,8 +115,12 @@ export class RawConnection {
   }
 
   /** Opens, sends a CONNECT and resolves to the CONNACK's code; -1 where the connection was closed instead. */
-  static async connect(port: number, options: ConnectOptions): Promise<{ connection: RawConnection; code: number }> {
-    const connection = await RawConnection.open(port);
+  static async connect(
+    port: number,
+    options: ConnectOptions,
+    secure?: tls.ConnectionOptions,
+  ): Promise<{ connection: RawConnection; code: number }> {
+    const connection = await (secure ? RawConnection.openTls(port, secure) : RawConnection.open(port));
     connection.send(connectPacket(options));
     const connack = await connection.next(2);
     return { connection, code: connack?.body[1] ?? -1 };

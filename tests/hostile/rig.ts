@@ -15,6 +15,7 @@ import { Decoder, encode, type FromCloud, type FromDevice, topics } from "../../
 import { compileSchema, completeItem, keyOf } from "../../schema.ts";
 import type { Attributes, Item } from "../../schema/values.ts";
 import type { EmulatorKind } from "../support/dynamo.ts";
+import { authorityCert, serverCert, serverKey } from "../support/certificates.ts";
 import { runModWith } from "../support/mod.ts";
 import { freePort } from "../support/mosquitto.ts";
 import { accepts, startDynsec } from "../support/mosquitto_dynsec.ts";
@@ -152,9 +153,16 @@ async function countsAt(port: number): Promise<Record<string, number>> {
   return Object.fromEntries([...found].map(([, name, value]) => [name, Number(value)]));
 }
 
+/** The embedded broker's certificate, as flags. */
+async function certificateIn(dir: string): Promise<string[]> {
+  await Deno.writeTextFile(`${dir}/cert.pem`, serverCert);
+  await Deno.writeTextFile(`${dir}/key.pem`, serverKey, { mode: 0o600 });
+  return ["--cert", `${dir}/cert.pem`, "--key", `${dir}/key.pem`];
+}
+
 /** Starts everything. @param spies more of them, and their accounts */
 export async function openRig(
-  broker: "embedded" | "mosquitto",
+  broker: "embedded" | "embedded with TLS" | "mosquitto",
   emulator?: EmulatorKind,
   spies: Readonly<Record<string, string>> = {},
 ): Promise<Rig> {
@@ -180,6 +188,7 @@ export async function openRig(
     tokens.set(party, await registry.add(party, account));
   });
   const outer = broker === "mosquitto" ? opened.use(await startDynsec(flags, `${dir}/mosquitto`)) : undefined;
+  const secure = broker === "embedded with TLS" ? { ca: authorityCert } : undefined;
   const devicePort = outer?.devicePort ?? await freePort();
   const mqtt = outer
     ? [
@@ -192,7 +201,7 @@ export async function openRig(
       "--broker-admin-password-file",
       outer.adminPasswordFile,
     ]
-    : ["--broker", "--mqtt-port", String(devicePort)];
+    : ["--broker", "--mqtt-port", String(devicePort), ...secure ? await certificateIn(dir) : []];
   const httpPort = await freePort();
   const v8 = /--v8-flags=\S+/.exec(project.tasks.cloud)![0];
   const child = new Deno.Command(Deno.execPath(), {
@@ -228,7 +237,7 @@ export async function openRig(
         clientId: party,
         username: party,
         password,
-      });
+      }, secure);
       if (code !== 0) throw new Error(`${party} is refused with ${code}`);
       connection.send(subscribePacket([topic.down(party), topic.account(everybody[party]!), topic.all]));
       await connection.next(9);

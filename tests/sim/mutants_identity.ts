@@ -283,4 +283,20 @@ export const identity: readonly Mutant[] = [
     `if (this.#pending.size > pendingMax) {`,
     `if (this.#pending.size > pendingMax && address === "") {`,
   ),
+  guarded(
+    "broker: handshakes as they come",
+    "TLS handshakes have a rate",
+    "tests/cloud/broker/limits_test.ts#no more TLS handshakes",
+    "cloud/broker/handshakes.ts",
+    `if (waitMs > 0) {`,
+    `if (waitMs > 1e9) {`,
+  ),
+  guarded(
+    "broker: handshakes in one queue",
+    "who floods with handshakes does not keep others from theirs",
+    "tests/cloud/broker/limits_test.ts#another's handshake",
+    "cloud/broker/handshakes.ts",
+    `const source = sourceOf(raw.remoteAddress ?? "");`,
+    `const source = sourceOf("");`,
+  ),
 ];

@@ -1,6 +1,9 @@
 /** What one connection, one device and one address may cost the embedded broker. */
 import assert from "node:assert/strict";
+import { EventEmitter } from "node:events";
+import type { Socket } from "node:net";
 import { startBroker } from "../../../cloud/broker/broker.ts";
+import { Handshakes } from "../../../cloud/broker/handshakes.ts";
 import { connectPacket, packet, publishPacket, RawConnection, subscribePacket } from "../../hostile/raw_mqtt.ts";
 import { serverCert, serverKey, tlsMissing } from "../../support/certificates.ts";
 import { skipped } from "../../support/tools.ts";
@@ -109,6 +112,47 @@ Deno.test({
       await connection.close();
     });
   },
+});
+
+Deno.test({
+  name: "broker limits: no more TLS handshakes begin than may; who waits for his turn is closed in time",
+  ignore: skipped(tlsMissing),
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn() {
+    const tls = { cert: serverCert, key: serverKey }, handshakes = { perSecond: 0.001, burst: 5 };
+    await withBroker({ connectTimeoutMs: 3_000, tls, handshakes }, async ({ port }) => {
+      const tries = Array.from({ length: 20 }, () => RawConnection.openTls(port, { rejectUnauthorized: false }));
+      const ended = await Promise.allSettled(tries);
+      // One more goes into debt.
+      assert.equal(ended.filter(({ status }) => status === "fulfilled").length, 6);
+    });
+  },
+});
+
+/** What {@link Handshakes} knows of a connection. */
+class Asking extends EventEmitter {
+  constructor(readonly remoteAddress: string, readonly name = remoteAddress) {
+    super();
+  }
+}
+
+Deno.test("broker limits: whatever one network asks for, another's handshake is the next but one", async () => {
+  const begun: string[] = [];
+  const handshakes = new Handshakes({ perSecond: 50, burst: 3 }, (raw) => begun.push((raw as unknown as Asking).name));
+  const ask = (one: Asking) => handshakes.ask(one as unknown as Socket);
+  // Of one /64.
+  for (let at = 0; at < 30; at++) ask(new Asking(`2001:db8::${at.toString(16)}`, "flood"));
+  const gone = new Asking("192.0.2.7");
+  ask(gone);
+  ask(new Asking("192.0.2.8"));
+  ask(new Asking("192.0.2.9"));
+  gone.emit("close");
+  const before = begun.length;
+  assert.ok(before < 25, "most are waiting");
+  await until("all have begun", () => begun.length === 32);
+  assert.deepEqual(begun.slice(before, before + 4), ["flood", "192.0.2.8", "192.0.2.9", "flood"]);
+  assert.ok(!begun.includes(gone.name));
 });
 
 test("who says nothing, or half a CONNECT, is closed in time", { connectTimeoutMs: 200 }, async (broker) => {
