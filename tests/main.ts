@@ -2,12 +2,14 @@
  * `deno task test [files and flags of deno test]`: runs the tests, and lists at the end what could not be tried here and why,
  * so that nobody takes a run on a machine without Mosquitto or Java for all there is. Without files it runs all of them, most
  * of them side by side (`phases.ts`); with `--quick` (`deno task test:quick`) those of a minute, and every recorded seed of
- * the simulation. Its exit code is that of the first run of `deno test` that failed.
+ * the simulation; with `--grouped` the files that follow, as the whole suite runs them. Its exit code is that of the first run of `deno test` that failed.
  *
  * @module
  */
-import { join } from "node:path";
-import { lanes, type Phase, quickNet, wholeSuite } from "./phases.ts";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { bundleProgram } from "./support/program.ts";
+import { groups, lanes, type Phase, quickNet, type Run, wholeSuite } from "./phases.ts";
 
 /** A line for each reason that tests have noted (`skipped`), with the files concerned. */
 export function skipLines(notes: string): string[] {
@@ -28,17 +30,26 @@ function testFiles(folder: string): string[] {
   }).sort();
 }
 
+/** What `deno test` is given for a run: its file; of a group, a module in `dir` that loads all of them. */
+function entryOf({ name, files }: Run, dir: string): string[] {
+  if (files.length < 2) return [...files];
+  const entry = join(dir, `${name.replaceAll(/[^a-z0-9_]+/g, "-")}_test.ts`);
+  Deno.writeTextFileSync(entry, files.map((file) => `import "${pathToFileURL(resolve(file))}";\n`).join(""));
+  return [entry];
+}
+
 /**
  * Runs a phase. What runs by itself is seen as it goes; of what runs beside others, the output comes when it is whole.
+ * @param dir for modules that load a group of files, and for `skips`, the reasons of skipped tests
  * @returns the first exit code but 0
  */
-async function runPhase(phase: Phase, flags: readonly string[], notes: string): Promise<number> {
+async function runPhase(phase: Phase, flags: readonly string[], dir: string): Promise<number> {
   const output = phase.length > 1 ? "piped" : "inherit", queue = [...phase], codes: number[] = [];
   const lane = async () => {
     for (let run = queue.shift(); run; run = queue.shift()) {
       const command = new Deno.Command(Deno.execPath(), {
-        args: ["test", "-A", ...flags, ...run.args],
-        env: { ...run.env, TWINTABLE_SKIPS: notes },
+        args: ["test", "-A", ...flags, ...entryOf(run, dir)],
+        env: { ...run.env, TWINTABLE_SKIPS: join(dir, "skips") },
         stdout: output,
         stderr: output,
       });
@@ -64,6 +75,18 @@ async function checkTypes(): Promise<number> {
   return code;
 }
 
+/** What is to be run for these arguments, and the flags of each run. */
+function planOf(args: readonly string[]): { phases: readonly Phase[]; flags: string[] } {
+  const flags = args.filter((arg) => arg !== "--quick" && arg !== "--grouped");
+  if (args.includes("--quick")) return { phases: quickNet(testFiles("tests")), flags };
+  if (args.includes("--grouped")) {
+    const isFile = (arg: string) => arg.endsWith("_test.ts");
+    return { phases: [groups(flags.filter(isFile))], flags: flags.filter((arg) => !isFile(arg)) };
+  }
+  if (flags.every((flag) => flag.startsWith("-"))) return { phases: wholeSuite(testFiles("tests")), flags };
+  return { phases: [[{ name: "chosen", files: [] }]], flags };
+}
+
 if (import.meta.main) {
   const dir = await Deno.makeTempDir({ prefix: "twintable-tests-" }).catch((error: Error) => {
     console.error(`tests: no folder can be made for temporary files; set TMPDIR to one: ${error.message}`);
@@ -71,16 +94,17 @@ if (import.meta.main) {
   });
   const notes = join(dir, "skips");
   await Deno.writeTextFile(notes, "");
-  const quick = Deno.args.includes("--quick"), args = Deno.args.filter((arg) => arg !== "--quick");
-  const isWhole = !quick && args.every((arg) => arg.startsWith("-"));
-  const phases = quick ? quickNet(testFiles("tests")) : isWhole ? wholeSuite(testFiles("tests")) : [[{ args: [] }]];
+  const { phases, flags } = planOf(Deno.args);
   // Ctrl-C reaches both; this one waits for what the tests have to say.
   Deno.addSignalListener("SIGINT", () => {});
-  const checksApart = isWhole && !args.includes("--no-check");
-  let code = checksApart ? await checkTypes() : 0;
-  if (checksApart) args.push("--no-check");
+  const isWhole = phases.length > 1 && !flags.includes("--no-check");
+  let code = isWhole ? await checkTypes() : 0;
+  if (isWhole) flags.push("--no-check");
+  // Several files, or many commands.
+  const program = phases.some((phase) => phase.length > 1) ? await bundleProgram(join(dir, "program")) : undefined;
+  if (program) Deno.env.set("TWINTABLE_PROGRAM", program);
   for (const phase of phases) {
-    const one = await runPhase(phase, args, notes);
+    const one = await runPhase(phase, flags, dir);
     code = code || one;
   }
   const lines = skipLines(await Deno.readTextFile(notes));

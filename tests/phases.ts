@@ -1,13 +1,14 @@
 /**
- * Which test files run side by side, and which alone. Most wait for timers and other processes more than they compute. Unit
- * tests share one process, some files at once; every other file has a process, some of these at once. Alone run those that
- * measure, or that fill the machine by themselves.
+ * Which test files run together, which side by side, and which alone. To load the modules that a file tests costs most of a
+ * second, more than most files take: files of a group are loaded as one, and each group has a process. Most wait for timers
+ * and other processes more than they compute, so several groups run at once. Alone run those that measure, or that fill the
+ * machine by themselves.
  *
  * @module
  */
 
-/** Files that share a process. Folders, or files. */
-const together = [
+/** Unit tests. Folders, or files. */
+const units = [
   "tests/agent",
   "tests/bench",
   "tests/cli",
@@ -76,14 +77,16 @@ const last = [
   "tests/hostile/floods_test.ts",
   "tests/protocol/log_test.ts",
 ];
-/** Test files of one process at once: half of them wait. */
-const jobs = "4";
-/** Processes at once, of a file each: they start others and wait for them. */
-export const lanes = 4;
+/** Processes at once: they start others and wait for them. */
+export const lanes = 5;
+/** Files of a group, at most. */
+const groupMax = 12;
 
-/** One run of `deno test`. */
+/** One run of `deno test`: files that are loaded as one, in this order. */
 export interface Run {
-  readonly args: readonly string[];
+  /** Of a group, what is printed beside its tests. */
+  readonly name: string;
+  readonly files: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -92,14 +95,12 @@ export type Phase = readonly Run[];
 
 /** What `deno task test` runs where it is given no files. */
 export function wholeSuite(files: readonly string[]): Phase[] {
-  const isUnit = (file: string) => isIn(file, together) && !isIn(file, [...apart, ...longest, ...last]);
-  const others = files.filter((file) => !isUnit(file) && !isIn(file, [...longest, ...last]));
+  const alone = [...apart, ...longest, ...last];
+  const isUnit = (file: string) => isIn(file, units) && !isIn(file, alone);
+  const others = files.filter((file) => !isIn(file, units) && !isIn(file, alone));
   return [
-    [
-      { args: ["--parallel", ...files.filter(isUnit)], env: { DENO_JOBS: jobs } },
-      ...[...longest, ...others].map((file) => ({ args: [file] })),
-    ],
-    [{ args: last }],
+    [...longest.map(single), ...groups(others), ...groups(files.filter(isUnit)), ...apart.map(single)],
+    ...last.map((file) => [single(file)]),
   ];
 }
 
@@ -107,8 +108,23 @@ export function wholeSuite(files: readonly string[]): Phase[] {
 export function quickNet(files: readonly string[]): Phase[] {
   const folders = ["tests/agent", "tests/cloud", "tests/golden", "tests/protocol", "tests/schema", "tests/support"];
   const unit = files.filter((file) => isIn(file, folders) && !isIn(file, [...apart, ...longest, ...last, ...slow]));
-  const more = ["tests/rules_test.ts", "tests/sim/mutants_test.ts", "tests/sim/seeds_test.ts", "tests/sim/sim_test.ts"];
-  return [[{ args: ["--parallel", ...unit, ...more], env: { DENO_JOBS: jobs, SIM_SEEDS: "60" } }]];
+  const more = ["tests/rules_test.ts", "tests/sim/mutants_test.ts", "tests/sim/seeds_test.ts"];
+  const sim = { ...single("tests/sim/sim_test.ts"), env: { SIM_SEEDS: "60" } };
+  return [[sim, ...more.map(single), ...groups(unit)]];
+}
+
+const single = (file: string): Run => ({ name: file, files: [file] });
+
+/** Files of one folder together, in groups of much the same size. */
+export function groups(files: readonly string[]): Run[] {
+  const folders = Map.groupBy(files, (file) => file.slice(0, file.lastIndexOf("/")));
+  return [...folders].flatMap(([folder, own]) => {
+    const count = Math.ceil(own.length / groupMax);
+    return Array.from({ length: count }, (_, index) => ({
+      name: count === 1 ? folder : `${folder} ${index + 1} of ${count}`,
+      files: own.filter((_, at) => at % count === index),
+    }));
+  });
 }
 
 function isIn(file: string, places: readonly string[]): boolean {

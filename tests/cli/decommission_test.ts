@@ -4,19 +4,18 @@
  */
 import assert from "node:assert/strict";
 import { userInfo } from "node:os";
-import { fileURLToPath } from "node:url";
 import { Erasure } from "../../cloud/operations/erasure.ts";
 import { openTables } from "../../cloud/open_tables.ts";
 import { Registry } from "../../cloud/sync/registry.ts";
 import { compileSchema, completeItem } from "../../schema.ts";
 import { emulators } from "../support/dynamo.ts";
 import { runModWith } from "../support/mod.ts";
+import { program } from "../support/program.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { skipped } from "../support/tools.ts";
 import { until } from "../support/until.ts";
 import { source } from "../hostile/rig.ts";
 
-const mod = fileURLToPath(new URL("../../mod.ts", import.meta.url));
 const env = { AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: "test", AWS_REGION: "us-east-1", NO_COLOR: "1" };
 const [dynoxide] = await emulators();
 const schema = compileSchema(source as unknown as Parameters<typeof compileSchema>[0]);
@@ -42,7 +41,7 @@ async function suite(url: string, schemaFile: string): Promise<void> {
     }
     // It begins, waits for what is under way, and is killed.
     const child = new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", "--no-check", mod, "device", "decommission", "d1", "--erase", ...flags],
+      args: ["run", "-A", "--no-check", program, "device", "decommission", "d1", "--erase", ...flags],
       stdout: "null",
       stderr: "piped",
       env,

@@ -5,7 +5,6 @@
  *
  * @module
  */
-import { fileURLToPath } from "node:url";
 import project from "../../deno.json" with { type: "json" };
 import { mapBounded } from "../../cloud/sync/bounded.ts";
 import { openTables } from "../../cloud/open_tables.ts";
@@ -17,6 +16,7 @@ import type { Attributes, Item } from "../../schema/values.ts";
 import type { EmulatorKind } from "../support/dynamo.ts";
 import { authorityCert, serverCert, serverKey } from "../support/certificates.ts";
 import { runModWith } from "../support/mod.ts";
+import { program } from "../support/program.ts";
 import { freePort } from "../support/mosquitto.ts";
 import { accepts, startDynsec } from "../support/mosquitto_dynsec.ts";
 import { until } from "../support/until.ts";
@@ -143,7 +143,6 @@ async function memoryOf(pid: number): Promise<{ now: number; most: number }> {
   return { now: mb("VmRSS"), most: mb("VmHWM") };
 }
 
-const modPath = fileURLToPath(new URL("../../mod.ts", import.meta.url));
 const awsEnv = { AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: "test", AWS_REGION: "us-east-1" };
 
 /** By name. Only those without labels. */
@@ -205,7 +204,7 @@ export async function openRig(
   const httpPort = await freePort();
   const v8 = /--v8-flags=\S+/.exec(project.tasks.cloud)![0];
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", v8, modPath, "cloud", ...flags, ...mqtt, "--port", String(httpPort)],
+    args: ["run", "-A", "--no-check", v8, program, "cloud", ...flags, ...mqtt, "--port", String(httpPort)],
     env: { ...awsEnv, NO_COLOR: "1" },
     stdin: "null",
     stdout: "piped",

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { fileURLToPath } from "node:url";
+import { program as path } from "./program.ts";
 
 /** What a command said. */
 export interface Output {
@@ -11,8 +11,6 @@ export interface Output {
   readonly stdout: string;
   readonly stderr: string;
 }
-
-const path = fileURLToPath(new URL("../../mod.ts", import.meta.url));
 
 /** Runs a command to its end. */
 export async function runMod(...args: string[]): Promise<Output> {

@@ -3,11 +3,9 @@
  *
  * @module
  */
-import { fileURLToPath } from "node:url";
 import { deviceV8Flags } from "../../build/compile.ts";
+import { program as main } from "./program.ts";
 import { until } from "./until.ts";
-
-const main = fileURLToPath(new URL("../../mod.ts", import.meta.url));
 
 /** The compiled program, where there is one (`TWINTABLE_BINARY`, as `.ci/run` sets it): what is shipped to a device. */
 export const binary: string | undefined = Deno.env.get("TWINTABLE_BINARY");
@@ -53,8 +51,8 @@ function giveTo(path: string): void {
   for (const { name, isSymlink } of Deno.readDirSync(path)) if (!isSymlink) giveTo(`${path}/${name}`);
 }
 
-/** The memory settings that the compiled program has: a program run from source is measured with the same. */
-const v8Flags: readonly string[] = [deviceV8Flags];
+/** The memory settings that the compiled program has: an agent run from source is measured with the same. */
+const agentFlags: readonly string[] = [deviceV8Flags];
 
 /** Linux clock ticks a second in /proc/PID/stat (USER_HZ, 100 on every architecture that Deno runs on). */
 const ticksPerSecond = 100;
@@ -77,7 +75,10 @@ export class Program implements AsyncDisposable {
     const { path, user } = typeof compiled === "string" ? { path: compiled, user: {} } : compiled ?? { user: {} };
     this.#child = new Deno.Command(path ?? Deno.execPath(), {
       ...user,
-      args: compiled ? [...args] : ["run", "-A", "--no-prompt", ...v8Flags, main, ...args],
+      // With flags of its own, V8 does not find what it has compiled before.
+      args: compiled
+        ? [...args]
+        : ["run", "-A", "--no-prompt", ...args[0] === "agent" ? agentFlags : [], main, ...args],
       env: { NO_COLOR: "1", ...env },
       stdin: "null",
       stdout: "piped",

@@ -28,7 +28,9 @@ function toolHere(name: string): boolean {
 /** The test file that asks; the module that was started, where that can't be told. */
 function askingFile(): string {
   const frames = new Error().stack?.split("\n").slice(1) ?? [];
-  return frames.map((frame) => frame.match(/\/tests\/(\S+_test\.ts)/)?.[1]).find((file) => file !== undefined) ??
+  const files = frames.map((frame) => frame.match(/\/tests\/(\S+\.ts)/)?.[1]).filter((file) => file !== undefined);
+  // Of what a support file asks while it is loaded there is that file alone.
+  return files.find((file) => file.endsWith("_test.ts")) ?? files.find((file) => file !== "support/tools.ts") ??
     Deno.mainModule.split("/tests/").at(-1)!;
 }
 
