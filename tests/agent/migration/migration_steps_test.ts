@@ -4,6 +4,7 @@
  * start ends in the new one. SQLite keeps next to nothing in memory here, so that the WAL is written all along.
  */
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { type Database, type Driver, openDatabase, type Statement } from "../../../agent/sqlite/driver.ts";
 import { openStore } from "../../../agent/store/store.ts";
 import { compileSchema, type Schema } from "../../../schema.ts";
@@ -75,9 +76,6 @@ const after = schemaOf(
   },
 );
 
-/** After every so many steps the next start is made, too: it takes longest. */
-const startsEach = 10;
-
 /** A driver that tells before each statement that writes, and after each script. */
 function watched(step: (sql: string) => void): Driver {
   const tell = (sql: string) => /^\s*(SELECT|PRAGMA \w+$)/i.test(sql) || step(sql);
@@ -116,11 +114,37 @@ function statements(script: string): string[] {
   return script.split(";").map((sql) => sql.trim()).filter((sql) => sql !== "");
 }
 
-/** Copies the files as they are. By another process: this one would drop SQLite's locks. */
-function copyFiles(from: string, to: string): void {
-  const script = 'cp "$1" "$2"; if [ -e "$1-wal" ]; then cp "$1-wal" "$2-wal"; fi';
-  const { success } = new Deno.Command("sh", { args: ["-c", script, "sh", from, to] }).outputSync();
-  assert.ok(success);
+/**
+ * The bytes of a database as they lie on the disk, file and WAL. What it opens stays open until it is disposed of: to close
+ * any descriptor on the file would drop the locks of this process's SQLite.
+ */
+class OnDisk implements Disposable {
+  readonly #opened = new Map<string, Deno.FsFile>();
+  readonly #path: string;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  read(): { readonly file: Buffer; readonly wal: Buffer } {
+    return { file: this.#bytes(this.#path), wal: this.#bytes(`${this.#path}-wal`) };
+  }
+
+  #bytes(path: string): Buffer {
+    const { ino, size } = Deno.statSync(path), key = `${path} ${ino}`;
+    const opened = this.#opened.get(key) ?? Deno.openSync(path);
+    this.#opened.set(key, opened);
+    const bytes = Buffer.alloc(size);
+    opened.seekSync(0, Deno.SeekMode.Start);
+    for (let at = 0, count: number | null; (count = opened.readSync(bytes.subarray(at))) !== null && at < size;) {
+      at += count;
+    }
+    return bytes;
+  }
+
+  [Symbol.dispose](): void {
+    for (const opened of this.#opened.values()) opened.close();
+  }
 }
 
 function look<T>(path: string, use: (db: Database) => T): T {
@@ -148,39 +172,44 @@ for (const [what, from, to] of directions) {
 
     const options = { identity, now: Date.now, synchronous: "normal" as const };
     const oldContents = look(file.path, contents);
-    const taken: { path: string; sql: string; walBytes: number }[] = [];
-    const driver = watched((sql) => {
-      const path = `${file.folder}/${taken.length}.db`;
-      copyFiles(file.path, path);
-      taken.push({ path, sql, walBytes: Deno.statSync(`${path}-wal`).size });
-    });
-    openStore({ ...options, path: file.path, schema: to, driver }).close();
+    // Of the steps that leave the same bytes, one is tried.
+    const taken: { path: string; sql: string; file: Buffer; wal: Buffer; steps: number }[] = [];
+    {
+      using disk = new OnDisk(file.path);
+      const driver = watched((sql) => {
+        const bytes = disk.read(), last = taken.at(-1);
+        if (last?.file.equals(bytes.file) && last.wal.equals(bytes.wal)) return void last.steps++;
+        taken.push({ path: `${file.folder}/${taken.length}.db`, sql, ...bytes, steps: 1 });
+      });
+      openStore({ ...options, path: file.path, schema: to, driver }).close();
+    }
     const newContents = look(file.path, contents);
     assert.notEqual(newContents, oldContents);
 
     const found = { old: 0, new: 0, uncommitted: 0 };
-    for (const [i, { path, sql, walBytes }] of taken.entries()) {
+    for (const { path, sql, file: bytes, wal, steps } of taken) {
+      Deno.writeFileSync(path, bytes);
+      Deno.writeFileSync(`${path}-wal`, wal);
       const [check, state] = look(path, (db) => [db.prepare("PRAGMA integrity_check").get(), contents(db)]);
       assert.deepEqual({ ...check as object }, { integrity_check: "ok" });
       assert.ok(state === oldContents || state === newContents, `neither the old file nor the new one before: ${sql}`);
-      if (state === newContents) found.new++;
+      if (state === newContents) found.new += steps;
       else {
-        found.old++;
+        found.old += steps;
         // Frames of the migration's own transaction, without its commit.
-        if (walBytes > taken[0]!.walBytes) found.uncommitted++;
+        if (wal.length > taken[0]!.wal.length) found.uncommitted += steps;
+        // The old binary goes on, too.
+        openStore({ ...options, path, schema: from }).close();
+        assert.equal(look(path, contents), oldContents);
       }
-      if (i % startsEach === 0 || i === taken.length - 1) {
-        if (state === oldContents) {
-          // The old binary goes on, too.
-          openStore({ ...options, path, schema: from }).close();
-          assert.equal(look(path, contents), oldContents);
-        }
-        openStore({ ...options, path, schema: to }).close();
-        assert.equal(look(path, contents), newContents, `the next start after a crash before: ${sql}`);
-      }
+      openStore({ ...options, path, schema: to }).close();
+      assert.equal(look(path, contents), newContents, `the next start after a crash before: ${sql}`);
       Deno.removeSync(path);
     }
-    console.log(`migration ${what}: a crash at each of ${taken.length} steps left ${JSON.stringify(found)}`);
+    const steps = found.old + found.new;
+    console.log(
+      `migration ${what}: a crash at each of ${steps} steps, ${taken.length} states: ${JSON.stringify(found)}`,
+    );
     assert.ok(found.old > 50 && found.new > 0 && found.uncommitted > 50, JSON.stringify(found));
   });
 }
