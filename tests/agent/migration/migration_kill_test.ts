@@ -14,7 +14,7 @@ import { contents } from "../store/file_contents.ts";
 
 const kills = 8;
 /** With 300 bytes each, more than SQLite keeps in memory: the WAL is written long before the commit. */
-const rowCount = 20_000;
+const rowCount = 10_000;
 
 const fields = {
   pk: { type: "string", value: "d#${deviceId}" },
