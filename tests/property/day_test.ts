@@ -14,7 +14,7 @@ import { compileSchema } from "../../schema.ts";
 import { Twinned } from "./twinned.ts";
 import { long } from "../support/long.ts";
 
-const writes = Number(Deno.env.get("DAY_WRITES") ?? (long ? 150_000 : 60_000));
+const writes = Number(Deno.env.get("DAY_WRITES") ?? (long ? 150_000 : 30_000));
 /** Parts of the day; the second third is off line. */
 const parts = 75;
 const perPart = Math.round(writes / parts);

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { runShare } from "./jobs.ts";
 import { long } from "../support/long.ts";
 
-const seeds = Number(Deno.env.get("SIM_SEEDS") ?? (long ? 10_000 : 900));
+const seeds = Number(Deno.env.get("SIM_SEEDS") ?? (long ? 10_000 : 400));
 
 Deno.test(`sim: ${seeds} seeds break no invariant`, async () => {
   const { tally, failures } = await runShare({
