@@ -78,7 +78,7 @@ const last = [
   "tests/protocol/log_test.ts",
 ];
 /** Processes at once: they start others and wait for them. */
-export const lanes = 5;
+export const lanes = 4;
 /** Files of a group, at most. */
 const groupMax = 12;
 

@@ -1,6 +1,6 @@
 /**
- * Debian's Chromium, driven by Playwright, for the console's tests: one browser a test file, a context of its own for each
- * visitor. What no page may do is watched in all of them: an error in the browser's console, a request to another host, text
+ * Debian's Chromium, driven by Playwright, for the console's tests: one browser for all of a process, with a context of its own
+ * for each visitor. What no page may do is watched in all of them: an error in the browser's console, a request to another host, text
  * of a test that ran as a script.
  *
  * @module
@@ -52,6 +52,23 @@ export function browserTest(
  */
 export const patienceMs = 120_000;
 
+/** To start it takes longer than most tests. */
+let browserHere: Promise<Browser> | undefined;
+
+function launch(): Promise<Browser> {
+  assert.ok(executablePath, "chromium is not installed");
+  const args = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"];
+  return chromium.launch({ executablePath, args });
+}
+
+/** Ends the browser, where one was started. */
+export async function closeBrowser(): Promise<void> {
+  const browser = await browserHere;
+  browserHere = undefined;
+  await browser?.close();
+}
+Deno.test.afterAll(closeBrowser);
+
 /** Visitors of one test. */
 export class Visits implements AsyncDisposable {
   /** What no page may do, as it was seen. */
@@ -65,8 +82,8 @@ export class Visits implements AsyncDisposable {
   private constructor(readonly browser: Browser) {}
 
   static async open(): Promise<Visits> {
-    assert.ok(executablePath, "chromium is not installed");
-    return new Visits(await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] }));
+    if (!(await browserHere)?.isConnected()) browserHere = launch();
+    return new Visits((await browserHere)!);
   }
 
   /** A new visitor: cookies of their own, 1280 by 900, light. */
@@ -119,7 +136,6 @@ export class Visits implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const context of this.#contexts) await context.close();
-    await this.browser.close();
   }
 }
 

@@ -8,7 +8,7 @@ import { createHash } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import { Program } from "../support/process.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { type Page, Visits } from "./browser.ts";
+import { closeBrowser, type Page, Visits } from "./browser.ts";
 import { TestCloud } from "./cloud.ts";
 import { busyMinute, putSamples } from "./samples.ts";
 
@@ -134,4 +134,5 @@ if (import.meta.main) {
   await takeFleet(await visits.page({ colorScheme: "light", viewport: { width: 1280, height: 800 } }));
   const hashes = await Promise.all(Object.keys(pictures).map(async (name) => [name, await sourcesOf(name)] as const));
   await Deno.writeTextFile(note, `${JSON.stringify(Object.fromEntries(hashes), null, 2)}\n`);
+  await closeBrowser();
 }
