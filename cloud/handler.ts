@@ -9,6 +9,8 @@
  */
 import { CloudMetrics } from "./api/metrics.ts";
 import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
+import { dirname } from "node:path";
 import process from "node:process";
 import { SyncError } from "../schema.ts";
 import { within } from "../protocol/within.ts";
@@ -176,12 +178,16 @@ const checkTablesMs = 5_000;
 
 /**
  * Reads from both tables, so that a missing or forbidden table ends the start with its name. An unreachable table does
- * not, because that is transient. An embedded table is opened by another process.
+ * not, because that is transient. An embedded table belongs to another process, which creates it: its folder has to be there.
  *
  * @throws SyncError `config`
  */
 async function checkTables({ schema, table }: HandlerConfig): Promise<void> {
-  if (!table.startsWith("dynamodb:")) return;
+  const path = /^embedded:(.+)$/.exec(table)?.[1];
+  if (path !== undefined && !existsSync(dirname(path))) {
+    throw new SyncError("config", `TWINTABLE_TABLE: the folder ${dirname(path)} does not exist`);
+  }
+  if (path !== undefined) return;
   const tables = await openTables(table, { schema, now: () => Date.now() }).catch((cause) => {
     throw new SyncError("config", `TWINTABLE_TABLE: ${cause.message}`, { cause });
   });

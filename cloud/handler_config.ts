@@ -24,6 +24,8 @@
  * @module
  */
 import { readFile } from "node:fs/promises";
+import { payloadBytesMin } from "../protocol/codec.ts";
+import { topics } from "../protocol.ts";
 import { loadSchema, type Schema, SyncError } from "../schema.ts";
 import { type ApiToken, singleToken } from "./api/tokens.ts";
 import { openTokens, parseTokens } from "./api/tokens_file.ts";
@@ -60,7 +62,7 @@ export interface HandlerConfig {
  */
 export async function readHandlerConfig(env: Environment): Promise<HandlerConfig> {
   const tokens = await apiTokens(env);
-  const schemaFile = required(env, "TWINTABLE_SCHEMA");
+  const schemaFile = required(env, "TWINTABLE_SCHEMA"), prefix = env("TWINTABLE_PREFIX") || undefined;
   const table = required(env, "TWINTABLE_TABLE");
   if (!/^(embedded:|dynamodb:\/\/)./.test(table)) {
     const text = JSON.stringify(table);
@@ -70,21 +72,35 @@ export async function readHandlerConfig(env: Environment): Promise<HandlerConfig
     );
   }
   const publisher = (await secret(env, "TWINTABLE_PUBLISHER"))?.trim();
-  if (publisher) checkPublisherUrl(publisher);
-  const retentionHours = wholeNumber(env, "TWINTABLE_RETENTION_HOURS");
+  if (publisher) await named("TWINTABLE_PUBLISHER", () => checkPublisherUrl(publisher));
+  await named("TWINTABLE_PREFIX", () => topics(prefix));
+  const retentionHours = wholeNumber(env, "TWINTABLE_RETENTION_HOURS", 1, 10 * 366 * 24);
+  const notifySecrets = (await secret(env, "TWINTABLE_NOTIFY_SECRET"))?.split(/\s+/).filter(Boolean) ?? [];
   return {
     tokens,
     table,
     publisher,
-    prefix: env("TWINTABLE_PREFIX") || undefined,
-    payloadBytesMax: wholeNumber(env, "TWINTABLE_PAYLOAD_BYTES_MAX"),
+    prefix,
+    // MQTT itself has payloads of 256 MB at most.
+    payloadBytesMax: wholeNumber(env, "TWINTABLE_PAYLOAD_BYTES_MAX", payloadBytesMin, 256 * 1024 * 1024),
     retentionMs: retentionHours === undefined ? undefined : retentionHours * 3600_000,
-    streamTimeoutMs: wholeNumber(env, "TWINTABLE_STREAM_TIMEOUT_MS"),
-    auditDays: wholeNumber(env, "TWINTABLE_AUDIT_DAYS"),
-    notifySecrets: checkSecrets((await secret(env, "TWINTABLE_NOTIFY_SECRET"))?.split(/\s+/).filter(Boolean) ?? []),
+    streamTimeoutMs: wholeNumber(env, "TWINTABLE_STREAM_TIMEOUT_MS", 1, 3600_000),
+    auditDays: wholeNumber(env, "TWINTABLE_AUDIT_DAYS", 1, 10 * 366),
+    notifySecrets: await named("TWINTABLE_NOTIFY_SECRET", () => checkSecrets(notifySecrets)),
     mqtt: await mqttOptions(env),
-    schema: await loadSchema(schemaFile),
+    schema: await named("TWINTABLE_SCHEMA", () => loadSchema(schemaFile)),
   };
+}
+
+/** What `look` returns; an error of its own names the variable that it is about. */
+async function named<T>(name: string, look: () => T | Promise<T>): Promise<T> {
+  try {
+    return await look();
+  } catch (cause) {
+    const { hint, details } = cause instanceof SyncError ? cause : {} as SyncError;
+    const code = cause instanceof SyncError ? cause.code : "config";
+    throw new SyncError(code, `${name}: ${(cause as Error).message}`, { cause, hint, details });
+  }
 }
 
 async function apiTokens(env: Environment): Promise<() => readonly ApiToken[]> {
@@ -126,15 +142,24 @@ function required(env: Environment, name: string): string {
   return value;
 }
 
-function wholeNumber(env: Environment, name: string): number | undefined {
+function wholeNumber(env: Environment, name: string, least: number, most: number): number | undefined {
   const text = env(name);
   if (!text) return undefined;
   const value = Number(text);
-  if (Number.isSafeInteger(value) && value > 0) return value;
+  if (Number.isSafeInteger(value) && value >= least && value <= most) return value;
   throw new SyncError(
     "config",
-    `the environment variable ${name} is ${JSON.stringify(text)}: a whole number is required`,
+    `the environment variable ${name} is ${JSON.stringify(text)}: a whole number from ${least} to ${most} is required`,
   );
+}
+
+/** A PEM file of that kind; undefined: the variable is not set. */
+async function pem(env: Environment, name: string, kind: "CERTIFICATE" | "PRIVATE KEY"): Promise<string | undefined> {
+  const file = env(name);
+  if (!file) return undefined;
+  const text = await contentOf(name, file);
+  if (new RegExp(`^-----BEGIN ([A-Z]+ )*${kind}-----`, "m").test(text)) return text;
+  throw new SyncError("config", `${name}: ${file} has no ${kind} in PEM`);
 }
 
 async function mqttOptions(env: Environment) {
@@ -142,14 +167,15 @@ async function mqttOptions(env: Environment) {
   if (version !== "4" && version !== "5") {
     throw new SyncError("config", `TWINTABLE_MQTT_VERSION is ${JSON.stringify(version)}: 4 or 5 is required`);
   }
-  const pem = async (name: string) => {
-    const file = env(name);
-    return file ? await contentOf(name, file) : undefined;
-  };
+  const cert = await pem(env, "TWINTABLE_MQTT_CERT", "CERTIFICATE");
+  const key = await pem(env, "TWINTABLE_MQTT_KEY", "PRIVATE KEY");
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new SyncError("config", "TWINTABLE_MQTT_CERT and TWINTABLE_MQTT_KEY are given together");
+  }
   return {
     protocolVersion: version === "5" ? 5 as const : 4 as const,
-    ca: await pem("TWINTABLE_MQTT_CA"),
-    cert: await pem("TWINTABLE_MQTT_CERT"),
-    key: await pem("TWINTABLE_MQTT_KEY"),
+    ca: await pem(env, "TWINTABLE_MQTT_CA", "CERTIFICATE"),
+    cert,
+    key,
   };
 }

@@ -20,7 +20,7 @@ import { Assembler, partHeader, splitParts } from "./parts.ts";
 export const payloadBytesMax: number = 128 * 1024;
 
 /** Payloads below this could not carry the header of a part and something useful. */
-const payloadBytesMin = 1024;
+export const payloadBytesMin = 1024;
 
 const utf8 = new TextEncoder();
 

@@ -54,6 +54,7 @@ function partsOf(url: string): { scheme: string; parsed: URL } {
   // WHATWG's parser returns a host in the usual form only for known schemes.
   const parsed = URL.parse(url.replace(/^[a-z+-]+:/, "https:"));
   if (scheme === undefined || !parsed || parsed.hostname === "") throw refused(`is no URL of a publisher`);
+  for (const part of [parsed.username, parsed.password]) decoded(part);
   if (!schemes.includes(scheme)) throw refused(`has the unknown scheme "${scheme}"`);
   if (scheme.startsWith("emqx+") && !(parsed.username && parsed.password)) throw refused("has no API key and secret");
   if (scheme.includes("iot") && !parsed.searchParams.has("region")) regionOf(parsed.hostname);
@@ -83,13 +84,22 @@ export async function openPublisher(url: string, options: OpenPublisherOptions =
     }
     case "emqx+https":
     case "emqx+http": {
-      const [key, secret] = [decodeURIComponent(parsed.username), decodeURIComponent(parsed.password)];
+      const [key, secret] = [decoded(parsed.username), decoded(parsed.password)];
       if (!key || !secret) throw refused("has no API key and secret");
       const target = url.slice("emqx+".length).replace(/^(https?:\/\/)[^/]*@/, "$1");
       return new EmqxPublisher({ url: target, key, secret, prefix, payloadBytesMax });
     }
     default:
       throw refused(`has the unknown scheme "${scheme}"`);
+  }
+}
+
+/** A name or password, without its percent signs. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw refused("has a percent sign in its name or password that is not %25");
   }
 }
 
@@ -101,8 +111,8 @@ async function openMqtt(
 ): Promise<OpenPublisher> {
   const { connectTimeoutMs = 5_000, ...rest } = options;
   const credentials = parsed.username === "" ? {} : {
-    username: decodeURIComponent(parsed.username),
-    password: decodeURIComponent(parsed.password),
+    username: decoded(parsed.username),
+    password: decoded(parsed.password),
   };
   const address = url.replace(/^mqtts?:\/\/(?:[^/]*@)?([^/?#]*).*$/, `${scheme}://$1`);
   const publisher = new MqttPublisher({ ...rest, ...credentials, url: address });

@@ -3,7 +3,9 @@
  * between keys, with failures in the middle, to two instances in turn. Devices converge, and nothing is published before it is logged.
  */
 import assert from "node:assert/strict";
+import { readHandlerConfig } from "../../cloud/handler_config.ts";
 import { startBroker } from "../../cloud/broker/broker.ts";
+import { SyncError } from "../../schema.ts";
 import { type Device, openDevice } from "../support/device.ts";
 import type { RawRecord } from "../support/raw_stream.ts";
 import { writeSchema } from "../support/schema.ts";
@@ -180,12 +182,14 @@ Deno.test("handler: a process whose configuration is wrong does not start, and s
       name,
     ): [Record<string, string>, RegExp] => [{ [name]: "" }, new RegExp(`${name} is missing`)]),
     [{ TWINTABLE_TABLE: "sqlite:x" }, /TWINTABLE_TABLE is embedded:PATH or/],
-    [{ TWINTABLE_SCHEMA: dir.file("none.json") }, /none\.json/],
-    [{ TWINTABLE_PUBLISHER: "ftp://x" }, /unknown scheme/],
-    [{ TWINTABLE_PUBLISHER: "emqx+https://h/api" }, /no API key/],
+    [{ TWINTABLE_TABLE: `embedded:${dir.file("none/cloud.db")}` }, /TWINTABLE_TABLE: the folder .*none does not exist/],
+    [{ TWINTABLE_SCHEMA: dir.file("none.json") }, /TWINTABLE_SCHEMA: .*none\.json/],
+    [{ TWINTABLE_PUBLISHER: "ftp://x" }, /TWINTABLE_PUBLISHER: .*unknown scheme/],
+    [{ TWINTABLE_PUBLISHER: "emqx+https://h/api" }, /TWINTABLE_PUBLISHER: .*no API key/],
     [{ TWINTABLE_MQTT_VERSION: "6" }, /4 or 5/],
     [{ TWINTABLE_MQTT_CA: dir.file("none.pem") }, /can't be read/],
     [{ TWINTABLE_STREAM_TIMEOUT_MS: "soon" }, /whole number/],
+    [{ TWINTABLE_PREFIX: "a/#" }, /TWINTABLE_PREFIX: a topic prefix is/],
     [{ TWINTABLE_LOG: "loud" }, /TWINTABLE_LOG/],
   ];
   await Promise.all(wrong.map(async ([env, reason]) => {
@@ -200,6 +204,47 @@ Deno.test("handler: a process whose configuration is wrong does not start, and s
     assert.equal(said.trim().split("\n").length, 1, said);
   }));
   await server.shutdown();
+});
+
+Deno.test("handler: each variable is read with its bounds before anything is opened, and is named", async () => {
+  using dir = new TempDir();
+  const good: Record<string, string> = {
+    TWINTABLE_SCHEMA: writeSchema(dir.path),
+    TWINTABLE_TABLE: "embedded:c.db",
+    TWINTABLE_TOKEN: token,
+  };
+  const read = (env: Record<string, string>) => {
+    const all: Record<string, string> = { ...good, ...env };
+    return readHandlerConfig((name) => all[name]);
+  };
+  const noPem = dir.file("no.pem"), secret = "hush";
+  Deno.writeTextFileSync(noPem, secret);
+  const wrong: Record<string, string[]> = {
+    TWINTABLE_SCHEMA: [dir.path, dir.file("none.json"), noPem],
+    TWINTABLE_TABLE: ["sqlite:x", "embedded:", "dynamodb://"],
+    TWINTABLE_PREFIX: ["a/#", "/", "a//b", "ü", "x".repeat(65)],
+    TWINTABLE_PAYLOAD_BYTES_MAX: ["1", "1023", "-1", "1e99", "0x", `${2 ** 30}`],
+    TWINTABLE_RETENTION_HOURS: ["0", "1.5", `${Number.MAX_SAFE_INTEGER}`],
+    TWINTABLE_AUDIT_DAYS: ["-1", `${Number.MAX_SAFE_INTEGER}`],
+    // A timer of more than 2^31 ms ends at once.
+    TWINTABLE_STREAM_TIMEOUT_MS: ["0", "4s", `${2 ** 31}`],
+    TWINTABLE_NOTIFY_SECRET: [secret, "whsec_ü"],
+    TWINTABLE_PUBLISHER: [`x://u:${secret}@h`, `mqtt://u:%zz${secret}@h`, "iot-data://h", `emqx+https://:${secret}@h`],
+    TWINTABLE_MQTT_VERSION: ["3", "v5"],
+    ...Object.fromEntries(["CA", "CERT", "KEY"].map((one) => [`TWINTABLE_MQTT_${one}`, [noPem, dir.file("none.pem")]])),
+  };
+  for (const [name, values] of Object.entries(wrong)) {
+    for (const value of values) {
+      await assert.rejects(read({ [name]: value }), (error) => {
+        assert.ok(error instanceof SyncError, `${name}=${value}: ${error}`);
+        assert.ok(error.message.includes(name), `${name}=${value}: ${error.message}`);
+        assert.equal(error.message.includes(secret), false, error.message);
+        return true;
+      }, `${name}=${value}`);
+    }
+  }
+  const largest = { TWINTABLE_PAYLOAD_BYTES_MAX: "1024", TWINTABLE_RETENTION_HOURS: "1", TWINTABLE_PREFIX: "a/b" };
+  assert.equal((await read(largest)).payloadBytesMax, 1024);
 });
 
 Deno.test("handler: SIGTERM ends it, with a connection to a broker too; its log is JSON lines without a secret", async () => {

@@ -108,4 +108,20 @@ export const shipped: readonly Mutant[] = [
     `if (isSuccess && this.isOwnAnswer(said)) return;`,
     `if (isSuccess) return;`,
   ),
+  guarded(
+    "a handler's number without an upper bound",
+    "a time that no timer can wait for is refused before anything listens",
+    "tests/e2e/handler_test.ts",
+    "cloud/handler_config.ts",
+    ` && value <= most) return value;`,
+    `) return value;`,
+  ),
+  guarded(
+    "an error without its variable",
+    "a handler's wrong variable is named",
+    "tests/e2e/handler_test.ts",
+    "cloud/handler_config.ts",
+    "`${name}: ${(cause as Error).message}`, { cause, hint",
+    "(cause as Error).message, { cause, hint",
+  ),
 ];
