@@ -19,7 +19,7 @@ import { connectionFlags, connectionOf } from "./connection.ts";
 import { chosenDriver, driverFlags } from "./driver_flags.ts";
 import { Lifetime } from "./lifetime.ts";
 import { checkSchemaFlag, loadSchemaFile } from "./schema_file.ts";
-import { hasSecret, secretFlags, secretOf, warnOfUncheckedTls } from "./secret.ts";
+import { hasSecret, secretFlags, secretOf, warnOfWeakTls } from "./secret.ts";
 import { closeAgent, firstRefusal } from "./session.ts";
 
 const log = new Log("agent");
@@ -146,7 +146,7 @@ export const agentCommand = defineCommand({
     const identity = { deviceId: flags.device, accountId: flags.account };
     checkId("device", identity.deviceId);
     checkId("account", identity.accountId);
-    warnOfUncheckedTls((line) => log.warn("{line}", { line: new Sentence(line) }));
+    warnOfWeakTls((line) => log.warn("{line}", { line: new Sentence(line) }));
     if (!await claimFirst(flags)) return 1;
     const { mqtt, ...connection } = await connectionOf(flags.mqtt, flags);
     const schema = await loadSchemaFile(flags.schema);

@@ -17,7 +17,7 @@ import { defineCommand } from "./command.ts";
 import { connectionFlags, connectionOf, readFlagFile } from "./connection.ts";
 import { Lifetime } from "./lifetime.ts";
 import { loadSchemaFile } from "./schema_file.ts";
-import { readSecret, secretFlags, secretOf, warnOfUncheckedTls } from "./secret.ts";
+import { readSecret, secretFlags, secretOf, warnOfWeakTls } from "./secret.ts";
 import { singleToken } from "../cloud/api/tokens.ts";
 import { openTokens } from "../cloud/api/tokens_file.ts";
 import { placeOf } from "../cloud/open_tables.ts";
@@ -190,7 +190,7 @@ export const cloudCommand = defineCommand({
     if (given.has("port") && !token && !tokens && !loopback.has(flags.host)) {
       throw new UsageError(`--host ${flags.host} opens the HTTP API to others: it needs a --token`);
     }
-    warnOfUncheckedTls((line) => log.warn("{line}", { line: new Sentence(line) }));
+    warnOfWeakTls((line) => log.warn("{line}", { line: new Sentence(line) }));
     const authority = { ...await authorityOf(flags, flags.broker), ...await jwtOf(flags) };
     const broker = flags.mqtt === undefined ? await brokerOf(flags) : await brokerAdminOf(flags);
     const connection = flags.mqtt === undefined ? {} : await connectionOf(flags.mqtt, flags);

@@ -8,8 +8,8 @@ import { writeWholeFile } from "../agent/credentials/whole_file.ts";
 import { newKey, requestFor } from "../agent/credentials/request.ts";
 import { checkId } from "../schema.ts";
 import { CommandError, defineCommand } from "./command.ts";
-import { fileExists } from "./device_file.ts";
 import { readFlagFile } from "./connection.ts";
+import { isOwn } from "./own_file.ts";
 
 /** The `csr` command. */
 export const csrCommand = defineCommand({
@@ -17,8 +17,9 @@ export const csrCommand = defineCommand({
   summary: "make this device's key, and the request for its certificate",
   usage: ["DEVICE --key FILE [--out FILE]"],
   about: [
-    "The key (P-256) is made where there is none, for its owner alone (0600), and stays on the device. The request is\n" +
-    "printed, or written to --out: take it to where the device authority is (mod.ts device add DEVICE --csr FILE).",
+    "The key (P-256) is made where there is none, for its owner alone (0600), and stays on the device. One that is\n" +
+    "there has to be yours, and no link. The request is printed, or written to --out: take it to where the device\n" +
+    "authority is (mod.ts device add DEVICE --csr FILE).",
   ],
   flags: {
     key: { type: "string", value: "FILE", summary: "the private key, made if missing", required: true },
@@ -28,7 +29,8 @@ export const csrCommand = defineCommand({
   async run({ flags, operands, print }) {
     const [device] = operands as [string];
     checkId("device", device);
-    if (!fileExists(flags.key)) writeWholeFile(flags.key, newKey());
+    // A key that somebody else put there is one that they have.
+    if (!isOwn(flags.key)) writeWholeFile(flags.key, newKey());
     const request = requestOf(device, flags.key, await readFlagFile("key", flags.key));
     if (flags.out === undefined) print(request.trimEnd());
     else writeWholeFile(flags.out, request);

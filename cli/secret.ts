@@ -6,6 +6,7 @@
  */
 import { type Flag, UsageError } from "./args.ts";
 import { CommandError } from "./command.ts";
+import { printable } from "../protocol/log.ts";
 
 /** Longer than any token or JWT. */
 const secretBytesMax = 16 * 1024;
@@ -117,16 +118,40 @@ export function checkSecretTravel(url: string, hasPassword: boolean, insecure: b
   );
 }
 
-/** Warns if the environment switches TLS's checks off: our own connections check all the same, others may not. */
-export function warnOfUncheckedTls(warn: (line: string) => void): void {
-  let value: string | undefined;
+/** Variables with which the environment decides whom TLS trusts, when they do, and what follows from that. */
+const tlsVariables = [
+  {
+    name: "NODE_TLS_REJECT_UNAUTHORIZED",
+    matters: (value: string) => value === "0",
+    so: "certificates are checked at the broker nevertheless; unset it",
+  },
+  ...["DENO_CERT", "NODE_EXTRA_CA_CERTS", "DENO_TLS_CA_STORE"].map((name) => ({
+    name,
+    // The runtime's own authorities are the usual ones.
+    matters: (value: string) => value !== "" && value !== "mozilla",
+    so: "whoever signs for the authorities that it adds is trusted, except by a broker's connection with --ca",
+  })),
+];
+
+function variable(name: string): string | undefined {
   try {
-    value = Deno.env.get("NODE_TLS_REJECT_UNAUTHORIZED");
+    return Deno.env.get(name);
   } catch {
-    // A program without the permission to read its environment is not affected by it.
-    return;
+    // A program without the permission to read its environment can't tell.
+    return undefined;
   }
-  if (value === "0") {
-    warn("NODE_TLS_REJECT_UNAUTHORIZED=0 is set: certificates are checked at the broker nevertheless; unset it");
+}
+
+/**
+ * Warns if the environment weakens TLS: if it switches checks off (our own connections to brokers check all the same,
+ * others may not), or adds authorities. `--unsafely-ignore-certificate-errors` no program sees; the runtime warns of it.
+ */
+export function warnOfWeakTls(
+  warn: (line: string) => void,
+  read: (name: string) => string | undefined = variable,
+): void {
+  for (const { name, matters, so } of tlsVariables) {
+    const value = read(name);
+    if (value !== undefined && matters(value)) warn(`${name}=${printable(value)} is set: ${so}`);
   }
 }

@@ -5,6 +5,8 @@ import assert from "node:assert/strict";
 import { closeSync, writeSync } from "node:fs";
 import { readPosition, writePosition } from "../../cli/data/position.ts";
 import { isOwn, openNew, openToAppend } from "../../cli/own_file.ts";
+import { newKey } from "../../agent/credentials/request.ts";
+import { runMod } from "../support/mod.ts";
 
 const modeOf = (path: string) => Deno.lstatSync(path).mode! & 0o777;
 
@@ -71,3 +73,17 @@ Deno.test({
       assert.throws(() => openToAppend(path), /is another user's/);
     }),
 });
+
+for (const [what, plant] of Object.entries(plants)) {
+  Deno.test(`own files: no request is made with ${what} in the place of the device's key`, () =>
+    withOther(async (dir) => {
+      // A key that works, and that somebody else has.
+      const theirs = `${dir}/theirs.pem`, key = `${dir}/key.pem`, text = newKey();
+      Deno.writeTextFileSync(theirs, text);
+      plant(key, theirs);
+      const { code, stdout, stderr } = await runMod("csr", "dev-1", "--key", key);
+      assert.deepEqual([code, stdout], [1, ""]);
+      assert.match(stderr, /is a link, or no file/);
+      assert.equal(Deno.readTextFileSync(theirs), text);
+    }));
+}

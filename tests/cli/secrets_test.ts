@@ -1,12 +1,12 @@
 /** Secrets on the command line: from files and standard input, never in the clear to another machine, never told again. */
 import assert from "node:assert/strict";
-import { checkSecretTravel, hasSecret, secretFlags, secretOf } from "../../cli/secret.ts";
+import { checkSecretTravel, hasSecret, secretFlags, secretOf, warnOfWeakTls } from "../../cli/secret.ts";
 import { durationOf } from "../../cli/duration.ts";
 import { withoutSecrets } from "../../protocol/log.ts";
 import { everything } from "../../cli/all_commands.ts";
 import { checkFlags, type Flag } from "../../cli/args.ts";
 import { openCloudApi } from "../../cli/cloud_api.ts";
-import { checkPublisherUrl } from "../../cloud/publishers/open.ts";
+import { checkPublisherUrl, openPublisher } from "../../cloud/publishers/open.ts";
 import { readHandlerConfig } from "../../cloud/handler_config.ts";
 import { runMod, runModWith } from "../support/mod.ts";
 import { TempDir } from "../support/temp_dir.ts";
@@ -271,5 +271,34 @@ Deno.test("secrets: a publisher's URL without a host is no URL, whatever it begi
       (error: Error) => /is no URL of a publisher/.test(error.message) && !error.message.includes("hunter2"),
       url,
     );
+  }
+});
+
+Deno.test("secrets: what the environment alters in whom TLS trusts is said, each by its name", () => {
+  const said = (values: Record<string, string>) => {
+    const lines: string[] = [];
+    warnOfWeakTls((line) => lines.push(line), (name) => values[name]);
+    return lines;
+  };
+  const names = ["NODE_TLS_REJECT_UNAUTHORIZED", "DENO_CERT", "NODE_EXTRA_CA_CERTS", "DENO_TLS_CA_STORE"];
+  for (const name of names) {
+    const [line, ...more] = said({ [name]: "0" });
+    assert.ok(line?.startsWith(`${name}=0 is set: `), `${line}`);
+    assert.deepEqual(more, []);
+  }
+  assert.equal(said(Object.fromEntries(names.map((name) => [name, "0"]))).length, names.length);
+  assert.deepEqual(said({ NODE_TLS_REJECT_UNAUTHORIZED: "1", DENO_CERT: "", DENO_TLS_CA_STORE: "mozilla" }), []);
+  assert.deepEqual(said({}), []);
+});
+
+Deno.test("secrets: a publisher's URL that is not well escaped is refused as any other, where it is first read", async () => {
+  for (const user of ["%zz", "u:hunter2%", "u:hunter2%zz", "%ff:hunter2", "u:%C0%80hunter2"]) {
+    for (const scheme of ["mqtt", "mqtts", "emqx+https"]) {
+      const url = `${scheme}://${user.includes(":") ? user : `${user}:hunter2`}@host/x`;
+      const isRefused = (error: Error & { code?: string }) =>
+        error.code === "config" && /percent sign/.test(error.message) && !error.message.includes("hunter2");
+      assert.throws(() => checkPublisherUrl(url), isRefused, url);
+      await assert.rejects(openPublisher(url), isRefused, url);
+    }
   }
 });

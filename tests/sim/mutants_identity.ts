@@ -299,4 +299,28 @@ export const identity: readonly Mutant[] = [
     `const source = sourceOf(raw.remoteAddress ?? "");`,
     `const source = sourceOf("");`,
   ),
+  guarded(
+    "csr: any key that is there",
+    "a device's key is nobody else's",
+    "tests/cli/own_file_test.ts#no request is made",
+    "cli/csr.ts",
+    `if (!isOwn(flags.key)) writeWholeFile`,
+    `if (!Deno.statSync(flags.key, {}).isFile) writeWholeFile`,
+  ),
+  guarded(
+    "environment: other authorities are not said",
+    "what weakens TLS is said",
+    "tests/cli/secrets_test.ts#whom TLS trusts",
+    "cli/secret.ts",
+    `matters: (value: string) => value !== "" && value !== "mozilla",`,
+    `matters: (value: string) => value === "system",`,
+  ),
+  guarded(
+    "publisher: a wrong escape is anybody's error",
+    "a wrong URL is refused as one",
+    "tests/cli/secrets_test.ts#not well escaped",
+    "cloud/publishers/open.ts",
+    `throw refused("has a percent sign in its name or password that is not %25");`,
+    `return part;`,
+  ),
 ];
