@@ -16,7 +16,7 @@ import fc from "npm:fast-check@^4.10.2";
 import { count, query } from "../support/sql.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { Program } from "../support/process.ts";
-import { example, run } from "./run.ts";
+import { example, run, runHere } from "./run.ts";
 
 const schema = defineSchema({
   version: "1.0.0",
@@ -70,7 +70,7 @@ const rich = {
 Deno.test("data: put, get, update, list and rm on a device's file; what is written is captured", async () => {
   using dir = new TempDir();
   const path = await deviceFile(dir, "d.db"), db = ["--db", path];
-  const data = (...args: string[]) => run("data", ...args, ...db);
+  const data = (...args: string[]) => runHere("data", ...args, ...db);
   assert.equal((await data("put", "Thing", JSON.stringify(rich))).stdout, "1 written\n");
   const got = JSON.parse((await data("get", "Thing", "name=rich")).stdout);
   const { created, updated, ...rest } = got;
@@ -110,9 +110,9 @@ Deno.test("data: put, get, update, list and rm on a device's file; what is writt
 Deno.test("data: an item that can't take another's place leaves it there", async () => {
   using dir = new TempDir();
   const path = await deviceFile(dir, "d.db");
-  await run("data", "put", "Thing", "name=a", "text=first", "--db", path);
+  await runHere("data", "put", "Thing", "name=a", "text=first", "--db", path);
   query(path, "CREATE TRIGGER mine BEFORE INSERT ON Thing WHEN NEW.text = 'no' BEGIN SELECT RAISE(ABORT, 'mine'); END");
-  const { code, stdout } = await run("data", "put", "Thing", "name=a", "text=no", "--db", path);
+  const { code, stdout } = await runHere("data", "put", "Thing", "name=a", "text=no", "--db", path);
   assert.equal(code, 1);
   assert.match(stdout, /mine\n0 written, 1 refused/);
   assert.deepEqual(query(path, "SELECT text FROM Thing"), [{ text: "first" }]);
@@ -122,18 +122,18 @@ for (const format of ["jsonl", "csv"]) {
   Deno.test(`export: ${format} is imported into another device as it was`, async () => {
     using dir = new TempDir();
     const from = await deviceFile(dir, "from.db"), to = await deviceFile(dir, "to.db"), out = dir.file("out");
-    await run("data", "put", "Thing", JSON.stringify(rich), "--db", from);
+    await runHere("data", "put", "Thing", JSON.stringify(rich), "--db", from);
     query(
       from,
       `WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 1200)
        INSERT INTO Thing(name, n, text) SELECT 'n' || n, n, CASE n % 4 WHEN 0 THEN '007' WHEN 1 THEN 'true' WHEN 2 THEN '' END FROM i`,
     );
-    const exported = await run("export", "--to", out, "--format", format, "--db", from);
+    const exported = await runHere("export", "--to", out, "--format", format, "--db", from);
     assert.equal(exported.code, 0, exported.stderr);
     assert.match(exported.stdout, /Thing\.\w+: 1,201 items in/);
-    assert.match((await run("export", "--to", out, "--format", format, "--db", from)).stderr, /exists: --force/);
+    assert.match((await runHere("export", "--to", out, "--format", format, "--db", from)).stderr, /exists: --force/);
     // Read-only on the device: it is no part of what can be imported.
-    const imported = await run("import", `${out}/Thing.${format}`, "--db", to);
+    const imported = await runHere("import", `${out}/Thing.${format}`, "--db", to);
     assert.equal(imported.code, 0, imported.stdout + imported.stderr);
     assert.match(imported.stdout, /1,201 items/);
     const rows = (path: string) =>
@@ -153,7 +153,7 @@ Deno.test("import: what is refused stands beside with its reason, and holds up n
   }];
   await Deno.writeTextFile(file, `\ufeff${lines.map((line) => JSON.stringify(line)).join("\r\n")}\n\n`);
   for (let i = 0; i < 2; i++) {
-    const { code, stdout } = await run("import", file, "--db", path);
+    const { code, stdout } = await runHere("import", file, "--db", path);
     assert.equal(code, 1);
     assert.match(stdout, /4 items .*2 refused: .*Thing\.jsonl\.refused\.jsonl/);
     assert.deepEqual(query(path, "SELECT name FROM Thing ORDER BY name"), [{ name: "a" }, { name: "d" }]);
@@ -164,9 +164,12 @@ Deno.test("import: what is refused stands beside with its reason, and holds up n
     assert.equal(modeOf(`${file}.refused.jsonl`), "600");
   }
   await Deno.writeTextFile(file, '{"name":"e"}\n{"name"');
-  assert.match((await run("import", file, "--db", path)).stderr, /line 2: /);
-  assert.match((await run("import", "things.txt", "--db", path)).stderr, /\.jsonl and \.csv/);
-  assert.match((await run("import", dir.file("none.csv"), "--model", "Thing", "--db", path)).stderr, /can't be read/);
+  assert.match((await runHere("import", file, "--db", path)).stderr, /line 2: /);
+  assert.match((await runHere("import", "things.txt", "--db", path)).stderr, /\.jsonl and \.csv/);
+  assert.match(
+    (await runHere("import", dir.file("none.csv"), "--model", "Thing", "--db", path)).stderr,
+    /can't be read/,
+  );
 });
 
 Deno.test("export and import go on where they were cut off", async () => {
@@ -177,7 +180,7 @@ Deno.test("export and import go on where they were cut off", async () => {
     `WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 1700)
      INSERT INTO Thing(name, n) SELECT printf('n%05d', n), n FROM i`,
   );
-  await run("export", "--to", out, "--model", "Thing", "--db", from);
+  await runHere("export", "--to", out, "--model", "Thing", "--db", from);
   const whole = await Deno.readTextFile(`${out}/Thing.jsonl`);
   const lines = whole.split("\n"), half = `${lines.slice(0, 500).join("\n")}\n`;
   // As a command leaves it that ends after its first page, in the middle of writing the second.
@@ -189,15 +192,15 @@ Deno.test("export and import go on where they were cut off", async () => {
     JSON.stringify({ bytes: new TextEncoder().encode(half).length, items: 500, next }),
   );
   assert.match(
-    (await run("export", "--to", out, "--model", "Thing", "--db", from)).stdout,
+    (await runHere("export", "--to", out, "--model", "Thing", "--db", from)).stdout,
     /1700 items, 500 of them before/,
   );
   assert.equal(await Deno.readTextFile(`${out}/Thing.jsonl`), whole);
 
   await Deno.writeTextFile(`${out}/Thing.jsonl.position`, JSON.stringify({ items: 1000, refused: 0 }));
-  assert.match((await run("import", `${out}/Thing.jsonl`, "--db", to)).stdout, /1700 items, 1000 of them before/);
+  assert.match((await runHere("import", `${out}/Thing.jsonl`, "--db", to)).stdout, /1700 items, 1000 of them before/);
   assert.deepEqual(query(to, "SELECT count(*) AS n, min(n) AS first FROM Thing"), [{ n: 700, first: 1001 }]);
-  assert.match((await run("import", `${out}/Thing.jsonl`, "--restart", "--db", to)).stdout, /1,700 items/);
+  assert.match((await runHere("import", `${out}/Thing.jsonl`, "--restart", "--db", to)).stdout, /1,700 items/);
   assert.equal(count(to, "SELECT count(*) FROM Thing"), 1700);
 });
 
@@ -331,12 +334,12 @@ Deno.test("data, export and import on a cloud, through its API", async () => {
   );
   const file = dir.file("Setting.jsonl");
   await Deno.writeTextFile(file, [...many, '{"deviceId":"d-1","name":"bad","value":"x"}'].join("\n"));
-  const imported = await run("import", file, ...side);
+  const imported = await runHere("import", file, ...side);
   assert.equal(imported.code, 1);
   assert.match(imported.stdout, /451 items .*1 refused/);
   assert.match(await Deno.readTextFile(`${file}.refused.jsonl`), /^{"reason":"[^"]*value/);
-  assert.match((await run("export", "--to", out, ...side)).stderr, /--model is required with --cloud/);
-  const exported = await run(
+  assert.match((await runHere("export", "--to", out, ...side)).stderr, /--model is required with --cloud/);
+  const exported = await runHere(
     "export",
     "--to",
     out,
@@ -350,12 +353,12 @@ Deno.test("data, export and import on a cloud, through its API", async () => {
   );
   assert.match(exported.stdout, /226 items/, exported.stderr);
   assert.equal(
-    (await run("data", "list", "Setting", "--device", "d-2", "--limit", "1000", ...side)).stdout.trim().split("\n")
+    (await runHere("data", "list", "Setting", "--device", "d-2", "--limit", "1000", ...side)).stdout.trim().split("\n")
       .length,
     225,
   );
-  assert.equal((await run("data", "rm", "Setting", ...key, ...side)).code, 0);
-  assert.match((await run("data", "rm", "Setting", ...key, ...side)).stderr, /no such Setting/);
-  assert.match((await run("data", "list", "Setting", "--cloud", url!)).stderr, /token/);
-  assert.match((await run("data", "list", "Nope", ...side)).stderr, /no model "Nope"/);
+  assert.equal((await runHere("data", "rm", "Setting", ...key, ...side)).code, 0);
+  assert.match((await runHere("data", "rm", "Setting", ...key, ...side)).stderr, /no such Setting/);
+  assert.match((await runHere("data", "list", "Setting", "--cloud", url!)).stderr, /token/);
+  assert.match((await runHere("data", "list", "Nope", ...side)).stderr, /no model "Nope"/);
 });

@@ -8,7 +8,7 @@ import { everything, tooOld } from "../../cli/all_commands.ts";
 import { describeFault } from "../../cli/command.ts";
 import { deviceCommands } from "../../cli/device_commands.ts";
 import { cloudCommands } from "../../cli/device_program.ts";
-import { example, type Finished, run } from "./run.ts";
+import { example, type Finished, run, runHere } from "./run.ts";
 
 /** One line on stderr, nothing that looks like a stack trace. */
 function assertOneLine({ stderr }: Finished, pattern: RegExp): void {
@@ -31,7 +31,7 @@ Deno.test("cli: help is there for all and for each command, and names the flags"
   assert.equal(all.code, 0);
   for (const command of ["dev", "agent", "cloud", "status", "backup", "restore", "reset", "schema", "device"]) {
     assert.match(all.stdout, new RegExp(`^ +${command} `, "m"));
-    const one = await run(command, "--help");
+    const one = await runHere(command, "--help");
     assert.equal(one.code, 0, one.stderr);
     assert.match(one.stdout, new RegExp(`^Usage: mod.ts ${command}`));
     assert.match(one.stdout, /--config FILE/);
@@ -68,7 +68,7 @@ Deno.test("cli: wrong usage is one line and exit code 2", async () => {
     ],
   ];
   for (const [args, line] of cases) {
-    const finished = await run(...args);
+    const finished = await runHere(...args);
     assert.equal(finished.code, 2, `${args.join(" ")}: ${finished.stderr}`);
     assertOneLine(finished, line);
   }
@@ -108,7 +108,7 @@ Deno.test("cli: a failure is one line and exit code 1", async () => {
     ],
   ];
   for (const [args, line] of cases) {
-    const finished = await run(...args);
+    const finished = args[0] === "agent" ? await run(...args) : await runHere(...args);
     assert.equal(finished.code, 1, `${args.join(" ")}: ${finished.stderr}`);
     assertOneLine(finished, line);
   }
@@ -130,20 +130,20 @@ Deno.test("cli: a database of another device is refused with the way out", async
 
 Deno.test("cli schema: check names every problem, sql prints what SQLite takes, json is the same schema", async () => {
   using folder = new TempDir();
-  const good = await run("schema", "check", example);
+  const good = await runHere("schema", "check", example);
   assert.equal(good.code, 0, good.stderr);
   assert.match(good.stdout, /Setting[^]*?sync +both ways[^]*?newest: the later change wins/);
   assert.match(good.stdout, /Notice[^]*?scope +global: all devices/);
 
-  const json = await run("schema", "json", example);
+  const json = await runHere("schema", "json", example);
   const copy = folder.file("schema.json");
   await Deno.writeTextFile(copy, json.stdout);
   const fingerprint = (text: string) => /fingerprint (\w+)/.exec(text)?.[1];
-  const again = await run("schema", "check", copy);
+  const again = await runHere("schema", "check", copy);
   assert.equal(fingerprint(again.stdout), fingerprint(good.stdout));
   assert.notEqual(fingerprint(good.stdout), undefined);
 
-  const sql = await run("schema", "sql", copy, "--device", "d-7");
+  const sql = await runHere("schema", "sql", copy, "--device", "d-7");
   using db = connect(":memory:");
   db.exec(`${sql.stdout}\nINSERT INTO Event(message) VALUES ('x')`);
   assert.equal(db.prepare("SELECT pk FROM Event").get()!.pk, "device#d-7");
@@ -155,7 +155,7 @@ Deno.test("cli schema: check names every problem, sql prints what SQLite takes, 
        models: { A: { pk: { type: "nonsense" }, sk: { type: "string" } }, "9": {} },
        process: { A: { sync: "up" }, "9": { sync: "up" } } }`,
   );
-  const checked = await run("schema", "check", bad);
+  const checked = await runHere("schema", "check", bad);
   assert.equal(checked.code, 1);
   assert.ok(checked.stderr.trimEnd().split("\n").length >= 2, checked.stderr);
   assert.doesNotMatch(checked.stderr, /\n +at /);
@@ -167,7 +167,7 @@ Deno.test("cli schema: a schema file may import the package's own module", async
   const text = await Deno.readTextFile(example);
   assert.ok(text.includes('from "../schema.ts"'));
   await Deno.writeTextFile(own, text.replace('from "../schema.ts"', `from ${JSON.stringify(module)}`));
-  const checked = await run("schema", "check", own);
+  const checked = await runHere("schema", "check", own);
   assert.equal(checked.code, 0, checked.stderr);
 });
 

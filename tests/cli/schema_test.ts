@@ -5,7 +5,7 @@ import { CreateTableCommand, DynamoDBClient, PutItemCommand } from "@aws-sdk/cli
 import { emulators } from "../support/dynamo.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { skipped, testWith } from "../support/tools.ts";
-import { example, run } from "./run.ts";
+import { example, run, runHere } from "./run.ts";
 
 const base = {
   version: "0.0.1",
@@ -33,7 +33,7 @@ function write(dir: TempDir, name: string, schema: unknown): string {
 Deno.test("cli: schema check says of each model where it is, which way it goes, who sees it and what it costs", async () => {
   using dir = new TempDir();
   const file = write(dir, "a.json", base);
-  const { code, stdout } = await run("schema", "check", file);
+  const { code, stdout } = await runHere("schema", "check", file);
   assert.equal(code, 0);
   for (
     const line of [
@@ -47,10 +47,10 @@ Deno.test("cli: schema check says of each model where it is, which way it goes, 
       /^note: carried without effect: readonly \(Order\.state\)$/m,
     ]
   ) assert.match(stdout, line);
-  const json = JSON.parse((await run("schema", "check", file, "--json")).stdout);
+  const json = JSON.parse((await runHere("schema", "check", file, "--json")).stdout);
   assert.deepEqual(json.models[0].listed, { index: "primary", hash: "org#${orgId}", sortPrefix: "order#" });
   assert.equal(json.models[1].opaque.length, 1);
-  const strict = await run("schema", "check", file, "--strict");
+  const strict = await runHere("schema", "check", file, "--strict");
   assert.equal(strict.code, 1);
   assert.match(strict.stderr, /Secret.*crypt[\s\S]*carried without effect: readonly/);
 });
@@ -61,7 +61,7 @@ Deno.test("cli: schema check names the index that would make a model listable", 
   const models = {
     Order: { ...Order, pk: { type: "string", value: "order#${id}" }, sk: { type: "string", value: "${orgId}" } },
   };
-  const { code, stderr } = await run("schema", "check", write(dir, "a.json", { ...base, models }));
+  const { code, stderr } = await runHere("schema", "check", write(dir, "a.json", { ...base, models }));
   assert.equal(code, 1);
   const [, index, fields] = /"indexes": (\{.*?\}\}) and in the model (.*)$/m.exec(stderr)!;
   const pasted = {
@@ -69,7 +69,7 @@ Deno.test("cli: schema check names the index that would make a model listable", 
     indexes: { ...base.indexes, ...JSON.parse(index!) },
     models: { Order: { ...models.Order, ...JSON.parse(`{${fields}}`) } },
   };
-  assert.equal((await run("schema", "check", write(dir, "b.json", pasted))).code, 0, "what it says can be pasted");
+  assert.equal((await runHere("schema", "check", write(dir, "b.json", pasted))).code, 0, "what it says can be pasted");
 });
 
 Deno.test("cli: schema diff says what a roll-out does, and fails where something is lost or refused", async () => {
@@ -82,7 +82,7 @@ Deno.test("cli: schema diff says what a roll-out does, and fails where something
       models: { Order: { ...base.models.Order, ...fields }, ...more },
       process,
     });
-  assert.deepEqual(await run("schema", "diff", old, old), {
+  assert.deepEqual(await runHere("schema", "diff", old, old), {
     code: 0,
     stdout: "the schemas mean the same\n",
     stderr: "",
@@ -104,7 +104,7 @@ Deno.test("cli: schema diff says what a roll-out does, and fails where something
     [write(dir, "gone.json", { ...base, models: {}, process: {} }), 1, /LOST +Order: is gone/],
   ];
   for (const [file, code, says] of cases) {
-    const result = await run("schema", "diff", old, file);
+    const result = await runHere("schema", "diff", old, file);
     assert.match(result.stdout, says);
     assert.equal(result.code, code, result.stdout);
   }
@@ -113,9 +113,9 @@ Deno.test("cli: schema diff says what a roll-out does, and fails where something
 Deno.test("cli: schema init writes a first schema, once, and one for the tables of a database", async () => {
   using dir = new TempDir();
   const file = dir.file("first.json5");
-  assert.equal((await run("schema", "init", file)).code, 0);
-  assert.match((await run("schema", "check", file)).stdout, /^Reading$[\s\S]*^Setting$/m);
-  const again = await run("schema", "init", file);
+  assert.equal((await runHere("schema", "init", file)).code, 0);
+  assert.match((await runHere("schema", "check", file)).stdout, /^Reading$[\s\S]*^Setting$/m);
+  const again = await runHere("schema", "init", file);
   assert.deepEqual([again.code, again.stderr], [1, `twintable: ${file} is there already\n`]);
 
   const { DatabaseSync } = await import("node:sqlite");
@@ -123,7 +123,7 @@ Deno.test("cli: schema init writes a first schema, once, and one for the tables 
   db.exec(`CREATE TABLE orders(id INTEGER PRIMARY KEY, customer TEXT NOT NULL, "odd name" TEXT, at DATETIME);
     CREATE TABLE tag(name TEXT, lang TEXT, PRIMARY KEY(name, lang)); CREATE TABLE "1st"(a)`);
   db.close();
-  const { code, stdout } = await run("schema", "init", "--db", path);
+  const { code, stdout } = await runHere("schema", "init", "--db", path);
   assert.equal(code, 0);
   assert.match(stdout, /sk: \{"type":"string","value":"tag#\$\{name\}#\$\{lang\}"\}/);
   assert.match(stdout, /Left out, for their names: "odd name"/);
@@ -139,7 +139,7 @@ Deno.test("cli: schema init makes a counter's new ids by a generator, keeps defa
     CREATE TABLE sample(id INTEGER PRIMARY KEY, sensor_id INTEGER NOT NULL REFERENCES sensor(id), at TIMESTAMP);
     INSERT INTO sensor(name) VALUES ('a'), ('b');
     INSERT INTO sample(sensor_id, at) VALUES (1, 1700000000), (2, '2026-01-02T03:04:05+02:00')`);
-  assert.equal((await run("schema", "init", file, "--db", path)).code, 0);
+  assert.equal((await runHere("schema", "init", file, "--db", path)).code, 0);
   const text = Deno.readTextFileSync(file);
   assert.match(text, /id: \{"type":"string","generate":"ulid"\}, \/\/ a counter/);
   assert.match(text, /sensor_id: \{"type":"string","required":true\}, \/\/ a row of sensor/);
@@ -149,13 +149,13 @@ Deno.test("cli: schema init makes a counter's new ids by a generator, keeps defa
   assert.match(text, /sample: \{ sync: "both" \}, \/\/ dates: \{ at: \{ unit: "s" \} \}/);
   assert.match(text, /sensor: \{ sync: "both" \}, \/\/ dates: \{ made: \{ zone: "UTC" \} \}/);
   const plan = ["schema", "onboard", "--db", path, "--schema", file];
-  assert.equal((await run(...plan)).code, 1, "nobody has said yet how its dates are read");
+  assert.equal((await runHere(...plan)).code, 1, "nobody has said yet how its dates are read");
   Deno.writeTextFileSync(
     file,
     text.replace(/(sample: \{ sync: "both") \}, \/\/ (dates: \{ .*? \} \}).*/, "$1, $2 },")
       .replace(/(sensor: \{ sync: "both") \}, \/\/ (dates: \{ .*? \} \}).*/, "$1, $2 },"),
   );
-  const { code, stdout } = await run(...plan);
+  const { code, stdout } = await runHere(...plan);
   assert.equal(code, 0, stdout);
   assert.match(stdout, /^ {2}odd: its default hex\(randomblob\(2\)\) is gone; give the field one$/m);
   db.close();
@@ -213,7 +213,7 @@ Deno.test({
 
 testWith("sqlite3")("cli: schema sql makes the same tables in the sqlite3 shell", async () => {
   using dir = new TempDir();
-  const { stdout } = await run("schema", "sql", example);
+  const { stdout } = await runHere("schema", "sql", example);
   const shell = async (db: string, sql: string) => {
     const child = new Deno.Command("sqlite3", { args: [db], stdin: "piped", stdout: "piped", stderr: "piped" }).spawn();
     const writer = child.stdin.getWriter();
@@ -272,7 +272,7 @@ Deno.test("cli: schema onboard says table by table what a first start does, row 
     CREATE TABLE Log(x)`);
   const before = Deno.readFileSync(path);
   const plan = ["schema", "onboard", "--db", path, "--schema", schema];
-  const { code, stdout, stderr } = await run(...plan);
+  const { code, stdout, stderr } = await runHere(...plan);
   assert.equal(code, 0, stderr);
   assert.deepEqual(stdout.trimEnd().split("\n"), [
     "Reading: rebuilt with its 2 rows; 2 wait to be sent",
@@ -286,7 +286,7 @@ Deno.test("cli: schema onboard says table by table what a first start does, row 
   change(`INSERT INTO Reading(at, value) VALUES ('02.01.2026', 3), ('2026-01-02 03:04', 4), (1700000000, 5);
     CREATE VIEW Setting AS SELECT 'a' AS name`);
   const changed = Deno.readFileSync(path);
-  const refused = await run(...plan);
+  const refused = await runHere(...plan);
   assert.equal(refused.code, 1);
   assert.deepEqual(refused.stdout.trimEnd().split("\n"), [
     "REFUSED: 3 values of Reading",
@@ -300,5 +300,5 @@ Deno.test("cli: schema onboard says table by table what a first start does, row 
     "Log: of no model, left alone",
   ]);
   assert.deepEqual(Deno.readFileSync(path), changed);
-  assert.equal((await run(...plan.slice(0, 4))).code, 2);
+  assert.equal((await runHere(...plan.slice(0, 4))).code, 2);
 });
