@@ -80,7 +80,7 @@ const last = [
 /** Processes at once: they start others and wait for them. */
 export const lanes = 4;
 /** Files of a group, at most. */
-const groupMax = 12;
+const groupMax = 8;
 
 /** One run of `deno test`: files that are loaded as one, in this order. */
 export interface Run {
