@@ -323,4 +323,12 @@ export const identity: readonly Mutant[] = [
     `throw refused("has a percent sign in its name or password that is not %25");`,
     `return part;`,
   ),
+  guarded(
+    "log: a wrong token in the line of its refusal",
+    "no secret is in what a worker prints",
+    "tests/hostile/marked_test.ts#none is in what",
+    "cloud/broker/access.ts",
+    `? "its id or token is wrong"`,
+    "? `its id or token ${password} is wrong`",
+  ),
 ];
