@@ -43,7 +43,7 @@ export interface Program {
 }
 
 function helpOfAll({ name, commands, preset }: Program): string {
-  const list = Object.entries(commands).map(([command, { summary }]) => `  ${command.padEnd(11)}${summary}`);
+  const list = Object.entries(commands).map(([command, { summary }]) => `  ${command.padEnd(12)}${summary}`);
   return [
     `Twintable ${config.version}: syncs a device's SQLite database and a DynamoDB table.`,
     "",

@@ -13,7 +13,7 @@ import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 import process from "node:process";
 import { SyncError } from "../schema.ts";
-import { within } from "../protocol/within.ts";
+import { pause, within } from "../protocol/within.ts";
 import { Log } from "../protocol/log.ts";
 import { createHandler, type RequestInfo } from "./api/app.ts";
 import { errorResponse } from "./api/errors.ts";
@@ -129,10 +129,14 @@ class ProcessHandler {
   #opening: Promise<ConfiguredHandler> | undefined;
   #running = 0;
   #idle: (() => void) | undefined;
+  /** Answers on their way to the caller. */
+  readonly #unsent = new Set<Promise<unknown>>();
+  #answered = false;
 
   async fetch(request: Request, info?: RequestInfo): Promise<Response> {
     const opening = this.#opening ??= this.#open();
     this.#running++;
+    if (info?.completed) this.#heed(info.completed);
     try {
       return await (await opening).fetch(request, info);
     } catch (error) {
@@ -145,24 +149,39 @@ class ProcessHandler {
     }
   }
 
+  /** A caller that goes away is no fault. */
+  #heed(completed: Promise<unknown>): void {
+    this.#answered = true;
+    const sent = completed.catch(() => {}).finally(() => this.#unsent.delete(sent));
+    this.#unsent.add(sent);
+  }
+
   async #open(): Promise<ConfiguredHandler> {
     await logToStderr(process.env.TWINTABLE_LOG);
     const config = await readHandlerConfig((name) => process.env[name]);
     return await openHandler(config, [{ name: "lambda", hash: tokenHash(ownToken), scopes: ["forward"] }]);
   }
 
-  /** Waits a bounded time for requests under way, and closes. */
+  /**
+   * Waits a bounded time for requests under way, closes, and waits for what was answered to be sent: what has been done
+   * would be done again by a caller that hears nothing. Closing ends streams of events.
+   */
   async close(): Promise<void> {
     if (this.#running > 0) {
       await within(closeMs, new Promise<void>((resolve) => this.#idle = resolve));
     }
     // If it could not be opened, there is nothing to close.
     await (await this.#opening?.catch(() => undefined))?.[Symbol.asyncDispose]();
+    if (!this.#answered) return;
+    await within(sendMs, Promise.all(this.#unsent));
+    await pause(flushMs);
   }
 }
 
 /** What platforms grant between SIGTERM and SIGKILL is 10 s or more. */
-const closeMs = 8_000;
+const closeMs = 7_000, sendMs = 1_000;
+/** Deno's `completed` settles when an answer was handed over; a moment later its bytes are with the kernel. */
+const flushMs = 250;
 const own = new ProcessHandler();
 
 export default {

@@ -162,6 +162,8 @@ export interface HandlerOptions {
 export interface RequestInfo {
   /** Absent: not known. */
   readonly remoteAddr?: { readonly hostname?: string } | object;
+  /** Settles when the answer has been sent. Absent: nobody says. */
+  readonly completed?: Promise<unknown>;
 }
 
 /** Creates the handler. It never throws: an error is a response. */

@@ -4,11 +4,14 @@
  */
 import assert from "node:assert/strict";
 import { readHandlerConfig } from "../../cloud/handler_config.ts";
+import { openEmbedded } from "../../cloud/embedded.ts";
+import { Registry } from "../../cloud/sync/registry.ts";
 import { startBroker } from "../../cloud/broker/broker.ts";
 import { SyncError } from "../../schema.ts";
 import { type Device, openDevice } from "../support/device.ts";
 import type { RawRecord } from "../support/raw_stream.ts";
-import { writeSchema } from "../support/schema.ts";
+import { BrokerDouble, emqxAnswer } from "../cloud/publishers/double.ts";
+import { e2eCompiled, writeSchema } from "../support/schema.ts";
 import { handlerFile, HandlerProcess, Serverless, token } from "../support/serverless.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
@@ -271,5 +274,46 @@ Deno.test("handler: SIGTERM ends it, with a connection to a broker too; its log 
     assert.doesNotMatch(handler.said, /hush|s3cret/);
   } finally {
     await broker.close();
+  }
+});
+
+Deno.test("handler: SIGTERM lets a request under way publish, and its answer reach the caller", async () => {
+  using dir = new TempDir();
+  const path = dir.file("cloud.db"), publishing = Promise.withResolvers<void>(), held = Promise.withResolvers<void>();
+  await using emqx = new BrokerDouble();
+  emqx.answer = async () => {
+    publishing.resolve();
+    await held.promise;
+    return emqxAnswer();
+  };
+  const tables = openEmbedded(path, { schema: e2eCompiled, now: Date.now });
+  try {
+    await new Registry(tables.log, { now: Date.now }).add("d1", "acme");
+    await using handler = await HandlerProcess.start({
+      TWINTABLE_SCHEMA: writeSchema(dir.path),
+      TWINTABLE_TABLE: `embedded:${path}`,
+      TWINTABLE_TOKEN: token,
+      TWINTABLE_PUBLISHER: `emqx+http://k:s@${emqx.host}/p`,
+      TWINTABLE_STREAM_TIMEOUT_MS: "60000",
+    });
+    const Keys = { pk: { S: "device#d1" }, sk: { S: "command#c" } };
+    const NewImage = { ...Keys, _type: { S: "Command" }, deviceId: { S: "d1" }, name: { S: "c" }, value: { N: "5" } };
+    const dynamodb = { Keys, NewImage, SequenceNumber: "100", StreamViewType: "NEW_AND_OLD_IMAGES" };
+    const record = { eventID: "1", eventName: "INSERT", eventSource: "aws:dynamodb", eventVersion: "1.1", dynamodb };
+    const answer = fetch(`${handler.url}/stream`, {
+      method: "POST",
+      headers: { "authorization": `Bearer ${token}`, "content-type": "application/json" },
+      body: JSON.stringify({ Records: [record] }),
+    }).then(async (response) => ({ status: response.status, body: await response.text() }));
+    await Promise.race([publishing.promise, answer.then(({ body }) => assert.fail(body))]);
+    const ended = handler.stop();
+    // So that the signal comes first; if it does not, the test is weaker, not wrong.
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    held.resolve();
+    const { status, body } = await answer;
+    assert.equal(status, 200, body);
+    assert.equal(await ended, 0);
+  } finally {
+    await tables.close();
   }
 });

@@ -124,4 +124,12 @@ export const shipped: readonly Mutant[] = [
     "`${name}: ${(cause as Error).message}`, { cause, hint",
     "(cause as Error).message, { cause, hint",
   ),
+  guarded(
+    "ended before its answer is sent",
+    "a handler's answer reaches its caller before SIGTERM ends the process",
+    "tests/e2e/handler_test.ts",
+    "cloud/handler.ts",
+    `if (!this.#answered) return;`,
+    `if (this.#answered) return;`,
+  ),
 ];
