@@ -25,6 +25,10 @@ browserTest(
     await heading("Fleet");
 
     await press("/");
+    await until(
+      "the finder has the focus",
+      async () => await page.evaluate("document.activeElement.tagName") === "INPUT",
+    );
     await page.keyboard.type("setting press-1 load");
     await press("Enter");
     await heading("Setting load · press-1");

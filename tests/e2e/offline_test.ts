@@ -81,7 +81,7 @@ Deno.test("offline: 10,000 changes made offline arrive", async () => {
   }
   await using cloud = await openTestCloud();
   await using device = await openDevice(dir, cloud);
-  await device.settle(60_000);
+  await device.settle(240_000);
   assert.equal((await cloud.items("Sample")).length, 5_000);
   assert.equal((await cloud.items("Setting")).length, 5_000);
   assert.deepEqual(device.query("SELECT * FROM _conflicts"), []);

@@ -50,9 +50,9 @@ async function exchange(cloud: TestCloud, device: Device): Promise<void> {
       sample.run(textOf(bytes));
     }
     await arriving;
-    await device.settle(30_000);
+    await device.settle(120_000);
     await cloud.streamed();
-    await device.settle(30_000);
+    await device.settle(120_000);
   }
   for (const model of ["Setting", "Command"]) {
     const rows = await assertTwinned(cloud, device.path, model);
