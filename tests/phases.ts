@@ -53,7 +53,7 @@ const slow = [
   "tests/cli/device_commands_test.ts",
   "tests/schema/onetable_test.ts",
 ];
-/** What takes longest has a process of its own, too, and is begun first, so that it is not left alone at the end. */
+/** What takes long by itself has a process of its own, too. */
 const longest = [
   "tests/e2e/matrix_test.ts",
   "tests/sim/sim_test.ts",
@@ -97,9 +97,17 @@ export type Phase = readonly Run[];
 export function wholeSuite(files: readonly string[]): Phase[] {
   const alone = [...apart, ...longest, ...last];
   const isUnit = (file: string) => isIn(file, units) && !isIn(file, alone);
+  const isConsole = (file: string) => file.startsWith("tests/console/");
   const others = files.filter((file) => !isIn(file, units) && !isIn(file, alone));
   return [
-    [...longest.map(single), ...groups(others), ...groups(files.filter(isUnit)), ...apart.map(single)],
+    // What takes longest is begun first, so that it is not left alone at the end.
+    [
+      ...groups(others.filter(isConsole)),
+      ...longest.map(single),
+      ...groups(others.filter((file) => !isConsole(file))),
+      ...groups(files.filter(isUnit)),
+      ...apart.map(single),
+    ],
     ...last.map((file) => [single(file)]),
   ];
 }
