@@ -118,8 +118,14 @@ export function checkSecretTravel(url: string, hasPassword: boolean, insecure: b
   );
 }
 
+interface TlsVariable {
+  readonly name: string;
+  readonly matters: (value: string) => boolean;
+  readonly so: string;
+}
+
 /** Variables with which the environment decides whom TLS trusts, when they do, and what follows from that. */
-const tlsVariables = [
+export const tlsVariables: readonly TlsVariable[] = [
   {
     name: "NODE_TLS_REJECT_UNAUTHORIZED",
     matters: (value: string) => value === "0",

@@ -7,6 +7,7 @@
  * @module
  */
 import type { Channel, Key, Version } from "../protocol.ts";
+import { isWellFormed } from "./check.ts";
 import { comesDown } from "./direction.ts";
 import { SyncError } from "./errors.ts";
 import { idIn } from "./identity.ts";
@@ -98,8 +99,8 @@ function own(attributes: Attributes, attribute: string): Json | undefined {
  * The primary key that the model's templates make of attributes (by attribute name). If the templates name deviceId or
  * accountId and an identity is given, the identity's values are used, whatever the attributes say.
  *
- * @returns undefined if a named value is missing, can't be in a key, or makes a key that DynamoDB refuses (empty, or
- * above 2048 bytes for the hash and 1024 for the sort value).
+ * @returns undefined if a named value is missing, can't be in a key, or makes a key that DynamoDB refuses (empty, not
+ * Unicode, or above 2048 bytes for the hash and 1024 for the sort value).
  */
 export function renderKey(model: Model, attributes: Attributes, identity?: Identity): Key | undefined {
   const get = getter(model, attributes, identity);
@@ -114,7 +115,7 @@ function renderKeyPart(
   bytesMax: number,
 ): string | undefined {
   const text = renderTemplate(template, get);
-  return text === undefined || text === "" || !fits(text, bytesMax) ? undefined : text;
+  return text === undefined || text === "" || !text.isWellFormed() || !fits(text, bytesMax) ? undefined : text;
 }
 
 const encoder = new TextEncoder();
@@ -192,6 +193,9 @@ function keyProblem(model: Model, get: (name: string) => Json | undefined): stri
         quoted(value)
       }: whole numbers of 64 bits can stand in a key`;
     }
+  }
+  if ([...model.identityFields, ...model.keyFields].some((name) => !isWellFormed(get(name) ?? null))) {
+    return `the key of ${model.name} has half a surrogate pair, which is not text`;
   }
   return `the key of ${model.name} is empty, above ${hashBytesMax} (hash) or ${sortBytesMax} (sort) bytes, or padded ` +
     "where a character takes two code units";

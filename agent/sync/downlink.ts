@@ -31,7 +31,7 @@ import { behindPage, behindSnapshotPage, type Cursor, cursorOf, Cursors, resumed
 import { EpochNews } from "./epoch_news.ts";
 import { Faulty } from "./faulty.ts";
 import { Fetches } from "./fetches.ts";
-import { metRestored } from "./heal.ts";
+import { metEpoch } from "./heal.ts";
 import { Incoming } from "./incoming.ts";
 import { Lacks } from "./lacks.ts";
 import { planListCheck } from "./list_check.ts";
@@ -398,7 +398,7 @@ export class Downlink {
       return this.sync([channel]);
     }
     const head = first ? Math.min(page.head, resumedFrom(cursor, page.epoch)) : state!.head;
-    this.#incoming.restoring = this.#isRestoring(cursor);
+    this.#incoming.restoring = this.context.restores.isOpen(cursor.epoch);
     this.#apply(this.#telling(page), () => {
       const { db } = store;
       if (first) db.sql("DELETE FROM _sync_seen WHERE channel = ?").run(channel);
@@ -440,9 +440,9 @@ export class Downlink {
     if (restores.epoch === epoch) return true;
     if (this.#isLeft(epoch)) return false;
     this.#epochs.met(restores.epoch, clock.monotonicMs());
-    const open = this.channels.some((channel) => this.#isRestoring(this.#cursors.get(channel) ?? {}));
     store.tx(() => {
-      if (restores.meet(epoch, sinceMs, open)) metRestored(this.context);
+      restores.meet(epoch, sinceMs);
+      metEpoch(this.context, sinceMs);
     });
     const others = this.channels.filter((channel) => {
       const { epoch: its } = this.#cursors.get(channel) ?? {};
@@ -455,12 +455,6 @@ export class Downlink {
 
   #isLeft(epoch: string): boolean {
     return this.#epochs.isLeft(epoch, this.context.clock.monotonicMs());
-  }
-
-  /** The channel has taken no snapshot yet since the table was restored. */
-  #isRestoring({ epoch }: Cursor): boolean {
-    const { restores } = this.context;
-    return restores.sinceMs !== undefined && epoch !== undefined && tableEpochOf(epoch) !== restores.epoch;
   }
 
   #isPresent(channelEpoch: string): boolean {

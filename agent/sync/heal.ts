@@ -111,12 +111,14 @@ export function keepAside(context: Context, record: ItemRecord, current: Current
 const keysAtOnce = 500;
 
 /**
- * The table turned out to be a restored one. Answers that came before were ignored (rules B1), and their batches would
- * wait for their next turn, up to a minute. Must run inside the store's transaction.
+ * The table has a new epoch. Answers that came before were ignored (rules B1), and their batches would wait for their
+ * next turn, up to a minute. Must run inside the store's transaction.
+ *
+ * @param sinceMs since when the table may lack what the device has; undefined: it was not restored
  */
-export function metRestored(context: Context): void {
+export function metEpoch(context: Context, sinceMs: number | undefined): void {
   context.inFlight.sendAgain();
-  offerWhatOnlyGoesUp(context);
+  if (sinceMs !== undefined) offerWhatOnlyGoesUp(context, sinceMs);
 }
 
 /**
@@ -125,18 +127,16 @@ export function metRestored(context: Context): void {
  * restored time, or than a row that was acknowledged since (`late_rows.ts`), or all rows if they do not say how old they
  * are. Must run inside the store's transaction.
  */
-function offerWhatOnlyGoesUp(context: Context): void {
-  const { store, restores } = context;
+function offerWhatOnlyGoesUp(context: Context, sinceMs: number): void {
+  const { store } = context;
   for (const model of store.schema.models.values()) {
     if (!model.onDevice || model.sync !== "up") continue;
-    if (isTracked(model)) offerAll(context, model);
-    else if (restores.sinceMs !== undefined) {
-      sendAgain(context, model, earliestSince(store, restores.sinceMs - marginMs) - correctionMs);
-    }
+    if (isTracked(model)) offerAll(context, model, sinceMs);
+    else sendAgain(context, model, earliestSince(store, sinceMs - marginMs) - correctionMs);
   }
 }
 
-function offerAll(context: Context, model: Model): void {
+function offerAll(context: Context, model: Model, sinceMs: number): void {
   const { store, records, restores } = context;
   for (let after: Key = ["", ""];;) {
     const keys = store.db.sql(
@@ -147,7 +147,7 @@ function offerAll(context: Context, model: Model): void {
       const record = records.get(key);
       if (!record || !restores.hasLost(record) || !store.rows(model).idByKey(key)) continue;
       record.era = records.learnt.era;
-      offer(context, record, undefined, restores.sinceMs!);
+      offer(context, record, undefined, sinceMs);
       records.save(record);
     }
     if (keys.length < keysAtOnce) return;

@@ -7,11 +7,13 @@
  * - an update, if the next entry about the same row is an update, too: the same row is read, and the newer time counts
  *   in any case. An insert stays: it says that the cloud never had the row;
  * - a lost key, if the next entry about the same row names the same key;
- * - a lost key that its row still has: an ignored `INSERT OR IGNORE`, which BEFORE triggers can't distinguish from a
- *   REPLACE. If the row was recreated, its insert has an entry of its own.
+ * - a lost key that its row has kept since: an ignored `INSERT OR IGNORE`, which BEFORE triggers can't distinguish from a
+ *   REPLACE. Not if the row was recreated, or had another key meanwhile: then it says that the cloud may have the key,
+ *   which a later removal of another row with that key, never sent itself, does not say.
  *
  * @module
  */
+import type { SqlRow } from "../sqlite/driver.ts";
 import type { Context } from "../sync/context.ts";
 import { extend, type Runs } from "../sync/runs.ts";
 import { outboxKinds } from "../store/triggers.ts";
@@ -36,21 +38,51 @@ export function coalesce(
        FROM (SELECT * FROM _outbox WHERE seq > ? AND row IS NOT NULL ORDER BY seq LIMIT ${chunkEntries})
        WINDOW same AS (PARTITION BY model, row ORDER BY seq) ORDER BY seq`,
     ).all(after);
-    const runs: Runs = [];
-    let dropped = 0;
-    for (const { seq, model: number, row, kind, hash, sort, next, next_hash, next_sort } of entries) {
+    const isWhole = entries.length < chunkEntries, moved = new Moves();
+    if (!isWhole) {
+      const later = `SELECT model, row, kind, hash, sort FROM _outbox
+        WHERE seq > ? AND row IS NOT NULL AND kind <> ${outboxKinds.update} ORDER BY seq DESC`;
+      for (const entry of store.db.sql(later).all(Number(entries.at(-1)!.seq))) moved.note(entry);
+    }
+    const covered: number[] = [];
+    for (const entry of entries.toReversed()) {
+      const { seq, model: number, row, kind, hash, sort, next, next_hash, next_sort } = entry;
       let isCovered = Number(kind) === outboxKinds.update && next === outboxKinds.update;
       if (Number(kind) === outboxKinds.gone && hash !== null) {
         const model = store.modelByNumber(Number(number));
         const key = model && store.rows(model).keyById(Number(row));
         isCovered = (next === outboxKinds.gone && next_hash === hash && next_sort === sort) ||
-          (key !== undefined && key[0] === hash && key[1] === sort);
+          (key !== undefined && key[0] === hash && key[1] === sort && moved.hasKept(entry));
       }
-      if (!isCovered || isFlying(Number(seq))) continue;
-      extend(runs, Number(seq));
-      dropped++;
+      moved.note(entry);
+      if (isCovered && !isFlying(Number(seq))) covered.push(Number(seq));
     }
+    const runs: Runs = [];
+    for (const seq of covered.toReversed()) extend(runs, seq);
     outbox.forget(runs);
-    return entries.length < chunkEntries ? { dropped } : { dropped, last: Number(entries.at(-1)!.seq) };
+    const dropped = covered.length;
+    return isWhole ? { dropped } : { dropped, last: Number(entries.at(-1)!.seq) };
   });
 }
+
+/** What became of rows after an entry: entries are noted from the last to the first. */
+class Moves {
+  /** By row, the one key that its later entries name; undefined: several, or it was inserted since. */
+  readonly #keys = new Map<string, string | undefined>();
+
+  note(entry: SqlRow): void {
+    const kind = Number(entry.kind), row = rowText(entry);
+    if (kind === outboxKinds.insert) this.#keys.set(row, undefined);
+    else if (kind === outboxKinds.gone && !this.hasKept(entry)) this.#keys.set(row, undefined);
+    else if (kind === outboxKinds.gone) this.#keys.set(row, goneKey(entry));
+  }
+
+  /** Whether the row that lost its key by this entry was not inserted since, and had no other key. */
+  hasKept(entry: SqlRow): boolean {
+    const row = rowText(entry);
+    return !this.#keys.has(row) || this.#keys.get(row) === goneKey(entry);
+  }
+}
+
+const rowText = ({ model, row }: SqlRow) => `${model} ${row}`;
+const goneKey = ({ hash, sort }: SqlRow) => JSON.stringify([hash, sort]);

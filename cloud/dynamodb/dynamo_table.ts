@@ -31,7 +31,7 @@ import type { Item } from "../../schema/values.ts";
 import { mapBounded } from "../sync/bounded.ts";
 import { absent } from "../table/condition.ts";
 import { ConditionTooLargeError } from "../table/condition_limit.ts";
-import { itemBytesMax, itemSizeBytes, returnedBytes } from "../table/item_size.ts";
+import { findsNothing, itemBytesMax, itemSizeBytes, returnedBytes } from "../table/item_size.ts";
 import type { ItemPage, Query, Table, Write, WriteOptions, WriteResult } from "../table/port.ts";
 import { type AttributeValues, fromAttributeValues, toAttributeValues } from "./attribute_value.ts";
 import type { Command, Connection, SendOptions } from "./client.ts";
@@ -123,7 +123,7 @@ export class DynamoTable implements Table {
     if (!index) throw new RangeError(`the table "${this.#shape.name}" has no index "${query.index}" in the schema`);
     const hash = keyAttribute(this.#shape, index.hash, query.hash);
     const sort = sortCondition(this.#shape, index, query);
-    if (!hash || query.hash === "" || sort === "nothing") return { items: [] };
+    if (!hash || query.hash === "" || sort === "nothing" || findsNothing(query)) return { items: [] };
     const primary = query.index === "primary";
     // Before the listing: an index that is complete after it may not have been complete before.
     const areWhole = primary || await this.#holdsWholeItems(index.name);

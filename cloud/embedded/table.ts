@@ -10,7 +10,7 @@ import type { Schema } from "../../schema/model.ts";
 import type { Item } from "../../schema/values.ts";
 import { evaluate } from "../table/condition.ts";
 import { itemProblem } from "../table/item_problem.ts";
-import { itemBytesMax, itemSizeBytes, keyFault, returnedBytes } from "../table/item_size.ts";
+import { findsNothing, itemBytesMax, itemSizeBytes, keyFault, returnedBytes } from "../table/item_size.ts";
 import type { ItemPage, Query, Table, Write, WriteOptions, WriteResult } from "../table/port.ts";
 import type { Engine } from "./engine.ts";
 import { readItem, wholeOf } from "./item.ts";
@@ -29,6 +29,8 @@ type Row = readonly [hash: string, sort: string, item: string, at: Sql];
 export interface Layout {
   readonly name: "items" | "log";
   keyOf(item: Item): Key;
+  /** Why no item can have a key, as to DynamoDB; absent: its keys are our own. */
+  keyProblem?(key: Key): string | undefined;
   /** Why DynamoDB would not take an item; undefined if it would. */
   problemOf(key: Key, item: Item): string | undefined;
   /** The schema whose secondary indexes can be queried; the log table has none. */
@@ -38,8 +40,9 @@ export interface Layout {
 /** The data table's layout. */
 export function dataLayout(schema: Schema): Layout {
   const hasSort = schema.primary.sort !== undefined;
-  const problemOf = (key: Key, item: Item) => keyFault(key, hasSort) ?? itemProblem(item);
-  return { name: "items", keyOf: (item) => keyOf(schema, item), problemOf, schema };
+  const keyProblem = (key: Key) => keyFault(key, hasSort);
+  const problemOf = (key: Key, item: Item) => keyProblem(key) ?? itemProblem(item);
+  return { name: "items", keyOf: (item) => keyOf(schema, item), keyProblem, problemOf, schema };
 }
 
 /** The log table's: items carry their key as `hash` and `sort`, and `expires` in seconds if they expire. */
@@ -76,6 +79,8 @@ export class EmbeddedTable implements Table {
   }
 
   #find([hash, sort]: Key): Item | undefined {
+    // SQLite would look for another text where the key is none.
+    if (keyFault([hash, sort], false) !== undefined) return undefined;
     const row = this.#engine.sql(`SELECT item FROM ${this.#layout.name} WHERE hash = ? AND sort = ?`)
       .get(hash, sort) as unknown as [string] | undefined;
     return row && this.#read([hash, sort], row[0]);
@@ -141,6 +146,7 @@ export class EmbeddedTable implements Table {
   }
 
   query(query: Query): Promise<ItemPage> {
+    if (findsNothing(query)) return Promise.resolve({ items: [] });
     return this.#settled(() => this.#engine.readTogether(() => this.#query(query)));
   }
 
@@ -257,7 +263,7 @@ interface PreparedWrite {
 }
 
 function prepare(layout: Layout, write: Write): PreparedWrite {
-  if (write.op === "delete") return { write, key: write.key };
+  if (write.op === "delete") return { write, key: write.key, invalid: layout.keyProblem?.(write.key) };
   const key = layout.keyOf(write.item), invalid = layout.problemOf(key, write.item);
   if (invalid !== undefined) return { write, key, invalid };
   const text = JSON.stringify(write.item);

@@ -132,6 +132,8 @@ export class Fleet {
     this.#registry = registry;
     this.attention = attention;
     this.#now = now;
+    // Read again on the next use of the fleet.
+    registry.onWritten(() => this.#lacksMs = -Infinity);
   }
 
   /** Handles a device's presence. Stores nothing before the fleet is first used. */
@@ -149,11 +151,6 @@ export class Fleet {
     const known = this.#devices.get(deviceId);
     if (known) this.#devices.set(deviceId, withPresence(known, heard));
     else if (presence.online) this.#lacksMs ??= this.#now();
-  }
-
-  /** This process changed the registry: it is read again on the next use of the fleet. */
-  changed(): void {
-    this.#lacksMs = -Infinity;
   }
 
   /**

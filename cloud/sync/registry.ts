@@ -10,6 +10,7 @@
 import { randomBytes as nodeRandomBytes } from "node:crypto";
 import { Log } from "../../protocol/log.ts";
 import { checkId, isId, SyncError } from "../../schema.ts";
+import { checkNames } from "./device_names.ts";
 import type { Identity } from "../../schema/model.ts";
 import type { DeviceReport, Key } from "../../protocol.ts";
 import type { Attributes, Item } from "../../schema/values.ts";
@@ -86,10 +87,6 @@ const graceDefaultMs = 24 * 3600_000;
 const freshMs = 1_000;
 /** Short, so that a device that another process added is admitted soon. */
 const unknownMs = 2_000;
-/** Workers log in to brokers under such names: no device may have one. */
-export function isReserved(deviceId: string): boolean {
-  return deviceId.toLowerCase().startsWith("twintable-");
-}
 
 /** Devices and accounts. */
 export class Registry {
@@ -98,6 +95,7 @@ export class Registry {
   readonly #randomBytes: (count: number) => Uint8Array;
   readonly #cacheMs: number;
   readonly #revoked = new Set<(deviceId: string) => void>();
+  readonly #written = new Set<() => void>();
   readonly #presence: Presence;
   /** Cached devices by account. */
   readonly #counts = new Map<string, number>();
@@ -170,16 +168,16 @@ export class Registry {
   forget(deviceId: string): void {
     this.#known.delete(deviceId);
     this.#unknown.delete(deviceId);
+    for (const listener of this.#written) listener();
+  }
+
+  /** Calls the listener when this process has added, altered or removed a device. @internal */
+  onWritten(listener: () => void): void {
+    this.#written.add(listener);
   }
 
   async #put(deviceId: string, accountId: string, stored: Attributes, replace = false): Promise<void> {
-    checkId("device", deviceId);
-    checkId("account", accountId);
-    if (isReserved(deviceId)) {
-      throw new RangeError(
-        `a device can't be named "${deviceId}": names that begin with "twintable-" are the workers'`,
-      );
-    }
+    checkNames(deviceId, accountId);
     const [hash, sort] = bucketKey("devices", deviceId), former = formerKey("devices", deviceId);
     const item = { hash, sort, account: accountId, created: this.#now(), ...stored };
     const condition = replace ? undefined : absent;
@@ -416,7 +414,7 @@ export class Registry {
       { op: "delete", key: bucketKey("devices", deviceId), condition },
       ...others.map((key) => ({ op: "delete", key }) as const),
     ]);
-    this.#known.delete(deviceId);
+    this.forget(deviceId);
     this.#presence.forget(deviceId);
     // Both forms of the device's row: while one may exist, the device is not revoked.
     const [row, former] = results;

@@ -12,10 +12,11 @@ const nestingMax = 32;
 
 /**
  * Why DynamoDB has no such value: a malformed tag, a number beyond 38 digits or out of range, an empty set, an empty
- * name, more than 32 levels. Undefined: it has. The reason does not contain the value.
+ * name, half a surrogate pair, more than 32 levels. Undefined: it has. The reason does not contain the value.
  */
 export function valueProblem(json: Json, depth = 0): string | undefined {
-  if (json === null || typeof json === "string" || typeof json === "boolean") return undefined;
+  if (json === null || typeof json === "boolean") return undefined;
+  if (typeof json === "string") return textProblem(json);
   if (typeof json === "number") return numbersProblem(json);
   if (!isMap(json)) {
     return tooDeep(depth) ?? firstOf(json as readonly Json[], (value) => valueProblem(value, depth + 1));
@@ -26,7 +27,7 @@ export function valueProblem(json: Json, depth = 0): string | undefined {
     case "$b":
       return bytesProblem(json.$b!);
     case "$ss":
-      return membersProblem(json.$ss, () => undefined);
+      return membersProblem(json.$ss, textProblem);
     case "$ns":
       return membersProblem(json.$ns, (text) => numbersProblem({ $n: text }));
     case "$bs":
@@ -41,7 +42,7 @@ export function valueProblem(json: Json, depth = 0): string | undefined {
 /** {@link valueProblem} of an item's attributes, with the attribute's name before it. */
 export function itemProblem(item: Item): string | undefined {
   for (const name of Object.keys(item)) {
-    const problem = valueProblem(item[name]!);
+    const problem = textProblem(name) ?? valueProblem(item[name]!);
     if (problem !== undefined) return `the attribute "${name}" can't be stored: ${problem}`;
   }
   return undefined;
@@ -64,8 +65,14 @@ function mapProblem(map: { readonly [key: string]: Json }, depth: number): strin
   return tooDeep(depth) ?? firstOf(
     Object.keys(map),
     (name) =>
-      name === "" ? "it has a map with an empty name, which DynamoDB refuses" : valueProblem(map[name]!, depth + 1),
+      name === ""
+        ? "it has a map with an empty name, which DynamoDB refuses"
+        : textProblem(name) ?? valueProblem(map[name]!, depth + 1),
   );
+}
+
+function textProblem(text: string): string | undefined {
+  return text.isWellFormed() ? undefined : "it has half a surrogate pair, which is not text";
 }
 
 function numbersProblem(json: Json): string | undefined {

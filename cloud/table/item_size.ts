@@ -6,7 +6,7 @@
  */
 import { isMap, type Item, type Json } from "../../schema/values.ts";
 import type { Key } from "../../protocol.ts";
-import type { WriteResult } from "./port.ts";
+import type { Query, WriteResult } from "./port.ts";
 
 /** The largest item: 400 KB, attribute names and values together. */
 export const itemBytesMax = 400 * 1024;
@@ -103,9 +103,15 @@ function base64SizeBytes(text: string): number {
 export function keyFault(key: Key, hasSort: boolean): string | undefined {
   const [hash, sort] = key;
   if (hash === "" || (hasSort && sort === "")) return "the key is empty";
+  if (!hash.isWellFormed() || !sort.isWellFormed()) return "the key has half a surrogate pair, which is not text";
   if (utf8Bytes(hash) > hashBytesMax) return `the key's hash value is longer than ${hashBytesMax} bytes`;
   if (utf8Bytes(sort) > sortBytesMax) return `the key's sort value is longer than ${sortBytesMax} bytes`;
   return undefined;
+}
+
+/** Whether a query names a text that no key has: half a surrogate pair is none, and would be read as another text. */
+export function findsNothing({ hash, sortPrefix = "" }: Query): boolean {
+  return !hash.isWellFormed() || !sortPrefix.isWellFormed();
 }
 
 /** Bytes of the item that a write returned. */

@@ -46,6 +46,8 @@ function spentOn(exchanges: readonly Exchange[]): Record<string, Spent> {
   return spent;
 }
 
+const byTime = new Set(["samples", "reports", "stream", "epoch", "devices", "seen", "silence", "looked"]);
+
 /** Undefined: what a worker does whether much changes or little (polling, the lease, what it remembers). */
 function purposeOf({ operation, table, hash = "", sort = "" }: Exchange): string | undefined {
   if (operation.startsWith("GetRecords") || operation.startsWith("GetShard") || operation.startsWith("Describe")) {
@@ -55,13 +57,8 @@ function purposeOf({ operation, table, hash = "", sort = "" }: Exchange): string
   const what = hash.split("#")[0]!;
   if (what === "stream" && sort.startsWith("shard#")) return "position write";
   // Remembered by each worker for 5 and 10 s, whatever is written: the epoch of all logs, and who a device is.
-  // And a sample a minute, and what a device reports, an hour of it at once.
-  if (
-    what === "samples" || what === "reports" || what === "stream" || what === "epoch" || what === "devices" ||
-    what === "seen"
-  ) {
-    return undefined;
-  }
+  // And a sample a minute, what a device reports, an hour of it at once, and what people have looked at.
+  if (byTime.has(what)) return undefined;
   return operation === "PutItem" ? `${what} write` : `${what} read`;
 }
 

@@ -120,6 +120,9 @@ export function tableContract(
       [{ $ss: [] }, /set is empty/],
       [{ $b: "?" }, /not base64/],
       [{ "": 1 }, /empty name/],
+      ["a\ud800", /half a surrogate pair/],
+      [{ $ss: ["a", "\udc00b"] }, /half a surrogate pair/],
+      [{ "\ud800": 1 }, /half a surrogate pair/],
       [JSON.parse("[".repeat(32) + "]".repeat(32)) as Json, /deeper than 32/],
     ];
     for (const [value, message] of bad) {
@@ -135,6 +138,26 @@ export function tableContract(
       assert.equal(result?.outcome, "written", `${JSON.stringify(v)}: ${JSON.stringify(result)}`);
     }
     assert.deepEqual(await data.get([keyOf("a")]), [itemOf("a", { v: 1 })]);
+  });
+
+  test("a key that no item can have is absent, and is no other's", async ({ data }) => {
+    await data.write([{ op: "put", item: itemOf("\ufffd", { v: 1 }) }]);
+    const [hash, sort] = keyOf("a");
+    const keys: Key[] = [keyOf("\ud800"), ["\ud800", sort], [hash, ""], ["", sort], [hash, "s".repeat(2_000)]];
+    const all = await data.get([keyOf("\ufffd"), ...keys]);
+    assert.deepEqual(all, [itemOf("\ufffd", { v: 1 }), ...keys.map(() => undefined)]);
+    for (const key of keys) {
+      const [result] = await data.write([{ op: "delete", key }]);
+      assert.equal(result?.outcome, "invalid", JSON.stringify(key));
+    }
+    const found = async (query: { hash: string; sortPrefix?: string }) =>
+      (await data.query({ index: "primary", limit: 10, ...query })).items;
+    assert.deepEqual(await found({ hash, sortPrefix: "thing#\ud800" }), []);
+    assert.deepEqual(await found({ hash: "\ud800" }), []);
+    assert.equal((await found({ hash, sortPrefix: "thing#\ufffd" })).length, 1);
+    const [put] = await data.write([{ op: "put", item: itemOf("\ud800", {}) }]);
+    assert.equal(put?.outcome, "invalid");
+    assert.deepEqual(await data.get([keyOf("\ufffd")]), [itemOf("\ufffd", { v: 1 })]);
   });
 
   test("each kind of condition holds exactly where it should", async ({ data }) => {

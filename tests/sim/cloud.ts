@@ -41,6 +41,8 @@ export interface CloudOptions {
   readonly lagMaxMs: number;
   /** The table may be restored to an earlier time. */
   readonly restores?: boolean;
+  /** A restored table has another stream than the workers know, as in AWS. */
+  readonly otherStream?: boolean;
 }
 
 /** What the cloud needs of the world. */
@@ -304,7 +306,11 @@ export class SimCloud {
       if (!copy!.items.has(key)) writes.push({ op: "delete", key: keyOf(this.options.schema, item) });
     }
     if (writes.length > 0) await this.#silent!(writes);
-    this.stream = new SimStream({ shards: this.options.shards, manual: true });
+    this.stream = new SimStream({
+      shards: this.options.shards,
+      manual: true,
+      isOther: this.options.otherStream === true,
+    });
     const log = new ChannelLog(this.raw.log, { now: () => this.world.now, random: () => random.next() });
     await log.restored(copy!.at);
     this.workers.forEach((_, i) => this.workers[i] = this.#newWorker(i < this.options.tailers));

@@ -7,7 +7,7 @@
  */
 import { compareText, evaluate } from "../../cloud/table/condition.ts";
 import { itemProblem } from "../../cloud/table/item_problem.ts";
-import { itemBytesMax, itemSizeBytes } from "../../cloud/table/item_size.ts";
+import { itemBytesMax, itemSizeBytes, keyFault } from "../../cloud/table/item_size.ts";
 import type {
   DataTable,
   ItemPage,
@@ -85,7 +85,7 @@ export class Double {
     if (write.condition && !evaluate(write.condition, old)) return { outcome: "refused", current: old };
     // Frozen, not copied: whoever alters what the table gave out fails.
     const item = write.op === "put" ? Object.freeze({ ...write.item }) : undefined;
-    const problem = item && cells === this.data ? itemProblem(item) : undefined;
+    const problem = cells === this.data ? keyFault(key, true) ?? (item && itemProblem(item)) : undefined;
     if (problem !== undefined) return { outcome: "invalid", message: problem };
     if (item && itemSizeBytes(item) > itemBytesMax) {
       return { outcome: "too-large", message: "Item size has exceeded the maximum allowed size" };

@@ -37,6 +37,8 @@ export interface Family {
   /** There are two versions of the schema. */
   readonly versions?: boolean;
   readonly restores?: boolean;
+  /** A restored table has another stream. */
+  readonly otherStream?: boolean;
   readonly expiring?: boolean;
   /** Items have an attribute that is unique on a device, and of which there are few values. */
   readonly unique?: boolean;
@@ -290,6 +292,14 @@ export const families: Readonly<Record<string, Family>> = {
     names: ["a", "b"],
     unique: true,
   },
+  restoredexp: { ...others.restored!, weights: { ...others.restored!.weights, expire: 4 }, expiring: true },
+  // As in AWS: the restored table has another stream, so that a second epoch follows the restore's.
+  restoredother: {
+    ...others.restored!,
+    weights: { ...others.restored!.weights, stream: 12, on: 6 },
+    models: () => true,
+    otherStream: true,
+  },
   // Now and then one device's connection lasts for a while, in the middle of it all.
   calm: {
     weights: {
@@ -398,6 +408,7 @@ function setupOf(random: Random, family: Family): Setup {
     alone: family.alone ?? false,
     prompt: family.prompt ?? false,
     restores: family.restores ?? false,
+    ...(family.otherStream ? { otherStream: true } : {}),
     newer: family.versions
       ? { cloud: random.chance(0.5), devices: [0, 1, 2].map(() => random.chance(0.5)) }
       : undefined,

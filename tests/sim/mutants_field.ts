@@ -93,4 +93,12 @@ export const field: readonly Mutant[] = [
     `const coalesceRounds = 3;`,
     `const coalesceRounds = 1;`,
   ),
+  guarded(
+    "the lost key of a row that came back",
+    "4.1: a row that had another key meanwhile, or was made anew, says no more that the cloud may have the key",
+    "tests/agent/upkeep/coalesce_test.ts#whatever was written",
+    "agent/upkeep/coalesce.ts",
+    ` && moved.hasKept(entry));`,
+    `);`,
+  ),
 ];

@@ -482,4 +482,12 @@ export const outside: readonly Mutant[] = [
     `Math.min(up.sent, context.now()) + transmissionAgeMaxMs`,
     `context.now() + transmissionAgeMaxMs`,
   ),
+  guarded(
+    "a key that is no text is looked for",
+    "8.16: half a surrogate pair is another text to SQLite, and a request that fails for ever to DynamoDB",
+    "tests/cloud/embedded_test.ts#a key that no item can have",
+    "cloud/table/item_size.ts",
+    `  if (!hash.isWellFormed() || !sort.isWellFormed()) return "the key has half a surrogate pair, which is not text";\n`,
+    ``,
+  ),
 ];

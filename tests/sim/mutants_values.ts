@@ -174,8 +174,8 @@ export const values: readonly Mutant[] = [
     "the embedded table refuses what DynamoDB would, nested or not, or no fleet could move there",
     "tests/cloud/embedded_test.ts#no value of",
     "cloud/embedded/table.ts",
-    `keyFault(key, hasSort) ?? itemProblem(item);`,
-    `keyFault(key, hasSort);`,
+    `keyProblem(key) ?? itemProblem(item);`,
+    `keyProblem(key);`,
   ),
   guarded(
     "one unreadable row of the embedded table",

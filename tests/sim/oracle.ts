@@ -229,7 +229,7 @@ function alone({ devices, injected, config, history }: World): void {
 /** What a restored table lost and a device had is back, superseded since, or kept in the open. */
 function healed(
   world: World,
-  { key, field, value, devices, order }: World["lost"][number],
+  { key, field, value, devices, order, item }: World["lost"][number],
   table: Map<string, Item>,
   kept: Kept,
 ): void {
@@ -239,6 +239,8 @@ function healed(
   if (history.some((h) => h.order > order || h.new?.[field] === value)) return;
   if (world.commits.some((c) => c.key === key && c.order > order)) return;
   if (devices.every((d) => world.rolledBack.has(d))) return;
+  // What has expired is nobody's to offer.
+  if (world.isExpired(item, world.now)) return;
   throw new Violation(`B4 ${key} ${field} = ${value} of ${devices} is lost: ${JSON.stringify(table.get(key))}`);
 }
 

@@ -74,7 +74,7 @@ export async function run(plan: Plan, { folder, steps = plan.steps, trace }: Run
     await check(world);
     trace?.("in time");
     await timely(world);
-    if (plan.setup.restores) {
+    if (plan.setup.restores && !plan.setup.otherStream) {
       await metInTime(world);
       await heal(world);
       await check(world);

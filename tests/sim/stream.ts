@@ -45,9 +45,13 @@ export class SimStream {
   /** Shards that there were in the beginning. */
   readonly #roots: number;
 
-  constructor(readonly options: { readonly shards: number; readonly manual: boolean }) {
+  /** @param options `isOther`: it is not the stream that the readers know: to them, its beginning is lost */
+  constructor(readonly options: { readonly shards: number; readonly manual: boolean; readonly isOther?: boolean }) {
     this.#roots = options.shards;
     this.#shards = Array.from({ length: options.shards }, () => ({ records: [], checkpoint: 0, trimmed: 0, depth: 0 }));
+    if (!options.isOther) return;
+    this.#shards[0]!.records.push({ key: ["", ""], old: undefined, new: undefined } as unknown as StreamRecord);
+    this.#shards[0]!.trimmed = 1;
   }
 
   /** Adds a change of the table. Records are kept: a batch may be repeated. */

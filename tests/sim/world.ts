@@ -655,7 +655,14 @@ export class World {
   }
 
   /** Values that were in the table, and on some device's rows, when it went back: they must come back, or be accounted for. */
-  readonly lost: { key: string; field: "v" | "w"; value: number | string; devices: string[]; order: number }[] = [];
+  readonly lost: {
+    key: string;
+    field: "v" | "w";
+    value: number | string;
+    devices: string[];
+    order: number;
+    item: Item;
+  }[] = [];
   restored = false;
 
   async restore(): Promise<void> {
@@ -673,7 +680,7 @@ export class World {
           this.keyText(d.identity, this.config.schema.models.get(model)!, name) === key &&
           this.#has(d, model, name, key, field, value)
         ).map((d) => d.name);
-        if (devices.length > 0) this.lost.push({ key, field, value, devices, order: ++this.#orders });
+        if (devices.length > 0) this.lost.push({ key, field, value, devices, order: ++this.#orders, item });
       }
     }
     // What was written before is in no table any more: the order of what follows begins anew.

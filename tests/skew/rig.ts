@@ -181,6 +181,11 @@ export class SkewRig implements AsyncDisposable {
     if (announced) await this.#service.announce(new AbortController().signal);
   }
 
+  /** An epoch begins that restores nothing: history of the change stream was lost. */
+  async beginEpoch(): Promise<void> {
+    await this.#service.historyLost();
+  }
+
   async #drain(): Promise<void> {
     for (let i = 0; this.#parcels.length > 0 || this.#records.length > 0; i++) {
       if (i > 5000) throw new Error("endless traffic");

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import "./environment.ts";
 import { program as path } from "./program.ts";
 
 /** What a command said. */

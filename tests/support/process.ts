@@ -3,6 +3,7 @@
  *
  * @module
  */
+import "./environment.ts";
 import { deviceV8Flags } from "../../build/compile.ts";
 import { program as main } from "./program.ts";
 import { until } from "./until.ts";

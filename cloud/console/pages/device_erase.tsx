@@ -31,17 +31,16 @@ export function mountEnds(
     const device = await deviceOf(c);
     if (textOf(form, "typed")?.trim() !== device.deviceId) return revokePage(c, device, true);
     await options.registry.revoke(device.deviceId);
-    options.fleet.changed();
     return c.redirect("/fleet", 303);
   });
   page("/devices/:id/erase", async (c) => erasePage(c, await deviceOf(c)));
   action("/devices/:id/erase", async (c, form) => {
     const device = await deviceOf(c);
     if (textOf(form, "typed")?.trim() !== device.deviceId) return erasePage(c, device, true);
-    return await begin(erasing, options, c, device.deviceId);
+    return await begin(erasing, c, device.deviceId);
   }, "admin");
   action("/devices/:id/erasure", async (c) => {
-    return await begin(erasing, options, c, (await erasureOf(options, c)).device);
+    return await begin(erasing, c, (await erasureOf(options, c)).device);
   }, "admin");
   page("/devices/:id/erasure", async (c) => receiptPage(options, c, await erasureOf(options, c)));
   page("/devices/:id/erasure.json", async (c) => {
@@ -51,9 +50,8 @@ export function mountEnds(
   });
 }
 
-async function begin(erasing: Erasing, options: ConsoleOptions, c: PageContext, deviceId: string): Promise<Response> {
+async function begin(erasing: Erasing, c: PageContext, deviceId: string): Promise<Response> {
   await erasing.run(deviceId);
-  options.fleet.changed();
   return c.redirect(`${deviceHref(deviceId)}/erasure`, 303);
 }
 

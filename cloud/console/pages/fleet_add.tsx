@@ -70,14 +70,13 @@ function Field({ name, label, value }: { name: string; label: string; value: str
 }
 
 /** Adds it. */
-export async function addDevice({ registry, fleet }: ConsoleOptions, c: PageContext, form: FormData): Promise<Page> {
+export async function addDevice({ registry }: ConsoleOptions, c: PageContext, form: FormData): Promise<Page> {
   const deviceId = (textOf(form, "device") ?? "").trim(), accountId = (textOf(form, "account") ?? "").trim();
   for (const id of [deviceId, accountId]) {
     if (!isId(id)) return addDevicePage(c, { deviceId, accountId, fault: `“${id}” is not an id.` });
   }
   try {
     const token = await registry.add(deviceId, accountId);
-    fleet.changed();
     return tokenPage(deviceId, token, "was added");
   } catch (error) {
     if (!(error instanceof SyncError) || error.retryable) throw error;

@@ -57,12 +57,31 @@ const steps = fc.array(
   { maxLength: 60 },
 );
 
+type Step = [what: string, row: number, to: number];
+
+/** Histories that once lost a removal: of a row that left its key to another one meanwhile, or was made anew itself. */
+const histories: [Step[], Step[]][] = [
+  [[["insert", 0, 0]], [
+    ["move", 0, 7],
+    ...Array<Step>(3).fill(["insert", 0, 0]),
+    ["move", 2, 0],
+    ...Array<Step>(2).fill(["insert", 0, 0]),
+    ["delete", 0, 0],
+  ]],
+  [[["insert", 0, 0]], [
+    ["delete", 0, 0],
+    ["insert", 0, 0],
+    ...Array<Step>(5).fill(["ignore", 0, 0]),
+    ["delete", 0, 0],
+  ]],
+];
+
 Deno.test("coalesce: whatever was written, the cloud gets what it would have got, and both sides agree", () => {
   fc.assert(
     fc.property(steps, steps, (online, offline) => {
       const tables = [1_000_000, 10].map((outboxMax) => {
         using device = new Scripted({ limits: { outboxMax } });
-        const apply = ([what, n, v]: [string, number, number], at: number) => {
+        const apply = ([what, n, v]: Step, at: number) => {
           const sql = {
             insert: `INSERT INTO Slot(name, slot) VALUES ('n${n}', 's${at}')`,
             replace: `INSERT OR REPLACE INTO Slot(name, slot) VALUES ('n${n}', 's${at}')`,
@@ -100,6 +119,6 @@ Deno.test("coalesce: whatever was written, the cloud gets what it would have got
       });
       assert.deepEqual(tables[1], tables[0]);
     }),
-    { numRuns: 60 },
+    { numRuns: 60, examples: histories },
   );
 });
