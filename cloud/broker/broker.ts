@@ -43,12 +43,15 @@ export interface BrokerOptions extends AccessOptions {
   readonly connectionsMax?: number;
   /** Connections of one address, of IPv6 of one /64; default 2,000, and no bound on loopback, because of proxies. */
   readonly perAddressMax?: number;
-  /** Connections that are not logged in yet; default 1,000. A further one closes the oldest. */
+  /** Connections that are not logged in yet; default 10,000. A further one closes the oldest. */
   readonly pendingMax?: number;
   /** How long a connection may take to log in, ms; default 10,000. */
   readonly connectTimeoutMs?: number;
-  /** TLS handshakes of all together; default 200 a second, 400 at once. Addresses that want more take turns. */
-  readonly handshakes?: Rate;
+  /**
+   * Connections of all together that begin; default 500 a second, 1,000 at once; with TLS, whose handshakes are dear, 200 a
+   * second, 400 at once. Addresses that want more take turns.
+   */
+  readonly begins?: Rate;
   /** MQTT packets of one device; default 1,000 a second, 2,000 at once. Above that, it is read more slowly. */
   readonly packets?: Rate;
   /** Bytes of one device; default 4 MB a second, 32 MB at once: measurements of some 25,000 rows, uncompressed. */
@@ -88,7 +91,7 @@ const log = new Log("broker");
  */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const topic = topics(options.prefix), aedes = await openAedes(options);
-  const { connectionsMax = 20_000, perAddressMax, pendingMax = 1_000, identityOf, recheckMs = 60_000 } = options;
+  const { connectionsMax = 20_000, perAddressMax, pendingMax = 10_000, identityOf, recheckMs = 60_000 } = options;
   const { connectTimeoutMs: timeoutMs = connectTimeoutMs } = options;
   const devices = new Devices();
   const connections = new Connections({ connectionsMax, perAddressMax, pendingMax, timeoutMs });

@@ -8,15 +8,15 @@ import tls from "node:tls";
 import { Log } from "../../protocol/log.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Rate } from "../budget.ts";
-import { Handshakes, handshakesDefault } from "./handshakes.ts";
+import { handshakesDefault, plainDefault, Turns } from "./turns.ts";
 
 /** Where to listen. */
 export interface ListenOptions {
   readonly port?: number;
   readonly host?: string;
   readonly tls?: { readonly cert: string; readonly key: string; readonly ca?: string; readonly requestCert?: boolean };
-  /** TLS handshakes that are begun. */
-  readonly handshakes?: Rate;
+  /** How many connections begin: their TLS handshakes, or, without TLS, to be read. */
+  readonly begins?: Rate;
 }
 
 const handshakeTimeoutMs = 10_000;
@@ -68,17 +68,22 @@ export class Listeners {
 
   /** Listens. @throws {SyncError} `unavailable` if the port is taken, `unsupported` for TLS that can't be served */
   async open(
-    { tls: secure, port = 0, host = "127.0.0.1", handshakes = handshakesDefault }: ListenOptions,
+    { tls: secure, port = 0, host = "127.0.0.1", begins = secure ? handshakesDefault : plainDefault }: ListenOptions,
   ): Promise<{ port: number; internalPort: number }> {
-    const server = secure ? this.#secure(secure, handshakes) : net.createServer((socket) => this.#take(socket, false));
+    const server = secure ? this.#secure(secure, begins) : this.#plain(begins);
     const opened = await this.#open(server, port, host);
     if (!secure) return { port: opened, internalPort: opened };
-    const internal = net.createServer((socket) => this.#take(socket, true));
+    const internal = net.createServer((socket) => {
+      if (this.doors.admit(socket)) this.doors.open(socket, true);
+    });
     return { port: opened, internalPort: await this.#open(internal, 0, "127.0.0.1") };
   }
 
-  #take(socket: net.Socket, internalOnly: boolean): void {
-    if (this.doors.admit(socket)) this.doors.open(socket, internalOnly);
+  #plain(rate: Rate): net.Server {
+    const turns = new Turns(rate, (socket) => this.doors.open(socket, false));
+    return net.createServer({ pauseOnConnect: true }, (socket) => {
+      if (this.doors.admit(socket)) turns.ask(socket);
+    });
   }
 
   /** Connections are admitted before their handshake: what never ends one has a place among those that say nothing. */
@@ -96,7 +101,7 @@ export class Listeners {
       (error: Error) => log.debug("a TLS handshake failed: {reason}", { reason: error.message }),
     );
     // It listens to nothing by itself: as for any TLS server that is given connections, this begins a handshake.
-    const handshakes = new Handshakes(rate, (raw) => void server.emit("connection", raw));
+    const handshakes = new Turns(rate, (raw) => void server.emit("connection", raw));
     return net.createServer({ pauseOnConnect: true }, (raw) => {
       const end = endOf(raw);
       if (!this.doors.admit(raw)) return;

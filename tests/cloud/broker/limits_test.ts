@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
 import { startBroker } from "../../../cloud/broker/broker.ts";
-import { Handshakes } from "../../../cloud/broker/handshakes.ts";
+import { Turns } from "../../../cloud/broker/turns.ts";
 import { connectPacket, packet, publishPacket, RawConnection, subscribePacket } from "../../hostile/raw_mqtt.ts";
 import { serverCert, serverKey, tlsMissing } from "../../support/certificates.ts";
 import { skipped } from "../../support/tools.ts";
@@ -120,8 +120,8 @@ Deno.test({
   sanitizeOps: false,
   sanitizeResources: false,
   async fn() {
-    const tls = { cert: serverCert, key: serverKey }, handshakes = { perSecond: 0.001, burst: 5 };
-    await withBroker({ connectTimeoutMs: 3_000, tls, handshakes }, async ({ port }) => {
+    const tls = { cert: serverCert, key: serverKey }, begins = { perSecond: 0.001, burst: 5 };
+    await withBroker({ connectTimeoutMs: 3_000, tls, begins }, async ({ port }) => {
       const tries = Array.from({ length: 20 }, () => RawConnection.openTls(port, { rejectUnauthorized: false }));
       const ended = await Promise.allSettled(tries);
       // One more goes into debt.
@@ -130,7 +130,18 @@ Deno.test({
   },
 });
 
-/** What {@link Handshakes} knows of a connection. */
+test("without TLS, too, no more begin than may; what waits is not read, and is closed in time", {
+  connectTimeoutMs: 1_500,
+  begins: { perSecond: 0.001, burst: 5 },
+}, async ({ port }) => {
+  const all = await Promise.all(Array.from({ length: 20 }, () => RawConnection.open(port)));
+  // The first byte of no CONNECT: whose turn has come is closed for it.
+  for (const one of all) one.send(Uint8Array.from([0x30, 0]));
+  await until("those whose turn has come are closed", () => all.filter(({ isClosed }) => isClosed).length === 6);
+  await until("all others are closed in time", () => all.every(({ isClosed }) => isClosed));
+});
+
+/** What {@link Turns} knows of a connection. */
 class Asking extends EventEmitter {
   constructor(readonly remoteAddress: string, readonly name = remoteAddress) {
     super();
@@ -139,8 +150,8 @@ class Asking extends EventEmitter {
 
 Deno.test("broker limits: whatever one network asks for, another's handshake is the next but one", async () => {
   const begun: string[] = [];
-  const handshakes = new Handshakes({ perSecond: 50, burst: 3 }, (raw) => begun.push((raw as unknown as Asking).name));
-  const ask = (one: Asking) => handshakes.ask(one as unknown as Socket);
+  const turns = new Turns({ perSecond: 50, burst: 3 }, (raw) => begun.push((raw as unknown as Asking).name));
+  const ask = (one: Asking) => turns.ask(one as unknown as Socket);
   // Of one /64.
   for (let at = 0; at < 30; at++) ask(new Asking(`2001:db8::${at.toString(16)}`, "flood"));
   const gone = new Asking("192.0.2.7");
