@@ -9,7 +9,7 @@
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { bundleProgram } from "./support/program.ts";
-import { groups, lanes, type Phase, quickNet, type Run, wholeSuite } from "./phases.ts";
+import { groups, lanes, leftOut, type Phase, quickNet, type Run, wholeSuite } from "./phases.ts";
 
 /** A line for each reason that tests have noted (`skipped`), with the files concerned. */
 export function skipLines(notes: string): string[] {
@@ -75,15 +75,20 @@ async function checkTypes(): Promise<number> {
   return code;
 }
 
-/** What is to be run for these arguments, and the flags of each run. */
-function planOf(args: readonly string[]): { phases: readonly Phase[]; flags: string[] } {
+/** What is to be run for these arguments, the flags of each run, and what has its turn with another commit. */
+function planOf(
+  args: readonly string[],
+): { phases: readonly Phase[]; flags: string[]; omitted?: readonly string[] } {
   const flags = args.filter((arg) => arg !== "--quick" && arg !== "--grouped");
   if (args.includes("--quick")) return { phases: quickNet(testFiles("tests")), flags };
   if (args.includes("--grouped")) {
     const isFile = (arg: string) => arg.endsWith("_test.ts");
     return { phases: [groups(flags.filter(isFile))], flags: flags.filter((arg) => !isFile(arg)) };
   }
-  if (flags.every((flag) => flag.startsWith("-"))) return { phases: wholeSuite(testFiles("tests")), flags };
+  if (flags.every((flag) => flag.startsWith("-"))) {
+    const turn = Deno.env.get("TWINTABLE_TURN"), omitted = leftOut(turn ? Number(turn) : undefined);
+    return { phases: wholeSuite(testFiles("tests").filter((file) => !omitted.includes(file))), flags, omitted };
+  }
   return { phases: [[{ name: "chosen", files: [] }]], flags };
 }
 
@@ -94,7 +99,7 @@ if (import.meta.main) {
   });
   const notes = join(dir, "skips");
   await Deno.writeTextFile(notes, "");
-  const { phases, flags } = planOf(Deno.args);
+  const { phases, flags, omitted = [] } = planOf(Deno.args);
   // Ctrl-C reaches both; this one waits for what the tests have to say.
   Deno.addSignalListener("SIGINT", () => {});
   const isWhole = phases.length > 1 && !flags.includes("--no-check");
@@ -115,5 +120,6 @@ if (import.meta.main) {
         .join("\n"),
     );
   }
+  if (omitted.length > 0) console.log(["By turns, with another commit:", ...omitted].join("\n  "));
   Deno.exit(code);
 }

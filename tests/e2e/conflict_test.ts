@@ -244,11 +244,11 @@ Deno.test("conflict: sync waits for an item that an answer left out, until it is
     return "pass";
   };
   device.tap.release();
-  await until("it is left out", () => left === 1);
+  await until("it is left out", () => left >= 1);
   let atItsEnd: unknown;
   const sync = device.agent.sync({ timeoutMs: 20_000 * patience })
     .then(() => atItsEnd = device.query("SELECT value FROM Setting"));
-  await until("it is left out again", () => left === 2);
+  await until("it is left out again", () => left >= 2);
   clock.skip();
   await sync;
   assert.deepEqual(atItsEnd, [{ value: 3 }]);

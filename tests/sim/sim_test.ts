@@ -44,6 +44,8 @@ const found = [
   ["versions", 7201556],
   ["silence", 7700426],
   ["calm", 36],
+  ["restoredother", 473],
+  ["restoredother", 1770],
 ] as const;
 for (const [family, seed] of found) {
   Deno.test(`sim: the seed ${family} ${seed}, which found a bug, breaks no invariant`, async () => {
