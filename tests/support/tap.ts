@@ -76,6 +76,11 @@ export class Tap implements Transport {
     for (const deliver of held) for (let i = 0; i < times; i++) deliver();
   }
 
+  /** Delivers the message that has waited longest, once. */
+  releaseFirst(): void {
+    this.#held.shift()?.();
+  }
+
   /** Hands a message of the past to the agent, as a network that kept it may. */
   replay(message: FromCloud): void {
     if (this.connected) this.#handlers?.message(structuredClone(message));
