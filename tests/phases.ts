@@ -128,7 +128,8 @@ export type Phase = readonly Run[];
 
 /** What `deno task test` runs where it is given no files. */
 export function wholeSuite(files: readonly string[]): Phase[] {
-  const alone = [...apart, ...longest, ...last];
+  const alone = [...apart, ...longest, ...last],
+    singles = (list: readonly string[]) => list.filter((file) => files.includes(file)).map(single);
   const isUnit = (file: string) => isIn(file, units) && !isIn(file, alone);
   const isConsole = (file: string) => file.startsWith("tests/console/");
   const others = files.filter((file) => !isIn(file, units) && !isIn(file, alone));
@@ -136,12 +137,12 @@ export function wholeSuite(files: readonly string[]): Phase[] {
     // What takes longest is begun first, so that it is not left alone at the end.
     [
       ...groups(others.filter(isConsole)),
-      ...longest.map(single),
+      ...singles(longest),
       ...groups(others.filter((file) => !isConsole(file))),
       ...groups(files.filter(isUnit)),
-      ...apart.map(single),
+      ...singles(apart),
     ],
-    ...last.map((file) => [single(file)]),
+    ...singles(last).map((run) => [run]),
   ];
 }
 
