@@ -383,8 +383,12 @@ export class Downlink {
     this.#held.delete(channel);
     const first = page.after === undefined;
     if (first && !this.met(tableEpochOf(page.epoch), page.since, channel)) return;
-    if (!this.#isPresent(page.epoch)) return this.sync([channel]);
     const cursor = this.#cursors.get(channel) ?? {};
+    if (!this.#isPresent(page.epoch)) {
+      // A snapshot of a former epoch is never ended: its next page would be asked for again and again.
+      store.tx(() => this.#cursors.set(channel, { epoch: cursor.epoch }));
+      return this.sync([channel]);
+    }
     const state = cursor.snapshot;
     if (first) this.#listing.set(channel, page.schema);
     // Another version of the schema may list other models: its pages do not continue the pages before.

@@ -137,6 +137,14 @@ export const restore: readonly Mutant[] = [
     `    } else return;
     if (sinceMs === undefined) this.#restores = [];`,
   ),
+  one(
+    "a snapshot of a former epoch goes on",
+    "B1: a page of an epoch that was left is not taken, and would be asked for again and again",
+    "restoredother",
+    "agent/sync/downlink.ts",
+    `      store.tx(() => this.#cursors.set(channel, { epoch: cursor.epoch }));\n      return this.sync([channel]);`,
+    `      return this.sync([channel]);`,
+  ),
   guarded(
     "another epoch restores anew",
     "B3: what was learnt since the restore is not lost in the epoch after it",

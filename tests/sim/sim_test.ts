@@ -46,6 +46,8 @@ const found = [
   ["calm", 36],
   ["restoredother", 473],
   ["restoredother", 1770],
+  ["restoredother", 8386],
+  ["restoredother", 8620],
 ] as const;
 for (const [family, seed] of found) {
   Deno.test(`sim: the seed ${family} ${seed}, which found a bug, breaks no invariant`, async () => {
