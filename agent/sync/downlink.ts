@@ -384,16 +384,13 @@ export class Downlink {
     const first = page.after === undefined;
     if (first && !this.met(tableEpochOf(page.epoch), page.since, channel)) return;
     const cursor = this.#cursors.get(channel) ?? {};
-    if (!this.#isPresent(page.epoch)) {
-      // A snapshot of a former epoch is never ended: its next page would be asked for again and again.
-      store.tx(() => this.#cursors.set(channel, { epoch: cursor.epoch }));
-      return this.sync([channel]);
-    }
     const state = cursor.snapshot;
     if (first) this.#listing.set(channel, page.schema);
     // Another version of the schema may list other models: its pages do not continue the pages before.
     const isOther = this.#listing.has(channel) && this.#listing.get(channel) !== page.schema;
-    if (!first && (!state || state.after !== page.after || state.epoch !== page.epoch || isOther)) {
+    // A snapshot of a former epoch of the table is never ended: its next page would be asked for again and again.
+    const isLeft = !this.#isPresent(page.epoch);
+    if (!first && (!state || state.after !== page.after || state.epoch !== page.epoch || isOther || isLeft)) {
       // Not the current snapshot: start again.
       const isOfNow = state !== undefined && state.epoch === cursor.epoch;
       store.tx(() =>

@@ -71,10 +71,10 @@ class Moves {
   readonly #keys = new Map<string, string | undefined>();
 
   note(entry: SqlRow): void {
-    const kind = Number(entry.kind), row = rowText(entry);
-    if (kind === outboxKinds.insert) this.#keys.set(row, undefined);
-    else if (kind === outboxKinds.gone && !this.hasKept(entry)) this.#keys.set(row, undefined);
-    else if (kind === outboxKinds.gone) this.#keys.set(row, goneKey(entry));
+    const kind = Number(entry.kind);
+    if (kind === outboxKinds.update) return;
+    const isSame = kind === outboxKinds.gone && this.hasKept(entry);
+    this.#keys.set(rowText(entry), isSame ? goneKey(entry) : undefined);
   }
 
   /** Whether the row that lost its key by this entry was not inserted since, and had no other key. */

@@ -163,8 +163,8 @@ const guardedHere: readonly Mutant[] = [
     "C3: a page that does not continue the snapshot under way begins it anew",
     `${downlinkTest}#another snapshot`,
     downlink,
-    `if (!first && (!state || state.after !== page.after || state.epoch !== page.epoch || isOther)) {`,
-    `if (!first && (!state || isOther)) {`,
+    `if (!first && (!state || state.after !== page.after || state.epoch !== page.epoch || isOther || isLeft)) {`,
+    `if (!first && (!state || isOther || isLeft)) {`,
   ),
   guarded(
     "seen in an abandoned snapshot",

@@ -142,8 +142,9 @@ export const restore: readonly Mutant[] = [
     "B1: a page of an epoch that was left is not taken, and would be asked for again and again",
     "restoredother",
     "agent/sync/downlink.ts",
-    `      store.tx(() => this.#cursors.set(channel, { epoch: cursor.epoch }));\n      return this.sync([channel]);`,
-    `      return this.sync([channel]);`,
+    `    const isLeft = !this.#isPresent(page.epoch);`,
+    `    const isLeft = false;
+    if (!this.#isPresent(page.epoch)) return this.sync([channel]);`,
   ),
   guarded(
     "another epoch restores anew",
