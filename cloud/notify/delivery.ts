@@ -155,24 +155,29 @@ export class Delivery {
 
   /** Whether the event is over with: taken, or given up. False where the signal aborted first. */
   async #tell(taking: Taking, text: string, signal: AbortSignal): Promise<boolean> {
-    const { now, random, pause } = this.#context;
+    const { random, pause } = this.#context;
     // Failures with something taken since the one before: those of an outage say nothing of this event.
     let own = 0, delivered = this.counters.delivered;
     for (let tries = 1; !signal.aborted; tries++) {
       if (taking.dropped) return true;
-      if (now() - taking.entry.atMs > keptMs) {
+      if (this.#isOver(taking)) {
         this.counters.dropped++;
         return true;
       }
       const fault = await this.#attempt(taking, text, signal);
       if (!fault) return true;
-      if (signal.aborted || taking.dropped) continue;
+      if (signal.aborted || this.#isOver(taking)) continue;
       if (this.counters.delivered > delivered) own++;
       delivered = this.counters.delivered;
       if (fault.retryable ? own >= triesMax : tries >= unwantedTries) return this.#giveUp(text, fault);
       await pause(fault.afterMs ?? backoffMs(tries - 1, random, wait), signal);
     }
     return false;
+  }
+
+  /** Given up with its entry, or has waited for too long: it takes no turn of those that still can be told. */
+  #isOver({ dropped, entry }: Taking): boolean {
+    return dropped === true || this.#context.now() - entry.atMs > keptMs;
   }
 
   #giveUp(text: string, error: NotTaken): true {
@@ -186,14 +191,15 @@ export class Delivery {
 
   /** One attempt, when it is this event's turn; why it failed. While the receiver is down one at a time tries. */
   async #attempt(taking: Taking, text: string, signal: AbortSignal): Promise<NotTaken | undefined> {
-    while (!signal.aborted && !taking.dropped) {
+    const isWanted = () => !signal.aborted && !this.#isOver(taking);
+    while (isWanted()) {
       if (this.#probe) await this.#probe;
       else if (this.#downSinceMs !== undefined) {
-        const outcome = await this.#tryAlone(text, signal);
+        const outcome = await this.#tryAlone(text, signal, isWanted);
         if (outcome) return outcome.fault;
       } else {
         // While this one waited for room others may have found it down, or the worker ends.
-        const isTurn = () => this.#downSinceMs === undefined && !signal.aborted && !taking.dropped;
+        const isTurn = () => this.#downSinceMs === undefined && isWanted();
         const outcome = await this.#room.run(async () =>
           isTurn() ? { fault: await this.#send(text, signal) } : undefined
         );
@@ -203,12 +209,16 @@ export class Delivery {
     return new NotTaken("it is not sent any more", true);
   }
 
-  async #tryAlone(text: string, signal: AbortSignal): Promise<{ fault: NotTaken | undefined } | undefined> {
+  async #tryAlone(
+    text: string,
+    signal: AbortSignal,
+    isWanted: () => boolean,
+  ): Promise<{ fault: NotTaken | undefined } | undefined> {
     const ended = Promise.withResolvers<void>();
     this.#probe = ended.promise;
     try {
       await this.#context.pause(this.#pauseUntilMs - this.#context.now(), signal);
-      return signal.aborted ? undefined : { fault: await this.#send(text, signal) };
+      return isWanted() ? { fault: await this.#send(text, signal) } : undefined;
     } finally {
       this.#probe = undefined;
       ended.resolve();

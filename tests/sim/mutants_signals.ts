@@ -165,6 +165,14 @@ export const signals: readonly Mutant[] = [
     `fault.retryable ? tries >= triesMax`,
   ),
   guarded(
+    "what waited for too long takes a turn",
+    "an event that waited for too long takes no turn of a receiver that is down",
+    "tests/cloud/notify/notifier_test.ts#stays away so many wait",
+    "cloud/notify/delivery.ts",
+    `const isWanted = () => !signal.aborted && !this.#isOver(taking);`,
+    `const isWanted = () => !signal.aborted && !taking.dropped;`,
+  ),
+  guarded(
     "a webhook's URL in the log",
     "what a URL holds beside its origin stands in no message",
     "tests/cloud/notify/notifier_test.ts#stands in no message",
