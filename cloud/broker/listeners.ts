@@ -8,6 +8,7 @@ import tls from "node:tls";
 import { Log } from "../../protocol/log.ts";
 import { SyncError } from "../../schema/errors.ts";
 import type { Rate } from "../budget.ts";
+import { HalfOpen } from "./half_open.ts";
 import { handshakesDefault, plainDefault, Turns } from "./turns.ts";
 
 /** Where to listen. */
@@ -88,11 +89,12 @@ export class Listeners {
 
   /** Connections are admitted before their handshake: what never ends one has a place among those that say nothing. */
   #secure(options: NonNullable<ListenOptions["tls"]>, rate: Rate): net.Server {
-    const raws = new Map<string, net.Socket>();
+    const raws = new Map<string, net.Socket>(), halfOpen = new HalfOpen();
     const server = secureServer(options, (socket) => {
       const raw = raws.get(endOf(socket));
       // Closed meanwhile.
       if (!raw) return void socket.destroy();
+      halfOpen.over(raw);
       this.doors.handshaken(raw, socket);
       this.doors.open(socket, false);
     });
@@ -101,7 +103,10 @@ export class Listeners {
       (error: Error) => log.debug("a TLS handshake failed: {reason}", { reason: error.message }),
     );
     // It listens to nothing by itself: as for any TLS server that is given connections, this begins a handshake.
-    const handshakes = new Turns(rate, (raw) => void server.emit("connection", raw));
+    const handshakes = new Turns(rate, (raw) => {
+      halfOpen.begin(raw);
+      server.emit("connection", raw);
+    });
     return net.createServer({ pauseOnConnect: true }, (raw) => {
       const end = endOf(raw);
       if (!this.doors.admit(raw)) return;

@@ -292,6 +292,31 @@ export const identity: readonly Mutant[] = [
     `if (waitMs > 1e9) {`,
   ),
   guarded(
+    "broker: handshakes without end",
+    "TLS handshakes under way are bounded",
+    "tests/cloud/broker/limits_test.ts#handshakes under way",
+    "cloud/broker/half_open.ts",
+    `if (++this.#count > this.max) this.#endOne();`,
+    `++this.#count;`,
+  ),
+  guarded(
+    "broker: handshakes not counted",
+    "handshakes count from when they begin",
+    "tests/cloud/broker/limits_test.ts#handshakes that never end",
+    "cloud/broker/listeners.ts",
+    `      halfOpen.begin(raw);
+      server`,
+    `      server`,
+  ),
+  guarded(
+    "broker: the oldest handshake of all",
+    "who floods with half handshakes ends nobody else's",
+    "tests/cloud/broker/limits_test.ts#handshakes under way",
+    "cloud/broker/half_open.ts",
+    `if (own.size > most.size) most = own;`,
+    `if (most.size === 0) most = own;`,
+  ),
+  guarded(
     "broker: plain connections as they come",
     "a flood of connections is read no faster than may be",
     "tests/cloud/broker/limits_test.ts#without TLS",

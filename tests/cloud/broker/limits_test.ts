@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
 import { startBroker } from "../../../cloud/broker/broker.ts";
+import { HalfOpen, halfOpenMax } from "../../../cloud/broker/half_open.ts";
 import { Turns } from "../../../cloud/broker/turns.ts";
 import { connectPacket, packet, publishPacket, RawConnection, subscribePacket } from "../../hostile/raw_mqtt.ts";
 import { serverCert, serverKey, tlsMissing } from "../../support/certificates.ts";
@@ -115,6 +116,25 @@ Deno.test({
 });
 
 Deno.test({
+  name: "broker limits: of handshakes that never end, the oldest are closed long before their time",
+  ignore: skipped(tlsMissing),
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn() {
+    const tls = { cert: serverCert, key: serverKey }, begins = { perSecond: 1_000, burst: 1_000 };
+    await withBroker({ connectTimeoutMs: 60_000, tls, begins }, async ({ port }) => {
+      const half = await Promise.all(Array.from({ length: halfOpenMax + 20 }, () => RawConnection.open(port)));
+      for (const one of half) one.send(Uint8Array.from([22, 3, 1, 2, 0, 1]));
+      await until("the oldest are closed", () => half.filter(({ isClosed }) => isClosed).length === 20);
+      const connection = await RawConnection.openTls(port, { rejectUnauthorized: false });
+      connection.send(connectPacket(device("dev-1")));
+      assert.equal((await connection.next(2))?.body[1], 0);
+      for (const one of [...half, connection]) await one.close();
+    });
+  },
+});
+
+Deno.test({
   name: "broker limits: no more TLS handshakes begin than may; who waits for his turn is closed in time",
   ignore: skipped(tlsMissing),
   sanitizeOps: false,
@@ -141,12 +161,43 @@ test("without TLS, too, no more begin than may; what waits is not read, and is c
   await until("all others are closed in time", () => all.every(({ isClosed }) => isClosed));
 });
 
-/** What {@link Turns} knows of a connection. */
+/** What {@link Turns} and {@link HalfOpen} know of a connection. */
 class Asking extends EventEmitter {
+  isDestroyed = false;
   constructor(readonly remoteAddress: string, readonly name = remoteAddress) {
     super();
   }
+  destroy() {
+    this.isDestroyed = true;
+    this.emit("close");
+  }
 }
+
+Deno.test("broker limits: of handshakes under way, the source that has the most loses its oldest", () => {
+  const halfOpen = new HalfOpen(10), begun: Asking[] = [];
+  const begin = (...names: string[]) => {
+    for (const name of names) {
+      begun.push(new Asking(name));
+      halfOpen.begin(begun.at(-1) as unknown as Socket);
+    }
+  };
+  const ended = () => begun.flatMap(({ isDestroyed }, at) => isDestroyed ? [at] : []);
+  begin("192.0.2.1", "192.0.2.2");
+  // Of one /64.
+  for (let at = 0; at < 8; at++) begin(`2001:db8::${at}`);
+  assert.deepEqual(ended(), []);
+  begin("2001:db8::ff", "192.0.2.1", "192.0.2.3");
+  assert.deepEqual(ended(), [2, 3, 4]);
+  // Over, and closed: their places are free.
+  halfOpen.over(begun[5] as unknown as Socket);
+  begun[6]!.emit("close");
+  begin("192.0.2.4", "192.0.2.5");
+  assert.deepEqual(ended(), [2, 3, 4]);
+  // Over is over: what closes later counts no more.
+  begun[5]!.emit("close");
+  begin("192.0.2.6");
+  assert.deepEqual(ended(), [2, 3, 4, 7]);
+});
 
 Deno.test("broker limits: whatever one network asks for, another's handshake is the next but one", async () => {
   const begun: string[] = [];
