@@ -20,6 +20,7 @@ import { type CloudApi, openCloudApi } from "./cloud_api.ts";
 import { CommandError, defineCommand } from "./command.ts";
 import { Lifetime } from "./lifetime.ts";
 import { isLoopback, readSecret } from "./secret.ts";
+import { say } from "./terminal.ts";
 
 /** What a claim needs beside the code and the device. */
 export interface ClaimOptions {
@@ -113,11 +114,11 @@ async function asked(api: CloudApi, body: object, signal: AbortSignal): Promise<
       const { status, body: answer } = await api.request("/api/claim", { method: "POST", body, answers: [429, 503] });
       if (status === 404) throw new CommandError("this cloud knows no claim codes: update it");
       if (status < 300) return answer as Answer;
-      console.error(`claim: ${(answer as Answer).error?.message ?? `status ${status}`}; it is tried again`);
+      say(`claim: ${(answer as Answer).error?.message ?? `status ${status}`}; it is tried again`);
     } catch (error) {
       // Nobody is there yet: a device that is switched on may be earlier than its network.
       if (!(error instanceof CommandError) || !/can't be reached/.test(error.message)) throw error;
-      console.error(`claim: ${error.message}; it is tried again`);
+      say(`claim: ${error.message}; it is tried again`);
     }
     await pause(backoffMs(attempt, Math.random, again), signal);
   }

@@ -28,6 +28,7 @@ import { listDevices } from "./device_list.ts";
 import { durationOf } from "./duration.ts";
 import { loadSchemaFile } from "./schema_file.ts";
 import { type OpenTables, openTables } from "./tables.ts";
+import { say } from "./terminal.ts";
 
 const actions = ["add", "rotate", "certify", "show", "list", "revoke", "decommission", "claim-code", "ca"];
 
@@ -38,7 +39,7 @@ async function erased(erasure: Erasure, device: string): Promise<ErasureState> {
     if (!state) throw new CommandError(`there is no device "${device}"`);
     if (state.done !== undefined) return state;
     if (state.waitsUntil === undefined) continue;
-    if (!isSaid) console.error(`device: writes under way may still arrive: waits until ${state.waitsUntil}`);
+    if (!isSaid) say(`device: writes under way may still arrive: waits until ${state.waitsUntil}`);
     isSaid = true;
     await new Promise((resolve) => setTimeout(resolve, Math.max(100, Date.parse(state.waitsUntil!) - Date.now())));
   }
@@ -150,7 +151,7 @@ export const deviceCommand = defineCommand({
       if (action === "add" || action === "rotate") {
         const at = await consoleOf(flags);
         // Beside the token, which a script takes from standard output.
-        if (at) console.error(`device: its page in the console: ${devicePage(at, device!)}`);
+        if (at) say(`device: its page in the console: ${devicePage(at, device!)}`);
       }
       return 0;
     } finally {
@@ -273,7 +274,7 @@ const acts: Readonly<Record<string, Act>> = {
     const { code, untilMs } = await claims.make({ accountId: flags.account!, deviceId: device, validMs });
     print(code);
     // Beside the code, which a script takes from standard output.
-    console.error(
+    say(
       `device: for ${device ?? `a new device of account ${flags.account}`}, until ${new Date(untilMs).toISOString()}`,
     );
   },

@@ -18,6 +18,7 @@ import { Progress } from "./data/progress.ts";
 import type { DataSide, Plain } from "./data/side.ts";
 import { Lifetime } from "./lifetime.ts";
 import { openToAppend } from "./own_file.ts";
+import { say } from "./terminal.ts";
 
 /** How long to wait between two tries if the target can't accept more now. */
 const waitMs = 1_000;
@@ -111,7 +112,7 @@ async function putPatiently(side: DataSide, model: string, batch: readonly Plain
       return await side.put(model, batch);
     } catch (error) {
       if (!(error instanceof SyncError) || !error.retryable || signal.aborted) throw error;
-      if (!told) console.error(`${model}: waiting: ${error.message}`);
+      if (!told) say(`${model}: waiting: ${error.message}`);
       told = true;
       await new Promise((resolve) => setTimeout(resolve, waitMs));
     }
@@ -119,7 +120,7 @@ async function putPatiently(side: DataSide, model: string, batch: readonly Plain
 }
 
 function tellRefused(file: string, lines: string): void {
-  if (file === "-") console.error(lines.trimEnd());
+  if (file === "-") say(lines.trimEnd());
   else {
     const refused = openToAppend(`${file}.refused.jsonl`);
     try {

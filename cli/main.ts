@@ -14,6 +14,7 @@ import type { Commands } from "./device_commands.ts";
 import { faultLine, type LogFormat, logToStderr } from "../protocol/log_output.ts";
 import { examples } from "./examples.ts";
 import { completionsCommand } from "./completions.ts";
+import { print, say } from "./terminal.ts";
 
 /** The program with the command that needs the others. */
 function withCompletions(program: Program): Program {
@@ -93,7 +94,7 @@ async function loadConfig(file: string): Promise<unknown> {
 
 async function run(program: string, command: Command, args: readonly string[]): Promise<number> {
   if (args.some((arg) => arg === "--help" || arg === "-h")) {
-    console.log(helpOf(program, command));
+    print(helpOf(program, command));
     return 0;
   }
   const flags = { ...command.flags, ...commonFlags };
@@ -106,7 +107,7 @@ async function run(program: string, command: Command, args: readonly string[]): 
   const { log = "errors" } = command, kind = typeof log === "function" ? log(parsed.operands) : log;
   const level = parsed.flags.verbose ? "debug" : levels[kind];
   await logToStderr(level, parsed.flags.log as LogFormat);
-  return await command.run({ ...parsed, print: (line) => console.log(line) });
+  return await command.run({ ...parsed, print });
 }
 
 /**
@@ -118,11 +119,11 @@ export async function main(args: readonly string[], bare: Program): Promise<numb
   const program = withCompletions(bare), { commands, preset } = program;
   const [first, ...rest] = args;
   if (first === "--help" || first === "-h" || first === "help" || (first === undefined && !preset)) {
-    console.log(helpOfAll(program));
+    print(helpOfAll(program));
     return 0;
   }
   if (first === "--version" || first === "-V") {
-    console.log(config.version);
+    print(config.version);
     return 0;
   }
   // From source the name is a file's, which says little in a log.
@@ -139,13 +140,13 @@ export async function main(args: readonly string[], bare: Program): Promise<numb
     return await run(program.name, await commands[name]!.load(), isPreset ? args : rest);
   } catch (fault) {
     if (fault instanceof UsageError) {
-      console.error(faultLine(called, `${describeFault(fault)}; ${help}`));
+      say(faultLine(called, `${describeFault(fault)}; ${help}`));
       return 2;
     }
     // Expected or not, the user gets one line; with `--verbose`, the log shows the steps before it.
     const kinds = [SyncError, CommandError, RangeError, Deno.errors.NotCapable];
     const kind = kinds.some((one) => fault instanceof one);
-    console.error(faultLine(called, `${kind ? "" : "failed: "}${describeFault(fault)}`));
+    say(faultLine(called, `${kind ? "" : "failed: "}${describeFault(fault)}`));
     return 1;
   }
 }

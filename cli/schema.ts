@@ -14,6 +14,7 @@ import { defineCommand } from "./command.ts";
 import { loadSchemaFile } from "./schema_file.ts";
 import { initialSchema, writeNew } from "./schema_init.ts";
 import { planOnboarding } from "./schema_onboard.ts";
+import { say } from "./terminal.ts";
 
 const oneLine = (text: string) => text.replace(/[\s]+/g, " ");
 
@@ -63,7 +64,7 @@ async function checked(file: string, strict: boolean): Promise<Schema | undefine
     return await loadSchemaFile(file, { strict });
   } catch (error) {
     if (!(error instanceof SchemaError)) throw error;
-    for (const problem of error.problems) console.error(`${file}: ${oneLine(problem)}`);
+    for (const problem of error.problems) say(`${file}: ${oneLine(problem)}`);
     return undefined;
   }
 }

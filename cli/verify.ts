@@ -34,6 +34,7 @@ import { hasSchema, loadSchemaFile } from "./schema_file.ts";
 import { secretFlags, secretOf } from "./secret.ts";
 import { firstRefusal } from "./session.ts";
 import { VerifyProgress } from "./verify_progress.ts";
+import { say as tell } from "./terminal.ts";
 
 type Found = VerifyReport & { readonly found: readonly Difference[] };
 
@@ -185,7 +186,7 @@ async function byOwnAgent(
   const shown = new VerifyProgress(() => performance.now());
   const timer = setInterval(() => {
     const report = lastReport(agent.store.db);
-    console.error(report?.state === "running" ? shown.text(report) : `waiting for the broker ${new URL(mqtt).host}`);
+    tell(report?.state === "running" ? shown.text(report) : `waiting for the broker ${new URL(mqtt).host}`);
   }, usualPace.progressMs);
   try {
     return await agent.verify({ ...options, signal, timeoutMs: flags.timeout * 1000 });
@@ -197,7 +198,7 @@ async function byOwnAgent(
 /** Polls until there is nothing to wait for. `look` returns what it waits for. */
 async function waiting(
   timeoutS: number,
-  { pollMs, progressMs, say = console.error }: Pace,
+  { pollMs, progressMs, say = tell }: Pace,
   look: () => Promise<string | undefined> | string | undefined,
 ): Promise<void> {
   const startMs = performance.now();

@@ -44,6 +44,20 @@ function escaped(character: string): string {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
+/** A text in a colour of `cli/colour.ts`, a cleared screen before all (`status --watch`), or what {@link unfit} has. */
+const unfitAtTerminal = new RegExp(
+  `^\\x1b\\[H\\x1b\\[J|(\\x1b\\[(?:2|31|32|33)m)([^\\x1b]*)(\\x1b\\[0m)|${unfit.source}`,
+  "g",
+);
+
+/** Lines in a form that is safe for a terminal: with line feeds, tabs and our own colours, and no other control characters. */
+export function fitForTerminal(text: string): string {
+  return text.toWellFormed().replace(unfitAtTerminal, (found, colour?: string, inside?: string, end?: string) => {
+    if (colour !== undefined) return `${colour}${fitForTerminal(inside!)}${end}`;
+    return found.length > 1 || found === "\n" || found === "\t" ? found : escaped(found);
+  });
+}
+
 /** Text from outside in a form that is safe for a log: cut, and without control characters. */
 export function printable(text: string, lengthMax: number = outsideLengthMax): string {
   const cut = text.length > lengthMax;

@@ -116,7 +116,7 @@ export class SyncError extends Error {
 }
 
 /** How many problems the one-line message names; `problems` has them all. */
-const problemsInMessage = 3;
+const problemsInMessage = 3, problemMax = 1_000;
 
 /** A schema that can't be used. The message names the first problems, `problems` has all of them, a sentence each. */
 export class SchemaError extends SyncError {
@@ -126,7 +126,9 @@ export class SchemaError extends SyncError {
   readonly problems: readonly string[];
 
   /** A schema that can't be used, with every problem found. */
-  constructor(problems: readonly string[], options: SyncErrorOptions & { readonly file?: string } = {}) {
+  constructor(found: readonly string[], options: SyncErrorOptions & { readonly file?: string } = {}) {
+    // A schema's names and texts are as long as somebody made them.
+    const problems = found.map((text) => text.length > problemMax ? `${text.slice(0, problemMax)}…` : text);
     const more = problems.length - problemsInMessage;
     super(
       "schema",

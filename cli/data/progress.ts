@@ -4,6 +4,7 @@
  * @module
  */
 import { durationText } from "../../protocol/duration_text.ts";
+import { say as tell } from "../terminal.ts";
 
 /** How far it is, in whatever unit: items, bytes. */
 export interface Way {
@@ -38,7 +39,7 @@ export class Progress {
     this.#count += count;
     const now = this.#now();
     if (way) this.#first ??= { done: way.done, ms: now };
-    const { intervalMs = Deno.stderr.isTerminal() ? 2_000 : 10_000, say = console.error } = this.options;
+    const { intervalMs = Deno.stderr.isTerminal() ? 2_000 : 10_000, say = tell } = this.options;
     if (now - this.#toldMs < intervalMs) return;
     this.#toldMs = now;
     const left = way ? this.#left(way, now) : "";

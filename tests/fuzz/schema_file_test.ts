@@ -1,9 +1,11 @@
 /**
  * Schema files of every shape: spoilt text, spoilt JSON, bytes that are no text, files that blend what is spoilt. A schema
- * comes out, or an error that names the file; nothing else.
+ * comes out, or an error that names the file; nothing else. And schemas with names and texts of every kind.
  */
+import assert from "node:assert/strict";
 import fc from "fast-check";
-import { loadSchema, SchemaError, SyncError } from "../../schema.ts";
+import { openStore } from "../../agent/store/store.ts";
+import { compileSchema, loadSchema, type Schema, SchemaError, SyncError } from "../../schema.ts";
 import { e2eSchema } from "../support/schema.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { fuzzSeed, runs, type Spoil, spoil, spoiled } from "./mutate.ts";
@@ -69,4 +71,110 @@ Deno.test("fuzz: a schema file that is nested without end is refused, not follow
     await loaded(dir.file("schema.json"), deep);
     await loaded(dir.file("schema.json"), JSON.stringify(e2eSchema).replace('"Sample":', `"x":${deep},"Sample":`));
   }
+});
+
+/** Texts that a terminal, a page, SQL, a template or a table could stumble over. */
+const oddTexts = [
+  ...[
+    "a\u0000b",
+    "\u202eevil",
+    "\u2066x",
+    "x".repeat(200),
+    "x".repeat(70_000),
+    "a\nb",
+    "a\rb",
+    "`x`",
+    '"x"',
+    "'x'",
+    "[x]",
+  ],
+  ...[
+    "a;b",
+    "a--b",
+    "/*x*/",
+    "$n",
+    "${id}",
+    "__proto__",
+    "constructor",
+    "toString",
+    "sqlite_x",
+    "_status",
+    "rowid",
+    "old",
+  ],
+  ...[
+    "\ud800",
+    "a\udc00",
+    "é",
+    "e\u0301",
+    "İ",
+    "ß",
+    "ſ",
+    "%s",
+    "\\",
+    "\u0007",
+    "\u001b[31m",
+    "a b",
+    "1a",
+    "",
+    "-",
+    "a#b",
+  ],
+  ...["a:b", "a.b", "\ufeff", "🦉", "_type", "_source", "NEW"],
+];
+const perhapsOdd = fc.oneof({ weight: 1, arbitrary: fc.constantFrom(...oddTexts) }, {
+  weight: 4,
+  arbitrary: fc.constantFrom("ok", "x"),
+});
+const texts = fc.record(
+  Object.fromEntries(
+    ["model", "field", "map", "one", "initial", "pattern", "sort", "index", "hash", "description"].map((
+      name,
+    ) => [name, perhapsOdd]),
+  ),
+  { requiredKeys: [] },
+);
+
+/** `__proto__` as a name like any other. */
+function named(...entries: readonly (readonly [string, unknown])[]): Record<string, unknown> {
+  return Object.fromEntries(entries);
+}
+
+Deno.test("fuzz: a schema with any names and texts is refused in few words, or its tables are made on the device", () => {
+  let made = 0;
+  fc.assert(
+    fc.property(texts, ({ model = "Model", field = "v", index = "gs1", hash = "pk", ...text }) => {
+      const value: Record<string, unknown> = { type: "string" };
+      if (text.map !== undefined) value.map = text.map;
+      if (text.one !== undefined) value.enum = [text.one, "z"];
+      if (text.initial !== undefined) value.default = text.initial;
+      if (text.pattern !== undefined) value.validate = `/${text.pattern}/`;
+      if (text.description !== undefined) value.description = text.description;
+      const fields = named(
+        ["pk", { type: "string", value: "d#${deviceId}" }],
+        ["sk", { type: "string", value: `${text.sort ?? "k"}#\${id}` }],
+        ["deviceId", { type: "string", required: true }],
+        ["id", { type: "string", required: true }],
+        [field, value],
+      );
+      const raw = {
+        version: "1",
+        indexes: named(["primary", { hash, sort: "sk" }], [index, { hash: "gs1pk", sort: "gs1sk" }]),
+        models: named([model, fields]),
+        process: named([model, { sync: "both" }]),
+      };
+      let schema: Schema;
+      try {
+        schema = compileSchema(raw as Parameters<typeof compileSchema>[0]);
+      } catch (error) {
+        if (!(error instanceof SchemaError)) throw error;
+        assert.ok(error.message.length < 5_000, `${error.message.length} characters`);
+        return;
+      }
+      made++;
+      openStore({ path: ":memory:", schema, identity: { deviceId: "d1", accountId: "a1" }, now: Date.now }).close();
+    }),
+    runs(1_500),
+  );
+  assert.ok(made > 20, `${made} made`);
 });

@@ -1,7 +1,16 @@
 import assert from "node:assert/strict";
 import { configure, type LogRecord, reset } from "@logtape/logtape";
 import fc from "fast-check";
-import { allPerSecond, linesBurst, linesPerSecond, Log, outsideLengthMax, printable } from "../../protocol/log.ts";
+import { painted } from "../../cli/colour.ts";
+import {
+  allPerSecond,
+  fitForTerminal,
+  linesBurst,
+  linesPerSecond,
+  Log,
+  outsideLengthMax,
+  printable,
+} from "../../protocol/log.ts";
 import { SyncError } from "../../schema/errors.ts";
 
 // deno-lint-ignore no-control-regex
@@ -21,6 +30,27 @@ Deno.test("log: text from outside is cut, and has no character that could forge 
     assert.ok(!unfit.test(fit));
     assert.ok(fit.isWellFormed());
     assert.ok(fit.length <= 6 * outsideLengthMax + 40);
+  }));
+});
+
+Deno.test("log: at a terminal, lines and our own colours stand, and nothing else that it would obey", () => {
+  const ours = `${painted("a", "red", true)} b\n\tc ${painted("d\u202e", "dim", true)}`;
+  assert.equal(fitForTerminal(ours), ours.replace("\u202e", "\\u202e"));
+  assert.equal(
+    fitForTerminal("\u001b[31mred \u001b]0;title\u0007\u001b[0mx"),
+    "\\u001b[31mred \\u001b]0;title\\u0007\\u001b[0mx",
+  );
+  assert.equal(fitForTerminal("\u001b[H\u001b[Ja\u001b[H\u001b[J"), "\u001b[H\u001b[Ja\\u001b[H\\u001b[J");
+  const unit = fc.oneof(
+    fc.constantFrom("\u001b[31m", "\u001b[0m", "\u001b[2J", "\u0085", "\ud800", "x"),
+    fc.string({ unit: "binary" }),
+  );
+  fc.assert(fc.property(fc.string({ unit }), (text) => {
+    const fit = fitForTerminal(`.${text}`);
+    // deno-lint-ignore no-control-regex
+    const bare = fit.replace(/\u001b\[(?:2|31|32|33)m([^\u001b]*)\u001b\[0m/g, "$1").replaceAll(/[\n\t]/g, "");
+    assert.ok(!unfit.test(bare), JSON.stringify(text));
+    assert.ok(fit.isWellFormed());
   }));
 });
 
@@ -126,11 +156,11 @@ async function* sources(folder: URL): AsyncGenerator<URL> {
 Deno.test("log: no part writes to LogTape or to the console past it", async () => {
   const root = new URL("../../", import.meta.url);
   let files = 0;
-  for (const room of ["agent", "cloud", "mqtt", "protocol", "schema"]) {
+  for (const room of ["agent", "cli", "cloud", "mqtt", "protocol", "schema"]) {
     for await (const file of sources(new URL(`${room}/`, root))) {
       files++;
-      // The one way to write, and where lines go; and the handler as a process, whose last line may come before both.
-      if (/\/(protocol\/log|protocol\/log_output|cloud\/handler)\.ts$/.test(file.href)) continue;
+      // The ways to write, and where lines go; and the handler as a process, whose last line may come before both.
+      if (/\/(protocol\/log|protocol\/log_output|cloud\/handler|cli\/terminal)\.ts$/.test(file.href)) continue;
       const text = (await Deno.readTextFile(file)).replace(/^\s*(\*|\/\/).*$/gm, "");
       assert.ok(!/from "@logtape\/logtape"|\bgetLogger\(|\bconsole\.\w+\(/.test(text), `${file} logs by itself`);
     }

@@ -11,6 +11,22 @@ const limits = "tests/cloud/broker/limits_test.ts";
 export const security: readonly Mutant[] = [
   // ---- the log
   guarded(
+    "terminal: whatever a schema says",
+    "commands print nothing that a terminal would obey",
+    "tests/protocol/log_test.ts#at a terminal",
+    "protocol/log.ts",
+    `return found.length > 1 || found === "\\n" || found === "\\t" ? found : escaped(found);`,
+    `return found.length > 1 || found !== "\\u202e" ? found : escaped(found);`,
+  ),
+  guarded(
+    "terminal: a command that prints by itself",
+    "commands print in one way",
+    "tests/protocol/log_test.ts#no part writes",
+    "cli/schema.ts",
+    `say(\`\${file}: \${oneLine(problem)}\`)`,
+    `console.error(\`\${file}: \${oneLine(problem)}\`)`,
+  ),
+  guarded(
     "memory: no rest for who is in debt",
     "the reads for one question leave memory time to be collected once the device's budget is used up",
     "tests/cloud/sync/read_budget_test.ts#has rests",
