@@ -156,6 +156,14 @@ export class Asides {
     this.store.db.sql("DELETE FROM _sync_aside WHERE hash = ? AND sort = ?").run(key[0], key[1]);
   }
 
+  /** Keys of the model's items that wait. */
+  of(model: Model): Key[] {
+    if (!this.#maybeAny) return [];
+    return this.store.db.sql("SELECT hash, sort FROM _sync_aside WHERE model = ? AND item IS NOT NULL").all(
+      this.store.number(model),
+    ).map((row): Key => [row.hash as string, row.sort as string]);
+  }
+
   /** Keys of items that wait and that a snapshot did not show. */
   unseen(model: Model, channel: string): Key[] {
     return this.store.db.sql(
@@ -220,8 +228,8 @@ export class Asides {
       .get(...key);
     const model = row && this.store.modelByNumber(Number(row.model));
     if (!row || !model) return undefined;
-    // Placed now, it would count as learnt from the restored table, which may lack it. What that has of the key comes yet.
-    if (context.restores.hasLostSince(Number(row.time))) return undefined;
+    // Placed now, it would count as learnt from the restored table, which may lack it.
+    if (context.restores.hasLostSince(Number(row.time)) && this.#isShownYet(context, model)) return undefined;
     const record = context.records.get(key);
     if (record?.awaiting || record?.recheck !== undefined) return undefined;
     if (context.inFlight.get(key) || (model.sync !== "down" && context.outbox.pending(model, key))) return undefined;
@@ -235,6 +243,14 @@ export class Asides {
       current: item ? { model: model.name, item, version } : null,
       keyAttributes,
     };
+  }
+
+  /** Whether what a restored table has comes yet: the model's channel has taken no whole snapshot since. */
+  #isShownYet({ restores }: Context, { scope }: Model): boolean {
+    const { deviceId, accountId } = this.store.identity;
+    const channel = scope === "global" ? scope : `${scope}:${scope === "device" ? deviceId : accountId}`;
+    const epoch = this.store.db.sql("SELECT epoch FROM _sync_channels WHERE channel = ?").get(channel)?.epoch;
+    return epoch == null || restores.isOpen(String(epoch));
   }
 
   #fits({ model, key, current }: Waiting): boolean {

@@ -122,7 +122,7 @@ export function metEpoch(context: Context, sinceMs: number | undefined): void {
 }
 
 /**
- * Models that never come down, and so appear in no snapshot (B8). If other devices write the model too, the device
+ * Models that never come down, and so appear in no snapshot (B8). What waits beside their tables goes to `_conflicts`. If other devices write the model too, the device
  * offers each lost base; in its own models, which have no bases, it sends every row again that is not older than the
  * restored time, or than a row that was acknowledged since (`late_rows.ts`), or all rows if they do not say how old they
  * are. Must run inside the store's transaction.
@@ -131,6 +131,7 @@ function offerWhatOnlyGoesUp(context: Context, sinceMs: number): void {
   const { store } = context;
   for (const model of store.schema.models.values()) {
     if (!model.onDevice || model.sync !== "up") continue;
+    for (const key of context.asides.of(model)) keepAside(context, context.records.open(model, key), undefined);
     if (isTracked(model)) offerAll(context, model, sinceMs);
     else sendAgain(context, model, earliestSince(store, sinceMs - marginMs) - correctionMs);
   }

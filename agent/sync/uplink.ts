@@ -314,7 +314,8 @@ export class Uplink {
       return "hold";
     }
     const source = `${identity.deviceId}#${incarnation}`;
-    const base = record.base && baseOf(model, record.base, record.version);
+    const known = record.base ?? (op === "remove" ? record.offer?.item : undefined);
+    const base = known && baseOf(model, known, record.version);
     const keyAttributes = keyAttributesOf(model, row?.item ?? record.base ?? candidate.removedKey ?? {});
     const change: Change = row
       ? {
@@ -353,6 +354,8 @@ export class Uplink {
   #operation(candidate: Candidate, record: ItemRecord, row?: LocalRow): Change["op"] | undefined {
     if (row) return record.base ? "update" : "create";
     if (record.base) return "remove";
+    // What only goes up was offered unseen: the restored table may have it all the same.
+    if (record.offer && !comesDown(candidate.model)) return "remove";
     // After a refusal because of the schema, a worker of another version may have written the change all the same. An
     // `up` model of one device has no base that says whether the table has the item: the table certainly lacks only a
     // row that was inserted and removed again without having been sent.

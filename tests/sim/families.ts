@@ -300,6 +300,30 @@ export const families: Readonly<Record<string, Family>> = {
     models: () => true,
     otherStream: true,
   },
+  // All of that at once, while snapshots of many pages are begun and abandoned.
+  restoredall: {
+    ...others.restored!,
+    weights: {
+      ...others.restored!.weights,
+      ...{ write: 14, ext: 12, stream: 14, expire: 3, fresh: 3, trim: 2, crash: 3, dup: 4, on: 6 },
+    },
+    names: ["a", "b"],
+    unique: true,
+    expiring: true,
+    otherStream: true,
+    pageItems: 1,
+    writesMax: 30,
+    stepsMax: 300,
+  },
+  // While devices and workers go to another version of the schema.
+  restoredskew: {
+    ...others.restored!,
+    weights: { ...others.restored!.weights, version: 6, crash: 2, crashWorker: 4, stream: 12, on: 6 },
+    models: () => true,
+    versions: true,
+    back: true,
+    otherStream: true,
+  },
   // Now and then one device's connection lasts for a while, in the middle of it all.
   calm: {
     weights: {

@@ -150,7 +150,7 @@ function accounted(world: World, commit: Commit, table: Map<string, Item>, kept:
   // wins over nothing in an `up` model (rules §7 ii), and over an item that was made anew.
   const had = history.findIndex((h) => h.new?.v === item?.v);
   const wroteAgain = typeof item?._source === "string" && !item._source.startsWith(`${device}#`) && had >= 0 &&
-    history.slice(had).some((h) => h.new === undefined);
+    history.slice(had).some((h) => h.new === undefined || (h.old && world.isExpired(h.old, world.now)));
   // A removal in an `up` model is not repeated where the table goes back to before it (rules 7.6).
   const isBack = model.sync === "up" && !(world.history.get(key) ?? []).some((h) => h.new?.v === item?.v) &&
     (world.before.get(key) ?? []).some((h) => h.new === undefined && h.old?.v === item?.v);

@@ -48,6 +48,8 @@ const found = [
   ["restoredother", 1770],
   ["restoredother", 8386],
   ["restoredother", 8620],
+  ["restoredskew", 1502],
+  ["restoredall", 619],
 ] as const;
 for (const [family, seed] of found) {
   Deno.test(`sim: the seed ${family} ${seed}, which found a bug, breaks no invariant`, async () => {

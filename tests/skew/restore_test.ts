@@ -343,6 +343,32 @@ Deno.test("restore: an offer that the cloud refuses, and an item that was set as
   assert.ok(rig.device.twin.settled);
 });
 
+Deno.test("restore: what waits beside the table of a model that only goes up is kept, and waits no longer", async () => {
+  const schema = compileSchema({
+    version: "1",
+    indexes: { primary: { hash: "pk", sort: "sk" } },
+    models: { Report: { ...fields("report", "a#${accountId}", "accountId"), slot: { type: "string", unique: true } } },
+    process: { Report: { sync: "up" } },
+  });
+  await using rig = new SkewRig(schema, schema);
+  await rig.pass();
+  const copy = await rig.keep();
+  await rig.pass(hourMs);
+  await rig.put("Report", { name: "b", v: 9, slot: "1" });
+  rig.sql("Report", "INSERT INTO Report(name, v, slot) VALUES ('a', 1, '1'), ('b', 2, '2')");
+  await rig.pass();
+  const aside = () => rig.rows("SELECT sort FROM _sync_aside");
+  assert.deepEqual(aside(), [{ sort: "report#b" }]);
+  rig.device.disconnect();
+  await rig.restore(copy);
+  await rig.pass(hourMs);
+  assert.deepEqual(aside(), []);
+  assert.deepEqual(rig.rows("SELECT item ->> 'v' AS v, why FROM _conflicts ORDER BY v"), [{ v: 2, why: "stale" }, {
+    v: 9,
+    why: "restored",
+  }]);
+});
+
 Deno.test("restore: an idle device that stays connected heals every channel when the worker says that it is there", async () => {
   await using rig = new SkewRig(schemaOf(), schemaOf(), 1, { syncIntervalMs: Infinity });
   const models = ["Own", "Shared", "Meter", "Report"], copy = await copyBeforeRow(rig, ...models);
