@@ -78,30 +78,46 @@ const last = [
   "tests/protocol/log_test.ts",
 ];
 /**
- * What CI runs with every third commit, each of these lists with another one: it takes long, and what it guards is guarded
+ * What CI runs with every fourth commit, each of these lists with another one: it takes long, and what it guards is guarded
  * by something quicker, too, or seldom changes. Of all else nothing is left out.
  */
 const byTurns: readonly (readonly string[])[] = [
   [
+    "tests/cli/arm64_test.ts",
+    "tests/console/compare_test.ts",
+    "tests/console/data_select_test.ts",
+    "tests/console/graph_test.ts",
     "tests/console/pages_test.ts",
     "tests/e2e/outage_test.ts",
     "tests/e2e/released_test.ts",
-    "tests/sim/policies_test.ts",
   ],
   [
     "tests/cli/key_rotate_test.ts",
     "tests/compose_test.ts",
+    "tests/console/device_changes_test.ts",
+    "tests/console/history_test.ts",
+    "tests/console/jobs_test.ts",
     "tests/containers_test.ts",
-    "tests/e2e/storm_agents_test.ts",
-    "tests/e2e/workers_test.ts",
-    "tests/property/day_test.ts",
+    "tests/e2e/size_test.ts",
+    "tests/sim/policies_test.ts",
   ],
   [
     "tests/cli/download_test.ts",
     "tests/cloud/cost_test.ts",
+    "tests/console/fleet_past_test.ts",
+    "tests/console/paste_test.ts",
+    "tests/e2e/chaos_test.ts",
     "tests/e2e/matrix_test.ts",
     "tests/e2e/offline_test.ts",
+    "tests/e2e/workers_test.ts",
+  ],
+  [
+    "tests/console/elsewhere_test.ts",
+    "tests/e2e/cost_test.ts",
+    "tests/e2e/storm_agents_test.ts",
     "tests/fuzz/blackbox_test.ts",
+    "tests/hostile/floods_test.ts",
+    "tests/property/day_test.ts",
   ],
 ];
 

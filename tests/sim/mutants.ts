@@ -28,6 +28,8 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const left = [".git", ".twintable", "coverage", "dist", "node_modules"];
 /** A guard that runs longer than this hangs, which is no verdict. */
 const guardMsMax = 180_000;
+/** How long a guard that is under way when the time is over may still take, in ms. */
+const graceMs = 20_000;
 
 const notes = `${root}/tests/sim/mutant_seeds.json`;
 /** By mutant, the family and seed that found it last. */
@@ -120,7 +122,11 @@ async function simulated(tree: string, folder: string, mutant: SimMutant, second
 }
 
 /** The tests of a guard that fail; or why the run says nothing. */
-async function failing(tree: string, { guard, filter }: GuardedMutant): Promise<readonly string[] | string> {
+async function failing(
+  tree: string,
+  { guard, filter }: GuardedMutant,
+  over: AbortSignal,
+): Promise<readonly string[] | string> {
   const command = new Deno.Command(Deno.execPath(), {
     args: ["test", "-A", "--no-check", "--fail-fast", ...(filter === undefined ? [] : ["--filter", filter]), guard],
     cwd: tree,
@@ -128,7 +134,7 @@ async function failing(tree: string, { guard, filter }: GuardedMutant): Promise<
     stdout: "piped",
     stderr: "piped",
     env: { NO_COLOR: "1" },
-    signal: AbortSignal.timeout(guardMsMax),
+    signal: AbortSignal.any([AbortSignal.timeout(guardMsMax), over]),
   });
   const { signal, ...output } = await command.output();
   const text = new TextDecoder().decode(output.stdout) + new TextDecoder().decode(output.stderr);
@@ -145,12 +151,12 @@ async function failing(tree: string, { guard, filter }: GuardedMutant): Promise<
 /** By guard, why it says nothing: it fails without any mutant, or runs nothing. */
 const unfit = new Map<string, Promise<string | undefined>>();
 
-async function guardedBy(tree: string, mutant: GuardedMutant, tested: boolean): Promise<Verdict> {
+async function guardedBy(tree: string, mutant: GuardedMutant, tested: boolean, over: AbortSignal): Promise<Verdict> {
   const text = `${mutant.guard}#${mutant.filter ?? ""}`;
   // As long as one tree has the mutant, the other may try the guard without: the original tree is never altered.
   let why = tested ? Promise.resolve(undefined) : unfit.get(text);
   if (!why) {
-    why = failing(root, mutant).then((result) =>
+    why = failing(root, mutant, over).then((result) =>
       typeof result === "string"
         ? result
         : result.length > 0
@@ -159,8 +165,8 @@ async function guardedBy(tree: string, mutant: GuardedMutant, tested: boolean): 
     );
     unfit.set(text, why);
   }
-  const first = await failing(tree, mutant), again = first.length === 0;
-  const failed = again ? await failing(tree, mutant) : first;
+  const first = await failing(tree, mutant, over), again = first.length === 0;
+  const failed = again ? await failing(tree, mutant, over) : first;
   const flawed = await why ?? (typeof failed === "string" ? failed : undefined);
   if (flawed !== undefined) return { mutant, flawed };
   if (failed.length === 0) return { mutant };
@@ -173,10 +179,13 @@ async function judge(
   mutant: Mutant,
   seconds: number,
   tested: boolean,
+  over: AbortSignal,
 ): Promise<Verdict> {
   const restore = apply(tree, mutant);
   try {
-    return "guard" in mutant ? await guardedBy(tree, mutant, tested) : await simulated(tree, folder, mutant, seconds);
+    return "guard" in mutant
+      ? await guardedBy(tree, mutant, tested, over)
+      : await simulated(tree, folder, mutant, seconds);
   } finally {
     restore();
   }
@@ -213,13 +222,16 @@ async function main(): Promise<number> {
     return rot.length > 0 ? 1 : 0;
   }
   const minutes = Number(values.minutes), endMs = performance.now() + minutes * 60_000;
+  // A guard that waits in vain may take minutes: what is under way a while after the end is given up, and not come to.
+  const over = minutes === Infinity ? new AbortController().signal : AbortSignal.timeout(minutes * 60_000 + graceMs);
   const first = minutes === Infinity ? 0 : await commits() * Math.ceil(chosen.length / 7) % chosen.length;
   const verdicts: Verdict[] = [], queue = [...chosen.slice(first), ...chosen.slice(0, first)];
   await withScratch(async (folder) => {
     await Promise.all(Array.from({ length: Number(values.jobs) }, async (_, i) => {
       const tree = copyTree(`${folder}/${i}`);
       for (let mutant = queue.shift(); mutant && performance.now() < endMs; mutant = queue.shift()) {
-        const verdict = await judge(tree, folder, mutant, Number(values.seconds), values.tested);
+        const verdict = await judge(tree, folder, mutant, Number(values.seconds), values.tested, over);
+        if (over.aborted) break;
         verdicts.push(verdict);
         if (values.note) note(verdict);
         console.log(lineOf(verdict));

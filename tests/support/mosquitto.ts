@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { pbkdf2Sync, randomBytes } from "node:crypto";
+import { pbkdf2Sync, randomBytes, randomInt } from "node:crypto";
 import net from "node:net";
 import mqtt from "mqtt";
 import { topics } from "../../protocol.ts";
@@ -49,14 +49,25 @@ export interface Mosquitto {
 /** Why Mosquitto can't be used here, or undefined. A test that needs it is skipped with this reason. */
 export const mosquittoMissing: string | undefined = missingTools("mosquitto");
 
-/** A port that was free a moment ago. */
-export function freePort(): Promise<number> {
+/**
+ * A port that was free a moment ago. It is below those that a system gives to connections (Linux: from 32,768): beside tests
+ * that open thousands of them, one of those would soon be taken again.
+ */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(20_000, 32_000);
+    if (await isFree(port)) return port;
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
   return new Promise((resolve, reject) => {
-    const server = net.createServer().once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as net.AddressInfo;
-      server.close(() => resolve(port));
-    });
+    const server = net.createServer();
+    server.once(
+      "error",
+      (cause: NodeJS.ErrnoException) => cause.code === "EADDRINUSE" ? resolve(false) : reject(cause),
+    );
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
   });
 }
 
