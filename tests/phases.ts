@@ -65,6 +65,8 @@ const longest = [
   "tests/e2e/kill_test.ts",
   "tests/console/pages_test.ts",
 ];
+/** What waits for most of its long time: begun first, it leaves the machine to the others. */
+const waiting = ["tests/hostile", "tests/agent/verify"];
 /** What measures, or fills the machine by itself: it runs at the end, beside nothing. */
 const last = [
   "tests/agent/store/capture_test.ts",
@@ -131,7 +133,7 @@ export function leftOut(turn: number | undefined): readonly string[] {
 }
 
 /** Processes at once: they start others and wait for them. */
-export const lanes = 4;
+export const lanes = 5;
 /** Files of a group, at most. */
 const groupMax = 8;
 
@@ -150,16 +152,17 @@ export type Phase = readonly Run[];
 export function wholeSuite(files: readonly string[]): Phase[] {
   const alone = [...apart, ...longest, ...last],
     singles = (list: readonly string[]) => list.filter((file) => files.includes(file)).map(single);
-  const isUnit = (file: string) => isIn(file, units) && !isIn(file, alone);
+  const rest = files.filter((file) => !isIn(file, alone) && !isIn(file, waiting));
   const isConsole = (file: string) => file.startsWith("tests/console/");
-  const others = files.filter((file) => !isIn(file, units) && !isIn(file, alone));
+  const others = rest.filter((file) => !isIn(file, units));
   return [
     // What takes longest is begun first, so that it is not left alone at the end.
     [
+      ...groups(files.filter((file) => isIn(file, waiting) && !isIn(file, alone))),
       ...groups(others.filter(isConsole)),
       ...singles(longest),
       ...groups(others.filter((file) => !isConsole(file))),
-      ...groups(files.filter(isUnit)),
+      ...groups(rest.filter((file) => isIn(file, units))),
       ...singles(apart),
     ],
     ...singles(last).map((run) => [run]),
