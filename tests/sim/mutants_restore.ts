@@ -196,14 +196,6 @@ export const restore: readonly Mutant[] = [
     ``,
   ),
   one(
-    "placed before the first snapshot's end",
-    "B4: what waits beside its table comes from a snapshot that another epoch interrupted",
-    "restoredall",
-    "agent/sync/aside.ts",
-    `return epoch == null || restores.isOpen(String(epoch));`,
-    `return epoch != null && restores.isOpen(String(epoch));`,
-  ),
-  one(
     "aside for good after a restore",
     "B4: what waits beside its table is tried again as soon as the channel has its snapshot",
     "restoredall",
