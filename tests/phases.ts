@@ -152,13 +152,13 @@ export type Phase = readonly Run[];
 export function wholeSuite(files: readonly string[]): Phase[] {
   const alone = [...apart, ...longest, ...last],
     singles = (list: readonly string[]) => list.filter((file) => files.includes(file)).map(single);
-  const rest = files.filter((file) => !isIn(file, alone) && !isIn(file, waiting));
+  const together = files.filter((file) => !isIn(file, alone)), rest = together.filter((file) => !isIn(file, waiting));
   const isConsole = (file: string) => file.startsWith("tests/console/");
   const others = rest.filter((file) => !isIn(file, units));
   return [
     // What takes longest is begun first, so that it is not left alone at the end.
     [
-      ...groups(files.filter((file) => isIn(file, waiting) && !isIn(file, alone))),
+      ...groups(together.filter((file) => isIn(file, waiting))),
       ...groups(others.filter(isConsole)),
       ...singles(longest),
       ...groups(others.filter((file) => !isConsole(file))),

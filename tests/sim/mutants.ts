@@ -121,12 +121,13 @@ async function simulated(tree: string, folder: string, mutant: SimMutant, second
   return { mutant, caught };
 }
 
-/** The tests of a guard that fail; or why the run says nothing. */
+/** The tests of a guard that fail; or why the run says nothing; undefined: it had not ended when the time was `over`. */
 async function failing(
   tree: string,
   { guard, filter }: GuardedMutant,
   over: AbortSignal,
-): Promise<readonly string[] | string> {
+): Promise<readonly string[] | string | undefined> {
+  const hangs = AbortSignal.timeout(guardMsMax);
   const command = new Deno.Command(Deno.execPath(), {
     args: ["test", "-A", "--no-check", "--fail-fast", ...(filter === undefined ? [] : ["--filter", filter]), guard],
     cwd: tree,
@@ -134,11 +135,13 @@ async function failing(
     stdout: "piped",
     stderr: "piped",
     env: { NO_COLOR: "1" },
-    signal: AbortSignal.any([AbortSignal.timeout(guardMsMax), over]),
+    signal: AbortSignal.any([hangs, over]),
   });
-  const { signal, ...output } = await command.output();
-  const text = new TextDecoder().decode(output.stdout) + new TextDecoder().decode(output.stderr);
-  if (signal) return `${guard} did not end within ${guardMsMax / 1000} s`;
+  const { stdout, stderr } = await command.output();
+  // Asked to end, a run of tests counts those under way as failed, and ends as if by itself.
+  if (over.aborted) return undefined;
+  if (hangs.aborted) return `${guard} did not end within ${guardMsMax / 1000} s`;
+  const text = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
   const [, passed, failed] = /^(?:ok|FAILED) \| (\d+) passed.*? \| (\d+) failed/m.exec(text) ?? [];
   if (passed === undefined) return `${guard} can't be run:\n${text}`;
   if (/\(uncaught error\)/.test(text)) return `${guard} fails outside of its tests:\n${text}`;
@@ -151,41 +154,48 @@ async function failing(
 /** By guard, why it says nothing: it fails without any mutant, or runs nothing. */
 const unfit = new Map<string, Promise<string | undefined>>();
 
-async function guardedBy(tree: string, mutant: GuardedMutant, tested: boolean, over: AbortSignal): Promise<Verdict> {
+async function guardedBy(
+  tree: string,
+  mutant: GuardedMutant,
+  { tested, over }: Limits,
+): Promise<Verdict | undefined> {
   const text = `${mutant.guard}#${mutant.filter ?? ""}`;
   // As long as one tree has the mutant, the other may try the guard without: the original tree is never altered.
   let why = tested ? Promise.resolve(undefined) : unfit.get(text);
   if (!why) {
     why = failing(root, mutant, over).then((result) =>
-      typeof result === "string"
-        ? result
-        : result.length > 0
-        ? `${text} fails without any mutant: ${result[0]}`
-        : undefined
+      typeof result === "object"
+        ? (result.length > 0 ? `${text} fails without any mutant: ${result[0]}` : undefined)
+        : result
     );
     unfit.set(text, why);
   }
-  const first = await failing(tree, mutant, over), again = first.length === 0;
+  const first = await failing(tree, mutant, over), again = first?.length === 0;
   const failed = again ? await failing(tree, mutant, over) : first;
   const flawed = await why ?? (typeof failed === "string" ? failed : undefined);
   if (flawed !== undefined) return { mutant, flawed };
+  if (failed === undefined) return undefined;
   if (failed.length === 0) return { mutant };
   return { mutant, caught: { failed: failed as readonly string[], ...(again ? { again } : {}) } };
 }
 
-async function judge(
-  tree: string,
-  folder: string,
-  mutant: Mutant,
-  seconds: number,
-  tested: boolean,
-  over: AbortSignal,
-): Promise<Verdict> {
+/** What bounds a trial. */
+interface Limits {
+  /** Of each search by the simulation. */
+  readonly seconds: number;
+  /** All tests have just passed without any mutant. */
+  readonly tested: boolean;
+  /** Ends the guards that are under way. */
+  readonly over: AbortSignal;
+}
+
+/** Tries a mutant; undefined: its guard had not ended when the time was over. */
+async function judge(tree: string, folder: string, mutant: Mutant, limits: Limits): Promise<Verdict | undefined> {
   const restore = apply(tree, mutant);
   try {
     return "guard" in mutant
-      ? await guardedBy(tree, mutant, tested, over)
-      : await simulated(tree, folder, mutant, seconds);
+      ? await guardedBy(tree, mutant, limits)
+      : await simulated(tree, folder, mutant, limits.seconds);
   } finally {
     restore();
   }
@@ -222,16 +232,20 @@ async function main(): Promise<number> {
     return rot.length > 0 ? 1 : 0;
   }
   const minutes = Number(values.minutes), endMs = performance.now() + minutes * 60_000;
-  // A guard that waits in vain may take minutes: what is under way a while after the end is given up, and not come to.
+  // A guard that waits in vain may take minutes: what is under way a while after the end is given up, and said.
   const over = minutes === Infinity ? new AbortController().signal : AbortSignal.timeout(minutes * 60_000 + graceMs);
+  const limits: Limits = { seconds: Number(values.seconds), tested: values.tested, over };
   const first = minutes === Infinity ? 0 : await commits() * Math.ceil(chosen.length / 7) % chosen.length;
   const verdicts: Verdict[] = [], queue = [...chosen.slice(first), ...chosen.slice(0, first)];
   await withScratch(async (folder) => {
     await Promise.all(Array.from({ length: Number(values.jobs) }, async (_, i) => {
       const tree = copyTree(`${folder}/${i}`);
       for (let mutant = queue.shift(); mutant && performance.now() < endMs; mutant = queue.shift()) {
-        const verdict = await judge(tree, folder, mutant, Number(values.seconds), values.tested, over);
-        if (over.aborted) break;
+        const verdict = await judge(tree, folder, mutant, limits);
+        if (verdict === undefined) {
+          console.log(`given up ${mutant.name}: its guard had not ended`);
+          continue;
+        }
         verdicts.push(verdict);
         if (values.note) note(verdict);
         console.log(lineOf(verdict));
