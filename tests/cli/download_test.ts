@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { TempDir } from "../support/temp_dir.ts";
-import { noted, unreachable } from "../support/tools.ts";
+import { noted, unreachableIn } from "../support/tools.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const testsAlone = /^(fast-check|pure-rand|dynamodb-onetable|sql\.js|custom-metrics|yaml|dockerfile-utils)$/;
@@ -38,12 +38,7 @@ async function downloaded(dir: TempDir, ...args: string[]): Promise<Downloaded |
     stdout: "null",
   }).output();
   const said = new TextDecoder().decode(stderr);
-  if (
-    !success &&
-    noted(unreachable.test(said) ? said : undefined)
-  ) {
-    return undefined;
-  }
+  if (!success && noted(unreachableIn(said))) return undefined;
   assert.ok(success, said);
   return look(`${dir.path}/npm`, { packages: [], bytes: 0 });
 }

@@ -57,7 +57,12 @@ export function noted(reason: string | undefined): boolean {
 }
 
 /** What Deno says where a package registry can't be reached. */
-export const unreachable = /error sending request|dns error|client error|connection (refused|reset)|timed out/i;
+const unreachable = /error sending request|dns error|client error|connection (refused|reset)|timed out/i;
+
+/** Of all that a program said, the line that tells that a package registry can't be reached; undefined where none does. */
+export function unreachableIn(said: string): string | undefined {
+  return said.split("\n").find((line) => unreachable.test(line))?.trim();
+}
 
 /** Why a test that needs these programs can't run here; undefined where it can. */
 export function missingTools(...names: string[]): string | undefined {

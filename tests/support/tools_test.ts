@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { skipLines } from "../main.ts";
+import { unreachableIn } from "./tools.ts";
 
 Deno.test("tests: what was skipped is listed at the end with its reason", () => {
   const notes = [
@@ -18,6 +19,13 @@ Deno.test("tests: what was skipped is listed at the end with its reason", () => 
     "  this machine has no sqlite3: e2e/other_test.ts, e2e/sql_test.ts",
   ]);
   assert.deepEqual(skipLines(""), []);
+});
+
+Deno.test("tests: that a registry can't be reached is told in one line, whatever else a program said", () => {
+  const said =
+    "Download x\nerror: Failed caching npm package 'x'\n    0: error sending request for url (x)\n    1: dns error\n";
+  assert.equal(unreachableIn(said), "0: error sending request for url (x)");
+  assert.equal(unreachableIn("Download x\nerror: no such package\n"), undefined);
 });
 
 /** What starts a program that a machine with only Node lacks, and what says so. */
